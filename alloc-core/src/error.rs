@@ -1,0 +1,141 @@
+//! Every way in which a call can fail, as types.
+//!
+//! The one idea: a call that fails has changed nothing, and its error says which resource was short
+//! or which rule was broken, where the kernel returns NULL, warns, corrupts memory or oopses.
+
+use crate::addr::Vaddr;
+
+/// The resource that a request could not get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Shortage {
+    /// No free block of this order above the watermark that applies (R3.6).
+    Pages {
+        /// log2 of the number of contiguous pages asked for.
+        order: u32,
+    },
+    /// No hole of the vmalloc space is large enough (R4.7).
+    VmallocSpace,
+    /// No hole of the range that the caller gave is large enough (seeds/vmalloc-nofail-2021.txt).
+    Range,
+    /// The embedder's page tables took no more mappings (R4.2).
+    Mapping,
+    /// Failure injection refused the call at this site.
+    Injected(FaultSite),
+}
+
+/// The places where failure can be injected (Documentation/fault-injection).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FaultSite {
+    /// `failslab`: an object is about to be taken from a cache.
+    Slab,
+    /// `fail_page_alloc`: a block is about to be taken from the page allocator.
+    PageAlloc,
+    /// `fail_vmap`: a range of the vmalloc space is about to be taken.
+    Vmap,
+}
+
+/// Why an allocation was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AllocError {
+    /// NULL in the kernel: the resource was short and the request may fail.
+    NoMemory(Shortage),
+    /// A `__GFP_NOFAIL` request that would sleep: wait for this shortage to end, call again (R4.14).
+    WouldBlock(Shortage),
+    /// Larger than this allocator can ever serve: order 11, 4 MiB of kmalloc, `INT_MAX`, all of memory (R1.1, R3.2, R4.2, R5.1).
+    TooLarge,
+    /// A vmalloc of no bytes (R4.2).
+    ZeroSize,
+    /// The product of an array call does not fit (R1.1, R5.4).
+    Overflow,
+    /// An alignment that is no power of two, or a range that is empty or outside the vmalloc space.
+    BadArgument,
+    /// `__GFP_NOFAIL` in a request that cannot keep the promise, refused up front.
+    ImpossibleNofail(Impossible),
+}
+
+/// Why a `__GFP_NOFAIL` request can never be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Impossible {
+    /// It may not sleep (R3.7; Linux 6.1 returns NULL).
+    NonBlocking,
+    /// It is larger than any block or than all of memory (R3.2, R4.2; Linux 6.1 returns NULL).
+    TooLarge,
+    /// It asks for no bytes of vmalloc memory (R4.2; Linux 6.1 returns NULL).
+    ZeroSize,
+    /// The caller's range is shorter than the request with its guard page (R4.14; Linux 6.1 loops for ever).
+    RangeTooSmall,
+}
+
+/// The calls that give memory back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FreeCall {
+    /// `kfree`.
+    Kfree,
+    /// `vfree`.
+    Vfree,
+    /// `kvfree`.
+    Kvfree,
+    /// `kmem_cache_free`.
+    KmemCacheFree,
+    /// `free_pages` and `__free_pages`.
+    FreePages,
+}
+
+/// What an address is, as far as the allocator can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AddrKind {
+    /// The null pointer.
+    Null,
+    /// [`Vaddr::ZERO_SIZE_PTR`] or an address below it.
+    ZeroSizePtr,
+    /// Inside an object of a kmalloc size class.
+    KmallocObject,
+    /// Inside an object of a cache made by `kmem_cache_create`.
+    CacheObject,
+    /// Inside a large kmalloc block.
+    LargeKmalloc,
+    /// Inside a block of `alloc_pages` or `__get_free_pages`.
+    Pages,
+    /// Inside an area of `vmalloc` or its guard page.
+    Vmalloc,
+    /// An object, block or area that has been freed, or was never handed out.
+    Free,
+    /// Memory of the allocator's own, or kept back at boot.
+    Reserved,
+    /// No memory of this machine.
+    Nothing,
+}
+
+/// What was wrong with a free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FreeVerdict {
+    /// The memory is live and the address its start, but it came from another allocator.
+    WrongAllocator,
+    /// A block of pages, freed with another order than its own.
+    WrongOrder,
+    /// An object, freed into another cache than its own.
+    WrongCache,
+    /// The memory is already free.
+    DoubleFree,
+    /// The address lies inside live memory, aligned for its kind, but is not its start.
+    Interior,
+    /// The address lies inside live memory at no place where one of its kind could start.
+    Misaligned,
+    /// Nothing that can be freed is there.
+    Wild,
+}
+
+/// A free that was refused and changed nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FreeFault {
+    /// The address that the caller gave.
+    pub addr: Vaddr,
+    /// The call that was made.
+    pub called: FreeCall,
+    /// What was wrong with it.
+    pub verdict: FreeVerdict,
+    /// What the address is.
+    pub is: AddrKind,
+    /// The call that would have been right for live memory at its start.
+    pub right: Option<FreeCall>,
+}

@@ -1,0 +1,6 @@
+//! alloc-core.
+#![no_std]
+pub mod addr;
+pub mod error;
+pub mod gfp;
+pub mod memory;

@@ -1,0 +1,48 @@
+//! The machine as the allocator sees it: frames to load from and store to, and pages to map.
+//!
+//! The one idea: the allocator manages memory and owns no byte of it. Whoever implements [`Memory`]
+//! (an array, a process's address space, a kernel's page tables) decides what a byte is.
+//!
+//! Nothing here allocates, and nothing here is told why it is called.
+
+use crate::addr::{Paddr, Pfn, Vaddr};
+
+/// The page tables took no more mappings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MapError;
+
+/// A machine's memory: page frames and one set of page tables for the vmalloc space.
+///
+/// Addresses given to an implementor are always within the frames and the vmalloc space that it
+/// declares, and words are aligned to eight bytes. Words are little-endian in memory.
+pub trait Memory {
+    /// The number of page frames; frame numbers are `0..nr_frames`.
+    fn nr_frames(&self) -> u32;
+
+    /// The number of pages of virtual space from [`VMALLOC_START`](crate::addr::VMALLOC_START) on.
+    fn nr_vmalloc_pages(&self) -> u64;
+
+    /// Reads the 64-bit word at a physical address.
+    fn load(&self, at: Paddr) -> u64;
+
+    /// Writes the 64-bit word at a physical address.
+    fn store(&mut self, at: Paddr, word: u64);
+
+    /// Writes `nr_bytes` (a multiple of eight) zero bytes; the run may span frames.
+    fn zero(&mut self, at: Paddr, nr_bytes: u64);
+
+    /// Makes `page` show `frame`. The page is not mapped yet.
+    ///
+    /// # Errors
+    /// [`MapError`] when the page tables cannot take the mapping; nothing was mapped.
+    fn map(&mut self, page: Vaddr, frame: Pfn) -> Result<(), MapError>;
+
+    /// Takes the mapping of `page` away. The page is mapped.
+    fn unmap(&mut self, page: Vaddr);
+
+    /// The frame that `page` of the vmalloc space shows, if any (`vmalloc_to_page`).
+    fn translate(&self, page: Vaddr) -> Option<Pfn>;
+
+    /// Forgets cached translations of the range `start..end` (`flush_tlb_kernel_range`).
+    fn flush(&mut self, start: Vaddr, end: Vaddr);
+}

@@ -1,0 +1,4 @@
+//! The harness.
+pub mod op;
+pub mod subject;
+pub mod trace;

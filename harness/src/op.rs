@@ -1,0 +1,296 @@
+//! The words of the trace language: every call, its arguments, and what may stand beside it.
+//!
+//! The one idea: [`CALLS`] is a table, and printing, parsing, generating and mutating an op all read
+//! that table. A new call is a new row and a new variant of [`Call`]; the compiler then points at the
+//! matches that must know it.
+//!
+//! This file does not know what a call does; `subject` and `model` do.
+
+use alloc_core::gfp::Gfp;
+
+/// A call of the allocation interface, under its C name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "the row in CALLS names each call in C, and Linux documents it")]
+pub enum Call {
+    AllocPages,
+    GetFreePages,
+    GetZeroedPage,
+    FreePagesPage,
+    FreePages,
+    Kmalloc,
+    Kzalloc,
+    KmallocArray,
+    Kcalloc,
+    Kfree,
+    Ksize,
+    KmemCacheCreate,
+    KmemCacheAlloc,
+    KmemCacheZalloc,
+    KmemCacheFree,
+    KmemCacheDestroy,
+    Vmalloc,
+    Vzalloc,
+    VmallocGfp,
+    VmallocNodeRange,
+    Vfree,
+    VmUnmapAliases,
+    Kvmalloc,
+    Kvzalloc,
+    KvmallocArray,
+    Kvcalloc,
+    Kvfree,
+    Write,
+}
+
+/// What kind of value an argument is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArgKind {
+    /// A number of bytes.
+    Size,
+    /// A number of array elements.
+    Count,
+    /// An alignment in bytes.
+    Align,
+    /// log2 of a number of pages.
+    Order,
+    /// An offset into the vmalloc space, in bytes.
+    VmallocOffset,
+    /// An offset into an allocation, in bytes.
+    Offset,
+    /// GFP flags.
+    Gfp,
+    /// An address: a register, perhaps with an offset, or a constant.
+    Ptr,
+    /// A cache register.
+    Cache,
+}
+
+/// What the register on the left of `=` receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Yields {
+    /// The call stands alone.
+    Nothing,
+    /// Memory, in a register `r0`, `r1`, ….
+    Memory,
+    /// A cache, in a register `c0`, `c1`, ….
+    Cache,
+}
+
+/// One row of [`CALLS`].
+#[derive(Debug)]
+pub struct CallSpec {
+    /// The call.
+    pub call: Call,
+    /// Its C name, as written in a trace.
+    pub name: &'static str,
+    /// What it assigns.
+    pub yields: Yields,
+    /// Its arguments in order: the name used in messages, and the kind.
+    pub args: &'static [(&'static str, ArgKind)],
+    /// Whether `(route: …)` may stand beside it.
+    pub takes_route: bool,
+}
+
+macro_rules! calls {
+    ($($call:ident $name:literal $yields:ident ($($arg:literal $kind:ident),*) $route:literal;)*) => {
+        &[$(CallSpec {
+            call: Call::$call,
+            name: $name,
+            yields: Yields::$yields,
+            args: &[$(($arg, ArgKind::$kind)),*],
+            takes_route: $route,
+        }),*]
+    };
+}
+
+/// Every call of the language. The row's place is the call's number: `CALLS[call as usize]`.
+pub static CALLS: &[CallSpec] = calls! {
+    AllocPages       "alloc_pages"          Memory  ("gfp" Gfp, "order" Order) false;
+    GetFreePages     "__get_free_pages"     Memory  ("gfp" Gfp, "order" Order) false;
+    GetZeroedPage    "get_zeroed_page"      Memory  ("gfp" Gfp) false;
+    FreePagesPage    "__free_pages"         Nothing ("page" Ptr, "order" Order) false;
+    FreePages        "free_pages"           Nothing ("addr" Ptr, "order" Order) false;
+    Kmalloc          "kmalloc"              Memory  ("size" Size, "flags" Gfp) false;
+    Kzalloc          "kzalloc"              Memory  ("size" Size, "flags" Gfp) false;
+    KmallocArray     "kmalloc_array"        Memory  ("n" Count, "size" Size, "flags" Gfp) false;
+    Kcalloc          "kcalloc"              Memory  ("n" Count, "size" Size, "flags" Gfp) false;
+    Kfree            "kfree"                Nothing ("ptr" Ptr) false;
+    Ksize            "ksize"                Nothing ("ptr" Ptr) false;
+    KmemCacheCreate  "kmem_cache_create"    Cache   ("size" Size, "align" Align) false;
+    KmemCacheAlloc   "kmem_cache_alloc"     Memory  ("cache" Cache, "flags" Gfp) false;
+    KmemCacheZalloc  "kmem_cache_zalloc"    Memory  ("cache" Cache, "flags" Gfp) false;
+    KmemCacheFree    "kmem_cache_free"      Nothing ("cache" Cache, "ptr" Ptr) false;
+    KmemCacheDestroy "kmem_cache_destroy"   Nothing ("cache" Cache) false;
+    Vmalloc          "vmalloc"              Memory  ("size" Size) false;
+    Vzalloc          "vzalloc"              Memory  ("size" Size) false;
+    VmallocGfp       "__vmalloc"            Memory  ("size" Size, "flags" Gfp) false;
+    VmallocNodeRange "__vmalloc_node_range" Memory  ("size" Size, "align" Align, "start" VmallocOffset, "end" VmallocOffset, "flags" Gfp) false;
+    Vfree            "vfree"                Nothing ("addr" Ptr) false;
+    VmUnmapAliases   "vm_unmap_aliases"     Nothing () false;
+    Kvmalloc         "kvmalloc"             Memory  ("size" Size, "flags" Gfp) true;
+    Kvzalloc         "kvzalloc"             Memory  ("size" Size, "flags" Gfp) true;
+    KvmallocArray    "kvmalloc_array"       Memory  ("n" Count, "size" Size, "flags" Gfp) true;
+    Kvcalloc         "kvcalloc"             Memory  ("n" Count, "size" Size, "flags" Gfp) true;
+    Kvfree           "kvfree"               Nothing ("addr" Ptr) false;
+    Write            "write"                Nothing ("ptr" Ptr, "offset" Offset, "len" Size) false;
+};
+
+impl Call {
+    /// The call's row in [`CALLS`].
+    pub fn spec(self) -> &'static CallSpec {
+        &CALLS[self as usize]
+    }
+}
+
+/// The number of a memory register (`r0`, …) or cache register (`c0`, …).
+pub type Reg = u16;
+
+/// An address as a trace writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ptr {
+    /// The address in a register plus an offset in bytes: `r3`, `r3+0x8`, `r3-0x1`.
+    Reg(Reg, i64),
+    /// A constant: `NULL` (0), `ZERO_SIZE_PTR` (16) or a hexadecimal number.
+    Const(u64),
+}
+
+/// One argument. Its variant always agrees with the [`ArgKind`] of its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arg {
+    /// Any of the kinds that are numbers.
+    Number(u64),
+    /// GFP flags.
+    Gfp(Gfp),
+    /// An address.
+    Ptr(Ptr),
+    /// A cache register.
+    Cache(Reg),
+}
+
+/// The side of kvmalloc that a request must take, whatever the policy would choose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Route {
+    /// The decision procedure of R5.1.
+    #[default]
+    Policy,
+    /// The slab side where it can ever serve the request, without falling back.
+    Slab,
+    /// The vmalloc side where the caller may use it.
+    Vmalloc,
+}
+
+/// Which calls of the fault sites fail during one op: the n-th from 1 on, 0 for none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Faults {
+    /// `fail_nth`: counts the calls of all sites together.
+    pub any: u16,
+    /// `failslab`.
+    pub slab: u16,
+    /// `fail_page_alloc`.
+    pub page_alloc: u16,
+    /// `fail_vmap`.
+    pub vmap: u16,
+}
+
+/// The most arguments that a call has.
+pub const MAX_ARGS: usize = 5;
+
+/// One line of a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Op {
+    /// The register on the left of `=`, if the call yields something and the line keeps it.
+    pub dst: Option<Reg>,
+    /// The call.
+    pub call: Call,
+    /// The arguments; places beyond the call's own are `Number(0)`.
+    pub args: [Arg; MAX_ARGS],
+    /// `(route: …)`.
+    pub route: Route,
+    /// `(fail_nth: …, failslab: …, fail_page_alloc: …, fail_vmap: …)`.
+    pub faults: Faults,
+    /// `# -> …`: what the lane that follows the trace must answer.
+    pub expect: Option<Class>,
+}
+
+/// The class of an answer: what an expectation names and a report counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "the variants are described in CLASSES")]
+pub enum Class {
+    Done,
+    Slab,
+    Pages,
+    Vmalloc,
+    ZeroSizePtr,
+    NoMemory,
+    NoSpace,
+    Injected,
+    Blocked,
+    TooLarge,
+    ZeroSize,
+    Overflow,
+    BadArgument,
+    ImpossibleNofail,
+    Busy,
+    WrongAllocator,
+    WrongOrder,
+    WrongCache,
+    DoubleFree,
+    Interior,
+    Misaligned,
+    Wild,
+    OutOfBounds,
+}
+
+/// Every class of answer: its name in a trace, and its meaning. `CLASSES[class as usize]`.
+pub static CLASSES: &[(Class, &str, &str)] = &[
+    (Class::Done, "Done", "the call did what it was asked and yields no memory"),
+    (Class::Slab, "Slab", "memory in the direct map, an object of a slab cache"),
+    (Class::Pages, "Pages", "memory in the direct map, a block of the page allocator"),
+    (Class::Vmalloc, "Vmalloc", "memory in the vmalloc space"),
+    (Class::ZeroSizePtr, "ZeroSizePtr", "ZERO_SIZE_PTR for a request of no bytes"),
+    (Class::NoMemory, "NoMemory", "refused for want of page frames"),
+    (
+        Class::NoSpace,
+        "NoSpace",
+        "refused for want of vmalloc space, or space in the caller's range",
+    ),
+    (Class::Injected, "Injected", "refused by failure injection"),
+    (Class::Blocked, "Blocked", "a NOFAIL request that waits for its shortage to end"),
+    (Class::TooLarge, "TooLarge", "refused: no such amount can ever be served"),
+    (Class::ZeroSize, "ZeroSize", "refused: a vmalloc of no bytes"),
+    (Class::Overflow, "Overflow", "refused: the array's size does not fit"),
+    (Class::BadArgument, "BadArgument", "refused: an alignment or a range that means nothing"),
+    (Class::ImpossibleNofail, "ImpossibleNofail", "refused: a NOFAIL promise that cannot be kept"),
+    (Class::Busy, "Busy", "refused: the cache still has live objects"),
+    (Class::WrongAllocator, "WrongAllocator", "free refused: live memory of another allocator"),
+    (Class::WrongOrder, "WrongOrder", "free refused: a block of another order"),
+    (Class::WrongCache, "WrongCache", "free refused: an object of another cache"),
+    (Class::DoubleFree, "DoubleFree", "free refused: already free"),
+    (Class::Interior, "Interior", "free refused: inside live memory"),
+    (Class::Misaligned, "Misaligned", "free refused: inside live memory, where nothing can start"),
+    (Class::Wild, "Wild", "free refused: no memory that can be freed"),
+    (Class::OutOfBounds, "OutOfBounds", "a write beyond the requested size, seen by the guard"),
+];
+
+impl Class {
+    /// The class's name in a trace.
+    pub fn name(self) -> &'static str {
+        CLASSES[self as usize].1
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn tables_are_in_the_order_of_their_enums() {
+        for (place, spec) in CALLS.iter().enumerate() {
+            assert_eq!(spec.call as usize, place, "{}", spec.name);
+            assert!(spec.args.len() <= MAX_ARGS, "{}", spec.name);
+        }
+        for (place, (class, name, _)) in CLASSES.iter().enumerate() {
+            assert_eq!(*class as usize, place, "{name}");
+        }
+    }
+}

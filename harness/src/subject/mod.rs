@@ -1,0 +1,178 @@
+//! A subject: an allocator under test, seen through the narrowest waist that all of them fit.
+//!
+//! The one idea: apply a request, read and write the memory that came back, and report facts. Every
+//! oracle works on any subject; what a subject cannot do it answers with [`Answer::Unsupported`],
+//! which is counted and shown.
+//!
+//! A subject makes no judgement and knows no trace: registers have been resolved before it is asked.
+
+use crate::op::{Faults, Route};
+use ::alloc_core::gfp::Gfp;
+
+/// A request with every register resolved to an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "fields carry the names and units of the C parameters")]
+pub enum Request {
+    AllocPages { gfp: Gfp, order: u32 },
+    GetFreePages { gfp: Gfp, order: u32 },
+    GetZeroedPage { gfp: Gfp },
+    FreePagesPage { page: u64, order: u32 },
+    FreePages { addr: u64, order: u32 },
+    Kmalloc { size: u64, gfp: Gfp },
+    KmallocArray { n: u64, size: u64, gfp: Gfp },
+    Kfree { addr: u64 },
+    Ksize { addr: u64 },
+    KmemCacheCreate { size: u64, align: u64 },
+    KmemCacheAlloc { cache: CacheHandle, gfp: Gfp },
+    KmemCacheFree { cache: CacheHandle, addr: u64 },
+    KmemCacheDestroy { cache: CacheHandle },
+    Vmalloc { size: u64, gfp: Gfp },
+    VmallocNodeRange { size: u64, align: u64, start: u64, end: u64, gfp: Gfp },
+    Vfree { addr: u64 },
+    VmUnmapAliases,
+    Kvmalloc { size: u64, gfp: Gfp, route: Route },
+    KvmallocArray { n: u64, size: u64, gfp: Gfp, route: Route },
+    Kvfree { addr: u64 },
+}
+
+/// A subject's own name for a cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CacheHandle(pub u64);
+
+/// Why an allocation was refused, in words that fit every allocator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the same words as alloc_core::error")]
+pub enum Refusal {
+    Pages { order: u32 },
+    VmallocSpace,
+    Range,
+    Mapping,
+    Injected,
+    TooLarge,
+    ZeroSize,
+    Overflow,
+    BadArgument,
+    ImpossibleNofail,
+}
+
+/// What a subject says of a free that it refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FreeRefusal {
+    /// What was wrong; only the classes from `WrongAllocator` to `Wild` stand here.
+    pub verdict: crate::op::Class,
+    /// The call that would have been right, by its C name.
+    pub right: Option<&'static str>,
+}
+
+/// A subject's answer to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Memory: its address, and how many bytes the caller may use from there on.
+    Memory {
+        /// First byte.
+        addr: u64,
+        /// At least the requested size.
+        usable: u64,
+    },
+    /// A new cache.
+    Cache(CacheHandle),
+    /// A size in bytes (`ksize`).
+    Size(u64),
+    /// Done; nothing to return.
+    Done,
+    /// Refused, and allowed to be.
+    Refused(Refusal),
+    /// A NOFAIL request: this resource is short, ask again when it is not.
+    WouldBlock(Refusal),
+    /// A wrong free, refused.
+    BadFree(FreeRefusal),
+    /// The cache to destroy has this many live objects.
+    Busy(u64),
+    /// This subject has no such call.
+    Unsupported,
+}
+
+/// A subject's answer, and the injected failures that fired on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The answer.
+    pub answer: Answer,
+    /// How many fault sites fired.
+    pub nr_faults: u32,
+}
+
+/// What a subject reports of itself; counted by the subject, checked by the accounting oracle.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Frames that the page allocator manages.
+    pub nr_managed_pages: u64,
+    /// Free frames.
+    pub nr_free_pages: u64,
+    /// Free blocks of each order.
+    pub nr_free_blocks: [u32; 11],
+    /// Frames handed out by the page allocator's own interface.
+    pub nr_block_pages: u64,
+    /// Frames of large kmalloc blocks.
+    pub nr_large_kmalloc_pages: u64,
+    /// Frames of slabs with at least one live object.
+    pub nr_slab_pages: u64,
+    /// Frames of slabs without a live object.
+    pub nr_empty_slab_pages: u64,
+    /// Frames behind vmalloc areas.
+    pub nr_vmalloc_pages: u64,
+    /// Live objects of the kmalloc size classes, those of the allocator's own included.
+    pub nr_kmalloc_objects: u64,
+    /// Live objects of caches, those of the allocator's own included.
+    pub nr_cache_objects: u64,
+    /// Live vmalloc areas.
+    pub nr_areas: u64,
+    /// Pages of vmalloc space in live areas, guard pages included.
+    pub nr_area_pages: u64,
+    /// Pages of vmalloc space freed but not yet purged.
+    pub nr_lazy_pages: u64,
+    /// Pages of the largest hole of the vmalloc space.
+    pub nr_largest_hole_pages: u64,
+}
+
+/// Where a subject's memory lies; fixed for its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// First address of the direct map.
+    pub direct_start: u64,
+    /// End of the direct map.
+    pub direct_end: u64,
+    /// First address of the vmalloc space.
+    pub vmalloc_start: u64,
+    /// End of the vmalloc space.
+    pub vmalloc_end: u64,
+}
+
+/// An allocator under test.
+pub trait Subject {
+    /// Makes the call. `faults` counts from this call on.
+    fn apply(&mut self, request: &Request, faults: Faults) -> Reply;
+
+    /// The bytes from `addr` on, as many of `len` as lie next to each other; `None` where nothing is mapped.
+    fn span(&self, addr: u64, len: u64) -> Option<&[u8]>;
+
+    /// As [`span`](Self::span), to write to.
+    fn span_mut(&mut self, addr: u64, len: u64) -> Option<&mut [u8]>;
+
+    /// The number of the frame behind an address.
+    fn frame_of(&self, addr: u64) -> Option<u32>;
+
+    /// What the allocator counts.
+    fn facts(&self) -> Facts;
+
+    /// Where memory lies.
+    fn layout(&self) -> Layout;
+
+    /// Checks the allocator's own structures.
+    ///
+    /// # Errors
+    /// The broken invariant, in words.
+    fn validate(&self) -> Result<(), String>;
+
+    /// Gives back what is free but kept for later (purges lazy areas, shrinks caches).
+    fn settle(&mut self);
+}

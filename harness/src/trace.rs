@@ -1,0 +1,49 @@
+//! A trace: the machine to build and the calls to make on it.
+//!
+//! The one idea: a trace is the whole test case. Everything that could be random (routes, injected
+//! failures, the size of the machine, the order in which free blocks are split) is written in it, so
+//! the same trace gives the same verdict everywhere and for ever.
+//!
+//! Reading and writing the text form is in `text`; what a trace does is in `exec`.
+
+use crate::op::Op;
+
+/// The machine that a trace runs on: the header line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// Page frames.
+    pub frames: u32,
+    /// Pages of the vmalloc space.
+    pub vmalloc_pages: u32,
+    /// Frames that only entitled requests may take (the min watermark, R3.6).
+    pub min_free: u32,
+    /// Seed of the order in which the page allocator splits blocks; 0 splits in address order.
+    pub shuffle: u32,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self { frames: 2048, vmalloc_pages: 4096, min_free: 16, shuffle: 1 }
+    }
+}
+
+/// The smallest and the largest value that each field of [`Machine`] may have.
+pub struct Limits;
+
+impl Limits {
+    /// Frames: 256 KiB to 1 GiB of memory.
+    pub const FRAMES: (u32, u32) = (64, 1 << 18);
+    /// Pages of vmalloc space: up to 16 GiB.
+    pub const VMALLOC_PAGES: (u32, u32) = (16, 1 << 22);
+}
+
+/// A test case.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Trace {
+    /// The comment lines before the header: why the trace exists. Without the leading `#`.
+    pub why: Vec<String>,
+    /// The machine.
+    pub machine: Machine,
+    /// The calls in order.
+    pub ops: Vec<Op>,
+}
