@@ -4,6 +4,7 @@
 //! or which rule was broken, where the kernel returns NULL, warns, corrupts memory or oopses.
 
 use crate::addr::Vaddr;
+use crate::gfp::{__GFP_NOFAIL, Gfp};
 
 /// The resource that a request could not get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,6 +22,17 @@ pub enum Shortage {
     Mapping,
     /// Failure injection refused the call at this site.
     Injected(FaultSite),
+}
+
+impl Shortage {
+    /// The error of a request with these flags that met this shortage: fail, or wait for its end.
+    pub const fn under(self, gfp: Gfp) -> AllocError {
+        if gfp.has(__GFP_NOFAIL) {
+            AllocError::WouldBlock(self)
+        } else {
+            AllocError::NoMemory(self)
+        }
+    }
 }
 
 /// The places where failure can be injected (Documentation/fault-injection).
@@ -51,6 +63,26 @@ pub enum AllocError {
     BadArgument,
     /// `__GFP_NOFAIL` in a request that cannot keep the promise, refused up front.
     ImpossibleNofail(Impossible),
+}
+
+impl AllocError {
+    /// Refuses `__GFP_NOFAIL` to a request that may not sleep, before anything is changed (R3.7).
+    ///
+    /// # Errors
+    /// [`AllocError::ImpossibleNofail`] with [`Impossible::NonBlocking`].
+    pub const fn check_nofail(gfp: Gfp) -> Result<(), Self> {
+        if gfp.has(__GFP_NOFAIL) && !gfp.may_block() {
+            Err(Self::ImpossibleNofail(Impossible::NonBlocking))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The error of a request that no state of the machine could serve: `otherwise`, or with
+    /// `__GFP_NOFAIL` the reason why its promise cannot be kept.
+    pub const fn never(gfp: Gfp, why: Impossible, otherwise: Self) -> Self {
+        if gfp.has(__GFP_NOFAIL) { Self::ImpossibleNofail(why) } else { otherwise }
+    }
 }
 
 /// Why a `__GFP_NOFAIL` request can never be served.
@@ -136,6 +168,6 @@ pub struct FreeFault {
     pub verdict: FreeVerdict,
     /// What the address is.
     pub is: AddrKind,
-    /// The call that would have been right for live memory at its start.
+    /// The call that frees the live memory at or around the address, given its start.
     pub right: Option<FreeCall>,
 }

@@ -93,18 +93,20 @@ pub struct CallSpec {
 
 macro_rules! calls {
     ($($call:ident $name:literal $yields:ident ($($arg:literal $kind:ident),*) $route:literal;)*) => {
-        &[$(CallSpec {
+        /// Every call of the language. The row's place is the call's number: `CALLS[call as usize]`.
+        pub static CALLS: &[CallSpec] = &[$(CallSpec {
             call: Call::$call,
             name: $name,
             yields: Yields::$yields,
             args: &[$(($arg, ArgKind::$kind)),*],
             takes_route: $route,
-        }),*]
+        }),*];
+        /// Every call, for a campaign that leaves none out.
+        pub const ALL_CALLS: &[Call] = &[$(Call::$call),*];
     };
 }
 
-/// Every call of the language. The row's place is the call's number: `CALLS[call as usize]`.
-pub static CALLS: &[CallSpec] = calls! {
+calls! {
     AllocPages       "alloc_pages"          Memory  ("gfp" Gfp, "order" Order) false;
     GetFreePages     "__get_free_pages"     Memory  ("gfp" Gfp, "order" Order) false;
     GetZeroedPage    "get_zeroed_page"      Memory  ("gfp" Gfp) false;
@@ -133,7 +135,7 @@ pub static CALLS: &[CallSpec] = calls! {
     Kvcalloc         "kvcalloc"             Memory  ("n" Count, "size" Size, "flags" Gfp) true;
     Kvfree           "kvfree"               Nothing ("addr" Ptr) false;
     Write            "write"                Nothing ("ptr" Ptr, "offset" Offset, "len" Size) false;
-};
+}
 
 impl Call {
     /// The call's row in [`CALLS`].

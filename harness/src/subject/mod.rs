@@ -6,6 +6,9 @@
 //!
 //! A subject makes no judgement and knows no trace: registers have been resolved before it is asked.
 
+pub mod alloc_core;
+pub mod sim_memory;
+
 use crate::op::{Faults, Route};
 use ::alloc_core::gfp::Gfp;
 
@@ -120,11 +123,13 @@ pub struct Facts {
     pub nr_empty_slab_pages: u64,
     /// Frames behind vmalloc areas.
     pub nr_vmalloc_pages: u64,
-    /// Live objects of the kmalloc size classes, those of the allocator's own included.
+    /// Live objects of the kmalloc size classes.
     pub nr_kmalloc_objects: u64,
-    /// Live objects of caches, those of the allocator's own included.
+    /// Live objects of caches that callers made.
     pub nr_cache_objects: u64,
-    /// Live vmalloc areas.
+    /// Live objects of the allocator's own: descriptors, page arrays, the preloaded node.
+    pub nr_internal_objects: u64,
+    /// Live vmalloc areas, those that hold page arrays included.
     pub nr_areas: u64,
     /// Pages of vmalloc space in live areas, guard pages included.
     pub nr_area_pages: u64,

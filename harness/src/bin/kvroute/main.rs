@@ -1,2 +1,96 @@
-//! The `kvroute` command line.
-fn main() {}
+//! The `kvroute` command line: run campaigns, check and shrink traces, replay recordings.
+//!
+//! The one idea: every subcommand is a few lines around one call of the library. A failure is a trace
+//! on standard output or in a file, and exit code 1; bad input is a message with its place, and exit
+//! code 2.
+//!
+//! Nothing is decided here that a fuzz target or a test would have to decide again.
+
+mod check;
+mod replay;
+mod run;
+mod shrink;
+
+use clap::{Parser, Subcommand};
+use kvroute_harness::campaign::{self, CAMPAIGNS, Campaign};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Differential testing of kernel-style allocators under random routing.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Generate traces and run them, without a fuzz engine.
+    Run(run::Options),
+    /// Check trace files, or folders of them: seeds and fuzzer artefacts alike.
+    Check(check::Options),
+    /// Print a trace as this version reads it, and the answer that each lane gives to each op.
+    Show(check::ShowOptions),
+    /// Shorten a failing trace as far as it still fails.
+    Shrink(shrink::Options),
+    /// Replay a recording of a real kernel (ftrace text, plain or .zst) down six lanes.
+    Replay(replay::Options),
+}
+
+/// Why a subcommand did not succeed.
+enum Trouble {
+    /// An oracle objects; everything has been said.
+    Failure,
+    /// The input or the machine is at fault.
+    Input(String),
+}
+
+impl From<String> for Trouble {
+    fn from(message: String) -> Self {
+        Trouble::Input(message)
+    }
+}
+
+type Outcome = Result<(), Trouble>;
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Run(options) => run::run(&options),
+        Command::Check(options) => check::check(&options),
+        Command::Show(options) => check::show(&options),
+        Command::Shrink(options) => shrink::shrink(&options),
+        Command::Replay(options) => replay::replay(&options),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Trouble::Failure) => ExitCode::from(1),
+        Err(Trouble::Input(message)) => {
+            eprintln!("kvroute: {message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Reads the name of a campaign on the command line.
+fn parse_campaign(name: &str) -> Result<&'static Campaign, String> {
+    let known = || CAMPAIGNS.iter().map(|known| known.name).collect::<Vec<_>>().join(", ");
+    campaign::by_name(name).ok_or_else(|| format!("no such campaign; there are {}", known()))
+}
+
+/// Reads a file, or says which and why not.
+fn read(path: &Path) -> Result<Vec<u8>, Trouble> {
+    std::fs::read(path).map_err(|error| Trouble::Input(format!("{}: {error}", path.display())))
+}
+
+/// Writes a file whole or not at all.
+fn write(path: &Path, text: &str) -> Outcome {
+    let unfinished: PathBuf = {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".unfinished");
+        name.into()
+    };
+    std::fs::write(&unfinished, text)
+        .and_then(|()| std::fs::rename(&unfinished, path))
+        .map_err(|error| Trouble::Input(format!("{}: {error}", path.display())))
+}

@@ -1,0 +1,281 @@
+//! The descriptor of a slab cache (Linux's `struct kmem_cache`) and the geometry of its slabs.
+//!
+//! The one idea: a descriptor is eight words of managed memory, an object of the cache of caches
+//! (or carved at boot for the caches that must exist first); a [`Cache`] is its address and nothing
+//! else. So making a cache can fail for want of memory, like everything else.
+//!
+//! This file lays out and reads descriptors. It takes and gives no object.
+
+use crate::addr::{NR_ORDERS, PAGE_ALLOC_COSTLY_ORDER, PAGE_SIZE, Paddr, Pfn, order_for};
+use crate::memory::Memory;
+
+/// Bytes of a descriptor.
+pub(crate) const CACHE_BYTES: u64 = 64;
+/// Objects that a slab should hold: `4 * (fls(ncpu) + 1)` with one CPU (R1.8).
+const MIN_OBJECTS: u64 = 8;
+
+/// A cache as its creator names it: opaque, and stale once the cache has been destroyed.
+///
+/// It carries a generation, so that the name of a destroyed cache does not come back to life when
+/// its descriptor is used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CacheId(u64);
+
+impl CacheId {
+    /// The name as a number, for an embedder that has to store it.
+    pub const fn to_raw(self) -> u64 {
+        self.0
+    }
+
+    /// The name that a number stands for; it need not name a cache.
+    pub const fn from_raw(raw: u64) -> Self {
+        Self(raw)
+    }
+
+    pub(crate) const fn new(cache: Cache, generation: u16) -> Self {
+        Self(cache.0.0 | (generation as u64) << 48)
+    }
+
+    pub(crate) const fn cache(self) -> Cache {
+        Cache(Paddr(self.0 & ((1 << 48) - 1)))
+    }
+
+    pub(crate) const fn generation(self) -> u16 {
+        (self.0 >> 48) as u16
+    }
+}
+
+/// Whose objects a cache holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum CacheKind {
+    /// A size class of kmalloc.
+    Kmalloc = 0,
+    /// A cache made by `kmem_cache_create`.
+    User = 1,
+    /// The allocator's own objects, which no caller can free.
+    Internal = 2,
+}
+
+/// How a cache cuts blocks of pages into objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    /// Bytes from one object to the next; all of them are usable.
+    pub(crate) size: u32,
+    /// Bytes that the creator asked for.
+    pub(crate) object_size: u32,
+    /// log2 of the pages of a slab.
+    pub(crate) order: u8,
+    /// log2 of the pages of the smallest possible slab.
+    pub(crate) min_order: u8,
+    /// Whose objects they are.
+    pub(crate) kind: CacheKind,
+}
+
+impl Geometry {
+    /// Lays out objects of `object_size` (1 to 4 MiB) bytes at multiples of `align`.
+    pub(crate) const fn new(object_size: u64, align: u64, kind: CacheKind) -> Self {
+        let align = if align < 8 { 8 } else { align };
+        let size = object_size.next_multiple_of(align);
+        let min_order = order_for(size);
+        Self {
+            size: size as u32,
+            object_size: object_size as u32,
+            order: slab_order(size) as u8,
+            min_order: min_order as u8,
+            kind,
+        }
+    }
+
+    /// The number of objects in a slab of this order.
+    pub(crate) const fn objects(self, order: u32) -> u16 {
+        ((PAGE_SIZE << order) / self.size as u64) as u16
+    }
+
+    /// Where in a free object the link to the next one is (R2.3).
+    pub(crate) const fn link_offset(self) -> u64 {
+        (self.object_size as u64 / 2) & !7
+    }
+}
+
+/// The order of a cache's slabs (R1.8): the smallest with enough objects that wastes at most a
+/// sixteenth, or an eighth, or a quarter; then the same with fewer objects. A slab is never
+/// costlier than order 3, unless a single object is.
+const fn slab_order(size: u64) -> u32 {
+    let max_order = PAGE_ALLOC_COSTLY_ORDER;
+    let most = (PAGE_SIZE << max_order) / size;
+    let mut min_objects = if most < MIN_OBJECTS { most } else { MIN_OBJECTS };
+    while min_objects > 1 {
+        let mut fraction = 16;
+        while fraction >= 4 {
+            let order = order_wasting_at_most(size, min_objects, max_order, fraction);
+            if order <= max_order {
+                return order;
+            }
+            fraction /= 2;
+        }
+        min_objects -= 1;
+    }
+    let order = order_wasting_at_most(size, 1, max_order, 1);
+    if order <= max_order { order } else { order_for(size) }
+}
+
+/// The smallest order for `min_objects` objects that wastes at most one part in `fraction`;
+/// an order above `max_order` when there is none.
+const fn order_wasting_at_most(size: u64, min_objects: u64, max_order: u32, fraction: u64) -> u32 {
+    let mut order = order_for(min_objects * size);
+    while order <= max_order {
+        let slab = PAGE_SIZE << order;
+        if slab % size <= slab / fraction {
+            break;
+        }
+        order += 1;
+    }
+    order
+}
+
+const _: () = assert!(PAGE_ALLOC_COSTLY_ORDER < NR_ORDERS as u32, "a slab is a block of pages");
+
+/// The address of a cache's descriptor. Its words are:
+/// size and object size; orders, kind and alignment; active slab and first partial slab;
+/// live objects and slabs; generation; next cache; previous cache.
+/// The generation shares its place with the free-list link of a destroyed descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cache(pub(crate) Paddr);
+
+impl Cache {
+    /// No cache.
+    pub(crate) const NONE: Self = Self(Paddr(0));
+
+    fn load<M: Memory>(self, memory: &M, index: u64) -> u64 {
+        memory.load(Paddr(self.0.0 + index * 8))
+    }
+
+    fn store<M: Memory>(self, memory: &mut M, index: u64, word: u64) {
+        memory.store(Paddr(self.0.0 + index * 8), word);
+    }
+
+    /// Writes a fresh descriptor: no slab, no object, on no list.
+    pub(crate) fn init<M: Memory>(self, memory: &mut M, geometry: Geometry, generation: u16) {
+        self.store(memory, 0, pair(geometry.size, geometry.object_size));
+        let orders = u32::from(geometry.order) | u32::from(geometry.min_order) << 8;
+        self.store(memory, 1, pair(orders, geometry.kind as u32));
+        self.store(memory, 2, pair(u32::MAX, u32::MAX));
+        self.store(memory, 3, 0);
+        self.store(memory, 4, u64::from(generation));
+        self.set_next(memory, Self::NONE);
+        self.set_prev(memory, Self::NONE);
+    }
+
+    /// Reads how the cache cuts its slabs.
+    pub(crate) fn geometry<M: Memory>(self, memory: &M) -> Geometry {
+        let (size, object_size) = halves(self.load(memory, 0));
+        let (orders, kind) = halves(self.load(memory, 1));
+        let kind = match kind {
+            0 => CacheKind::Kmalloc,
+            1 => CacheKind::User,
+            _ => CacheKind::Internal,
+        };
+        Geometry { size, object_size, order: orders as u8, min_order: (orders >> 8) as u8, kind }
+    }
+
+    /// The active slab, from which objects are taken, and the first slab of the partial list.
+    pub(crate) fn slabs<M: Memory>(self, memory: &M) -> (Pfn, Pfn) {
+        let (active, partial) = halves(self.load(memory, 2));
+        (Pfn(active), Pfn(partial))
+    }
+
+    /// Writes the active slab and the first slab of the partial list.
+    pub(crate) fn set_slabs<M: Memory>(self, memory: &mut M, active: Pfn, partial: Pfn) {
+        self.store(memory, 2, pair(active.0, partial.0));
+    }
+
+    /// The numbers of live objects and of slabs.
+    pub(crate) fn counts<M: Memory>(self, memory: &M) -> (u32, u32) {
+        halves(self.load(memory, 3))
+    }
+
+    /// Adds to the numbers of live objects and of slabs.
+    pub(crate) fn count<M: Memory>(self, memory: &mut M, objects: i32, slabs: i32) {
+        let (nr_live, nr_slabs) = self.counts(memory);
+        let counts =
+            pair(nr_live.wrapping_add_signed(objects), nr_slabs.wrapping_add_signed(slabs));
+        self.store(memory, 3, counts);
+    }
+
+    /// The generation that the cache's name must carry.
+    pub(crate) fn generation<M: Memory>(self, memory: &M) -> u16 {
+        self.load(memory, 4) as u16
+    }
+
+    /// The next cache on the list of all caches.
+    pub(crate) fn next<M: Memory>(self, memory: &M) -> Self {
+        Self(Paddr(self.load(memory, 5)))
+    }
+
+    /// Writes the next cache.
+    pub(crate) fn set_next<M: Memory>(self, memory: &mut M, next: Self) {
+        self.store(memory, 5, next.0.0);
+    }
+
+    /// The previous cache on the list of all caches.
+    pub(crate) fn prev<M: Memory>(self, memory: &M) -> Self {
+        Self(Paddr(self.load(memory, 6)))
+    }
+
+    /// Writes the previous cache.
+    pub(crate) fn set_prev<M: Memory>(self, memory: &mut M, prev: Self) {
+        self.store(memory, 6, prev.0.0);
+    }
+}
+
+const fn pair(low: u32, high: u32) -> u64 {
+    low as u64 | (high as u64) << 32
+}
+
+const fn halves(word: u64) -> (u32, u32) {
+    (word as u32, (word >> 32) as u32)
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn slabs_of_the_size_classes_are_those_of_a_live_kernel() {
+        // R1.8, read from /proc/slabinfo of a machine with one CPU.
+        let rows = [
+            (8, 512, 1),
+            (16, 256, 1),
+            (32, 128, 1),
+            (64, 64, 1),
+            (96, 42, 1),
+            (128, 32, 1),
+            (192, 21, 1),
+            (256, 16, 1),
+            (512, 8, 1),
+            (1024, 8, 2),
+            (2048, 8, 4),
+            (4096, 8, 8),
+            (8192, 4, 8),
+        ];
+        for (size, objects, pages) in rows {
+            let geometry = Geometry::new(size, 8, CacheKind::Kmalloc);
+            let order = u32::from(geometry.order);
+            assert_eq!((geometry.objects(order), 1 << order), (objects, pages), "class {size}");
+        }
+    }
+
+    #[test]
+    fn a_huge_object_has_a_slab_of_its_own() {
+        let geometry = Geometry::new(4 << 20, 0, CacheKind::User);
+        assert_eq!((geometry.order, geometry.min_order, geometry.objects(10)), (10, 10, 1));
+    }
+
+    #[test]
+    fn a_tiny_object_is_a_link_long() {
+        let geometry = Geometry::new(1, 0, CacheKind::User);
+        assert_eq!((geometry.size, geometry.link_offset()), (8, 0));
+        assert_eq!(Geometry::new(24, 64, CacheKind::User).size, 64);
+    }
+}

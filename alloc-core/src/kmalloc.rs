@@ -1,0 +1,95 @@
+//! kmalloc: memory of any size, from a size class or straight from the page allocator (R1).
+//!
+//! The one idea: the size chooses the side once, at 8 KiB, and the descriptor of the frame
+//! remembers it, so `kfree` needs nothing but the address.
+//!
+//! Why a free was refused is not decided here: an address may belong to a floor above.
+
+use crate::addr::{NR_ORDERS, PAGE_OFFSET, Paddr, Vaddr, order_for};
+use crate::error::{AllocError, Impossible};
+use crate::frame::FrameState;
+use crate::gfp::{__GFP_ZERO, Gfp};
+use crate::kmem_cache::{CLASS_SIZES, KMALLOC_MAX_SIZE};
+use crate::memory::Memory;
+use crate::slab::{Refused, SlabAllocator};
+
+/// The largest size that has a class (`KMALLOC_MAX_CACHE_SIZE`, R0.2).
+const KMALLOC_MAX_CACHE_SIZE: u64 = CLASS_SIZES[CLASS_SIZES.len() - 1];
+
+const _: () = assert!(
+    order_for(KMALLOC_MAX_SIZE) < NR_ORDERS as u32,
+    "the largest kmalloc is a block of pages"
+);
+
+/// kmalloc, which owns the slab allocator.
+#[derive(Debug)]
+pub(crate) struct Kmalloc<M> {
+    pub(crate) slab: SlabAllocator<M>,
+}
+
+impl<M: Memory> Kmalloc<M> {
+    /// `kmalloc`.
+    #[inline]
+    pub(crate) fn kmalloc(&mut self, size_bytes: u64, gfp: Gfp) -> Result<Vaddr, AllocError> {
+        if size_bytes == 0 {
+            return Ok(Vaddr::ZERO_SIZE_PTR);
+        }
+        AllocError::check_nofail(gfp)?;
+        if size_bytes <= KMALLOC_MAX_CACHE_SIZE {
+            let cache = self.slab.caches.kmalloc(size_bytes);
+            return self.slab.alloc(cache, gfp).map(direct);
+        }
+        if size_bytes > KMALLOC_MAX_SIZE {
+            return Err(AllocError::never(gfp, Impossible::TooLarge, AllocError::TooLarge));
+        }
+        let order = order_for(size_bytes);
+        let pfn = self.slab.pages.alloc_block(gfp, order, FrameState::LargeKmalloc)?;
+        Ok(pfn.to_virt())
+    }
+
+    /// `kfree`: takes objects of size classes and of caches (R2.7) and large blocks.
+    #[inline]
+    pub(crate) fn kfree(&mut self, addr: Vaddr) -> Result<(), Refused> {
+        if addr.is_zero_or_null() {
+            return Ok(());
+        }
+        let at = direct_phys(addr).ok_or(Refused)?;
+        if let Some(object) = self.slab.live_object(at) {
+            self.slab.free(&object);
+            return Ok(());
+        }
+        let pages = &mut self.slab.pages;
+        match pages.map.head_of(&pages.memory, at) {
+            Some((pfn, frame))
+                if frame.state == FrameState::LargeKmalloc && pfn.to_phys() == at =>
+            {
+                pages.free_block(pfn);
+                Ok(())
+            }
+            _ => Err(Refused),
+        }
+    }
+}
+
+/// The product of an array call, or `Overflow` (R1.1).
+pub(crate) fn array_size(n: u64, size_bytes: u64) -> Result<u64, AllocError> {
+    n.checked_mul(size_bytes).ok_or(AllocError::Overflow)
+}
+
+/// The flags of the zeroing variants.
+pub(crate) fn zeroed(gfp: Gfp) -> Gfp {
+    gfp | __GFP_ZERO
+}
+
+/// The address of physical memory in the direct map (`phys_to_virt`).
+pub(crate) const fn direct(at: Paddr) -> Vaddr {
+    Vaddr(PAGE_OFFSET + at.0)
+}
+
+/// The physical address behind an address of the direct map; it may lie beyond the last frame.
+pub(crate) const fn direct_phys(addr: Vaddr) -> Option<Paddr> {
+    match addr.0.checked_sub(PAGE_OFFSET) {
+        Some(at) => Some(Paddr(at)),
+        None => None,
+    }
+}

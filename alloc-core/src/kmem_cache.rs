@@ -1,0 +1,324 @@
+//! Making, naming and destroying slab caches (R2), and the caches that exist from boot on.
+//!
+//! The one idea: as in SLUB, descriptors are objects of a cache of their own, `kmem_cache`. The
+//! first caches cannot be, so memblock carves their descriptors at boot, in a fixed order that
+//! lets each be found by its number.
+//!
+//! Names of caches given by callers ([`CacheId`]) are checked against the live descriptors, so that
+//! a stale or invented name is an error and never a wild access.
+
+use crate::addr::{PAGE_SIZE, Paddr};
+use crate::cache::{CACHE_BYTES, Cache, CacheId, CacheKind, Geometry};
+use crate::error::AllocError;
+use crate::frame::FrameState;
+use crate::gfp::{GFP_KERNEL, Gfp};
+use crate::memory::Memory;
+use crate::page::PageAllocator;
+use crate::slab::{Object, Refused, SlabAllocator};
+
+/// The largest object, of a cache or of kmalloc (`KMALLOC_MAX_SIZE`, R0.2).
+pub(crate) const KMALLOC_MAX_SIZE: u64 = 4 << 20;
+/// The size classes of kmalloc (R1.1).
+pub(crate) const CLASS_SIZES: [u64; 13] =
+    [8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192];
+/// The size classes that arrays of page frame numbers use: all up to a page.
+const NR_ARRAY_CLASSES: usize = 12;
+/// Bytes of the two descriptors of a vmalloc area, `vm_struct` and `vmap_area`.
+pub(crate) const AREA_BYTES: u64 = 64;
+
+const KMEM_CACHE: usize = 0;
+const VM_STRUCT: usize = 1;
+const VMAP_AREA: usize = 2;
+const KMALLOC: usize = 3;
+const PAGE_ARRAY: usize = KMALLOC + CLASS_SIZES.len();
+const NR_BOOT_CACHES: usize = PAGE_ARRAY + NR_ARRAY_CLASSES;
+/// Bytes that memblock must carve for the descriptors of the boot caches.
+pub(crate) const BOOT_CACHE_BYTES: u64 = NR_BOOT_CACHES as u64 * CACHE_BYTES;
+
+/// Why a cache was not destroyed; nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DestroyError {
+    /// So many of its objects are live (R2.8).
+    Busy(u32),
+    /// The name is of no cache, or of one that was destroyed.
+    NoSuchCache,
+}
+
+/// All caches, linked through their descriptors.
+#[derive(Debug)]
+pub(crate) struct CacheList {
+    boot: Paddr,
+    first: Cache,
+    next_generation: u16,
+}
+
+impl CacheList {
+    fn boot_cache(&self, number: usize) -> Cache {
+        Cache(Paddr(self.boot.0 + number as u64 * CACHE_BYTES))
+    }
+
+    /// The first cache on the list of all; [`Cache::next`] leads on.
+    pub(crate) const fn first(&self) -> Cache {
+        self.first
+    }
+
+    /// The number of caches that exist from boot on.
+    pub(crate) const fn nr_boot_caches(&self) -> u32 {
+        NR_BOOT_CACHES as u32
+    }
+
+    /// Whether a descriptor was carved at boot.
+    pub(crate) const fn is_boot_cache(&self, cache: Cache) -> bool {
+        let offset = cache.0.0.wrapping_sub(self.boot.0);
+        offset < BOOT_CACHE_BYTES && offset.is_multiple_of(CACHE_BYTES)
+    }
+
+    /// The cache of cache descriptors.
+    pub(crate) fn kmem_cache(&self) -> Cache {
+        self.boot_cache(KMEM_CACHE)
+    }
+
+    /// The cache of the caller's side of vmalloc areas.
+    pub(crate) fn vm_struct(&self) -> Cache {
+        self.boot_cache(VM_STRUCT)
+    }
+
+    /// The cache of nodes of the vmalloc space.
+    pub(crate) fn vmap_area(&self) -> Cache {
+        self.boot_cache(VMAP_AREA)
+    }
+
+    /// The kmalloc cache for a size of 1 to 8192 bytes.
+    pub(crate) fn kmalloc(&self, size_bytes: u64) -> Cache {
+        self.boot_cache(KMALLOC + class_of(size_bytes))
+    }
+
+    /// The cache for a page array of 1 to 4096 bytes. These are not kmalloc's own caches, so that
+    /// a caller cannot free the allocator's memory by naming its address.
+    pub(crate) fn page_array(&self, size_bytes: u64) -> Cache {
+        self.boot_cache(PAGE_ARRAY + class_of(size_bytes))
+    }
+}
+
+/// The number of the smallest size class for 1 to 8192 bytes (R1.1).
+pub(crate) fn class_of(size_bytes: u64) -> usize {
+    const SMALL: [u8; 24] =
+        [0, 1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 6];
+    match SMALL.get((size_bytes as usize).wrapping_sub(1) / 8) {
+        Some(&class) => usize::from(class),
+        None => (size_bytes - 1).ilog2() as usize,
+    }
+}
+
+impl<M: Memory> SlabAllocator<M> {
+    /// Makes the boot caches in the carved memory at `boot`.
+    pub(crate) fn boot(pages: PageAllocator<M>, boot: Paddr) -> Self {
+        let caches = CacheList { boot, first: Cache::NONE, next_generation: 1 };
+        let mut slab =
+            Self { pages, caches, nr_live: [0; 3], nr_empty_slab_pages: 0, nr_corrupt_slabs: 0 };
+        for number in 0..NR_BOOT_CACHES {
+            let (size, kind) = match number {
+                KMEM_CACHE => (CACHE_BYTES, CacheKind::Internal),
+                VM_STRUCT | VMAP_AREA => (AREA_BYTES, CacheKind::Internal),
+                KMALLOC..PAGE_ARRAY => (CLASS_SIZES[number - KMALLOC], CacheKind::Kmalloc),
+                _ => (CLASS_SIZES[number - PAGE_ARRAY], CacheKind::Internal),
+            };
+            // A power of two is aligned to itself (R1.3); 96 and 192 get 32 and 64, as on SLUB.
+            let align = size & size.wrapping_neg();
+            let cache = slab.caches.boot_cache(number);
+            let geometry = Geometry::new(size, align.min(PAGE_SIZE), kind);
+            cache.init(&mut slab.pages.memory, geometry, 0);
+            slab.list_add(cache);
+        }
+        slab
+    }
+
+    /// `kmem_cache_create`: a cache for objects of `size` bytes at multiples of `align`.
+    pub(crate) fn create(&mut self, size: u64, align: u64) -> Result<CacheId, AllocError> {
+        if size > KMALLOC_MAX_SIZE {
+            return Err(AllocError::TooLarge);
+        }
+        if size == 0 || align > PAGE_SIZE || (align != 0 && !align.is_power_of_two()) {
+            return Err(AllocError::BadArgument);
+        }
+        let cache = Cache(self.alloc(self.caches.kmem_cache(), GFP_KERNEL)?);
+        let generation = self.caches.next_generation;
+        self.caches.next_generation = generation.wrapping_add(1);
+        let geometry = Geometry::new(size, align, CacheKind::User);
+        cache.init(&mut self.pages.memory, geometry, generation);
+        self.list_add(cache);
+        Ok(CacheId::new(cache, generation))
+    }
+
+    /// `kmem_cache_destroy`: gives back a cache that has no live object.
+    pub(crate) fn destroy(&mut self, id: CacheId) -> Result<(), DestroyError> {
+        let descriptor = self.descriptor(id).ok_or(DestroyError::NoSuchCache)?;
+        let cache = id.cache();
+        let (nr_live, _) = cache.counts(&self.pages.memory);
+        if nr_live != 0 {
+            return Err(DestroyError::Busy(nr_live));
+        }
+        // Without live objects there is no slab but the active one.
+        self.shrink(cache);
+        self.list_del(cache);
+        self.free(&descriptor);
+        Ok(())
+    }
+
+    /// `kmem_cache_shrink`: gives back the empty slab of a caller's cache.
+    pub(crate) fn shrink_by_name(&mut self, id: CacheId) -> u32 {
+        if self.descriptor(id).is_some() { self.shrink(id.cache()) } else { 0 }
+    }
+
+    /// Gives back the empty slabs of all caches; returns how many pages that were.
+    pub(crate) fn shrink_all(&mut self) -> u32 {
+        let mut nr_pages = 0;
+        let mut cache = self.caches.first;
+        while cache != Cache::NONE {
+            nr_pages += self.shrink(cache);
+            cache = cache.next(&self.pages.memory);
+        }
+        nr_pages
+    }
+
+    /// `kmem_cache_alloc`.
+    pub(crate) fn alloc_by_name(&mut self, id: CacheId, gfp: Gfp) -> Result<Paddr, AllocError> {
+        AllocError::check_nofail(gfp)?;
+        if self.descriptor(id).is_none() {
+            return Err(AllocError::BadArgument);
+        }
+        self.alloc(id.cache(), gfp)
+    }
+
+    /// `kmem_cache_free`: gives an object back to the cache that it must be from.
+    pub(crate) fn free_by_name(&mut self, id: CacheId, at: Paddr) -> Result<(), Refused> {
+        let object = self.live_object(at).ok_or(Refused)?;
+        // A live object has a live cache, so the name is right if the generation is.
+        let same = object.cache == id.cache()
+            && object.geometry.kind == CacheKind::User
+            && object.cache.generation(&self.pages.memory) == id.generation();
+        if !same {
+            return Err(Refused);
+        }
+        self.free(&object);
+        Ok(())
+    }
+
+    /// The live object that starts at `at` and that a caller may free.
+    pub(crate) fn live_object(&self, at: Paddr) -> Option<Object> {
+        let (slab, frame) = self.pages.map.head_of(&self.pages.memory, at)?;
+        if !frame.is_slab() {
+            return None;
+        }
+        let object = self.object_at(slab, frame, at)?;
+        let can_free = object.offset == 0 && object.geometry.kind != CacheKind::Internal;
+        (can_free && self.is_live(&object)).then_some(object)
+    }
+
+    /// Gives back an object of the allocator's own, which is live by construction.
+    pub(crate) fn free_internal(&mut self, at: Paddr) {
+        let head = self.pages.map.head_of(&self.pages.memory, at);
+        if let Some(object) = head.and_then(|(slab, frame)| self.object_at(slab, frame, at)) {
+            self.free(&object);
+        }
+    }
+
+    /// The live descriptor that a name stands for.
+    fn descriptor(&self, id: CacheId) -> Option<Object> {
+        let (cache, memory) = (id.cache(), &self.pages.memory);
+        let (slab, frame) = self.pages.map.head_of(memory, cache.0)?;
+        if frame.state != FrameState::Slab
+            || self.pages.map.cache(memory, slab) != self.caches.kmem_cache().0
+        {
+            return None;
+        }
+        let object = self.object_at(slab, frame, cache.0)?;
+        let is_cache = object.offset == 0
+            && self.is_live(&object)
+            && cache.generation(memory) == id.generation();
+        is_cache.then_some(object)
+    }
+
+    fn list_add(&mut self, cache: Cache) {
+        let (memory, first) = (&mut self.pages.memory, self.caches.first);
+        cache.set_next(memory, first);
+        cache.set_prev(memory, Cache::NONE);
+        if first != Cache::NONE {
+            first.set_prev(memory, cache);
+        }
+        self.caches.first = cache;
+    }
+
+    fn list_del(&mut self, cache: Cache) {
+        let memory = &mut self.pages.memory;
+        let (next, prev) = (cache.next(memory), cache.prev(memory));
+        if prev == Cache::NONE {
+            self.caches.first = next;
+        } else {
+            prev.set_next(memory, next);
+        }
+        if next != Cache::NONE {
+            next.set_prev(memory, prev);
+        }
+    }
+}
+
+#[cfg(test)]
+mod test {
+    extern crate std;
+
+    use super::*;
+    use crate::slab::test::boot;
+
+    #[test]
+    fn every_size_has_the_class_of_a_live_kernel() {
+        for size in 1..=8192 {
+            let expect = CLASS_SIZES.iter().position(|&class| class >= size);
+            assert_eq!(Some(class_of(size)), expect, "size {size}");
+        }
+    }
+
+    #[test]
+    fn a_cache_lives_from_create_to_destroy() {
+        let mut slab = boot(256);
+        let id = slab.create(100, 64).unwrap();
+        let at = slab.alloc_by_name(id, GFP_KERNEL).unwrap();
+        assert_eq!(at.0 % 64, 0);
+        assert_eq!(slab.destroy(id), Err(DestroyError::Busy(1)));
+        slab.free_by_name(id, at).unwrap();
+        assert_eq!(slab.free_by_name(id, at), Err(Refused));
+        slab.check().unwrap();
+        slab.destroy(id).unwrap();
+        slab.check().unwrap();
+        slab.shrink_all();
+        assert_eq!(slab.pages.nr_pages(FrameState::Slab), 0);
+    }
+
+    #[test]
+    fn a_stale_or_invented_name_is_an_error() {
+        let mut slab = boot(256);
+        let old = slab.create(32, 0).unwrap();
+        slab.destroy(old).unwrap();
+        let new = slab.create(32, 0).unwrap();
+        assert_eq!(old.cache(), new.cache());
+        let kmalloc = slab.caches.kmalloc(32);
+        let rows =
+            [old, CacheId::from_raw(0), CacheId::from_raw(u64::MAX), CacheId::new(kmalloc, 0)];
+        for id in rows {
+            assert_eq!(slab.alloc_by_name(id, GFP_KERNEL), Err(AllocError::BadArgument));
+            assert_eq!(slab.destroy(id), Err(DestroyError::NoSuchCache));
+        }
+        let object = slab.alloc(kmalloc, GFP_KERNEL).unwrap();
+        assert_eq!(slab.free_by_name(CacheId::new(kmalloc, 0), object), Err(Refused));
+    }
+
+    #[test]
+    fn impossible_caches_are_refused() {
+        let mut slab = boot(256);
+        assert_eq!(slab.create(0, 0), Err(AllocError::BadArgument));
+        assert_eq!(slab.create(8, 24), Err(AllocError::BadArgument));
+        assert_eq!(slab.create(8, 8192), Err(AllocError::BadArgument));
+        assert_eq!(slab.create(KMALLOC_MAX_SIZE + 1, 0), Err(AllocError::TooLarge));
+        assert!(slab.create(KMALLOC_MAX_SIZE, 4096).is_ok());
+    }
+}

@@ -1,0 +1,367 @@
+//! The public face: every call under its C name, on one machine.
+//!
+//! The one idea: a thin front. What a call does is on the floor that its name belongs to; here an
+//! allocation is passed down, and a refused free gets its reason.
+
+use crate::addr::{PAGE_SHIFT, Pfn, VMALLOC_START, Vaddr};
+use crate::cache::CacheId;
+use crate::error::{AddrKind, AllocError, FreeCall, FreeFault};
+use crate::fault::FaultPlan;
+use crate::frame::{FRAME_BYTES, FrameState, MemMap};
+use crate::gfp::{__GFP_ZERO, GFP_KERNEL, Gfp};
+use crate::kmalloc::{Kmalloc, array_size, direct, direct_phys, zeroed};
+use crate::kmem_cache::{AREA_BYTES, BOOT_CACHE_BYTES, DestroyError};
+use crate::kvmalloc::{Kvmalloc, Route};
+use crate::memblock::Memblock;
+use crate::memory::Memory;
+use crate::page::PageAllocator;
+use crate::slab::{Refused, SlabAllocator};
+use crate::stat::MmStat;
+use crate::validate::Corruption;
+use crate::vmalloc::{Vmalloc, VmallocRange};
+use crate::vmap::VmapSpace;
+
+/// What is decided when a machine boots.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct BootParams {
+    /// The watermark: ordinary requests leave this many pages free (`min_free_kbytes`, R3.6).
+    pub min_free_pages: u32,
+    /// The seed of the shuffle that scatters single pages; 0 hands out the lower half always.
+    pub shuffle: u32,
+}
+
+/// Why a machine did not boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BootError {
+    /// The frames do not hold the descriptors and a page to begin with.
+    TooFewFrames,
+    /// The vmalloc space is empty or reaches beyond the last address.
+    BadVmallocSpace,
+}
+
+/// A machine's memory and all that is allocated from it.
+///
+/// A call that fails has changed nothing, but for two things that are no one's loss: a slab may
+/// have been taken and be kept empty, and lazily freed areas may have been purged.
+#[derive(Debug)]
+pub struct Mm<M> {
+    kvmalloc: Kvmalloc<M>,
+}
+
+impl<M: Memory> Mm<M> {
+    /// Takes over a machine. What its memory holds does not matter, and no page may be mapped.
+    ///
+    /// # Errors
+    /// [`BootError`], when the machine is too small or its vmalloc space impossible.
+    pub fn boot(mut memory: M, params: BootParams) -> Result<Self, BootError> {
+        let nr_frames = memory.nr_frames();
+        let last_page = (u64::MAX - VMALLOC_START) >> PAGE_SHIFT;
+        if memory.nr_vmalloc_pages() == 0 || memory.nr_vmalloc_pages() > last_page {
+            return Err(BootError::BadVmallocSpace);
+        }
+        let mut memblock = Memblock::new(nr_frames);
+        let map_bytes = u64::from(nr_frames) * FRAME_BYTES;
+        let map_at = memblock.carve(map_bytes).ok_or(BootError::TooFewFrames)?;
+        let caches = memblock.carve(BOOT_CACHE_BYTES).ok_or(BootError::TooFewFrames)?;
+        let first_area = memblock.carve(AREA_BYTES).ok_or(BootError::TooFewFrames)?;
+        let map = MemMap::clear(&mut memory, map_at, nr_frames);
+        let first = memblock.hand_over();
+        if first.0 == nr_frames {
+            return Err(BootError::TooFewFrames);
+        }
+        let BootParams { min_free_pages, shuffle } = params;
+        let pages = PageAllocator::boot(memory, map, first, min_free_pages, shuffle);
+        let mut slab = SlabAllocator::boot(pages, caches);
+        let vmap = VmapSpace::boot(&mut slab.pages.memory, first_area);
+        let kmalloc = Kmalloc { slab };
+        let vmalloc = Vmalloc { kmalloc, vmap, nr_internal_areas: 0 };
+        Ok(Self { kvmalloc: Kvmalloc { vmalloc } })
+    }
+
+    /// The machine.
+    pub const fn memory(&self) -> &M {
+        &self.kvmalloc.vmalloc.kmalloc.slab.pages.memory
+    }
+
+    /// The machine, for its user to write to the memory it was given.
+    pub const fn memory_mut(&mut self) -> &mut M {
+        &mut self.kvmalloc.vmalloc.kmalloc.slab.pages.memory
+    }
+
+    /// Gives the machine back.
+    pub fn into_memory(self) -> M {
+        self.kvmalloc.vmalloc.kmalloc.slab.pages.memory
+    }
+
+    const fn kmalloc_floor(&mut self) -> &mut Kmalloc<M> {
+        &mut self.kvmalloc.vmalloc.kmalloc
+    }
+
+    const fn slab_floor(&mut self) -> &mut SlabAllocator<M> {
+        &mut self.kvmalloc.vmalloc.kmalloc.slab
+    }
+
+    fn freed(
+        &self,
+        result: Result<(), Refused>,
+        addr: Vaddr,
+        called: FreeCall,
+    ) -> Result<(), FreeFault> {
+        result.map_err(|Refused| self.kvmalloc.fault(addr, called))
+    }
+}
+
+/// The page interface (R3).
+impl<M: Memory> Mm<M> {
+    /// Takes a block of 2^`order` frames.
+    pub fn alloc_pages(&mut self, gfp: Gfp, order: u32) -> Result<Pfn, AllocError> {
+        self.slab_floor().pages.alloc_pages(gfp, order)
+    }
+
+    /// [`Self::alloc_pages`], by its address in the direct map.
+    pub fn __get_free_pages(&mut self, gfp: Gfp, order: u32) -> Result<Vaddr, AllocError> {
+        self.alloc_pages(gfp, order).map(Pfn::to_virt)
+    }
+
+    /// One page that reads as zero.
+    pub fn get_zeroed_page(&mut self, gfp: Gfp) -> Result<Vaddr, AllocError> {
+        self.__get_free_pages(gfp | __GFP_ZERO, 0)
+    }
+
+    /// Gives back a block, which must have been taken with the same order.
+    pub fn __free_pages(&mut self, pfn: Pfn, order: u32) -> Result<(), FreeFault> {
+        let pages = &mut self.slab_floor().pages;
+        let is_block =
+            pages.map.head_of(&pages.memory, pfn.to_phys()).is_some_and(|(head, frame)| {
+                let same = head == pfn && u32::from(frame.order) == order;
+                same && frame.state == FrameState::Pages
+            });
+        if !is_block {
+            return Err(self.kvmalloc.fault(pfn.to_virt(), FreeCall::FreePages));
+        }
+        pages.free_block(pfn);
+        Ok(())
+    }
+
+    /// [`Self::__free_pages`], by the address in the direct map; NULL is nothing to do (R6.4).
+    pub fn free_pages(&mut self, addr: Vaddr, order: u32) -> Result<(), FreeFault> {
+        if addr == Vaddr::NULL {
+            return Ok(());
+        }
+        let nr_frames = u64::from(self.memory().nr_frames());
+        match direct_phys(addr).map(|at| at.0 >> PAGE_SHIFT) {
+            Some(frame) if addr.is_page_aligned() && frame < nr_frames => {
+                self.__free_pages(Pfn(frame as u32), order)
+            }
+            _ => Err(self.kvmalloc.fault(addr, FreeCall::FreePages)),
+        }
+    }
+}
+
+/// Slab caches (R2).
+impl<M: Memory> Mm<M> {
+    /// Makes a cache of objects of 1 byte to 4 MiB, at multiples of `align`: a power of two up to
+    /// a page, or 0.
+    pub fn kmem_cache_create(&mut self, size: u64, align: u64) -> Result<CacheId, AllocError> {
+        self.slab_floor().create(size, align)
+    }
+
+    /// Takes an object; `BadArgument` when the name is of no cache.
+    pub fn kmem_cache_alloc(&mut self, cache: CacheId, gfp: Gfp) -> Result<Vaddr, AllocError> {
+        self.slab_floor().alloc_by_name(cache, gfp).map(direct)
+    }
+
+    /// Takes an object that reads as zero.
+    pub fn kmem_cache_zalloc(&mut self, cache: CacheId, gfp: Gfp) -> Result<Vaddr, AllocError> {
+        self.kmem_cache_alloc(cache, zeroed(gfp))
+    }
+
+    /// Gives an object back to the cache it came from.
+    pub fn kmem_cache_free(&mut self, cache: CacheId, addr: Vaddr) -> Result<(), FreeFault> {
+        let result = match direct_phys(addr) {
+            Some(at) => self.slab_floor().free_by_name(cache, at),
+            None => Err(Refused),
+        };
+        self.freed(result, addr, FreeCall::KmemCacheFree)
+    }
+
+    /// Gives back the cache's empty slab; returns how many pages that were.
+    pub fn kmem_cache_shrink(&mut self, cache: CacheId) -> u32 {
+        self.slab_floor().shrink_by_name(cache)
+    }
+
+    /// Destroys a cache that has no live object.
+    pub fn kmem_cache_destroy(&mut self, cache: CacheId) -> Result<(), DestroyError> {
+        self.slab_floor().destroy(cache)
+    }
+
+    /// Gives back the empty slabs of all caches and the object kept ready for vmalloc; returns how
+    /// many pages that were. With nothing live and nothing lazy, the machine is then as at boot.
+    pub fn shrink_all(&mut self) -> u32 {
+        let Vmalloc { kmalloc, vmap, .. } = &mut self.kvmalloc.vmalloc;
+        vmap.drop_preload(&mut kmalloc.slab);
+        kmalloc.slab.shrink_all()
+    }
+}
+
+/// kmalloc (R1).
+impl<M: Memory> Mm<M> {
+    /// Takes `size` bytes of contiguous memory.
+    #[inline]
+    pub fn kmalloc(&mut self, size: u64, gfp: Gfp) -> Result<Vaddr, AllocError> {
+        self.kmalloc_floor().kmalloc(size, gfp)
+    }
+
+    /// [`Self::kmalloc`] of memory that reads as zero, to the last usable byte.
+    pub fn kzalloc(&mut self, size: u64, gfp: Gfp) -> Result<Vaddr, AllocError> {
+        self.kmalloc(size, zeroed(gfp))
+    }
+
+    /// [`Self::kmalloc`] of `n` elements of `size` bytes.
+    pub fn kmalloc_array(&mut self, n: u64, size: u64, gfp: Gfp) -> Result<Vaddr, AllocError> {
+        self.kmalloc(array_size(n, size)?, gfp)
+    }
+
+    /// [`Self::kzalloc`] of `n` elements of `size` bytes.
+    pub fn kcalloc(&mut self, n: u64, size: u64, gfp: Gfp) -> Result<Vaddr, AllocError> {
+        self.kmalloc_array(n, size, zeroed(gfp))
+    }
+
+    /// Gives back memory of kmalloc or of any cache; NULL and `ZERO_SIZE_PTR` are nothing to do.
+    #[inline]
+    pub fn kfree(&mut self, addr: Vaddr) -> Result<(), FreeFault> {
+        let result = self.kmalloc_floor().kfree(addr);
+        self.freed(result, addr, FreeCall::Kfree)
+    }
+
+    /// How many bytes of a kmalloc or cache object its holder may use; 0 for NULL and
+    /// `ZERO_SIZE_PTR` (R1.2).
+    pub fn ksize(&self, addr: Vaddr) -> Result<u64, FreeFault> {
+        if addr.is_zero_or_null() {
+            return Ok(0);
+        }
+        let (is, live) = self.kvmalloc.describe(addr);
+        let has_size =
+            matches!(is, AddrKind::KmallocObject | AddrKind::CacheObject | AddrKind::LargeKmalloc);
+        match live.filter(|live| has_size && live.start == addr) {
+            Some(live) => Ok(live.usable),
+            None => Err(self.kvmalloc.fault(addr, FreeCall::Kfree)),
+        }
+    }
+}
+
+/// vmalloc (R4).
+impl<M: Memory> Mm<M> {
+    /// Takes `size` bytes of mapped memory.
+    pub fn vmalloc(&mut self, size: u64) -> Result<Vaddr, AllocError> {
+        self.__vmalloc(size, GFP_KERNEL)
+    }
+
+    /// [`Self::vmalloc`] of memory that reads as zero.
+    pub fn vzalloc(&mut self, size: u64) -> Result<Vaddr, AllocError> {
+        self.__vmalloc(size, zeroed(GFP_KERNEL))
+    }
+
+    /// [`Self::vmalloc`] with flags.
+    pub fn __vmalloc(&mut self, size: u64, gfp: Gfp) -> Result<Vaddr, AllocError> {
+        let range = self.kvmalloc.vmalloc.anywhere(size, gfp);
+        self.kvmalloc.vmalloc.alloc(&range)
+    }
+
+    /// [`Self::vmalloc`] with an alignment, flags, and a range to stay in.
+    pub fn __vmalloc_node_range(&mut self, range: VmallocRange) -> Result<Vaddr, AllocError> {
+        self.kvmalloc.vmalloc.alloc(&range)
+    }
+
+    /// Gives an area back; NULL is nothing to do.
+    pub fn vfree(&mut self, addr: Vaddr) -> Result<(), FreeFault> {
+        let result = self.kvmalloc.vmalloc.vfree(addr);
+        self.freed(result, addr, FreeCall::Vfree)
+    }
+
+    /// Purges all lazily freed areas, so that their addresses can be used again (R4.10).
+    pub fn vm_unmap_aliases(&mut self) {
+        let Vmalloc { kmalloc, vmap, .. } = &mut self.kvmalloc.vmalloc;
+        vmap.purge(&mut kmalloc.slab);
+    }
+}
+
+/// kvmalloc (R5).
+impl<M: Memory> Mm<M> {
+    /// Takes `size` bytes from the side that `route` says.
+    pub fn kvmalloc(&mut self, size: u64, gfp: Gfp, route: Route) -> Result<Vaddr, AllocError> {
+        self.kvmalloc.kvmalloc(size, gfp, route)
+    }
+
+    /// [`Self::kvmalloc`] of memory that reads as zero.
+    pub fn kvzalloc(&mut self, size: u64, gfp: Gfp, route: Route) -> Result<Vaddr, AllocError> {
+        self.kvmalloc(size, zeroed(gfp), route)
+    }
+
+    /// [`Self::kvmalloc`] of `n` elements of `size` bytes.
+    pub fn kvmalloc_array(
+        &mut self,
+        n: u64,
+        size: u64,
+        gfp: Gfp,
+        route: Route,
+    ) -> Result<Vaddr, AllocError> {
+        self.kvmalloc(array_size(n, size)?, gfp, route)
+    }
+
+    /// [`Self::kvzalloc`] of `n` elements of `size` bytes.
+    pub fn kvcalloc(
+        &mut self,
+        n: u64,
+        size: u64,
+        gfp: Gfp,
+        route: Route,
+    ) -> Result<Vaddr, AllocError> {
+        self.kvmalloc_array(n, size, zeroed(gfp), route)
+    }
+
+    /// Gives back memory from either side.
+    pub fn kvfree(&mut self, addr: Vaddr) -> Result<(), FreeFault> {
+        let result = self.kvmalloc.kvfree(addr);
+        self.freed(result, addr, FreeCall::Kvfree)
+    }
+}
+
+/// Looking at the machine, and injecting failure.
+impl<M: Memory> Mm<M> {
+    /// Sets which calls fail, counted from now on.
+    pub fn set_faults(&mut self, plan: FaultPlan) {
+        self.slab_floor().pages.faults.set(plan);
+    }
+
+    /// How many calls have been failed by injection since boot.
+    pub const fn nr_faults_fired(&self) -> u32 {
+        self.kvmalloc.vmalloc.kmalloc.slab.pages.faults.nr_fired()
+    }
+
+    /// What an address is.
+    pub fn describe(&self, addr: Vaddr) -> AddrKind {
+        self.kvmalloc.describe(addr).0
+    }
+
+    /// How many bytes the live memory around an address has for its holder.
+    pub fn usable_size(&self, addr: Vaddr) -> Option<u64> {
+        self.kvmalloc.describe(addr).1.map(|live| live.usable)
+    }
+
+    /// All counts.
+    pub fn stat(&self) -> MmStat {
+        self.kvmalloc.stat()
+    }
+
+    /// Checks every invariant over everything. Takes time in proportion to the machine.
+    ///
+    /// # Errors
+    /// The first invariant found broken.
+    pub fn validate(&self) -> Result<(), Corruption> {
+        self.kvmalloc.check()
+    }
+}
+
+#[cfg(test)]
+mod test;

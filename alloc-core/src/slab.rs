@@ -1,0 +1,331 @@
+//! The slab allocator: objects of one size, cut from blocks of pages (SLUB, R1.8 to R1.10, R2).
+//!
+//! The one idea: free objects hold the free list. The word in the middle of a free object (R2.3)
+//! links to the next, and is marked so that it is recognised: an object whose word is no link of
+//! its slab is certainly live, so a double free is found without any word of our own per object.
+//!
+//! A cache takes objects from its *active* slab, and the slab that an object is freed into becomes
+//! the active one: the last object freed is the next one handed out (R1.10). Other slabs with free
+//! objects wait on the partial list; full ones are on no list; of empty ones only the active is kept.
+//!
+//! A link that a caller has overwritten retires its slab: no more objects are handed out of it, and
+//! its pages are given back when the last one is freed.
+
+use crate::addr::{PAGE_SIZE, Paddr, Pfn};
+use crate::cache::{Cache, CacheKind, Geometry};
+use crate::error::{AllocError, FaultSite, Shortage};
+use crate::frame::{Frame, FrameState, NO_FRAME};
+use crate::gfp::{
+    __GFP_DIRECT_RECLAIM, __GFP_KSWAPD_RECLAIM, __GFP_NOFAIL, __GFP_NOMEMALLOC, __GFP_NORETRY,
+    __GFP_NOWARN, __GFP_ZERO, Gfp,
+};
+use crate::memory::Memory;
+use crate::page::PageAllocator;
+
+/// The upper bits of every link: no physical address and hardly any content looks like it.
+const LINK_MARK: u64 = 0x5ab1 << 48;
+const LINK_ADDRESS: u64 = ((1 << 48) - 1) & !7;
+/// A link to another object.
+const LINK_NEXT: u64 = 1;
+/// The end of a free list; its address is the slab's own.
+const LINK_END: u64 = 3;
+
+/// A free was refused; nothing has changed. Why is found by asking what the address is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refused;
+
+/// A place for an object in a slab, live or not.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Object {
+    pub(crate) cache: Cache,
+    pub(crate) geometry: Geometry,
+    slab: Pfn,
+    frame: Frame,
+    index: u32,
+    /// Its first byte.
+    pub(crate) start: Paddr,
+    /// How far behind the first byte the address was that was asked for.
+    pub(crate) offset: u64,
+}
+
+/// All slabs of all caches, which own the page allocator.
+///
+/// # Invariants
+/// 5. A free list stays in its slab, has no cycle, and holds the objects handed out once and freed.
+/// 6. A cache's partial list holds its slabs that have both live and free objects, but the active.
+/// 7. The counts of objects and of slabs equal a recount.
+#[derive(Debug)]
+pub(crate) struct SlabAllocator<M> {
+    pub(crate) pages: PageAllocator<M>,
+    pub(crate) caches: crate::kmem_cache::CacheList,
+    pub(crate) nr_live: [u32; 3],
+    pub(crate) nr_empty_slab_pages: u32,
+    pub(crate) nr_corrupt_slabs: u32,
+}
+
+impl<M: Memory> SlabAllocator<M> {
+    /// Takes an object from a cache.
+    pub(crate) fn alloc(&mut self, cache: Cache, gfp: Gfp) -> Result<Paddr, AllocError> {
+        if self.pages.faults.should_fail(FaultSite::Slab, gfp) {
+            return Err(AllocError::NoMemory(Shortage::Injected(FaultSite::Slab)));
+        }
+        let geometry = cache.geometry(&self.pages.memory);
+        let object = loop {
+            let (active, _) = cache.slabs(&self.pages.memory);
+            if active != NO_FRAME
+                && let Some(object) = self.take(cache, geometry, active)
+            {
+                break object;
+            }
+            self.next_active(cache, geometry, gfp)?;
+        };
+        cache.count(&mut self.pages.memory, 1, 0);
+        self.nr_live[geometry.kind as usize] += 1;
+        if gfp.has(__GFP_ZERO) {
+            self.pages.memory.zero(object, u64::from(geometry.size));
+        }
+        Ok(object)
+    }
+
+    /// Gives a live object back.
+    pub(crate) fn free(&mut self, object: &Object) {
+        let Object { cache, geometry, slab, mut frame, start, .. } = *object;
+        let memory = &mut self.pages.memory;
+        let was_full = frame.inuse == frame.objects;
+        frame.inuse -= 1;
+        cache.count(memory, -1, 0);
+        self.nr_live[geometry.kind as usize] -= 1;
+        let next =
+            if frame.state == FrameState::Slab { self.pages.map.private(memory, slab) } else { 0 };
+        memory.store(Paddr(start.0 + geometry.link_offset()), encode_link(slab, next));
+        self.pages.map.set_private(memory, slab, start.0);
+        self.pages.map.set_frame(memory, slab, frame);
+        if frame.state == FrameState::Slab {
+            if frame.inuse == 0 {
+                self.nr_empty_slab_pages += frame.nr_pages();
+            }
+            self.activate(cache, slab, was_full);
+        } else if frame.inuse == 0 {
+            self.release(cache, slab);
+        }
+    }
+
+    /// Finds the object around an address in a slab; `None` in the slack behind the last one.
+    pub(crate) fn object_at(&self, slab: Pfn, frame: Frame, at: Paddr) -> Option<Object> {
+        let cache = Cache(self.pages.map.cache(&self.pages.memory, slab));
+        let geometry = cache.geometry(&self.pages.memory);
+        let inside = (at.0 - slab.to_phys().0) as u32;
+        let index = inside.checked_div(geometry.size)?;
+        if index >= u32::from(frame.objects) {
+            return None;
+        }
+        let start = slab.to_phys().0 + u64::from(index * geometry.size);
+        let offset = at.0 - start;
+        Some(Object { cache, geometry, slab, frame, index, start: Paddr(start), offset })
+    }
+
+    /// Whether an object is live. Exact, as long as no caller writes to objects it has freed: only
+    /// when the object's word looks like a link is the free list walked to make sure.
+    pub(crate) fn is_live(&self, object: &Object) -> bool {
+        let Object { geometry, slab, frame, index, start, .. } = *object;
+        let memory = &self.pages.memory;
+        let link_at = |object: u64| Paddr(object + geometry.link_offset());
+        if index >= u32::from(frame.fresh) || frame.inuse == 0 {
+            return false;
+        }
+        if decode_link(memory.load(link_at(start.0)), slab, frame, geometry).is_none() {
+            return true;
+        }
+        if frame.state == FrameState::RetiredSlab {
+            // Its free list is lost; the link is all the evidence there is.
+            return false;
+        }
+        let mut free = self.first_free(slab, frame, geometry).unwrap_or(0);
+        for _ in 0..frame.objects {
+            if free == 0 || free == start.0 {
+                break;
+            }
+            let link = memory.load(link_at(free));
+            free = decode_link(link, slab, frame, geometry).unwrap_or(0);
+        }
+        free != start.0
+    }
+
+    /// The first object of a slab's free list, 0 for none; `None` when it is none of the slab's.
+    pub(crate) fn first_free(&self, slab: Pfn, frame: Frame, geometry: Geometry) -> Option<u64> {
+        let first = self.pages.map.private(&self.pages.memory, slab);
+        if first & !LINK_ADDRESS != 0 {
+            return None;
+        }
+        decode_link(encode_link(slab, first), slab, frame, geometry)
+    }
+
+    /// Takes an object from the active slab; `None` when it has none, or has just been retired.
+    fn take(&mut self, cache: Cache, geometry: Geometry, slab: Pfn) -> Option<Paddr> {
+        let (memory, map) = (&mut self.pages.memory, self.pages.map);
+        let mut frame = map.frame(memory, slab);
+        let free = map.private(memory, slab);
+        let (object, next) = if free != 0 {
+            let link = memory.load(Paddr(free + geometry.link_offset()));
+            let next = decode_link(link, slab, frame, geometry);
+            // The last free object must end the list, else a live one would be handed out.
+            let is_last = frame.inuse + 1 == frame.fresh;
+            let Some(next) = next.filter(|&next| (next == 0) == is_last) else {
+                self.retire(cache, slab, frame);
+                return None;
+            };
+            (free, next)
+        } else if frame.fresh < frame.objects {
+            let index = u64::from(frame.fresh);
+            frame.fresh += 1;
+            (slab.to_phys().0 + index * u64::from(geometry.size), 0)
+        } else {
+            return None;
+        };
+        // A live object must not look free, even if its owner never writes to it.
+        memory.store(Paddr(object + geometry.link_offset()), 0);
+        if frame.inuse == 0 {
+            self.nr_empty_slab_pages -= frame.nr_pages();
+        }
+        frame.inuse += 1;
+        map.set_private(memory, slab, next);
+        map.set_frame(memory, slab, frame);
+        Some(Paddr(object))
+    }
+
+    /// Replaces an active slab that has nothing left: by a partial slab, else by a new one.
+    fn next_active(&mut self, cache: Cache, geo: Geometry, gfp: Gfp) -> Result<(), AllocError> {
+        let (_, mut partial) = cache.slabs(&self.pages.memory);
+        let active = if partial == NO_FRAME {
+            self.new_slab(cache, geo, gfp)?
+        } else {
+            let first = partial;
+            self.pages.map.list_remove(&mut self.pages.memory, &mut partial, first);
+            first
+        };
+        cache.set_slabs(&mut self.pages.memory, active, partial);
+        Ok(())
+    }
+
+    /// Takes pages for a slab: of the best order with no effort, else of the smallest with the
+    /// caller's flags (R1.9).
+    fn new_slab(&mut self, cache: Cache, geo: Geometry, gfp: Gfp) -> Result<Pfn, AllocError> {
+        let gfp = gfp.without(__GFP_ZERO);
+        let mut lightly = (gfp | __GFP_NORETRY | __GFP_NOWARN).without(__GFP_NOFAIL);
+        if geo.order > geo.min_order && gfp.may_block() {
+            let reclaim = __GFP_DIRECT_RECLAIM | __GFP_KSWAPD_RECLAIM;
+            lightly = (lightly | __GFP_NOMEMALLOC).without(reclaim);
+        }
+        let (mut order, min_order) = (u32::from(geo.order), u32::from(geo.min_order));
+        let slab = match self.pages.alloc_block(lightly, order, FrameState::Slab) {
+            Ok(slab) => slab,
+            Err(_) => {
+                order = min_order;
+                self.pages.alloc_block(gfp, order, FrameState::Slab)?
+            }
+        };
+        let (memory, map) = (&mut self.pages.memory, self.pages.map);
+        let objects = geo.objects(order);
+        let frame = Frame { objects, ..Frame::block(FrameState::Slab, order) };
+        map.set_frame(memory, slab, frame);
+        map.set_private(memory, slab, 0);
+        map.set_cache(memory, slab, cache.0);
+        cache.count(memory, 0, 1);
+        self.nr_empty_slab_pages += frame.nr_pages();
+        Ok(slab)
+    }
+
+    /// Makes the slab that an object was freed into the active one.
+    fn activate(&mut self, cache: Cache, slab: Pfn, was_full: bool) {
+        let (active, mut partial) = cache.slabs(&self.pages.memory);
+        if active == slab {
+            return;
+        }
+        let (memory, map) = (&mut self.pages.memory, self.pages.map);
+        if !was_full {
+            map.list_remove(memory, &mut partial, slab);
+        }
+        if active != NO_FRAME {
+            let frame = map.frame(memory, active);
+            if frame.inuse == 0 {
+                self.nr_empty_slab_pages -= frame.nr_pages();
+                self.release(cache, active);
+            } else if frame.inuse < frame.objects {
+                map.list_push(memory, &mut partial, active);
+            }
+        }
+        cache.set_slabs(&mut self.pages.memory, slab, partial);
+    }
+
+    /// Takes a slab with a damaged free list out of service. It is the active one.
+    #[cold]
+    fn retire(&mut self, cache: Cache, slab: Pfn, frame: Frame) {
+        let (_, partial) = cache.slabs(&self.pages.memory);
+        cache.set_slabs(&mut self.pages.memory, NO_FRAME, partial);
+        self.nr_corrupt_slabs += 1;
+        if frame.inuse == 0 {
+            self.nr_empty_slab_pages -= frame.nr_pages();
+            self.release(cache, slab);
+        } else {
+            let retired = Frame { state: FrameState::RetiredSlab, ..frame };
+            self.pages.map.set_frame(&mut self.pages.memory, slab, retired);
+        }
+    }
+
+    /// Gives the active slab back if it is empty; returns how many pages that were.
+    pub(crate) fn shrink(&mut self, cache: Cache) -> u32 {
+        let (active, partial) = cache.slabs(&self.pages.memory);
+        if active == NO_FRAME {
+            return 0;
+        }
+        let frame = self.pages.map.frame(&self.pages.memory, active);
+        if frame.inuse != 0 {
+            return 0;
+        }
+        cache.set_slabs(&mut self.pages.memory, NO_FRAME, partial);
+        self.nr_empty_slab_pages -= frame.nr_pages();
+        self.release(cache, active);
+        frame.nr_pages()
+    }
+
+    fn release(&mut self, cache: Cache, slab: Pfn) {
+        cache.count(&mut self.pages.memory, 0, -1);
+        self.pages.free_block(slab);
+    }
+
+    /// The number of live objects of a kind.
+    pub(crate) const fn nr_objects(&self, kind: CacheKind) -> u32 {
+        self.nr_live[kind as usize]
+    }
+
+    /// The number of pages of slabs that have live objects.
+    pub(crate) const fn nr_slab_pages(&self) -> u32 {
+        self.pages.nr_pages(FrameState::Slab) - self.nr_empty_slab_pages
+    }
+}
+
+/// The word that a free object holds: its successor on the free list of `slab`, 0 for none.
+fn encode_link(slab: Pfn, next: u64) -> u64 {
+    if next == 0 { LINK_MARK | slab.to_phys().0 | LINK_END } else { LINK_MARK | next | LINK_NEXT }
+}
+
+/// The successor that a word names, 0 for none; `None` when it is no link of this slab.
+pub(crate) fn decode_link(word: u64, slab: Pfn, frame: Frame, geo: Geometry) -> Option<u64> {
+    if word & !LINK_ADDRESS & !7 != LINK_MARK {
+        return None;
+    }
+    let (at, base) = (word & LINK_ADDRESS, slab.to_phys().0);
+    match word & 7 {
+        LINK_END => (at == base).then_some(0),
+        LINK_NEXT => {
+            let inside =
+                at.checked_sub(base).filter(|&inside| inside < PAGE_SIZE << frame.order)?;
+            let (inside, size) = (inside as u32, geo.size);
+            (inside % size == 0 && inside / size < u32::from(frame.fresh)).then_some(at)
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod test;

@@ -1,0 +1,110 @@
+//! Slabs from inside: reuse, double frees, shortage, damage, and a random walk.
+
+extern crate std;
+
+use super::*;
+use crate::gfp::{GFP_KERNEL, GFP_NOWAIT};
+use crate::kmem_cache::BOOT_CACHE_BYTES;
+use crate::test_memory::{TestMemory, TestRandom};
+use std::vec::Vec;
+
+/// A slab allocator of `nr_frames` frames, without a reserve.
+pub(crate) fn boot(nr_frames: u32) -> SlabAllocator<TestMemory> {
+    let mut pages = crate::page::test::boot(nr_frames, 0, 5);
+    let nr_pages = BOOT_CACHE_BYTES.div_ceil(PAGE_SIZE);
+    let order = nr_pages.next_power_of_two().trailing_zeros();
+    let boot = pages.alloc_pages(GFP_KERNEL, order).unwrap();
+    SlabAllocator::boot(pages, boot.to_phys())
+}
+
+fn free(slab: &mut SlabAllocator<TestMemory>, at: Paddr) {
+    let object = slab.live_object(at).unwrap();
+    slab.free(&object);
+}
+
+#[test]
+fn the_last_object_freed_is_the_next_handed_out() {
+    let mut slab = boot(256);
+    let cache = slab.caches.kmalloc(1024);
+    let objects: Vec<Paddr> = (0..40).map(|_| slab.alloc(cache, GFP_KERNEL).unwrap()).collect();
+    for &object in &objects {
+        free(&mut slab, object);
+        assert_eq!(slab.alloc(cache, GFP_KERNEL), Ok(object));
+    }
+    slab.check().unwrap();
+}
+
+#[test]
+fn a_live_object_that_looks_free_is_live() {
+    let mut slab = boot(256);
+    let cache = slab.caches.kmalloc(64);
+    let [a, b] = [(); 2].map(|()| slab.alloc(cache, GFP_KERNEL).unwrap());
+    free(&mut slab, a);
+    let copied = slab.pages.memory.load(Paddr(a.0 + 32));
+    slab.pages.memory.store(Paddr(b.0 + 32), copied);
+    assert!(slab.live_object(b).is_some());
+    assert!(slab.live_object(a).is_none());
+}
+
+#[test]
+fn a_shortage_of_large_blocks_falls_back_to_small_slabs() {
+    let mut slab = boot(64);
+    let mut held = Vec::new();
+    while let Ok(pfn) = slab.pages.alloc_pages(GFP_NOWAIT, 0) {
+        held.push(pfn);
+    }
+    // Every other page is free: no block of order 1 exists.
+    held.retain(|pfn| {
+        pfn.0 % 2 == 1 || {
+            slab.pages.free_block(*pfn);
+            false
+        }
+    });
+    let cache = slab.caches.kmalloc(4096);
+    assert!(slab.alloc(cache, GFP_KERNEL).is_ok());
+    let shortage = Shortage::Pages { order: 1 };
+    let cache = slab.caches.kmalloc(8192);
+    assert_eq!(slab.alloc(cache, GFP_KERNEL), Err(AllocError::NoMemory(shortage)));
+    slab.check().unwrap();
+}
+
+#[test]
+fn a_damaged_free_list_retires_its_slab() {
+    let mut slab = boot(256);
+    let cache = slab.caches.kmalloc(64);
+    let [a, b, c] = [(); 3].map(|()| slab.alloc(cache, GFP_KERNEL).unwrap());
+    free(&mut slab, a);
+    slab.pages.memory.store(Paddr(a.0 + 32), 0x4141_4141_4141_4141);
+    assert_eq!(slab.check().unwrap_err().invariant, 5);
+    let fresh = slab.alloc(cache, GFP_KERNEL).unwrap();
+    assert_ne!(fresh.0 / PAGE_SIZE, a.0 / PAGE_SIZE);
+    assert_eq!(slab.nr_corrupt_slabs, 1);
+    slab.check().unwrap();
+    for object in [b, c, fresh] {
+        free(&mut slab, object);
+        assert!(slab.live_object(object).is_none());
+    }
+    slab.check().unwrap();
+    assert_eq!(slab.nr_slab_pages(), 0);
+}
+
+#[test]
+fn a_random_walk_gives_every_page_back() {
+    let mut slab = boot(512);
+    let before = *slab.pages.nr_free_blocks();
+    let (mut live, mut random) = (Vec::new(), TestRandom(9));
+    for _ in 0..4000 {
+        if random.below(9) < 5 {
+            let cache = slab.caches.kmalloc(1 << random.below(14));
+            live.extend(slab.alloc(cache, GFP_KERNEL | __GFP_ZERO));
+        } else if !live.is_empty() {
+            let object = live.swap_remove(random.below(live.len() as u64) as usize);
+            free(&mut slab, object);
+        }
+        slab.pages.check().unwrap();
+        slab.check().unwrap();
+    }
+    live.drain(..).for_each(|object| free(&mut slab, object));
+    slab.shrink_all();
+    assert_eq!(*slab.pages.nr_free_blocks(), before);
+}

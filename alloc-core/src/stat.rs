@@ -1,0 +1,80 @@
+//! What the allocator has and where it went: counts, kept as the work is done.
+//!
+//! The one idea: reading them costs nothing that grows with the machine, so a harness can compare
+//! them after every call. `validate` makes sure that they equal a recount.
+
+use crate::addr::{NR_ORDERS, PAGE_SHIFT};
+use crate::cache::CacheKind;
+use crate::frame::FrameState;
+use crate::kvmalloc::Kvmalloc;
+use crate::memory::Memory;
+
+/// Counts of pages, objects and areas.
+///
+/// `nr_free_pages + nr_block_pages + nr_large_kmalloc_pages + nr_slab_pages + nr_empty_slab_pages
+/// + nr_vmalloc_pages == nr_managed_pages`, always.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MmStat {
+    /// Pages that were not kept back at boot.
+    pub nr_managed_pages: u32,
+    /// Pages of free blocks.
+    pub nr_free_pages: u32,
+    /// Free blocks of each order.
+    pub nr_free_blocks: [u32; NR_ORDERS],
+    /// Pages of blocks of the page interface.
+    pub nr_block_pages: u32,
+    /// Pages of kmalloc blocks that are too large for a size class.
+    pub nr_large_kmalloc_pages: u32,
+    /// Pages of slabs with at least one live object.
+    pub nr_slab_pages: u32,
+    /// Pages of slabs without live objects, which a shrink gives back.
+    pub nr_empty_slab_pages: u32,
+    /// Pages that vmalloc areas show, those behind page arrays included.
+    pub nr_vmalloc_pages: u32,
+    /// Live objects of kmalloc's size classes.
+    pub nr_kmalloc_objects: u32,
+    /// Live objects of caches made by callers.
+    pub nr_cache_objects: u32,
+    /// Live objects of the allocator's own: descriptors and page arrays.
+    pub nr_internal_objects: u32,
+    /// Slabs taken out of service because a caller damaged their free list, since boot.
+    pub nr_corrupt_slabs: u32,
+    /// Live vmalloc areas, those of page arrays included.
+    pub nr_areas: u32,
+    /// Live vmalloc areas that hold page arrays.
+    pub nr_internal_areas: u32,
+    /// Pages of address space of live areas, guard pages included.
+    pub nr_area_pages: u64,
+    /// Pages of address space that wait for a purge.
+    pub nr_lazy_pages: u64,
+    /// Pages of the largest hole of the vmalloc space.
+    pub nr_largest_hole_pages: u64,
+}
+
+impl<M: Memory> Kvmalloc<M> {
+    /// Reads all counts.
+    pub(crate) fn stat(&self) -> MmStat {
+        let vmap = &self.vmalloc.vmap;
+        let slab = &self.vmalloc.kmalloc.slab;
+        let pages = &slab.pages;
+        MmStat {
+            nr_managed_pages: pages.nr_managed_pages(),
+            nr_free_pages: pages.nr_free_pages(),
+            nr_free_blocks: *pages.nr_free_blocks(),
+            nr_block_pages: pages.nr_pages(FrameState::Pages),
+            nr_large_kmalloc_pages: pages.nr_pages(FrameState::LargeKmalloc),
+            nr_slab_pages: slab.nr_slab_pages(),
+            nr_empty_slab_pages: slab.nr_empty_slab_pages,
+            nr_vmalloc_pages: pages.nr_pages(FrameState::Vmalloc),
+            nr_kmalloc_objects: slab.nr_objects(CacheKind::Kmalloc),
+            nr_cache_objects: slab.nr_objects(CacheKind::User),
+            nr_internal_objects: slab.nr_objects(CacheKind::Internal),
+            nr_corrupt_slabs: slab.nr_corrupt_slabs,
+            nr_areas: vmap.nr_areas,
+            nr_internal_areas: self.vmalloc.nr_internal_areas,
+            nr_area_pages: vmap.nr_area_pages,
+            nr_lazy_pages: vmap.nr_lazy_pages,
+            nr_largest_hole_pages: vmap.free.root().largest(&pages.memory) >> PAGE_SHIFT,
+        }
+    }
+}

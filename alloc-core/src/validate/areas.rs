@@ -1,0 +1,197 @@
+//! Invariants 8 to 11: the vmalloc address space and what its areas show.
+
+use super::{Corruption, ensure, ensure_at};
+use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VMALLOC_START, Vaddr};
+use crate::frame::FrameState;
+use crate::kmalloc::direct_phys;
+use crate::memory::Memory;
+use crate::vmalloc::{Owner, VmStruct, Vmalloc};
+use crate::vmap_tree::{VmapArea, VmapTree};
+
+/// A treap of a million nodes is deeper than this with a probability that does not matter.
+const MAX_DEPTH: u32 = 128;
+
+/// What a walk over a tree adds up, and how far it has come.
+#[derive(Debug, Default)]
+struct Walk {
+    nr_nodes: u32,
+    nr_pages: u64,
+    last_end: u64,
+}
+
+/// What the busy areas add up to.
+#[derive(Debug, Default)]
+struct Owned {
+    nr_pages: u64,
+    nr_internal: u32,
+}
+
+impl<M: Memory> Vmalloc<M> {
+    /// Checks invariants 8 to 11, given 1 to 7.
+    pub(crate) fn check(&self) -> Result<(), Corruption> {
+        let nowhere = Vaddr::NULL;
+        let (mut holes, mut busy, mut lazy) = (Walk::default(), Walk::default(), Walk::default());
+        let mut owned = Owned::default();
+        let vmap = &self.vmap;
+        self.walk(vmap.free.root(), 0, &mut holes, &mut |start, _, last_end| {
+            ensure(start != last_end, 9, "two holes touch and are not merged", Vaddr(start))
+        })?;
+        self.walk(vmap.lazy.root(), 0, &mut lazy, &mut |start, end, _| {
+            self.ensure_apart(&vmap.free, start, end)
+        })?;
+        self.walk(vmap.busy.root(), 0, &mut busy, &mut |start, end, _| {
+            self.ensure_apart(&vmap.free, start, end)?;
+            self.ensure_apart(&vmap.lazy, start, end)?;
+            self.check_area(start, end, &mut owned)
+        })?;
+        let covered = holes.nr_pages + busy.nr_pages + lazy.nr_pages;
+        let space = (vmap.end().0 - VMALLOC_START) >> PAGE_SHIFT;
+        ensure(covered == space, 9, "holes and areas do not cover the space", nowhere)?;
+        let same = busy.nr_pages == vmap.nr_area_pages && lazy.nr_pages == vmap.nr_lazy_pages;
+        ensure(same, 9, "the counts of pages of areas are off", nowhere)?;
+        let same = busy.nr_nodes == vmap.nr_areas && owned.nr_internal == self.nr_internal_areas;
+        ensure(same, 9, "the count of areas is off", nowhere)?;
+        let slab = &self.kmalloc.slab;
+        let preloaded = u32::from(vmap.preload != VmapArea::NONE);
+        let sound = preloaded == 0 || self.is_node(vmap.preload);
+        ensure(sound, 8, "the preloaded node is no node", nowhere)?;
+        let nr_nodes = holes.nr_nodes + busy.nr_nodes + lazy.nr_nodes + preloaded;
+        let (nr_live, _) = slab.caches.vmap_area().counts(&slab.pages.memory);
+        ensure(nr_nodes == nr_live + 1, 8, "a node is on no tree, or on two", nowhere)?;
+        let (nr_live, _) = slab.caches.vm_struct().counts(&slab.pages.memory);
+        ensure(busy.nr_nodes == nr_live, 10, "a descriptor has no area", nowhere)?;
+        let in_state = u64::from(slab.pages.nr_pages(FrameState::Vmalloc));
+        ensure(owned.nr_pages == in_state, 10, "a vmalloc page is in no area", nowhere)
+    }
+
+    fn is_node(&self, node: VmapArea) -> bool {
+        let slab = &self.kmalloc.slab;
+        node == self.vmap.first || slab.is_object_of(slab.caches.vmap_area(), node.0)
+    }
+
+    /// Visits a subtree in order. It ends whatever the links are: a node met twice would start
+    /// below the end of the last one, and a chain without end is too deep.
+    fn walk(
+        &self,
+        node: VmapArea,
+        depth: u32,
+        walk: &mut Walk,
+        visit: &mut dyn FnMut(u64, u64, u64) -> Result<(), Corruption>,
+    ) -> Result<(), Corruption> {
+        if node == VmapArea::NONE {
+            return Ok(());
+        }
+        let memory = self.memory();
+        ensure_at(depth < MAX_DEPTH, 8, "a tree is too deep", node.0)?;
+        ensure_at(self.is_node(node), 8, "a node of a tree is no live node", node.0)?;
+        self.walk(node.left(memory), depth + 1, walk, visit)?;
+        let (start, end) = (node.start(memory), node.end(memory));
+        let inside = VMALLOC_START <= start && start < end && end <= self.vmap.end().0;
+        ensure_at(inside, 8, "a range is empty or outside the space", node.0)?;
+        let aligned = (start | end) % PAGE_SIZE == 0;
+        ensure_at(aligned && start >= walk.last_end, 8, "ranges overlap or are odd", node.0)?;
+        visit(start, end, walk.last_end)?;
+        walk.last_end = end;
+        walk.nr_nodes += 1;
+        walk.nr_pages += (end - start) >> PAGE_SHIFT;
+        self.walk(node.right(memory), depth + 1, walk, visit)?;
+        let same = node.largest(memory) == node.compute_largest(memory);
+        ensure_at(same, 8, "a subtree's largest range is wrong", node.0)
+    }
+
+    /// No range of a tree that was walked before overlaps `start..end`.
+    fn ensure_apart(&self, tree: &VmapTree, start: u64, end: u64) -> Result<(), Corruption> {
+        let memory = self.memory();
+        let (below, above) = tree.around(memory, start);
+        let apart = below.is_none_or(|node| node.end(memory) <= start)
+            && above.is_none_or(|node| node.start(memory) >= end);
+        ensure(apart, 9, "ranges of two trees overlap", Vaddr(start))
+    }
+
+    fn check_area(&self, start: u64, end: u64, owned: &mut Owned) -> Result<(), Corruption> {
+        let (memory, slab) = (self.memory(), &self.kmalloc.slab);
+        let addr = Vaddr(start);
+        let Some(area) = self.vmap.find_area(memory, addr) else {
+            return ensure(false, 8, "an area cannot be found", addr);
+        };
+        let vm = VmStruct(area.vm(memory));
+        let sound = slab.is_object_of(slab.caches.vm_struct(), vm.0);
+        ensure(sound, 10, "an area has no descriptor", addr)?;
+        let nr_pages = vm.nr_pages(memory);
+        let same = nr_pages == ((end - start) >> PAGE_SHIFT) - 1;
+        ensure(same, 10, "an area and its descriptor disagree on the size", addr)?;
+        let array = vm.pages(memory);
+        ensure(self.is_array(array, nr_pages), 10, "an area has no page array", addr)?;
+        for index in 0..nr_pages {
+            self.check_page(Vaddr(start + (index << PAGE_SHIFT)), array, index)?;
+        }
+        let guard = memory.translate(Vaddr(end - PAGE_SIZE));
+        ensure(guard.is_none(), 11, "a guard page is mapped", addr)?;
+        owned.nr_pages += nr_pages;
+        owned.nr_internal += vm.owner(memory) as u32;
+        Ok(())
+    }
+
+    /// Whether a page array of `nr_pages` entries starts at `array`.
+    fn is_array(&self, array: Vaddr, nr_pages: u64) -> bool {
+        let (memory, slab) = (self.memory(), &self.kmalloc.slab);
+        let size = nr_pages * 8;
+        if size <= PAGE_SIZE {
+            let cache = slab.caches.page_array(size);
+            return direct_phys(array).is_some_and(|at| slab.is_object_of(cache, at));
+        }
+        self.vmap.find_area(memory, array).is_some_and(|area| {
+            let vm = VmStruct(area.vm(memory));
+            area.start(memory) == array.0
+                && area.size(memory) >= size + PAGE_SIZE
+                && slab.is_object_of(slab.caches.vm_struct(), vm.0)
+                && vm.owner(memory) == Owner::PageArray
+        })
+    }
+
+    fn check_page(&self, page: Vaddr, array: Vaddr, index: u64) -> Result<(), Corruption> {
+        let (memory, pages) = (self.memory(), &self.kmalloc.slab.pages);
+        let shown = memory.translate(page);
+        let named = self.slot(array, index).map(|slot| Pfn(memory.load(slot) as u32));
+        ensure(shown == named, 10, "a page shows a frame that its array does not name", page)?;
+        let Some(frame) = shown.filter(|frame| frame.0 < pages.map.nr_frames()) else {
+            return ensure(false, 10, "a page of an area is not mapped", page);
+        };
+        let is_page = pages.map.frame(memory, frame).state == FrameState::Vmalloc;
+        ensure(is_page, 10, "a page shows a frame that is not vmalloc's", page)?;
+        let back = pages.map.private(memory, frame);
+        ensure(back == page.0, 10, "a frame is shown at two pages", page)
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use crate::addr::{PAGE_SIZE, Pfn, Vaddr};
+    use crate::memory::Memory;
+    use crate::test_memory::TestMemory;
+    use crate::{BootParams, Mm};
+
+    #[test]
+    fn a_damaged_mapping_is_found() {
+        type Damage = fn(&mut TestMemory, Vaddr);
+        let rows: [(Damage, u8); 3] = [
+            (|memory, area| memory.unmap(area), 10),
+            (|memory, area| memory.map(Vaddr(area.0 + 2 * PAGE_SIZE), Pfn(9)).unwrap(), 11),
+            (
+                |memory, area| {
+                    let other = memory.translate(Vaddr(area.0 + PAGE_SIZE)).unwrap();
+                    memory.unmap(area);
+                    memory.map(area, other).unwrap();
+                },
+                10,
+            ),
+        ];
+        for (damage, invariant) in rows {
+            let mut mm = Mm::boot(TestMemory::new(256, 256), BootParams::default()).unwrap();
+            let area = mm.vmalloc(2 * PAGE_SIZE).unwrap();
+            mm.validate().unwrap();
+            damage(mm.memory_mut(), area);
+            assert_eq!(mm.validate().unwrap_err().invariant, invariant);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Invariants 1 to 4: the frames and the free lists.
+
+use super::{Corruption, ensure, ensure_at};
+use crate::addr::{NR_ORDERS, Paddr, Pfn, Vaddr};
+use crate::frame::{Frame, FrameState, NO_FRAME, NR_FRAME_STATES};
+use crate::memory::Memory;
+use crate::page::PageAllocator;
+
+impl<M: Memory> PageAllocator<M> {
+    /// Checks invariants 1 to 4.
+    pub(crate) fn check(&self) -> Result<(), Corruption> {
+        let mut nr_pages = [0; NR_FRAME_STATES];
+        let mut nr_blocks = [0; NR_ORDERS];
+        let mut next = 0;
+        while next < self.map.nr_frames() {
+            let pfn = Pfn(next);
+            let frame = self.map.frame(&self.memory, pfn);
+            self.check_head(pfn, frame)?;
+            let state = if frame.is_slab() { FrameState::Slab } else { frame.state };
+            nr_pages[state as usize] += frame.nr_pages();
+            if frame.state == FrameState::Free {
+                nr_blocks[usize::from(frame.order)] += 1;
+            }
+            next += frame.nr_pages();
+        }
+        self.check_counts(&nr_pages)?;
+        for (order, nr) in nr_blocks.into_iter().enumerate() {
+            self.check_list(order, nr)?;
+        }
+        Ok(())
+    }
+
+    /// The heads of all blocks, once invariant 1 is known to hold.
+    pub(super) fn heads(&self) -> impl Iterator<Item = (Pfn, Frame)> {
+        let mut next = 0;
+        core::iter::from_fn(move || {
+            if next >= self.map.nr_frames() {
+                return None;
+            }
+            let pfn = Pfn(next);
+            let frame = self.map.frame(&self.memory, pfn);
+            next += frame.nr_pages();
+            Some((pfn, frame))
+        })
+    }
+
+    fn check_head(&self, pfn: Pfn, frame: Frame) -> Result<(), Corruption> {
+        let addr = pfn.to_virt();
+        ensure(frame.state != FrameState::Tail, 1, "a tail belongs to no block", addr)?;
+        let order = u32::from(frame.order);
+        ensure(order < NR_ORDERS as u32, 1, "the order of a block is impossible", addr)?;
+        let nr_pages = frame.nr_pages();
+        let reaches = self.map.nr_frames() - pfn.0;
+        ensure(pfn.0.is_multiple_of(nr_pages), 1, "a block is not aligned to its size", addr)?;
+        ensure(nr_pages <= reaches, 1, "a block reaches beyond the last frame", addr)?;
+        for tail in pfn.0 + 1..pfn.0 + nr_pages {
+            let tail = Pfn(tail);
+            let is_tail = self.map.frame(&self.memory, tail).state == FrameState::Tail;
+            ensure(is_tail, 1, "a head lies inside another block", tail.to_virt())?;
+        }
+        let buddy = pfn.0 ^ nr_pages;
+        if frame.state == FrameState::Free
+            && frame.order + 1 < NR_ORDERS as u8
+            && buddy < self.map.nr_frames()
+        {
+            let unmerged = self.map.frame(&self.memory, Pfn(buddy)) == frame;
+            ensure(!unmerged, 3, "two buddies are free and not merged", addr)?;
+        }
+        Ok(())
+    }
+
+    fn check_counts(&self, nr_pages: &[u32; NR_FRAME_STATES]) -> Result<(), Corruption> {
+        let nowhere = Vaddr::NULL;
+        let free = nr_pages[FrameState::Free as usize];
+        ensure(free == self.nr_free_pages(), 4, "the count of free pages is off", nowhere)?;
+        let managed = self.map.nr_frames() - nr_pages[FrameState::Reserved as usize];
+        ensure(managed == self.nr_managed_pages(), 4, "a reserved frame came or went", nowhere)?;
+        let states =
+            [FrameState::Pages, FrameState::Slab, FrameState::LargeKmalloc, FrameState::Vmalloc];
+        for state in states {
+            let same = nr_pages[state as usize] == self.nr_pages(state);
+            ensure(same, 4, "the count of pages in some use is off", nowhere)?;
+        }
+        Ok(())
+    }
+
+    /// A list of as many free blocks as there are, each linked both ways, holds all of them.
+    fn check_list(&self, order: usize, nr_expect: u32) -> Result<(), Corruption> {
+        let (mut prev, mut at, mut nr_actual) = (NO_FRAME, self.first_free(order), 0);
+        while at != NO_FRAME {
+            let addr = at.to_virt();
+            ensure(at.0 < self.map.nr_frames(), 2, "a free list leaves the frames", addr)?;
+            let frame = self.map.frame(&self.memory, at);
+            let is_free = frame == Frame::block(FrameState::Free, order as u32);
+            ensure(is_free, 2, "a block on a free list is not free, or of another order", addr)?;
+            let (next, back) = self.map.links(&self.memory, at);
+            ensure(back == prev, 2, "the links of a free list disagree", addr)?;
+            ensure(nr_actual < nr_expect, 2, "a free list is longer than it can be", addr)?;
+            (prev, at, nr_actual) = (at, next, nr_actual + 1);
+        }
+        let counted = self.nr_free_blocks()[order];
+        let same = nr_actual == nr_expect && nr_expect == counted;
+        ensure_at(same, 2, "a free list has lost a block or its count", Paddr(0))
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use crate::frame::{Frame, FrameState};
+    use crate::gfp::GFP_KERNEL;
+    use crate::page::test::boot;
+
+    #[test]
+    fn a_damaged_descriptor_is_found() {
+        for (state, invariant) in [(FrameState::Tail, 1), (FrameState::Slab, 4)] {
+            let mut pages = boot(64, 0, 0);
+            let pfn = pages.alloc_pages(GFP_KERNEL, 2).unwrap();
+            pages.map.set_frame(&mut pages.memory, pfn, Frame::block(state, 2));
+            assert_eq!(pages.check().unwrap_err().invariant, invariant);
+        }
+    }
+
+    #[test]
+    fn a_damaged_free_list_is_found() {
+        let mut pages = boot(64, 0, 0);
+        let first = pages.first_free(5);
+        pages.map.set_links(&mut pages.memory, first, first, first);
+        assert_eq!(pages.check().unwrap_err().invariant, 2);
+    }
+}

@@ -1,0 +1,333 @@
+//! vmalloc: memory that is contiguous in virtual addresses only (R4).
+//!
+//! The one idea: four things are gathered one after the other (a descriptor, a range, an array of
+//! page frames, the pages themselves), then every page is mapped. Each step undoes its own work
+//! when a later one fails, in the reverse order, so a failed call leaves no trace.
+//!
+//! There are no huge mappings, and no page belongs to two areas.
+
+use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Paddr, Pfn, VMALLOC_START, Vaddr, pages_for};
+use crate::error::{AllocError, Impossible, Shortage};
+use crate::frame::FrameState;
+use crate::gfp::{
+    __GFP_ATOMIC, __GFP_FS, __GFP_HIGH, __GFP_IO, __GFP_MEMALLOC, __GFP_NOFAIL, __GFP_NOMEMALLOC,
+    __GFP_NORETRY, __GFP_NOWARN, __GFP_RECLAIM, __GFP_RETRY_MAYFAIL, Gfp,
+};
+use crate::kmalloc::{Kmalloc, direct, direct_phys};
+use crate::memory::Memory;
+use crate::slab::Refused;
+use crate::vmap::{Taken, VmapRequest, VmapSpace};
+use crate::vmap_tree::VmapArea;
+
+/// The flags that say how to get memory, as opposed to which (`GFP_RECLAIM_MASK`).
+const GFP_RECLAIM_MASK: Gfp = Gfp(__GFP_RECLAIM.0
+    | __GFP_HIGH.0
+    | __GFP_IO.0
+    | __GFP_FS.0
+    | __GFP_NOWARN.0
+    | __GFP_RETRY_MAYFAIL.0
+    | __GFP_NOFAIL.0
+    | __GFP_NORETRY.0
+    | __GFP_MEMALLOC.0
+    | __GFP_NOMEMALLOC.0
+    | __GFP_ATOMIC.0);
+
+/// The arguments of `__vmalloc_node_range`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct VmallocRange {
+    /// Bytes; the area has a guard page more.
+    pub size: u64,
+    /// A power of two; less than a page means a page.
+    pub align: u64,
+    /// The area must not start below this address.
+    pub start: Vaddr,
+    /// The area, guard page included, must end at or below this address.
+    pub end: Vaddr,
+    /// What may be done to get the memory.
+    pub gfp: Gfp,
+}
+
+/// Whom an area belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// A caller, who may free it.
+    Caller = 0,
+    /// The allocator: it holds another area's page array.
+    PageArray = 1,
+}
+
+/// When the range of a freed area may be used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reuse {
+    /// After the next purge, as always when memory is freed (R4.10).
+    Lazily,
+    /// At once: a failed call takes its own work back, and leaves no lazy area behind.
+    AtOnce,
+}
+
+/// The descriptor of an area (Linux's `struct vm_struct`). Its words are: the bytes asked for, the
+/// number of pages, the address of the page array, and the owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct VmStruct(pub(crate) Paddr);
+
+impl VmStruct {
+    fn load<M: Memory>(self, memory: &M, index: u64) -> u64 {
+        memory.load(Paddr(self.0.0 + index * 8))
+    }
+
+    fn init<M: Memory>(self, memory: &mut M, words: [u64; 4]) {
+        for (index, word) in (0..).zip(words) {
+            memory.store(Paddr(self.0.0 + index * 8), word);
+        }
+    }
+
+    /// The number of pages, without the guard page.
+    pub(crate) fn nr_pages<M: Memory>(self, memory: &M) -> u64 {
+        self.load(memory, 1)
+    }
+
+    /// The array of the area's page frame numbers, a word each.
+    pub(crate) fn pages<M: Memory>(self, memory: &M) -> Vaddr {
+        Vaddr(self.load(memory, 2))
+    }
+
+    /// Whom the area belongs to.
+    pub(crate) fn owner<M: Memory>(self, memory: &M) -> Owner {
+        if self.load(memory, 3) == 0 { Owner::Caller } else { Owner::PageArray }
+    }
+}
+
+/// vmalloc, which owns kmalloc and the address space.
+///
+/// # Invariants
+/// 10. Every page of a busy area is mapped to the frame that the page array names; that frame is
+///     in the vmalloc state and names the page in turn, so no frame is mapped twice.
+/// 11. The guard page of an area is not mapped.
+#[derive(Debug)]
+pub(crate) struct Vmalloc<M> {
+    pub(crate) kmalloc: Kmalloc<M>,
+    pub(crate) vmap: VmapSpace,
+    pub(crate) nr_internal_areas: u32,
+}
+
+impl<M: Memory> Vmalloc<M> {
+    /// The whole vmalloc space as a range.
+    pub(crate) const fn anywhere(&self, size: u64, gfp: Gfp) -> VmallocRange {
+        let start = Vaddr(VMALLOC_START);
+        VmallocRange { size, align: 1, start, end: self.vmap.end(), gfp }
+    }
+
+    /// `__vmalloc_node_range`.
+    pub(crate) fn alloc(&mut self, range: &VmallocRange) -> Result<Vaddr, AllocError> {
+        self.alloc_for(range, Owner::Caller)
+    }
+
+    /// `vfree`: takes the start of a caller's area, and NULL.
+    pub(crate) fn vfree(&mut self, addr: Vaddr) -> Result<(), Refused> {
+        if addr == Vaddr::NULL {
+            return Ok(());
+        }
+        let memory = self.memory();
+        let area = self.vmap.find_area(memory, addr).ok_or(Refused)?;
+        let vm = VmStruct(area.vm(memory));
+        if area.start(memory) != addr.0 || vm.owner(memory) != Owner::Caller {
+            return Err(Refused);
+        }
+        self.free_area(area, Reuse::Lazily);
+        Ok(())
+    }
+
+    pub(crate) const fn memory(&self) -> &M {
+        &self.kmalloc.slab.pages.memory
+    }
+
+    const fn memory_mut(&mut self) -> &mut M {
+        &mut self.kmalloc.slab.pages.memory
+    }
+
+    /// Refuses what can never be served (R4.2); returns the number of pages and what would be
+    /// short if no hole fits.
+    fn refuse(&self, range: &VmallocRange) -> Result<(u64, Shortage), AllocError> {
+        let VmallocRange { size, align, start, end, gfp } = *range;
+        let outside = start.0 < VMALLOC_START || end.0 > self.vmap.end().0;
+        if !align.is_power_of_two() || start >= end || outside {
+            return Err(AllocError::BadArgument);
+        }
+        AllocError::check_nofail(gfp)?;
+        if size == 0 {
+            return Err(AllocError::never(gfp, Impossible::ZeroSize, AllocError::ZeroSize));
+        }
+        if size >> PAGE_SHIFT > u64::from(self.kmalloc.slab.pages.nr_managed_pages()) {
+            return Err(AllocError::never(gfp, Impossible::TooLarge, AllocError::TooLarge));
+        }
+        let whole = start.0 == VMALLOC_START && end == self.vmap.end();
+        let shortage = if whole { Shortage::VmallocSpace } else { Shortage::Range };
+        if (pages_for(size) + 1) << PAGE_SHIFT > end.0 - start.0 {
+            let short = AllocError::NoMemory(shortage);
+            return Err(AllocError::never(gfp, Impossible::RangeTooSmall, short));
+        }
+        Ok((pages_for(size), shortage))
+    }
+
+    fn alloc_for(&mut self, range: &VmallocRange, owner: Owner) -> Result<Vaddr, AllocError> {
+        let (nr_pages, shortage) = self.refuse(range)?;
+        let reclaim = Gfp(range.gfp.0 & GFP_RECLAIM_MASK.0);
+        let slab = &mut self.kmalloc.slab;
+        let vm = VmStruct(slab.alloc(slab.caches.vm_struct(), reclaim)?);
+        let request = VmapRequest {
+            size: (nr_pages + 1) << PAGE_SHIFT,
+            align: range.align.max(PAGE_SIZE),
+            start: range.start.0,
+            end: range.end.0,
+            gfp: reclaim,
+            shortage,
+        };
+        match self.vmap.alloc(slab, &request).and_then(|taken| self.populate(taken, range.gfp)) {
+            Ok((area, pages)) => {
+                let memory = self.memory_mut();
+                area.set_vm(memory, vm.0);
+                vm.init(memory, [range.size, nr_pages, pages.0, owner as u64]);
+                self.nr_internal_areas += owner as u32;
+                Ok(Vaddr(area.start(self.memory())))
+            }
+            Err(error) => {
+                self.kmalloc.slab.free_internal(vm.0);
+                Err(error)
+            }
+        }
+    }
+
+    /// Fills a range with pages; returns the area and its page array, or hands the range back.
+    fn populate(&mut self, taken: Taken, gfp: Gfp) -> Result<(VmapArea, Vaddr), AllocError> {
+        let area = taken.area;
+        let nr_pages = (area.size(self.memory()) >> PAGE_SHIFT) - 1;
+        let result = self.alloc_array(nr_pages, gfp).and_then(|array| {
+            let filled = self.alloc_pages(array, nr_pages, gfp);
+            let mapped = filled.and_then(|()| self.map_pages(area, array, nr_pages, gfp));
+            if mapped.is_err() {
+                self.free_array(array, nr_pages, Reuse::AtOnce);
+            }
+            mapped.map(|()| (area, array))
+        });
+        if result.is_err() {
+            self.vmap.undo(&mut self.kmalloc.slab, &taken);
+        }
+        result
+    }
+
+    /// Takes memory for `nr_pages` page frame numbers: an object, or beyond a page an area of the
+    /// allocator's own (R4.2).
+    fn alloc_array(&mut self, nr_pages: u64, gfp: Gfp) -> Result<Vaddr, AllocError> {
+        let size = nr_pages * 8;
+        let gfp = Gfp(gfp.0 & GFP_RECLAIM_MASK.0);
+        if size > PAGE_SIZE {
+            return self.alloc_for(&self.anywhere(size, gfp), Owner::PageArray);
+        }
+        let slab = &mut self.kmalloc.slab;
+        slab.alloc(slab.caches.page_array(size), gfp).map(direct)
+    }
+
+    fn free_array(&mut self, array: Vaddr, nr_pages: u64, reuse: Reuse) {
+        if nr_pages * 8 <= PAGE_SIZE {
+            if let Some(at) = direct_phys(array) {
+                self.kmalloc.slab.free_internal(at);
+            }
+        } else if let Some(area) = self.vmap.find_area(self.memory(), array) {
+            self.free_area(area, reuse);
+        }
+    }
+
+    /// Where element `index` of a page array is.
+    pub(crate) fn slot(&self, array: Vaddr, index: u64) -> Option<Paddr> {
+        let addr = Vaddr(array.0 + index * 8);
+        if !self.vmap.contains(addr) {
+            return direct_phys(addr);
+        }
+        let inside = addr.0 % PAGE_SIZE;
+        let frame = self.memory().translate(Vaddr(addr.0 - inside))?;
+        Some(Paddr(frame.to_phys().0 + inside))
+    }
+
+    /// The page frame number in element `index` of a page array.
+    fn page(&self, array: Vaddr, index: u64) -> Option<Pfn> {
+        self.slot(array, index).map(|slot| Pfn(self.memory().load(slot) as u32))
+    }
+
+    /// Takes the pages one by one, so that they lie wherever single pages are free.
+    fn alloc_pages(&mut self, array: Vaddr, nr: u64, gfp: Gfp) -> Result<(), AllocError> {
+        for index in 0..nr {
+            match self.kmalloc.slab.pages.alloc_block(gfp, 0, FrameState::Vmalloc) {
+                Ok(pfn) => {
+                    if let Some(slot) = self.slot(array, index) {
+                        self.memory_mut().store(slot, u64::from(pfn.0));
+                    }
+                }
+                Err(error) => {
+                    self.free_pages(array, index);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn free_pages(&mut self, array: Vaddr, nr: u64) {
+        for index in 0..nr {
+            if let Some(pfn) = self.page(array, index) {
+                self.kmalloc.slab.pages.free_block(pfn);
+            }
+        }
+    }
+
+    fn map_pages(
+        &mut self,
+        area: VmapArea,
+        array: Vaddr,
+        nr: u64,
+        gfp: Gfp,
+    ) -> Result<(), AllocError> {
+        let start = area.start(self.memory());
+        for index in 0..nr {
+            let page = Vaddr(start + (index << PAGE_SHIFT));
+            let Some(pfn) = self.page(array, index) else { continue };
+            let pages = &mut self.kmalloc.slab.pages;
+            if pages.memory.map(page, pfn).is_err() {
+                self.unmap_pages(start, index);
+                if index > 0 {
+                    // The range is reusable at once, not after the next purge.
+                    self.memory_mut().flush(Vaddr(start), page);
+                }
+                self.free_pages(array, nr);
+                return Err(Shortage::Mapping.under(gfp));
+            }
+            pages.map.set_private(&mut pages.memory, pfn, page.0);
+        }
+        Ok(())
+    }
+
+    fn unmap_pages(&mut self, start: u64, nr: u64) {
+        for index in 0..nr {
+            self.memory_mut().unmap(Vaddr(start + (index << PAGE_SHIFT)));
+        }
+    }
+
+    /// Frees a busy area with all that belongs to it. Needs no memory.
+    fn free_area(&mut self, area: VmapArea, reuse: Reuse) {
+        let memory = self.memory();
+        let (start, vm) = (area.start(memory), VmStruct(area.vm(memory)));
+        let (nr_pages, array) = (vm.nr_pages(memory), vm.pages(memory));
+        self.nr_internal_areas -= vm.owner(memory) as u32;
+        self.unmap_pages(start, nr_pages);
+        self.free_pages(array, nr_pages);
+        self.free_array(array, nr_pages, reuse);
+        self.kmalloc.slab.free_internal(vm.0);
+        match reuse {
+            Reuse::Lazily => self.vmap.free(&mut self.kmalloc.slab, area),
+            Reuse::AtOnce => {
+                let end = Vaddr(start + (nr_pages << PAGE_SHIFT));
+                self.memory_mut().flush(Vaddr(start), end);
+                self.vmap.undo_area(&mut self.kmalloc.slab, area);
+            }
+        }
+    }
+}

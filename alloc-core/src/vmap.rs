@@ -1,0 +1,382 @@
+//! The vmalloc address space: which ranges are free, which are in use, and which wait (R4.6 to R4.11).
+//!
+//! The one idea: a range is a node, and it is always on exactly one of three trees: *free* holes,
+//! *busy* areas, and *lazy* areas, which have been freed but may still be in some cache of
+//! translations, so that they are not used again before a purge has flushed them all at once.
+//!
+//! Nodes are objects of a slab cache. Taking a range out of the middle of a hole needs a second
+//! node; one is kept ready for it (seeds/vmap-preload-2019.txt). Freeing never needs one.
+//!
+//! Nothing here maps pages: an area is a range with a guard page at its end, and no more (R4.11).
+
+use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Paddr, VMALLOC_START, Vaddr};
+use crate::error::{AllocError, FaultSite, Shortage};
+use crate::gfp::{__GFP_NOFAIL, GFP_NOWAIT, Gfp};
+use crate::memory::Memory;
+use crate::slab::SlabAllocator;
+use crate::vmap_tree::{Fit, VmapArea, VmapTree};
+
+/// Lazy pages that trigger a purge: 32 MiB with one CPU (R4.10).
+const LAZY_MAX_PAGES: u64 = 8192;
+
+/// A request for a range.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct VmapRequest {
+    /// Bytes with the guard page: a multiple of the page size.
+    pub(crate) size: u64,
+    /// A power of two, at least the page size.
+    pub(crate) align: u64,
+    /// The range must lie in `start..end`.
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    /// What may be done to get a node.
+    pub(crate) gfp: Gfp,
+    /// What is short when nothing fits.
+    pub(crate) shortage: Shortage,
+}
+
+/// A range just taken, which can still be handed back as if nothing had happened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taken {
+    pub(crate) area: VmapArea,
+    preload: VmapArea,
+}
+
+/// The vmalloc address space.
+///
+/// # Invariants
+/// 8. On each tree, nodes are in order and disjoint, and know the largest range below them.
+/// 9. Holes, busy and lazy areas partition the space; no two holes touch.
+#[derive(Debug)]
+pub(crate) struct VmapSpace {
+    pub(crate) free: VmapTree,
+    pub(crate) busy: VmapTree,
+    pub(crate) lazy: VmapTree,
+    /// The node carved at boot. It is always on a tree and never unused, so that an idle machine
+    /// owns no slab for the sake of its one hole.
+    pub(crate) first: VmapArea,
+    /// The node kept ready for a split; `NONE` when it has been used (R4.9).
+    pub(crate) preload: VmapArea,
+    pub(crate) nr_areas: u32,
+    pub(crate) nr_area_pages: u64,
+    pub(crate) nr_lazy_pages: u64,
+    lazy_max_pages: u64,
+    end: u64,
+}
+
+impl VmapSpace {
+    /// The whole vmalloc space, all of it one hole, whose node is carved memory at `first`.
+    pub(crate) fn boot<M: Memory>(memory: &mut M, first: Paddr) -> Self {
+        let nr_pages = memory.nr_vmalloc_pages();
+        let end = VMALLOC_START + (nr_pages << PAGE_SHIFT);
+        let first = VmapArea(first);
+        let mut space = Self {
+            free: VmapTree::EMPTY,
+            busy: VmapTree::EMPTY,
+            lazy: VmapTree::EMPTY,
+            first,
+            preload: VmapArea::NONE,
+            nr_areas: 0,
+            nr_area_pages: 0,
+            nr_lazy_pages: 0,
+            // In a small space 32 MiB would never be reached, and every purge would be forced by
+            // exhaustion; a quarter keeps both triggers alive.
+            lazy_max_pages: LAZY_MAX_PAGES.min(nr_pages / 4),
+            end,
+        };
+        first.set_range(memory, VMALLOC_START, end);
+        space.free.insert(memory, first);
+        space
+    }
+
+    /// The address behind the space.
+    pub(crate) const fn end(&self) -> Vaddr {
+        Vaddr(self.end)
+    }
+
+    /// `is_vmalloc_addr`.
+    pub(crate) const fn contains(&self, addr: Vaddr) -> bool {
+        VMALLOC_START <= addr.0 && addr.0 < self.end
+    }
+
+    /// Takes a range (`alloc_vmap_area`): at the lowest address that fits, and if there is none,
+    /// once more after a purge.
+    pub(crate) fn alloc<M: Memory>(
+        &mut self,
+        slab: &mut SlabAllocator<M>,
+        request: &VmapRequest,
+    ) -> Result<Taken, AllocError> {
+        let gfp = request.gfp;
+        if slab.pages.faults.should_fail(FaultSite::Vmap, gfp) {
+            let injected = Shortage::Injected(FaultSite::Vmap);
+            let waits = gfp.has(__GFP_NOFAIL);
+            return Err(if waits { Shortage::VmallocSpace } else { injected }.under(gfp));
+        }
+        let preload = self.preload;
+        let mut area = VmapArea(slab.alloc(slab.caches.vmap_area(), gfp)?);
+        let mut cut = self.take(slab, request);
+        if cut.is_none() {
+            self.purge(slab);
+            cut = self.take(slab, request);
+        }
+        let Some((start, used_up)) = cut else {
+            slab.free_internal(area.0);
+            self.restore_preload(slab, preload, [VmapArea::NONE; 3]);
+            return Err(request.shortage.under(gfp));
+        };
+        if used_up != VmapArea::NONE {
+            // The node of a hole that is used up becomes the area's, so that undoing is exact.
+            slab.free_internal(area.0);
+            area = used_up;
+        }
+        let memory = &mut slab.pages.memory;
+        area.set_range(memory, start, start + request.size);
+        area.set_vm(memory, Paddr(0));
+        self.busy.insert(memory, area);
+        self.nr_areas += 1;
+        self.nr_area_pages += request.size >> PAGE_SHIFT;
+        Ok(Taken { area, preload })
+    }
+
+    /// Hands back a range that nothing has used: the trees and the nodes are as before.
+    pub(crate) fn undo<M: Memory>(&mut self, slab: &mut SlabAllocator<M>, taken: &Taken) {
+        self.take_from_busy(&mut slab.pages.memory, taken.area);
+        let unused = self.insert_hole(&mut slab.pages.memory, taken.area);
+        self.restore_preload(slab, taken.preload, unused);
+    }
+
+    /// Hands back an area whose pages have been unmapped and flushed; the preload stays as it is.
+    pub(crate) fn undo_area<M: Memory>(&mut self, slab: &mut SlabAllocator<M>, area: VmapArea) {
+        self.undo(slab, &Taken { area, preload: self.preload });
+    }
+
+    /// The area that contains an address, with its guard page.
+    pub(crate) fn find_area<M: Memory>(&self, memory: &M, addr: Vaddr) -> Option<VmapArea> {
+        self.busy.find(memory, addr.0)
+    }
+
+    /// Frees an area, lazily (`free_vmap_area_noflush`, R4.10).
+    pub(crate) fn free<M: Memory>(&mut self, slab: &mut SlabAllocator<M>, area: VmapArea) {
+        self.take_from_busy(&mut slab.pages.memory, area);
+        self.nr_lazy_pages += area.size(&slab.pages.memory) >> PAGE_SHIFT;
+        self.lazy.insert(&mut slab.pages.memory, area);
+        if self.nr_lazy_pages > self.lazy_max_pages {
+            self.purge(slab);
+        }
+    }
+
+    /// Makes all lazy areas holes again, after one flush for all of them.
+    pub(crate) fn purge<M: Memory>(&mut self, slab: &mut SlabAllocator<M>) {
+        let memory = &mut slab.pages.memory;
+        let (_, Some(first)) = self.lazy.around(memory, 0) else {
+            return;
+        };
+        let (last, _) = self.lazy.around(memory, u64::MAX);
+        let end = last.unwrap_or(first).end(memory);
+        let start = first.start(memory);
+        memory.flush(Vaddr(start), Vaddr(end));
+        while let (_, Some(area)) = self.lazy.around(&slab.pages.memory, 0) {
+            self.lazy.remove(&mut slab.pages.memory, area);
+            for unused in self.insert_hole(&mut slab.pages.memory, area) {
+                if unused != VmapArea::NONE {
+                    slab.free_internal(unused.0);
+                }
+            }
+        }
+        self.nr_lazy_pages = 0;
+    }
+
+    /// Gives back the node kept ready for a split.
+    pub(crate) fn drop_preload<M: Memory>(&mut self, slab: &mut SlabAllocator<M>) {
+        self.restore_preload(slab, VmapArea::NONE, [VmapArea::NONE; 3]);
+    }
+
+    /// Cuts the request out of the lowest hole that fits; returns where, and the hole's node if it
+    /// is used up. A candidate beyond the request's end is a failure and no reason to search on
+    /// (R4.7).
+    fn take<M: Memory>(
+        &mut self,
+        slab: &mut SlabAllocator<M>,
+        request: &VmapRequest,
+    ) -> Option<(u64, VmapArea)> {
+        if self.preload == VmapArea::NONE
+            && let Ok(node) = slab.alloc(slab.caches.vmap_area(), request.gfp)
+        {
+            self.preload = VmapArea(node);
+        }
+        let VmapRequest { size, align, start: vstart, end: vend, .. } = *request;
+        let exact = align <= PAGE_SIZE || vend - vstart == size;
+        let length = if exact { size } else { size.checked_add(align - 1)? };
+        let fit = Fit { size, length, align, vstart };
+        let (hole, start) = self.free.lowest_fit(&slab.pages.memory, &fit)?;
+        if start + size > vend {
+            return None;
+        }
+        self.cut(slab, hole, start, start + size).map(|unused| (start, unused))
+    }
+
+    /// Cuts `start..end` out of a hole (`adjust_va_to_fit_type`, R4.8); `None` when that needs a
+    /// node and there is none. Returns the hole's node if it is used up.
+    fn cut<M: Memory>(
+        &mut self,
+        slab: &mut SlabAllocator<M>,
+        hole: VmapArea,
+        start: u64,
+        end: u64,
+    ) -> Option<VmapArea> {
+        let memory = &mut slab.pages.memory;
+        let (hole_start, hole_end) = (hole.start(memory), hole.end(memory));
+        match (hole_start == start, hole_end == end) {
+            // FL: the hole is used up.
+            (true, true) => {
+                self.free.remove(memory, hole);
+                return Some(hole);
+            }
+            // LE and RE: one edge moves.
+            (true, false) => hole.set_range(memory, end, hole_end),
+            (false, true) => hole.set_range(memory, hole_start, start),
+            // NE: the hole falls into two.
+            (false, false) => {
+                let mut rest = core::mem::replace(&mut self.preload, VmapArea::NONE);
+                if rest == VmapArea::NONE {
+                    rest = VmapArea(slab.alloc(slab.caches.vmap_area(), GFP_NOWAIT).ok()?);
+                }
+                let memory = &mut slab.pages.memory;
+                hole.set_range(memory, hole_start, start);
+                rest.set_range(memory, end, hole_end);
+                self.free.insert(memory, rest);
+            }
+        }
+        self.free.refresh(&mut slab.pages.memory, hole);
+        Some(VmapArea::NONE)
+    }
+
+    fn take_from_busy<M: Memory>(&mut self, memory: &mut M, area: VmapArea) {
+        self.busy.remove(memory, area);
+        self.nr_areas -= 1;
+        self.nr_area_pages -= area.size(memory) >> PAGE_SHIFT;
+    }
+
+    /// Makes a node's range a hole and merges it with its neighbours; returns the unused nodes.
+    fn insert_hole<M: Memory>(&mut self, memory: &mut M, node: VmapArea) -> [VmapArea; 3] {
+        let (mut start, mut end) = (node.start(memory), node.end(memory));
+        let (below, above) = self.free.around(memory, start);
+        let mut nodes = [node, VmapArea::NONE, VmapArea::NONE];
+        if let Some(hole) = below.filter(|hole| hole.end(memory) == start) {
+            start = hole.start(memory);
+            self.free.remove(memory, hole);
+            nodes[1] = hole;
+        }
+        if let Some(hole) = above.filter(|hole| hole.start(memory) == end) {
+            end = hole.end(memory);
+            self.free.remove(memory, hole);
+            nodes[2] = hole;
+        }
+        // The boot node is never unused; and a hole that grows back keeps its node.
+        let keep = nodes.iter().position(|&node| node == self.first);
+        let keep =
+            keep.or_else(|| nodes[1..].iter().position(|&n| n != VmapArea::NONE).map(|i| i + 1));
+        let keep = keep.unwrap_or(0);
+        nodes[keep].set_range(memory, start, end);
+        self.free.insert(memory, nodes[keep]);
+        nodes[keep] = VmapArea::NONE;
+        nodes
+    }
+
+    /// After a failed call: keeps the node that was the preload before, if it is still unused (else
+    /// another in its place), and gives all other unused nodes back.
+    fn restore_preload<M: Memory>(
+        &mut self,
+        slab: &mut SlabAllocator<M>,
+        before: VmapArea,
+        unused: [VmapArea; 3],
+    ) {
+        let [a, b, c] = unused;
+        let mut spare = [a, b, c, self.preload];
+        let same = spare.iter().position(|&node| node == before);
+        let keep = same.or_else(|| spare.iter().position(|&node| node != VmapArea::NONE));
+        self.preload = match keep {
+            Some(keep) if before != VmapArea::NONE => {
+                core::mem::replace(&mut spare[keep], VmapArea::NONE)
+            }
+            _ => VmapArea::NONE,
+        };
+        for node in spare.into_iter().filter(|&node| node != VmapArea::NONE) {
+            slab.free_internal(node.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod test {
+    extern crate std;
+
+    use super::*;
+    use crate::gfp::GFP_KERNEL;
+    use crate::test_memory::TestRandom;
+    use std::collections::BTreeMap;
+    use std::vec::Vec;
+
+    const NR_PAGES: u64 = 400;
+
+    /// Where R4.7 says that a range must be taken, given the holes as start and end.
+    fn expect(holes: &BTreeMap<u64, u64>, request: &VmapRequest) -> Option<u64> {
+        let VmapRequest { size, align, start, end, .. } = *request;
+        let slack = if align > PAGE_SIZE && end - start != size { align - 1 } else { 0 };
+        let place = |&from: &u64| from.max(start).next_multiple_of(align);
+        let fits =
+            |(from, to): &(&u64, &u64)| *to - *from >= size + slack && place(from) + size <= **to;
+        let at = holes.iter().find(fits).map(|(from, _)| place(from))?;
+        (at + size <= end).then_some(at)
+    }
+
+    #[test]
+    fn ranges_are_taken_where_the_rules_say() {
+        let mut slab = crate::slab::test::boot(512);
+        slab.pages.memory.set_nr_vmalloc_pages(NR_PAGES);
+        let node = slab.pages.alloc_pages(GFP_KERNEL, 0).unwrap().to_phys();
+        let mut space = VmapSpace::boot(&mut slab.pages.memory, node);
+        let mut used: BTreeMap<u64, u64> = BTreeMap::new();
+        let (mut live, mut random) = (Vec::new(), TestRandom(11));
+        for _ in 0..4000 {
+            let holes = {
+                let (mut holes, mut from) = (BTreeMap::new(), VMALLOC_START);
+                for (&start, &end) in used.iter().chain([(&space.end, &space.end)]) {
+                    if from < start {
+                        holes.insert(from, start);
+                    }
+                    from = end;
+                }
+                holes
+            };
+            if random.below(9) < 5 {
+                let start = VMALLOC_START + random.below(NR_PAGES / 2) * PAGE_SIZE;
+                let end = start + (1 + random.below(NR_PAGES / 2)) * PAGE_SIZE;
+                let size = (1 + random.below(9)) * PAGE_SIZE;
+                let align = PAGE_SIZE << random.below(4);
+                let shortage = Shortage::Range;
+                let request = VmapRequest { size, align, start, end, gfp: GFP_KERNEL, shortage };
+                let taken = space.alloc(&mut slab, &request).ok();
+                let actual = taken.map(|taken| taken.area.start(&slab.pages.memory));
+                assert_eq!(actual, expect(&holes, &request), "{request:x?}");
+                if let Some(taken) = taken {
+                    let start = taken.area.start(&slab.pages.memory);
+                    used.insert(start, start + size);
+                    live.push(taken.area);
+                }
+            } else if !live.is_empty() {
+                let area = live.swap_remove(random.below(live.len() as u64) as usize);
+                used.remove(&area.start(&slab.pages.memory));
+                space.free(&mut slab, area);
+                space.purge(&mut slab);
+            }
+            assert_eq!(space.nr_areas as usize, live.len());
+        }
+        live.drain(..).for_each(|area| space.free(&mut slab, area));
+        space.purge(&mut slab);
+        space.drop_preload(&mut slab);
+        assert_eq!(space.free.root(), space.first);
+        assert_eq!(space.free.root().largest(&slab.pages.memory), NR_PAGES * PAGE_SIZE);
+        assert_eq!(slab.nr_live, [0; 3]);
+    }
+}

@@ -1,0 +1,128 @@
+//! `kvroute run`: the direct driver, which generates traces and checks them as fast as it can.
+//!
+//! The one idea: trace `n` of a run comes from the seed and `n` alone, so a failure names the pair that
+//! repeats it, and its shrunk trace is written to a file before anything else is said.
+//!
+//! There is no feedback from coverage here; `ci/fuzz.sh` has that.
+
+use crate::{Outcome, Trouble, parse_campaign, shrink, write};
+use indicatif::{ProgressBar, ProgressStyle};
+use kvroute_harness::campaign::Campaign;
+use kvroute_harness::generate::generate;
+use kvroute_harness::paint::mix;
+use kvroute_harness::{Failure, Stats, check, report};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// The campaign.
+    #[arg(value_parser = parse_campaign)]
+    campaign: &'static Campaign,
+    /// Stop after this many ops times lanes.
+    #[arg(long, value_name = "N", conflicts_with = "seconds")]
+    ops: Option<u64>,
+    /// Stop after this many seconds (10 if neither is given).
+    #[arg(long, value_name = "N")]
+    seconds: Option<u64>,
+    /// Where the traces come from; the same seed gives the same traces.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+    /// Where a failing trace goes.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// How far a run goes.
+enum Goal {
+    Ops(u64),
+    Time(Duration),
+}
+
+impl Goal {
+    fn done(&self, stats: &Stats, start: Instant) -> u64 {
+        match self {
+            Goal::Ops(_) => stats.nr_lane_ops,
+            Goal::Time(_) => start.elapsed().as_millis() as u64,
+        }
+    }
+
+    fn total(&self) -> u64 {
+        match self {
+            Goal::Ops(ops) => *ops,
+            Goal::Time(time) => time.as_millis() as u64,
+        }
+    }
+}
+
+pub(crate) fn run(options: &Options) -> Outcome {
+    let goal = match (options.ops, options.seconds) {
+        (Some(ops), _) => Goal::Ops(ops),
+        (None, seconds) => Goal::Time(Duration::from_secs(seconds.unwrap_or(10))),
+    };
+    let bar = ProgressBar::new(goal.total()).with_style(
+        ProgressStyle::with_template("{wide_bar} {percent:>3} %  {msg}").expect("a fixed template"),
+    );
+    let start = Instant::now();
+    let mut stats = Stats::new(options.campaign.lanes);
+    let mut trace_number = 0;
+    while goal.done(&stats, start) < goal.total() {
+        let seed = mix(options.seed, trace_number);
+        let trace = generate(&options.campaign.profile, &mut fastrand::Rng::with_seed(seed));
+        match check(options.campaign, &trace) {
+            Ok(counts) => stats.add(&counts),
+            Err(failure) => {
+                bar.finish_and_clear();
+                return Err(fail(options, trace_number, &failure)?);
+            }
+        }
+        trace_number += 1;
+        if trace_number.is_multiple_of(64) {
+            bar.set_position(goal.done(&stats, start).min(goal.total()));
+            bar.set_message(speed(&stats, start));
+        }
+    }
+    bar.finish_and_clear();
+    if options.json {
+        let mut counts = report::json(&stats);
+        counts["campaign"] = options.campaign.name.into();
+        counts["seed"] = options.seed.into();
+        counts["seconds"] = start.elapsed().as_secs_f64().into();
+        println!("{counts:#}");
+    } else {
+        println!("campaign {}, seed {}: no objection", options.campaign.name, options.seed);
+        println!("{}", speed(&stats, start));
+        print!("{}", report::text(&stats));
+    }
+    Ok(())
+}
+
+fn speed(stats: &Stats, start: Instant) -> String {
+    let seconds = start.elapsed().as_secs_f64();
+    let rate = stats.nr_lane_ops as f64 / seconds.max(1e-9) / 1e6;
+    format!("{} lane-ops in {seconds:.1} s, {rate:.2} M/s", report::grouped(stats.nr_lane_ops))
+}
+
+/// Shrinks a failing trace and writes it down.
+fn fail(options: &Options, trace_number: u64, failure: &Failure) -> Result<Trouble, Trouble> {
+    let shrunk = shrink::shrink_failure(options.campaign, failure);
+    let default = || PathBuf::from(format!("{}.failing.trace", options.campaign.name));
+    let path = options.output.clone().unwrap_or_else(default);
+    let mut trace = shrunk.trace.clone();
+    trace.why = vec![
+        format!("The {} oracle objects: {}", shrunk.oracle, shrunk.reason),
+        format!(
+            "Found by kvroute run {} --seed {}, trace {trace_number}, and shrunk from {} ops.",
+            options.campaign.name,
+            options.seed,
+            failure.trace.ops.len()
+        ),
+    ];
+    write(&path, &trace.to_string())?;
+    println!("{shrunk}");
+    println!("kept in {}", path.display());
+    Ok(Trouble::Failure)
+}

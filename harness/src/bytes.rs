@@ -1,0 +1,122 @@
+//! Writing and reading an allocation's bytes through a subject.
+//!
+//! The one idea: memory is visited span by span, as far as bytes lie next to each other, and a place
+//! where nothing is mapped is a finding like any other. What the bytes should be is in `model`.
+//!
+//! Nothing here decides whether a finding is a bug; the oracles do.
+
+use crate::model::{Allocation, Contents};
+use crate::paint;
+use crate::subject::Subject;
+
+/// Bytes of an allocation that are not what they should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The op that made the allocation.
+    pub id: u32,
+    /// Where it starts.
+    pub addr: u64,
+    /// The first wrong byte, counted from there.
+    pub offset: u64,
+    /// What is wrong with it.
+    pub what: Wrong,
+}
+
+/// What is wrong with a byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrong {
+    /// It is not what the caller wrote.
+    Contents,
+    /// It lies past the requested size and somebody wrote there.
+    Guard,
+    /// It cannot be accessed.
+    Unmapped,
+}
+
+/// Calls `visit` with each run of bytes of `addr..addr + len` and its offset, until it finds something.
+fn visit_spans(
+    subject: &dyn Subject,
+    addr: u64,
+    len: u64,
+    mut visit: impl FnMut(&[u8], u64) -> Option<u64>,
+) -> Result<Option<u64>, u64> {
+    let mut offset = 0;
+    while offset < len {
+        let span = subject.span(addr + offset, len - offset).ok_or(offset)?;
+        if let Some(at) = visit(span, offset) {
+            return Ok(Some(at));
+        }
+        offset += span.len() as u64;
+    }
+    Ok(None)
+}
+
+/// The first byte of `addr..addr + len` that is not zero; `Err` with its offset if it is not mapped.
+pub fn first_nonzero(subject: &dyn Subject, addr: u64, len: u64) -> Result<Option<u64>, u64> {
+    visit_spans(subject, addr, len, |span, offset| {
+        paint::first_nonzero(span).map(|at| offset + at as u64)
+    })
+}
+
+/// The first byte of `addr..addr + len` that is not mapped.
+pub fn first_unmapped(subject: &dyn Subject, addr: u64, len: u64) -> Option<u64> {
+    visit_spans(subject, addr, len, |_, _| None).err()
+}
+
+/// Paints `len` bytes from `start` of the run at `addr`. Unmapped bytes are left out: verifying finds them.
+pub fn paint(subject: &mut dyn Subject, addr: u64, start: u64, end: u64, seed: u64) {
+    let mut offset = start;
+    while offset < end {
+        let Some(span) = subject.span_mut(addr + offset, end - offset) else { return };
+        paint::fill(span, offset, seed);
+        offset += span.len() as u64;
+    }
+}
+
+/// A copy of the bytes at `addr`, for a caller who leaves them as they are.
+pub fn echo(subject: &dyn Subject, addr: u64, len: u64) -> Box<[u8]> {
+    let mut bytes = Vec::with_capacity(len as usize);
+    let _ = visit_spans(subject, addr, len, |span, _| {
+        bytes.extend_from_slice(span);
+        None
+    });
+    bytes.into()
+}
+
+/// Writes an allocation's contents and its guard, the bytes between the requested and the usable size.
+pub fn write_all(subject: &mut dyn Subject, allocation: &Allocation) {
+    if let Contents::Painted(seed) = allocation.contents {
+        paint(subject, allocation.addr, 0, allocation.size, seed);
+    }
+    paint(subject, allocation.addr, allocation.size, allocation.usable, allocation.guard_seed());
+}
+
+/// Looks at every byte of an allocation and its guard.
+pub fn verify(subject: &dyn Subject, allocation: &Allocation) -> Option<Damage> {
+    let Allocation { addr, size, usable, .. } = *allocation;
+    let found = |offset, what| Some(Damage { id: allocation.id, addr, offset, what });
+    let contents = visit_spans(subject, addr, size, |span, offset| {
+        let at = match &allocation.contents {
+            Contents::Painted(seed) => paint::first_difference(span, offset, *seed),
+            Contents::Echo(bytes) => {
+                let expected = bytes[offset as usize..].iter();
+                span.iter().zip(expected).position(|(actual, expected)| actual != expected)
+            }
+        };
+        at.map(|at| offset + at as u64)
+    });
+    match contents {
+        Ok(None) => {}
+        Ok(Some(offset)) => return found(offset, Wrong::Contents),
+        Err(offset) => return found(offset, Wrong::Unmapped),
+    }
+    let seed = allocation.guard_seed();
+    let guard = visit_spans(subject, addr + size, usable - size, |span, offset| {
+        paint::first_difference(span, size + offset, seed).map(|at| size + offset + at as u64)
+    });
+    match guard {
+        Ok(None) => None,
+        Ok(Some(offset)) => found(offset, Wrong::Guard),
+        Err(offset) => found(size + offset, Wrong::Unmapped),
+    }
+}

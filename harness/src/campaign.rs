@@ -1,0 +1,146 @@
+//! Campaigns: which lanes a trace runs down, and what traces are generated.
+//!
+//! The one idea: a campaign is a row of data. Its name is the name of the fuzz target, the corpus
+//! folder and the proptest; `tidy` checks that all of them are there.
+//!
+//! Oracles are not chosen here: all of them judge every campaign.
+
+use crate::generate::{Profile, Share};
+use crate::lane::{LaneSpec, Routing};
+use crate::op::{ALL_CALLS, Call};
+use crate::subject::alloc_core::boot;
+
+/// A row of [`CAMPAIGNS`].
+#[derive(Debug)]
+pub struct Campaign {
+    /// The name of the campaign, its fuzz target and its corpus folder.
+    pub name: &'static str,
+    /// What it is after, in one sentence.
+    pub sentence: &'static str,
+    /// The lanes.
+    pub lanes: &'static [LaneSpec],
+    /// The place of the lane whose answers the trace's expectations are about.
+    pub follows: usize,
+    /// What traces are generated.
+    pub profile: Profile,
+}
+
+const fn lane(name: &'static str, routing: Routing) -> LaneSpec {
+    LaneSpec { name, routing, boot }
+}
+
+/// One lane, routed as the trace says.
+const AS_WRITTEN: &[LaneSpec] = &[lane("as-written", Routing::AsWritten)];
+
+/// The four lanes of random routing.
+const ROUTED_LANES: &[LaneSpec] = &[
+    lane("as-written", Routing::AsWritten),
+    lane("policy", Routing::Policy),
+    lane("always-slab", Routing::AlwaysSlab),
+    lane("always-vmalloc", Routing::AlwaysVmalloc),
+];
+
+/// The lanes of a replayed recording: the policy, both extremes, and three recorded random routings.
+const REPLAY_LANES: &[LaneSpec] = &[
+    lane("policy", Routing::Policy),
+    lane("always-slab", Routing::AlwaysSlab),
+    lane("always-vmalloc", Routing::AlwaysVmalloc),
+    lane("random-1", Routing::Random(1)),
+    lane("random-2", Routing::Random(2)),
+    lane("random-3", Routing::Random(3)),
+];
+
+const PAGE_CALLS: &[Call] = &[
+    Call::AllocPages,
+    Call::GetFreePages,
+    Call::GetZeroedPage,
+    Call::FreePagesPage,
+    Call::FreePages,
+    Call::Write,
+];
+
+const KMALLOC_CALLS: &[Call] = &[
+    Call::Kmalloc,
+    Call::Kzalloc,
+    Call::KmallocArray,
+    Call::Kcalloc,
+    Call::Kfree,
+    Call::Ksize,
+    Call::KmemCacheCreate,
+    Call::KmemCacheAlloc,
+    Call::KmemCacheZalloc,
+    Call::KmemCacheFree,
+    Call::KmemCacheDestroy,
+    Call::AllocPages,
+    Call::FreePagesPage,
+    Call::Write,
+];
+
+const VMALLOC_CALLS: &[Call] = &[
+    Call::Vmalloc,
+    Call::Vzalloc,
+    Call::VmallocGfp,
+    Call::VmallocNodeRange,
+    Call::Vfree,
+    Call::VmUnmapAliases,
+    Call::Kmalloc,
+    Call::Kfree,
+    Call::Write,
+];
+
+const KVMALLOC_CALLS: &[Call] = &[
+    Call::Kvmalloc,
+    Call::Kvzalloc,
+    Call::KvmallocArray,
+    Call::Kvcalloc,
+    Call::Kvfree,
+    Call::AllocPages,
+    Call::FreePagesPage,
+    Call::Vmalloc,
+    Call::Vfree,
+    Call::VmUnmapAliases,
+    Call::Write,
+];
+
+macro_rules! campaigns {
+    ($($place:ident $name:literal $lanes:ident $profile:expr, $sentence:literal;)*) => {
+        $(#[doc = $sentence] pub static $place: Campaign = Campaign {
+            name: $name, sentence: $sentence, lanes: $lanes, follows: 0, profile: $profile,
+        };)*
+        /// Every campaign.
+        pub static CAMPAIGNS: &[&Campaign] = &[$(&$place),*];
+    };
+}
+
+campaigns! {
+    PAGES "pages" AS_WRITTEN Profile::new(PAGE_CALLS),
+        "The page allocator: orders, split and coalesce, watermarks.";
+    KMALLOC "kmalloc" AS_WRITTEN Profile::new(KMALLOC_CALLS),
+        "Slab caches and kmalloc: size classes, caches of any size, large blocks.";
+    VMALLOC "vmalloc" AS_WRITTEN Profile::new(VMALLOC_CALLS),
+        "The vmalloc space: fits and splits, ranges, lazy purge, mappings.";
+    KVMALLOC "kvmalloc" AS_WRITTEN Profile::new(KVMALLOC_CALLS),
+        "kvmalloc alone: its decision procedure under fragmentation.";
+    ROUTED "routed" ROUTED_LANES Profile::new(ALL_CALLS),
+        "Every call down four lanes: policy, always slab, always vmalloc, and as the trace routes.";
+    FREES "frees" AS_WRITTEN Profile { misuse: Share(400), ..Profile::new(ALL_CALLS) },
+        "Wrong frees: mismatched, double, interior, misaligned, wild.";
+    NOFAIL "nofail" AS_WRITTEN Profile { nofail: Share(500), pressure: Share(900), ..Profile::new(ALL_CALLS) },
+        "NOFAIL requests on machines that run out of pages and of vmalloc space.";
+    FAULTS "faults" AS_WRITTEN Profile { faults: Share(500), ..Profile::new(ALL_CALLS) },
+        "Injected failure at the kernel's sites, by nth call.";
+}
+
+/// The campaign that replays recordings. It has no fuzz target: its traces come from a real kernel.
+pub static REPLAY: Campaign = Campaign {
+    name: "replay",
+    sentence: "A recording of a real kernel down the policy, both extremes and three random routings.",
+    lanes: REPLAY_LANES,
+    follows: 0,
+    profile: Profile::new(ALL_CALLS),
+};
+
+/// The campaign of this name.
+pub fn by_name(name: &str) -> Option<&'static Campaign> {
+    CAMPAIGNS.iter().copied().chain([&REPLAY]).find(|campaign| campaign.name == name)
+}

@@ -1,0 +1,379 @@
+//! The executor: one trace down all lanes of a campaign, in lock step, judged at every step.
+//!
+//! The one idea: an op becomes a request in every lane; each request is carried out, judged against
+//! the lane's book and only then entered in it; then the lanes' answers are judged together. Waiting
+//! NOFAIL requests ask again after whatever freed something. The end of the trace frees everything,
+//! with the same judgements.
+//!
+//! It decides nothing: what is legal is the oracles' business, what is done the lanes'.
+
+use crate::campaign::Campaign;
+use crate::lane::{Action, Lane, Record, Skip, Waiter, free_of};
+use crate::op::{Arg, Call, Class, Faults, Op, Ptr, Reg};
+use crate::oracle::{self, End, Event, Step, Target, View};
+use crate::stats::Stats;
+use crate::subject::{Answer, Request};
+use crate::trace::Trace;
+use crate::verdict::{EXPECTATION, Failure, PANIC};
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// All memory and all structures are looked at after this many ops at the soonest, and at the end. With
+/// more live allocations than this it is after as many ops as there are of them, so that the cost of an
+/// op does not grow with what is live.
+const CHECK_INTERVAL_OPS: usize = 128;
+
+/// An objection, before it is known where in the trace it arose.
+type Objection = (&'static str, String);
+
+/// Runs a trace.
+///
+/// # Errors
+/// The first objection of an oracle. With `expectations`, also the first answer, of the lane that
+/// follows the trace, that the trace does not expect.
+pub fn run(
+    campaign: &Campaign,
+    trace: &Trace,
+    expectations: Expectations,
+) -> Result<Stats, Box<Failure>> {
+    watch(campaign, trace, expectations, |_| ())
+}
+
+/// What each lane answered to each op, for people to read.
+pub struct Explanation {
+    /// Per op the class of every lane's answer, or why it was skipped.
+    pub answers: Vec<Vec<String>>,
+    /// Where it ended, if an oracle objected.
+    pub failure: Option<Box<Failure>>,
+}
+
+/// Runs a trace and keeps every answer.
+pub fn explain(campaign: &Campaign, trace: &Trace) -> Explanation {
+    let mut answers = Vec::new();
+    let failure = watch(campaign, trace, Expectations::Checked, |views| {
+        let name = |view: &View| view.class.map_or("skipped", Class::name).to_owned();
+        answers.push(views.iter().map(name).collect());
+    })
+    .err();
+    Explanation { answers, failure }
+}
+
+/// Runs a trace and shows `watcher` the answers of all lanes to each op. An allocator that panics has
+/// failed like any other.
+///
+/// # Errors
+/// As [`run`].
+pub fn watch(
+    campaign: &Campaign,
+    trace: &Trace,
+    expectations: Expectations,
+    watcher: impl FnMut(&[View]),
+) -> Result<Stats, Box<Failure>> {
+    let at = Cell::new(0);
+    // Nothing that the closure touches is looked at after a panic but the number of the op.
+    let run = AssertUnwindSafe(|| run_lanes(campaign, trace, expectations, watcher, &at));
+    catch_unwind(run).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Err(Box::new(Failure {
+            campaign: campaign.name,
+            lane: None,
+            oracle: PANIC,
+            reason: text.unwrap_or_default(),
+            op: at.get(),
+            trace: trace.clone(),
+        }))
+    })
+}
+
+fn run_lanes(
+    campaign: &Campaign,
+    trace: &Trace,
+    expectations: Expectations,
+    mut watcher: impl FnMut(&[View]),
+    at: &Cell<usize>,
+) -> Result<Stats, Box<Failure>> {
+    let mut stats = Stats::new(campaign.lanes);
+    stats.nr_traces = 1;
+    stats.nr_ops = trace.ops.len() as u64;
+    let boot = |(place, spec)| Runner {
+        place,
+        lane: Lane::boot(spec, &trace.machine),
+        next_check: CHECK_INTERVAL_OPS,
+    };
+    let mut runners: Vec<Runner> = campaign.lanes.iter().copied().enumerate().map(boot).collect();
+    let mut views = Vec::with_capacity(runners.len());
+    let fail = |lane, op, (oracle, reason): Objection| {
+        Box::new(Failure {
+            campaign: campaign.name,
+            lane,
+            oracle,
+            reason,
+            op,
+            trace: trace.clone(),
+        })
+    };
+    for (index, op) in trace.ops.iter().enumerate() {
+        at.set(index);
+        views.clear();
+        for runner in &mut runners {
+            let name = runner.lane.spec.name;
+            let view = runner.op(op, index, &mut stats);
+            let view = view.map_err(|objection| fail(Some(name), index, objection))?;
+            if expectations == Expectations::Checked && runner.place == campaign.follows {
+                as_expected(op, &view).map_err(|objection| fail(Some(name), index, objection))?;
+            }
+            views.push(view);
+        }
+        watcher(&views);
+        let incomparable = views.iter().any(|view| view.target != views[0].target);
+        stats.nr_incomparable += u64::from(incomparable);
+        oracle::judge(&Event::Across(&views)).map_err(|objection| fail(None, index, objection))?;
+    }
+    at.set(trace.ops.len());
+    for runner in &mut runners {
+        let name = runner.lane.spec.name;
+        let end = runner.finish(&mut stats);
+        end.map_err(|objection| fail(Some(name), trace.ops.len(), objection))?;
+    }
+    Ok(stats)
+}
+
+/// Whether the `# -> …` comments of a trace are checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expectations {
+    /// An answer that differs is a failure.
+    Checked,
+    /// They are comments.
+    Ignored,
+}
+
+fn as_expected(op: &Op, view: &View) -> Result<(), Objection> {
+    match (op.expect, view.class) {
+        (Some(expected), actual) if actual != Some(expected) => {
+            let actual = actual.map_or("nothing: the op was skipped", Class::name);
+            Err((EXPECTATION, format!("the trace expects {}, got {actual}", expected.name())))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A lane and its place in the campaign.
+struct Runner {
+    place: usize,
+    lane: Lane,
+    /// The op after which everything is looked at next.
+    next_check: usize,
+}
+
+impl Runner {
+    /// Carries one op out, with what it implies.
+    fn op(&mut self, op: &Op, index: usize, stats: &mut Stats) -> Result<View, Objection> {
+        let view = match self.try_op(op, index, stats) {
+            Ok(view) => view?,
+            Err(skip) => {
+                stats.skip(skip);
+                View { class: None, is_kv: op.call.spec().takes_route, target: None }
+            }
+        };
+        if index >= self.next_check {
+            self.next_check = index + CHECK_INTERVAL_OPS.max(self.lane.model().nr_live());
+            self.check(stats)?;
+        }
+        Ok(view)
+    }
+
+    fn try_op(
+        &mut self,
+        op: &Op,
+        index: usize,
+        stats: &mut Stats,
+    ) -> Result<Result<View, Objection>, Skip> {
+        let id = index as u32;
+        let action = self.lane.resolve(op, id)?;
+        let release = self.lane.release_before(op)?;
+        Ok(self.act(op, id, &action, release, stats))
+    }
+
+    fn act(
+        &mut self,
+        op: &Op,
+        id: u32,
+        action: &Action,
+        release: Option<Request>,
+        stats: &mut Stats,
+    ) -> Result<View, Objection> {
+        let is_kv = op.call.spec().takes_route;
+        let target = self.target(op);
+        if let Some(request) = release {
+            self.release(id, request, stats)?;
+        }
+        let class = match *action {
+            Action::Request(request) => self.request(op, id, request, stats)?,
+            Action::Write { addr, end } => Some(self.write(id, addr, end)?),
+        };
+        match class {
+            Some(class) => stats.answer(self.place, op.call, class, is_kv),
+            None => stats.skip(Skip::Unsupported),
+        }
+        Ok(View { class, is_kv, target })
+    }
+
+    fn request(
+        &mut self,
+        op: &Op,
+        id: u32,
+        request: Request,
+        stats: &mut Stats,
+    ) -> Result<Option<Class>, Objection> {
+        let (class, answer) = self.step(id, request, op.faults, op.dst, stats)?;
+        if let (Answer::Memory { addr, .. }, None) = (answer, op.dst) {
+            self.discard(id, addr, stats)?;
+        }
+        let frees = free_of(&request).is_some()
+            || matches!(op.call, Call::VmUnmapAliases | Call::KmemCacheDestroy);
+        if frees && answer == Answer::Done {
+            self.serve_waiters(stats)?;
+        }
+        Ok(class)
+    }
+
+    /// Carries a request out, has it judged, and enters it in the book.
+    fn step(
+        &mut self,
+        id: u32,
+        request: Request,
+        faults: Faults,
+        dst: Option<Reg>,
+        stats: &mut Stats,
+    ) -> Result<(Option<Class>, Answer), Objection> {
+        let record = self.lane.perform(id, request, faults, false);
+        self.judge(&record)?;
+        stats.request(self.place, &record);
+        let (class, answer) = (self.lane.classify(&record), record.reply.answer);
+        self.lane.commit(record, dst);
+        Ok((class, answer))
+    }
+
+    fn judge(&self, record: &Record) -> Result<(), Objection> {
+        let step = Step { model: self.lane.model(), min_free: self.lane.min_free, record };
+        oracle::judge(&Event::Step(&step))
+    }
+
+    /// Frees something that the trace does not free itself.
+    fn release(&mut self, id: u32, request: Request, stats: &mut Stats) -> Result<(), Objection> {
+        stats.nr_releases += 1;
+        self.step(id, request, Faults::default(), None, stats)?;
+        self.serve_waiters(stats)
+    }
+
+    /// Frees memory that went to no register.
+    fn discard(&mut self, id: u32, addr: u64, stats: &mut Stats) -> Result<(), Objection> {
+        match self.lane.release_of(addr) {
+            Some(request) => self.release(id, request, stats),
+            None => Ok(()),
+        }
+    }
+
+    /// Lets every waiter ask once more.
+    fn serve_waiters(&mut self, stats: &mut Stats) -> Result<(), Objection> {
+        if self.lane.waiters().is_empty() {
+            return Ok(());
+        }
+        for Waiter { id, dst, request } in self.lane.take_waiters() {
+            let record = self.lane.perform(id, request, Faults::default(), true);
+            self.judge(&record)?;
+            stats.request(self.place, &record);
+            stats.nr_retries += 1;
+            let answer = record.reply.answer;
+            self.lane.commit(record, dst);
+            if let Answer::Memory { addr, .. } = answer {
+                stats.nr_served += 1;
+                if dst.is_none() {
+                    self.discard(id, addr, stats)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, id: u32, addr: u64, end: u64) -> Result<Class, Objection> {
+        let damage = self.lane.rewrite(id, addr);
+        oracle::judge(&Event::Rewrite { damage })?;
+        let size = self.lane.model().at(addr).map_or(0, |held| held.size);
+        if end <= size {
+            return Ok(Class::Done);
+        }
+        if let Some(seen) = self.lane.overrun(addr) {
+            oracle::judge(&Event::Overrun { seen })?;
+        }
+        Ok(Class::OutOfBounds)
+    }
+
+    fn check(&mut self, stats: &mut Stats) -> Result<(), Objection> {
+        stats.nr_checks += 1;
+        let damage = self.lane.verify_all();
+        let structure = self.lane.subject().validate();
+        oracle::judge(&Event::Check { damage, structure })
+    }
+
+    /// What the op's address argument points at.
+    fn target(&self, op: &Op) -> Option<Target> {
+        let address = op.args.iter().find_map(|arg| match arg {
+            Arg::Ptr(Ptr::Const(addr)) => Some(*addr),
+            Arg::Ptr(Ptr::Reg(reg, offset)) => {
+                self.lane.register(*reg)?.checked_add_signed(*offset)
+            }
+            _ => None,
+        })?;
+        let held = self.lane.model().containing(address)?;
+        Some(Target { id: held.id, offset: address - held.addr, is_kv: held.is_kv })
+    }
+
+    /// Frees everything, serves who still waits, and compares the machine with a fresh one.
+    fn finish(&mut self, stats: &mut Stats) -> Result<(), Objection> {
+        self.check(stats)?;
+        self.free_everything(stats)?;
+        while let Some(waiter) = self.lane.take_first_waiter() {
+            self.settle_waiter(waiter, stats)?;
+        }
+        self.destroy_caches(stats)?;
+        let now = self.lane.settle();
+        self.check(stats)?;
+        let nr_live = self.lane.model().nr_live();
+        oracle::judge(&Event::End(&End { at_boot: &self.lane.at_boot, now: &now, nr_live }))
+    }
+
+    fn free_everything(&mut self, stats: &mut Stats) -> Result<(), Objection> {
+        for request in self.lane.frees_at_end() {
+            stats.nr_releases += 1;
+            self.step(u32::MAX, request, Faults::default(), None, stats)?;
+        }
+        Ok(())
+    }
+
+    fn destroy_caches(&mut self, stats: &mut Stats) -> Result<(), Objection> {
+        for request in self.lane.destroys_at_end() {
+            stats.nr_releases += 1;
+            self.step(u32::MAX, request, Faults::default(), None, stats)?;
+        }
+        Ok(())
+    }
+
+    /// A waiter with the whole machine to itself: it is served now, or never can be. That it waits only
+    /// for a real shortage has been judged, so one that still waits asks for more than the machine has.
+    fn settle_waiter(&mut self, waiter: Waiter, stats: &mut Stats) -> Result<(), Objection> {
+        self.lane.settle();
+        let Waiter { id, request, .. } = waiter;
+        let record = self.lane.perform(id, request, Faults::default(), true);
+        self.judge(&record)?;
+        stats.nr_retries += 1;
+        let answer = record.reply.answer;
+        match answer {
+            Answer::Memory { .. } => stats.nr_served += 1,
+            _ => stats.nr_unservable += 1,
+        }
+        self.lane.commit_settled(record);
+        self.free_everything(stats)
+    }
+}

@@ -1,0 +1,334 @@
+//! Making traces out of nothing, of the kind that goes deep.
+//!
+//! The one idea is swarm testing: every trace draws its own small world ([`Swarm`]) from what the
+//! campaign permits ([`Profile`]): a few calls with wildly different weights, a ceiling for sizes, a
+//! handful of registers, a machine. A mix of everything in every trace would look alike everywhere.
+//! Inside a trace, phases that mostly allocate alternate with phases that mostly free, and a
+//! [`Scene`] remembers which registers hold what, so that nearly every op means something.
+//!
+//! What single values look like is in [`draw`]. This file does not know whether an op succeeds.
+
+pub mod draw;
+mod scene;
+#[cfg(test)]
+mod test;
+
+use crate::op::{ALL_CALLS, Arg, Call, Faults, MAX_ARGS, Op, Ptr, Reg, Route, Yields};
+use crate::trace::{Machine, Trace};
+use alloc_core::addr::PAGE_SIZE;
+use fastrand::Rng;
+
+pub use scene::{Scene, Slot, is_right_free, right_frees};
+
+/// A share in thousandths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Share(pub u16);
+
+impl Share {
+    /// Says yes in this share of the cases.
+    pub fn hit(self, rng: &mut Rng) -> bool {
+        rng.u16(0..1000) < self.0
+    }
+
+    /// A share for one trace: nothing in one trace of four, else anything up to this one.
+    fn draw(self, rng: &mut Rng) -> Self {
+        if rng.u8(0..4) == 0 { Self(0) } else { Self(rng.u16(0..=self.0)) }
+    }
+}
+
+/// What the traces of a campaign may contain. The shares are the largest that a trace can draw.
+#[derive(Clone, Copy, Debug)]
+pub struct Profile {
+    /// The calls, of which every trace uses some.
+    pub calls: &'static [Call],
+    /// Frees that are wrong: the wrong call, twice, inside, or wild.
+    pub misuse: Share,
+    /// Allocations beside which a fault is injected.
+    pub faults: Share,
+    /// Flag words with `__GFP_NOFAIL`.
+    pub nofail: Share,
+    /// Traces, not ops, that run on a machine short of frames or of vmalloc space.
+    pub pressure: Share,
+}
+
+impl Profile {
+    /// The ordinary mix: now and then something wrong, refused, or scarce.
+    pub const fn new(calls: &'static [Call]) -> Self {
+        Self {
+            calls,
+            misuse: Share(30),
+            faults: Share(40),
+            nofail: Share(20),
+            pressure: Share(250),
+        }
+    }
+}
+
+/// The number of calls in the language.
+pub const NR_CALLS: usize = ALL_CALLS.len();
+
+/// The small world of one trace.
+#[derive(Clone, Debug)]
+pub struct Swarm {
+    /// How often each call is drawn among its like; 0 for the calls that this trace leaves out.
+    pub weights: [u32; NR_CALLS],
+    /// The share of frees that are wrong.
+    pub misuse: Share,
+    /// The share of allocations beside which a fault is injected.
+    pub faults: Share,
+    /// The share of flag words with `__GFP_NOFAIL`.
+    pub nofail: Share,
+    /// The share of flag words that are not plain `GFP_KERNEL`.
+    pub variety: Share,
+    /// The share of routable calls that must take the slab side.
+    pub route_slab: Share,
+    /// The share of routable calls that must take the vmalloc side.
+    pub route_vmalloc: Share,
+    /// The largest size drawn on purpose.
+    pub ceiling: u64,
+    /// The share of sizes that may reach for a high ceiling.
+    pub reach: Share,
+    /// The number of registers in use.
+    pub registers: Reg,
+    /// The machine that the trace runs on.
+    pub machine: Machine,
+    /// Whether the trace may try to use up its machine.
+    pub greedy: bool,
+}
+
+impl Swarm {
+    /// Draws the world of one trace.
+    pub fn draw(profile: &Profile, rng: &mut Rng) -> Self {
+        let pressed = profile.pressure.hit(rng);
+        let greedy = pressed || rng.u8(0..16) == 0;
+        let routes = [0, 0, 100, 300, 500].map(Share);
+        let machine = draw::machine(pressed, rng);
+        // What is to run out must be asked for: a machine is used up by some dozens of allocations.
+        let bytes = u64::from(machine.frames) * PAGE_SIZE;
+        let least_ceiling = if greedy { bytes / 16 } else { 0 };
+        Self {
+            weights: weights(profile.calls, rng),
+            misuse: profile.misuse.draw(rng),
+            faults: profile.faults.draw(rng),
+            nofail: profile.nofail.draw(rng),
+            variety: *draw::one_of(&[0, 50, 200, 600].map(Share), rng),
+            route_slab: *draw::one_of(&routes, rng),
+            route_vmalloc: *draw::one_of(&routes, rng),
+            ceiling: draw::ceiling(rng).max(least_ceiling),
+            reach: if greedy { Share(rng.u16(0..=200)) } else { Share(30) },
+            registers: if greedy { 32 << rng.u16(0..=2) } else { 4 << rng.u16(0..=5) },
+            machine,
+            greedy,
+        }
+    }
+
+    /// Whether the trace has lived long enough to give memory back before it takes more.
+    fn is_full(&self, scene: &Scene) -> bool {
+        let bytes = u64::from(self.machine.frames) * PAGE_SIZE;
+        scene.nr_live() >= usize::from(self.registers)
+            || (!self.greedy && scene.bytes_live() > bytes / 2)
+    }
+}
+
+/// Chooses the calls of a trace, so that it can allocate, and mostly also free what it allocates.
+fn weights(calls: &[Call], rng: &mut Rng) -> [u32; NR_CALLS] {
+    let mut weights = [0; NR_CALLS];
+    let kept = *draw::one_of(&[250, 500, 750, 1000].map(Share), rng);
+    for &call in calls {
+        if kept.hit(rng) {
+            weights[call as usize] = 1 << rng.u32(0..7);
+        }
+    }
+    let makers: Vec<Call> =
+        calls.iter().copied().filter(|call| call.spec().yields == Yields::Memory).collect();
+    if !makers.iter().any(|&call| weights[call as usize] > 0) {
+        let any = rng.choice(&makers).or_else(|| rng.choice(calls));
+        any.into_iter().for_each(|&call| weights[call as usize] = 8);
+    }
+    for &maker in &makers {
+        let frees = right_frees(maker);
+        let has_free = frees.iter().any(|&free| weights[free as usize] > 0);
+        if weights[maker as usize] > 0 && !has_free && rng.u8(0..16) > 0 {
+            let free = frees.iter().find(|free| calls.contains(free));
+            free.into_iter().for_each(|&free| weights[free as usize] = 8);
+        }
+        if weights[maker as usize] > 0
+            && scene::needs_cache(maker)
+            && calls.contains(&Call::KmemCacheCreate)
+        {
+            weights[Call::KmemCacheCreate as usize] = 8;
+        }
+    }
+    weights
+}
+
+/// Makes a trace of 100 to 400 ops, 200 on average.
+pub fn generate(profile: &Profile, rng: &mut Rng) -> Trace {
+    let swarm = Swarm::draw(profile, rng);
+    let mut scene = Scene::default();
+    let nr_ops = 100 + rng.usize(0..=300).min(rng.usize(0..=300));
+    let mut ops = Vec::with_capacity(nr_ops);
+    // The first phase grows.
+    let mut making = Share(0);
+    let mut phase_ends = 0;
+    while ops.len() < nr_ops {
+        if ops.len() >= phase_ends {
+            phase_ends += rng.usize(8..=64);
+            let growing = making.0 < 500 || rng.u8(0..4) == 0;
+            let growth = if swarm.greedy { 700..990 } else { 550..950 };
+            making = Share(rng.u16(if growing { growth } else { 200..500 }));
+        }
+        let op = generate_op(&scene, &swarm, making, rng);
+        scene.observe(&op);
+        ops.push(op);
+    }
+    Trace { why: Vec::new(), machine: swarm.machine, ops }
+}
+
+/// Makes an op that means something in `scene`. `making` is the share of allocations among
+/// allocations and frees.
+pub fn generate_op(scene: &Scene, swarm: &Swarm, making: Share, rng: &mut Rng) -> Op {
+    let make = !swarm.is_full(scene) && (scene.nr_live() == 0 || making.hit(rng));
+    let other = if rng.u8(0..10) == 0 { other_op(scene, swarm, rng) } else { None };
+    let op = other.or_else(|| if make { None } else { free_op(scene, swarm, rng) });
+    op.or_else(|| make_op(scene, swarm, rng))
+        .or_else(|| other_op(scene, swarm, rng))
+        .unwrap_or_else(|| blind_op(scene, swarm, rng))
+}
+
+/// Any call of the swarm at all, for profiles that cannot allocate.
+fn blind_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Op {
+    let call = pick(swarm, rng, |_| true).unwrap_or(Call::VmUnmapAliases);
+    plain_op(call, draw::args(call, scene, swarm, rng))
+}
+
+/// An op without a register, a route or a fault.
+pub fn plain_op(call: Call, args: [Arg; MAX_ARGS]) -> Op {
+    Op { dst: None, call, args, route: Route::Policy, faults: Faults::default(), expect: None }
+}
+
+/// One of the swarm's calls of which `fits` holds, by weight.
+fn pick(swarm: &Swarm, rng: &mut Rng, fits: impl Fn(Call) -> bool) -> Option<Call> {
+    let weight = |call: Call| if fits(call) { swarm.weights[call as usize] } else { 0 };
+    let total: u32 = ALL_CALLS.iter().map(|&call| weight(call)).sum();
+    let mut left = if total == 0 { return None } else { rng.u32(0..total) };
+    ALL_CALLS.iter().copied().find(|&call| {
+        let found = left < weight(call);
+        left = left.wrapping_sub(weight(call));
+        found
+    })
+}
+
+/// An allocation.
+fn make_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Option<Op> {
+    let nr_caches = scene.nr_caches();
+    let call = pick(swarm, rng, |call| {
+        call.spec().yields == Yields::Memory && (nr_caches > 0 || !scene::needs_cache(call))
+    });
+    let Some(call) = call else { return create_op(scene, swarm, rng) };
+    let mut op = plain_op(call, draw::args(call, scene, swarm, rng));
+    // Memory that nobody keeps is freed at once; a register may also be given up by assignment.
+    op.dst = match rng.u8(0..50) {
+        0 => None,
+        1 => Some(rng.u16(0..swarm.registers)),
+        _ => Some(scene.free_register(swarm.registers, rng)),
+    };
+    if call.spec().takes_route {
+        op.route = draw::route(swarm, rng);
+    }
+    if swarm.faults.hit(rng) {
+        op.faults = draw::faults(rng);
+    }
+    Some(op)
+}
+
+/// A new cache, in a register that has none.
+fn create_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Option<Op> {
+    let call = Call::KmemCacheCreate;
+    let free = (0..4).find(|&cache| !scene.has_cache(cache))?;
+    if swarm.weights[call as usize] == 0 {
+        return None;
+    }
+    let mut op = plain_op(call, draw::args(call, scene, swarm, rng));
+    op.dst = Some(free);
+    Some(op)
+}
+
+/// A free: right, or spoilt in the swarm's share of cases.
+fn free_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Option<Op> {
+    for _ in 0..4 {
+        let (register, slot) = scene.any_live(rng)?;
+        let frees = right_frees(slot.made_by);
+        if let Some(call) = pick(swarm, rng, |call| frees.contains(&call)) {
+            let op = scene::right_free(register, &slot, call);
+            let spoil = swarm.misuse.hit(rng);
+            return Some(if spoil { spoilt(op, scene, swarm, rng) } else { op });
+        }
+    }
+    None
+}
+
+/// The ops that neither allocate nor free memory.
+fn other_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Option<Op> {
+    let Some((register, slot)) = scene.any_live(rng) else { return create_op(scene, swarm, rng) };
+    let idle = scene.idle_cache(rng);
+    let call = pick(swarm, rng, |call| match call {
+        Call::Write => slot.bytes > 0,
+        Call::Ksize => scene::has_ksize(slot.made_by),
+        Call::KmemCacheDestroy => idle.is_some() && scene.nr_caches() > 1,
+        Call::VmUnmapAliases | Call::KmemCacheCreate => true,
+        _ => false,
+    })?;
+    let mut args = [Arg::Number(0); MAX_ARGS];
+    match call {
+        Call::KmemCacheCreate => return create_op(scene, swarm, rng),
+        Call::KmemCacheDestroy => args[0] = Arg::Cache(idle?),
+        Call::Write => {
+            let (offset, len) = draw::inside(slot.bytes, rng);
+            args = [
+                Arg::Ptr(Ptr::Reg(register, 0)),
+                Arg::Number(offset),
+                Arg::Number(len),
+                args[3],
+                args[4],
+            ];
+            if swarm.misuse.hit(rng) {
+                args[2] = Arg::Number(slot.bytes - offset + rng.u64(1..=16));
+            }
+        }
+        Call::Ksize => args[0] = Arg::Ptr(Ptr::Reg(register, 0)),
+        _ => {}
+    }
+    Some(plain_op(call, args))
+}
+
+/// Makes a right free wrong.
+fn spoilt(mut op: Op, scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Op {
+    let ([Arg::Ptr(Ptr::Reg(from, _)), ..] | [_, Arg::Ptr(Ptr::Reg(from, _)), ..]) = op.args else {
+        return op;
+    };
+    let ptr = match rng.u8(0..8) {
+        0 | 1 => return mismatched(from, scene, swarm, rng).unwrap_or(op),
+        2 | 3 => Ptr::Reg(scene.any_freed(rng).unwrap_or(from), 0),
+        4 | 5 => Ptr::Reg(from, draw::interior(scene.bytes_in(from), rng)),
+        6 => Ptr::Const(draw::wild(swarm, rng)),
+        _ => {
+            draw::nudge_selectors(&mut op, rng);
+            return op;
+        }
+    };
+    for arg in &mut op.args {
+        if let Arg::Ptr(old) = arg {
+            *old = ptr;
+        }
+    }
+    op
+}
+
+/// A free of the register by a call that frees another kind of memory.
+fn mismatched(register: Reg, scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Option<Op> {
+    let slot = scene.slot(register)?;
+    let right = right_frees(slot.made_by);
+    let call = pick(swarm, rng, |call| scene::is_free(call) && !right.contains(&call))?;
+    Some(scene::right_free(register, &slot, call))
+}

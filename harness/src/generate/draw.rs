@@ -1,0 +1,366 @@
+//! What single values look like: sizes, counts, alignments, orders, flags, addresses, machines.
+//!
+//! The one idea: bugs live at edges. About half of all sizes stand on or beside an edge of some
+//! allocator ([`EDGES`]), the rest is log-uniform, and the large ones are rare, since a trace that asks
+//! for megabytes gets few answers.
+//!
+//! This file does not choose calls; `generate` does.
+
+use super::{Scene, Swarm};
+use crate::op::{Arg, ArgKind, Call, CallSpec, Faults, MAX_ARGS, Op, Ptr, Route, Yields};
+use crate::text::FAULT_SITES;
+use crate::trace::Machine;
+use alloc_core::addr::{PAGE_OFFSET, PAGE_SIZE, VMALLOC_START};
+use alloc_core::gfp::*;
+use fastrand::Rng;
+
+/// The sizes at which some allocator changes its mind, in order: the size classes, pages, the costly
+/// order, `KMALLOC_MAX_SIZE`, `INT_MAX`.
+pub const EDGES: &[u64] = &[
+    0,
+    1,
+    8,
+    16,
+    32,
+    64,
+    96,
+    128,
+    192,
+    256,
+    512,
+    1024,
+    2048,
+    0x1000,
+    0x2000,
+    0x3000,
+    0x4000,
+    0x5000,
+    0x8000,
+    0x1_0000,
+    0x2_0000,
+    0x8_0000,
+    0x20_0000,
+    0x40_0000,
+    0x80_0000,
+    0x7fff_ffff,
+    0xffff_ffff,
+    u64::MAX,
+];
+
+/// Most sizes stay below this one, whatever the ceiling of their trace.
+const USUAL_CEILING: u64 = 0x4000;
+
+/// Flag words to begin with, and how often each is drawn among those that are not plain.
+const FLAG_WORDS: &[(Gfp, u32)] = &[
+    (GFP_KERNEL, 40),
+    (GFP_NOFS, 12),
+    (GFP_NOIO, 12),
+    (GFP_ATOMIC, 14),
+    (GFP_NOWAIT, 12),
+    (GFP_KERNEL_ACCOUNT, 4),
+    (GFP_USER, 4),
+    (GFP_HIGHUSER, 2),
+];
+
+/// Flags to add to a word that is not plain, each in this many thousandths.
+const MODIFIERS: &[(Gfp, u16)] = &[
+    (__GFP_ZERO, 200),
+    (__GFP_NOWARN, 120),
+    (__GFP_NORETRY, 100),
+    (__GFP_RETRY_MAYFAIL, 100),
+    (__GFP_COMP, 100),
+    (__GFP_HIGH, 40),
+    (__GFP_ACCOUNT, 30),
+    (__GFP_NOMEMALLOC, 15),
+    (__GFP_MEMALLOC, 10),
+];
+
+/// One of some values.
+pub fn one_of<'a, T>(values: &'a [T], rng: &mut Rng) -> &'a T {
+    &values[rng.usize(0..values.len())]
+}
+
+/// One of some values, each by its weight.
+fn weighted<T: Copy>(rows: &[(T, u32)], rng: &mut Rng) -> T {
+    let mut left = rng.u32(0..rows.iter().map(|(_, weight)| weight).sum());
+    for &(value, weight) in rows {
+        if left < weight {
+            return value;
+        }
+        left -= weight;
+    }
+    rows[0].0
+}
+
+/// The largest size that a trace draws on purpose.
+pub fn ceiling(rng: &mut Rng) -> u64 {
+    let ceilings = &[
+        (256, 25),
+        (0x2000, 40),
+        (0x4000, 15),
+        (0x1_0000, 10),
+        (1 << 20, 5),
+        (8 << 20, 4),
+        (u64::MAX, 1),
+    ];
+    weighted(ceilings, rng)
+}
+
+/// A size in bytes up to about `ceiling`.
+pub fn size(ceiling: u64, rng: &mut Rng) -> u64 {
+    if rng.bool() {
+        let nr_edges = EDGES.iter().take_while(|edge| **edge <= ceiling).count();
+        let edge = EDGES[rng.usize(0..nr_edges)];
+        *one_of(&[edge, edge, edge.saturating_sub(1), edge.saturating_add(1)], rng)
+    } else {
+        log_uniform(ceiling, rng)
+    }
+}
+
+/// A number from 0 to `most` whose every magnitude is as likely.
+pub fn log_uniform(most: u64, rng: &mut Rng) -> u64 {
+    let bits = 64 - most.leading_zeros();
+    let width = rng.u32(0..=bits);
+    let most = most.min(1_u64.checked_shl(width).unwrap_or(0).wrapping_sub(1));
+    rng.u64(most / 2..=most)
+}
+
+/// Arguments for a call: each of the kind that its place asks for.
+pub fn args(call: Call, scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> [Arg; MAX_ARGS] {
+    let spec = call.spec();
+    let mut args = [Arg::Number(0); MAX_ARGS];
+    for place in 0..spec.args.len() {
+        args[place] = arg(spec, place, &args, scene, swarm, rng);
+    }
+    args
+}
+
+/// The argument at `place`, which may depend on those before it.
+pub fn arg(
+    spec: &CallSpec,
+    place: usize,
+    args: &[Arg; MAX_ARGS],
+    scene: &Scene,
+    swarm: &Swarm,
+    rng: &mut Rng,
+) -> Arg {
+    let before = |kind| {
+        spec.args[..place].iter().zip(args).find_map(|((_, k), arg)| match arg {
+            Arg::Number(number) if *k == kind => Some(*number),
+            _ => None,
+        })
+    };
+    let ceiling = swarm.ceiling.min(match spec.yields {
+        // A cache makes many objects of its size, and none that is large.
+        Yields::Cache => 0x2000,
+        _ if swarm.reach.hit(rng) => u64::MAX,
+        _ => USUAL_CEILING,
+    });
+    match spec.args[place].1 {
+        ArgKind::Size if spec.yields == Yields::Cache && rng.u8(0..32) > 0 => {
+            Arg::Number(size(ceiling, rng).max(1))
+        }
+        ArgKind::Size => Arg::Number(match before(ArgKind::Count) {
+            Some(count) => element_size(count, ceiling, rng),
+            None => size(ceiling, rng),
+        }),
+        ArgKind::Count => Arg::Number(count(ceiling, rng)),
+        ArgKind::Align => Arg::Number(align(rng)),
+        ArgKind::Order => Arg::Number(order(ceiling, rng)),
+        ArgKind::VmallocOffset => {
+            Arg::Number(vmalloc_offset(before(ArgKind::VmallocOffset), swarm, rng))
+        }
+        ArgKind::Offset => Arg::Number(size(64, rng)),
+        ArgKind::Gfp => Arg::Gfp(gfp(swarm, rng)),
+        ArgKind::Ptr => Arg::Ptr(match scene.any_live(rng) {
+            Some((register, _)) => Ptr::Reg(register, 0),
+            None => Ptr::Const(0),
+        }),
+        ArgKind::Cache => Arg::Cache(scene.any_cache(rng).unwrap_or(0)),
+    }
+}
+
+fn count(ceiling: u64, rng: &mut Rng) -> u64 {
+    match rng.u16(0..200) {
+        // With any size but 0 and 1 the product does not fit.
+        0 => u64::MAX,
+        1 => (u64::MAX >> rng.u32(1..40)).saturating_add(rng.u64(0..2)),
+        2..=20 => log_uniform(ceiling.min(1 << 10), rng),
+        _ => log_uniform(ceiling.min(1 << 5), rng).max(1),
+    }
+}
+
+/// The size of an element, so that the whole array has a usual size.
+fn element_size(count: u64, ceiling: u64, rng: &mut Rng) -> u64 {
+    match rng.u16(0..200) {
+        0 => (u64::MAX / count.max(1)).saturating_add(rng.u64(0..2)),
+        _ if count > 1 << 16 => size(8, rng),
+        1..=4 => 0,
+        _ => (size(ceiling, rng) / count.max(1)).max(1),
+    }
+}
+
+fn align(rng: &mut Rng) -> u64 {
+    match rng.u8(0..64) {
+        0 => *one_of(&[0, 3, 24, 5000, u64::MAX], rng),
+        1..=3 => 1 << rng.u32(12..=21),
+        4..=20 => 1,
+        _ => 1 << rng.u32(0..=12),
+    }
+}
+
+/// An order, mostly low, and no higher than the ceiling asks for but now and then.
+fn order(ceiling: u64, rng: &mut Rng) -> u64 {
+    let highest = (ceiling / PAGE_SIZE).checked_ilog2().map_or(0, u64::from).min(11);
+    match rng.u16(0..512) {
+        0 => rng.u64(0..=11),
+        1..=3 => 11,
+        4..=350 => 0,
+        _ => rng.u64(0..=3).min(highest + 1).max(rng.u64(0..=highest) / 2),
+    }
+}
+
+/// The start of a range of the vmalloc space, or its end if `start` is known.
+fn vmalloc_offset(start: Option<u64>, swarm: &Swarm, rng: &mut Rng) -> u64 {
+    let nr_pages = u64::from(swarm.machine.vmalloc_pages);
+    let whole = nr_pages * PAGE_SIZE;
+    match (start, rng.u8(0..16)) {
+        (None, 0..=9) => 0,
+        (None, 10..=13) => rng.u64(0..nr_pages) * PAGE_SIZE,
+        (None, _) => rng.u64(0..whole),
+        (Some(_), 0..=9) => whole,
+        (Some(start), 10..=14) => {
+            whole.min(start.saturating_add(log_uniform(nr_pages, rng).max(1) * PAGE_SIZE))
+        }
+        // Sometimes before the start, or beyond the space.
+        (Some(_), _) => rng.u64(0..=whole + PAGE_SIZE),
+    }
+}
+
+/// A flag word: plain `GFP_KERNEL`, or what the swarm's variety makes of it.
+pub fn gfp(swarm: &Swarm, rng: &mut Rng) -> Gfp {
+    let mut flags = GFP_KERNEL;
+    if swarm.variety.hit(rng) {
+        flags = weighted(FLAG_WORDS, rng);
+        for &(flag, share) in MODIFIERS {
+            if rng.u16(0..1000) < share {
+                flags |= flag;
+            }
+        }
+    }
+    if swarm.nofail.hit(rng) {
+        flags |= __GFP_NOFAIL;
+    }
+    flags
+}
+
+/// A single flag that a caller might set or forget.
+pub fn modifier(rng: &mut Rng) -> Gfp {
+    one_of(MODIFIERS, rng).0
+}
+
+/// The route beside a routable call.
+pub(super) fn route(swarm: &Swarm, rng: &mut Rng) -> Route {
+    if swarm.route_slab.hit(rng) {
+        Route::Slab
+    } else if swarm.route_vmalloc.hit(rng) {
+        Route::Vmalloc
+    } else {
+        Route::Policy
+    }
+}
+
+/// One fault, mostly in one of the first calls of its site.
+pub fn faults(rng: &mut Rng) -> Faults {
+    let count = match rng.u8(0..8) {
+        0..=3 => 1,
+        4..=6 => rng.u16(2..=4),
+        _ => rng.u16(5..=64),
+    };
+    let mut faults = Faults::default();
+    *(one_of(FAULT_SITES, rng).of_mut)(&mut faults) = count;
+    faults
+}
+
+/// An offset and a length within `bytes` (at least 1) bytes, often up to their very end.
+pub(super) fn inside(bytes: u64, rng: &mut Rng) -> (u64, u64) {
+    let offset = if rng.bool() { 0 } else { rng.u64(0..bytes) };
+    let len = *one_of(&[bytes - offset, 1, 8, 64], rng);
+    // Writing megabytes says no more than writing their last page.
+    let offset = if len > 0x2000 { bytes - 0x1000 } else { offset };
+    (offset, len.min(bytes - offset))
+}
+
+/// An offset from the start of memory of `bytes` bytes at which no free may be aimed.
+pub fn interior(bytes: u64, rng: &mut Rng) -> i64 {
+    let guard = bytes.min(1 << 32).next_multiple_of(PAGE_SIZE);
+    let (half, bytes) = (bytes.min(1 << 32) as i64 / 2, bytes.min(1 << 32) as i64);
+    let offsets = [8, 16, 0x1000, 1, -8, -16, -0x1000, -1, half, bytes, guard as i64, 0x40];
+    match *one_of(&offsets, rng) {
+        0 => 8,
+        offset => offset,
+    }
+}
+
+/// An address that no allocation returned, or that only seems so.
+pub fn wild(swarm: &Swarm, rng: &mut Rng) -> u64 {
+    let frames = u64::from(swarm.machine.frames) * PAGE_SIZE;
+    let space = u64::from(swarm.machine.vmalloc_pages) * PAGE_SIZE;
+    let addresses = [
+        0,
+        16,
+        1,
+        17,
+        0x40_0000,
+        0x7fff_ffff_f000,
+        PAGE_OFFSET,
+        PAGE_OFFSET + rng.u64(0..frames),
+        PAGE_OFFSET + rng.u64(0..frames) / PAGE_SIZE * PAGE_SIZE,
+        PAGE_OFFSET + frames,
+        PAGE_OFFSET - PAGE_SIZE,
+        VMALLOC_START,
+        VMALLOC_START + rng.u64(0..space) / PAGE_SIZE * PAGE_SIZE,
+        VMALLOC_START + space,
+        VMALLOC_START - 1,
+        0xffff_ffff_8100_0000,
+        u64::MAX,
+    ];
+    *one_of(&addresses, rng)
+}
+
+/// Turns the order and the cache of an op into others nearby.
+pub fn nudge_selectors(op: &mut Op, rng: &mut Rng) {
+    for (arg, (_, kind)) in op.args.iter_mut().zip(op.call.spec().args) {
+        match (kind, arg) {
+            (ArgKind::Order, Arg::Number(order)) => {
+                *order = if rng.bool() { *order + 1 } else { order.saturating_sub(1) };
+                *order = (*order).min(11);
+            }
+            (ArgKind::Cache, Arg::Cache(cache)) => *cache = (*cache ^ (1 << rng.u16(0..2))) & 7,
+            _ => {}
+        }
+    }
+}
+
+/// A machine: mostly the default one, or one that is `pressed` for frames or vmalloc space.
+pub(super) fn machine(pressed: bool, rng: &mut Rng) -> Machine {
+    let mut machine = Machine::default();
+    if pressed {
+        let short_of = rng.u8(1..=3);
+        if short_of & 1 != 0 {
+            let most = 64 << rng.u32(0..=3);
+            machine.frames = rng.u32(64..=most);
+        }
+        if short_of & 2 != 0 {
+            let most = 16 << rng.u32(0..=4);
+            machine.vmalloc_pages = rng.u32(16..=most);
+        }
+    }
+    if rng.bool() {
+        machine.shuffle = rng.u32(..);
+    }
+    if rng.u8(0..4) == 0 {
+        machine.min_free = rng.u32(0..=32);
+    }
+    machine
+}

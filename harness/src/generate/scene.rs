@@ -1,0 +1,297 @@
+//! What a trace has left in its registers so far, as far as its text tells.
+//!
+//! The one idea: optimism. A scene believes that every allocation succeeds unless it clearly cannot,
+//! and that every right free frees. That is enough to aim ops at live registers; the truth, with
+//! failures and recycled addresses, is the model's business.
+
+use crate::op::{Arg, ArgKind, Call, Faults, MAX_ARGS, Op, Ptr, Reg, Yields};
+use alloc_core::addr::{NR_ORDERS, PAGE_SHIFT, PAGE_SIZE};
+use fastrand::Rng;
+
+/// Registers beyond these are not followed; only traces that are not ours use them.
+const NR_REGISTERS: usize = 256;
+
+/// Which calls free what a call makes, the most natural one first, and whether `ksize` may look at it.
+struct Maker {
+    call: Call,
+    frees: &'static [Call],
+    has_ksize: bool,
+}
+
+macro_rules! makers {
+    ($($call:ident $frees:tt $has_ksize:literal;)*) => {
+        &[$(Maker { call: Call::$call, frees: makers!(@ $frees), has_ksize: $has_ksize }),*]
+    };
+    (@ [$($free:ident),*]) => { &[$(Call::$free),*] };
+}
+
+static MAKERS: &[Maker] = makers! {
+    AllocPages       [FreePagesPage]     false;
+    GetFreePages     [FreePages]         false;
+    GetZeroedPage    [FreePages]         false;
+    Kmalloc          [Kfree, Kvfree]     true;
+    Kzalloc          [Kfree, Kvfree]     true;
+    KmallocArray     [Kfree, Kvfree]     true;
+    Kcalloc          [Kfree, Kvfree]     true;
+    KmemCacheAlloc   [KmemCacheFree]     true;
+    KmemCacheZalloc  [KmemCacheFree]     true;
+    Vmalloc          [Vfree, Kvfree]     false;
+    Vzalloc          [Vfree, Kvfree]     false;
+    VmallocGfp       [Vfree, Kvfree]     false;
+    VmallocNodeRange [Vfree, Kvfree]     false;
+    Kvmalloc         [Kvfree]            false;
+    Kvzalloc         [Kvfree]            false;
+    KvmallocArray    [Kvfree]            false;
+    Kvcalloc         [Kvfree]            false;
+};
+
+/// The calls that may free what `maker` returns, the most natural one first.
+pub fn right_frees(maker: Call) -> &'static [Call] {
+    MAKERS.iter().find(|row| row.call == maker).map_or(&[], |row| row.frees)
+}
+
+/// Whether the call frees memory.
+pub(super) fn is_free(call: Call) -> bool {
+    MAKERS.iter().any(|row| row.frees.contains(&call))
+}
+
+/// Whether `ksize` may look at what `maker` returns.
+pub(super) fn has_ksize(maker: Call) -> bool {
+    MAKERS.iter().any(|row| row.call == maker && row.has_ksize)
+}
+
+/// Whether the call allocates from a cache.
+pub(super) fn needs_cache(call: Call) -> bool {
+    let spec = call.spec();
+    spec.yields == Yields::Memory && spec.args.iter().any(|(_, kind)| *kind == ArgKind::Cache)
+}
+
+/// What a memory register holds, or has held.
+#[derive(Clone, Copy, Debug)]
+pub struct Slot {
+    /// The call that made it.
+    pub made_by: Call,
+    /// The bytes asked for.
+    pub bytes: u64,
+    /// The order asked for, 0 where the call has none.
+    pub order: u64,
+    /// The cache that it came from, 0 where there is none.
+    pub cache: Reg,
+    /// Whether it has not been freed yet.
+    pub live: bool,
+}
+
+/// The free of `register` by `call`, with the order and the cache that belong to it.
+pub(super) fn right_free(register: Reg, slot: &Slot, call: Call) -> Op {
+    let mut args = [Arg::Number(0); MAX_ARGS];
+    for (arg, (_, kind)) in args.iter_mut().zip(call.spec().args) {
+        *arg = match kind {
+            ArgKind::Ptr => Arg::Ptr(Ptr::Reg(register, 0)),
+            ArgKind::Cache => Arg::Cache(slot.cache),
+            _ => Arg::Number(slot.order),
+        };
+    }
+    super::plain_op(call, args)
+}
+
+/// Whether `op` frees a live register of the scene with the right call and the right arguments.
+pub fn is_right_free(scene: &Scene, op: &Op) -> bool {
+    scene.freed_by(op).is_some()
+}
+
+/// The registers after some ops.
+#[derive(Clone, Debug, Default)]
+pub struct Scene {
+    slots: Vec<Option<Slot>>,
+    /// The live registers, in no order.
+    live: Vec<Reg>,
+    /// The registers freed last.
+    freed: Vec<Reg>,
+    /// The object size of each live cache.
+    caches: Vec<Option<u64>>,
+    bytes_live: u64,
+}
+
+impl Scene {
+    /// The scene after these ops.
+    pub fn after(ops: &[Op]) -> Self {
+        let mut scene = Self::default();
+        ops.iter().for_each(|op| scene.observe(op));
+        scene
+    }
+
+    /// Takes note of the next op.
+    pub fn observe(&mut self, op: &Op) {
+        if let Some(register) = self.freed_by(op) {
+            self.bury(register);
+        }
+        match (op.call.spec().yields, op.dst) {
+            (Yields::Memory, Some(register)) => self.assign(register, op),
+            (Yields::Cache, Some(cache)) if usize::from(cache) < NR_REGISTERS => {
+                let place = usize::from(cache);
+                self.caches.resize(self.caches.len().max(place + 1), None);
+                let size = number(op, ArgKind::Size).filter(|size| *size > 0);
+                let align = number(op, ArgKind::Align).unwrap_or(0);
+                let odd = align & align.wrapping_sub(1) != 0 || align > PAGE_SIZE;
+                self.caches[place] = size.filter(|_| !odd && op.faults == Faults::default());
+            }
+            _ => {}
+        }
+        if op.call == Call::KmemCacheDestroy
+            && let Arg::Cache(cache) = op.args[0]
+            && !self.is_busy(cache)
+            && let Some(place) = self.caches.get_mut(usize::from(cache))
+        {
+            *place = None;
+        }
+    }
+
+    fn assign(&mut self, register: Reg, op: &Op) {
+        let place = usize::from(register);
+        if place >= NR_REGISTERS {
+            return;
+        }
+        self.bury(register);
+        self.slots.resize(self.slots.len().max(place + 1), None);
+        let cache = op.args.iter().find_map(|arg| match arg {
+            Arg::Cache(cache) => Some(*cache),
+            _ => None,
+        });
+        let (bytes, order) = (self.bytes_asked(op), number(op, ArgKind::Order).unwrap_or(0));
+        // KMALLOC_MAX_SIZE, and more than any machine here has.
+        let most = if right_frees(op.call).contains(&Call::Kfree) { 4 << 20 } else { 1 << 32 };
+        let cannot = bytes.is_none_or(|bytes| bytes > most)
+            || order >= NR_ORDERS as u64
+            || (bytes == Some(0) && right_frees(op.call)[0] == Call::Vfree)
+            || cache.is_some_and(|cache| !self.has_cache(cache));
+        self.slots[place] = bytes.filter(|_| !cannot).map(|bytes| {
+            self.live.push(register);
+            self.bytes_live += bytes;
+            Slot { made_by: op.call, bytes, order, cache: cache.unwrap_or(0), live: true }
+        });
+    }
+
+    /// The bytes that an allocation asks for; none if their number does not fit.
+    fn bytes_asked(&self, op: &Op) -> Option<u64> {
+        if let Arg::Cache(cache) = op.args[0] {
+            return self.caches.get(usize::from(cache)).copied().flatten();
+        }
+        match number(op, ArgKind::Size) {
+            Some(size) => size.checked_mul(number(op, ArgKind::Count).unwrap_or(1)),
+            None => {
+                let order = number(op, ArgKind::Order).unwrap_or(0);
+                Some(PAGE_SIZE << order.min(u64::from(62 - PAGE_SHIFT)))
+            }
+        }
+    }
+
+    /// The live register that `op` rightly frees.
+    fn freed_by(&self, op: &Op) -> Option<Reg> {
+        let register = op.args.iter().find_map(|arg| match arg {
+            Arg::Ptr(Ptr::Reg(register, 0)) => Some(*register),
+            _ => None,
+        })?;
+        let slot = self.slot(register).filter(|slot| slot.live)?;
+        let right = right_frees(slot.made_by).contains(&op.call)
+            && right_free(register, &slot, op.call).args == op.args;
+        right.then_some(register)
+    }
+
+    fn bury(&mut self, register: Reg) {
+        let Some(Some(slot)) = self.slots.get_mut(usize::from(register)) else { return };
+        if !slot.live {
+            return;
+        }
+        slot.live = false;
+        self.bytes_live -= slot.bytes;
+        self.live.retain(|live| *live != register);
+        self.freed.push(register);
+        if self.freed.len() > 8 {
+            self.freed.remove(0);
+        }
+    }
+
+    /// What the register holds, or held before it was freed.
+    pub fn slot(&self, register: Reg) -> Option<Slot> {
+        self.slots.get(usize::from(register)).copied().flatten()
+    }
+
+    /// The natural free of a live register.
+    pub fn free_of(&self, register: Reg) -> Option<Op> {
+        let slot = self.slot(register).filter(|slot| slot.live)?;
+        let call = *right_frees(slot.made_by).first()?;
+        Some(right_free(register, &slot, call))
+    }
+
+    /// The number of live registers.
+    pub fn nr_live(&self) -> usize {
+        self.live.len()
+    }
+
+    /// The bytes asked for by all live registers.
+    pub fn bytes_live(&self) -> u64 {
+        self.bytes_live
+    }
+
+    /// The bytes asked for by this register, live or not.
+    pub fn bytes_in(&self, register: Reg) -> u64 {
+        self.slot(register).map_or(0, |slot| slot.bytes)
+    }
+
+    /// A live register.
+    pub fn any_live(&self, rng: &mut Rng) -> Option<(Reg, Slot)> {
+        let register = *rng.choice(&self.live)?;
+        Some((register, self.slot(register)?))
+    }
+
+    /// A register that was freed lately and has not been assigned since.
+    pub fn any_freed(&self, rng: &mut Rng) -> Option<Reg> {
+        let register = *rng.choice(&self.freed)?;
+        self.slot(register).filter(|slot| !slot.live)?;
+        Some(register)
+    }
+
+    /// A register below `limit` that is not live, if there is one.
+    pub fn free_register(&self, limit: Reg, rng: &mut Rng) -> Reg {
+        let start = rng.u16(0..limit);
+        let mut registers = (start..limit).chain(0..start);
+        registers.find(|&r| !self.slot(r).is_some_and(|slot| slot.live)).unwrap_or(start)
+    }
+
+    /// The number of live caches.
+    pub fn nr_caches(&self) -> usize {
+        self.caches.iter().flatten().count()
+    }
+
+    /// Whether the register holds a live cache.
+    pub fn has_cache(&self, cache: Reg) -> bool {
+        self.caches.get(usize::from(cache)).is_some_and(Option::is_some)
+    }
+
+    /// A live cache.
+    pub fn any_cache(&self, rng: &mut Rng) -> Option<Reg> {
+        let nr_caches = self.nr_caches();
+        let skip = if nr_caches == 0 { return None } else { rng.usize(0..nr_caches) };
+        let mut live = (0..).zip(&self.caches).filter(|(_, size)| size.is_some());
+        live.nth(skip).map(|(cache, _)| cache)
+    }
+
+    /// A live cache without live objects, or now and then one with some.
+    pub fn idle_cache(&self, rng: &mut Rng) -> Option<Reg> {
+        let cache = self.any_cache(rng)?;
+        (!self.is_busy(cache) || rng.u8(0..16) == 0).then_some(cache)
+    }
+
+    fn is_busy(&self, cache: Reg) -> bool {
+        let from_cache = |slot: Slot| needs_cache(slot.made_by) && slot.cache == cache;
+        self.live.iter().filter_map(|&register| self.slot(register)).any(from_cache)
+    }
+}
+
+/// The argument of this kind, if the call has one.
+fn number(op: &Op, kind: ArgKind) -> Option<u64> {
+    op.call.spec().args.iter().zip(&op.args).find_map(|((_, k), arg)| match arg {
+        Arg::Number(number) if *k == kind => Some(*number),
+        _ => None,
+    })
+}

@@ -1,0 +1,132 @@
+//! The promises of the generator, as figures over many seeds.
+
+use super::*;
+use std::collections::BTreeSet;
+
+static ORDINARY: Profile = Profile::new(ALL_CALLS);
+
+fn traces(profile: &Profile, nr_traces: u64) -> impl Iterator<Item = Trace> {
+    (0..nr_traces).map(move |seed| generate(profile, &mut Rng::with_seed(seed)))
+}
+
+/// What the ops of some traces come to, read in their scenes.
+#[derive(Debug, Default)]
+struct Figures {
+    ops: u64,
+    makes: u64,
+    served_bytes: u64,
+    served: u64,
+    frees: u64,
+    right_frees: u64,
+    dead: u64,
+    live: u64,
+    calls: BTreeSet<Call>,
+}
+
+fn figures(traces: impl Iterator<Item = Trace>) -> Figures {
+    let mut figures = Figures::default();
+    for trace in traces {
+        let mut scene = Scene::default();
+        for op in &trace.ops {
+            figures.ops += 1;
+            figures.calls.insert(op.call);
+            let names_nothing = op.args.iter().any(|arg| match arg {
+                Arg::Ptr(Ptr::Reg(register, _)) => scene.slot(*register).is_none(),
+                Arg::Cache(cache) => !scene.has_cache(*cache),
+                _ => false,
+            });
+            figures.dead += u64::from(names_nothing);
+            if scene::is_free(op.call) {
+                figures.frees += 1;
+                figures.right_frees += u64::from(is_right_free(&scene, op));
+            }
+            scene.observe(op);
+            figures.live += scene.nr_live() as u64;
+            if op.call.spec().yields == Yields::Memory {
+                figures.makes += 1;
+                let bytes = op.dst.map_or(u64::MAX, |dst| scene.bytes_in(dst));
+                if bytes <= 8 << 20 {
+                    figures.served += 1;
+                    figures.served_bytes += bytes;
+                }
+            }
+        }
+    }
+    figures
+}
+
+#[test]
+fn the_ordinary_mix_means_something() {
+    let figures = figures(traces(&ORDINARY, 3000));
+    let mean_ops = figures.ops / 3000;
+    let mean_bytes = figures.served_bytes / figures.served;
+    println!(
+        "mean ops {mean_ops}, makes {:.3}, mean bytes {mean_bytes}, right frees {:.3}, \
+         ops on empty registers {:.4}, live {}",
+        figures.makes as f64 / figures.ops as f64,
+        figures.right_frees as f64 / figures.frees as f64,
+        figures.dead as f64 / figures.ops as f64,
+        figures.live / figures.ops,
+    );
+    assert!((180..=220).contains(&mean_ops));
+    assert!(mean_bytes < 4096);
+    assert!(figures.right_frees * 100 >= figures.frees * 95);
+    assert!(figures.dead * 100 <= figures.ops);
+    assert!(figures.frees * 4 > figures.ops, "{figures:?}");
+    assert_eq!(figures.calls.len(), NR_CALLS);
+}
+
+#[test]
+fn misuse_is_what_the_profile_grants() {
+    let profile = Profile { misuse: Share(400), ..ORDINARY };
+    let wrong = figures(traces(&profile, 1000));
+    let share = 1000 - wrong.right_frees * 1000 / wrong.frees;
+    assert!((100..=200).contains(&share), "{share}");
+    let none = figures(traces(&Profile { misuse: Share(0), ..ORDINARY }, 1000));
+    assert_eq!(none.right_frees, none.frees);
+}
+
+#[test]
+fn a_trace_uses_no_call_beyond_its_profile() {
+    static KV: [Call; 3] = [Call::Kvmalloc, Call::Kvcalloc, Call::Kvfree];
+    let profile = Profile { misuse: Share(400), ..Profile::new(&KV) };
+    for trace in traces(&profile, 300) {
+        assert!(trace.ops.iter().all(|op| KV.contains(&op.call)), "{trace}");
+    }
+}
+
+#[test]
+fn odd_profiles_yield_traces_too() {
+    static ODD: [&[Call]; 5] = [
+        &[],
+        &[Call::Kfree],
+        &[Call::KmemCacheAlloc, Call::KmemCacheCreate],
+        &[Call::KmemCacheAlloc],
+        &[Call::Vmalloc],
+    ];
+    for calls in ODD {
+        for trace in traces(&Profile::new(calls), 50) {
+            assert!((100..=400).contains(&trace.ops.len()));
+            let inside = |op: &Op| calls.is_empty() || calls.contains(&op.call);
+            assert!(trace.ops.iter().all(inside), "{trace}");
+        }
+    }
+}
+
+#[test]
+fn what_is_generated_can_be_written_and_fuzzed() {
+    let profile = Profile { misuse: Share(400), faults: Share(400), ..ORDINARY };
+    for trace in traces(&profile, 1000) {
+        let text = trace.to_string();
+        assert_eq!(Trace::parse(&text), Ok(trace.clone()));
+        assert_eq!(Trace::parse_lenient(text.as_bytes()), (trace, 0));
+    }
+}
+
+#[test]
+fn the_same_seed_makes_the_same_trace() {
+    for seed in 0..50 {
+        let [a, b] = [0, 1].map(|_| generate(&ORDINARY, &mut Rng::with_seed(seed)));
+        assert_eq!(a, b);
+    }
+}

@@ -1,0 +1,431 @@
+//! The reference model: what one lane's caller has been told, and what follows from it.
+//!
+//! The one idea: the model judges. It keeps the book of live allocations by address and never asks the
+//! allocator anything; from the book alone follow the verdict of every free, what may overlap, what
+//! memory must contain, and what the allocator's counters must add up to.
+//!
+//! It does not predict where policy is free, and it keeps no contents: those follow from a seed.
+
+pub mod rules;
+pub mod shortage;
+pub mod window;
+
+use crate::op::{Class, Reg};
+use crate::subject::{CacheHandle, Layout};
+use rules::{Family, KMALLOC_MAX_CACHE, PAGE, Want, pages_of, vmalloc_cost};
+use std::collections::BTreeMap;
+use window::Window;
+
+/// What kind of memory an allocation is, and so which call frees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An object of a kmalloc size class.
+    Kmalloc,
+    /// A kmalloc block of its own.
+    LargeKmalloc,
+    /// An object of a cache.
+    CacheObject(CacheHandle),
+    /// A block of the page allocator.
+    Pages {
+        /// log2 of its number of pages.
+        order: u32,
+    },
+    /// An area of the vmalloc space.
+    Vmalloc,
+}
+
+/// How the bytes of an allocation were chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Contents {
+    /// Painted with `paint::fill` and this seed.
+    Painted(u64),
+    /// Left as the allocator left them: its own metadata (a free-list link, a header) as a caller's bytes.
+    Echo(Box<[u8]>),
+}
+
+/// One live allocation.
+#[derive(Clone, Debug)]
+pub struct Allocation {
+    /// The op that made it; the same number in every lane.
+    pub id: u32,
+    /// First byte.
+    pub addr: u64,
+    /// Bytes asked for.
+    pub size: u64,
+    /// Bytes that the allocator said may be used.
+    pub usable: u64,
+    /// What it is.
+    pub kind: Kind,
+    /// Whether it came through kvmalloc, so that the caller may not know its kind.
+    pub is_kv: bool,
+    /// The register that holds it.
+    pub reg: Option<Reg>,
+    /// What its first `size` bytes hold.
+    pub contents: Contents,
+}
+
+impl Allocation {
+    /// The seed of the bytes between `size` and `usable`.
+    pub fn guard_seed(&self) -> u64 {
+        crate::paint::mix(self.addr, !u64::from(self.id))
+    }
+
+    /// The end of the address range that belongs to the allocation; for vmalloc with its guard page.
+    pub fn end(&self) -> u64 {
+        match self.kind {
+            Kind::Vmalloc => self.addr + pages_of(self.usable) * PAGE + PAGE,
+            _ => self.addr + self.usable,
+        }
+    }
+
+    fn is_small(&self) -> bool {
+        matches!(self.kind, Kind::Kmalloc | Kind::CacheObject(_))
+    }
+}
+
+/// A cache that the caller made.
+#[derive(Clone, Copy, Debug)]
+pub struct Cache {
+    /// Bytes of an object.
+    pub size: u64,
+    /// The alignment asked for.
+    pub align: u64,
+    /// Live objects.
+    pub nr_objects: u64,
+}
+
+/// A call that frees, as the model sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Free {
+    /// `kfree`.
+    Kfree,
+    /// `kvfree`.
+    Kvfree,
+    /// `vfree`.
+    Vfree,
+    /// `kmem_cache_free` with this cache.
+    Cache(CacheHandle),
+    /// `free_pages` with this order.
+    Pages(u32),
+}
+
+/// What must come of a free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The live allocation at this address is freed.
+    Accept(u64),
+    /// The call does nothing and is right.
+    NoOp,
+    /// The free is refused with this class, and the right call named.
+    Refuse(Class, Option<&'static str>),
+    /// The free is refused; with which of several words depends on free memory's history.
+    RefuseSomehow,
+}
+
+/// Sums over the book, to hold against the allocator's counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Frames of page blocks.
+    pub nr_block_pages: u64,
+    /// Frames of large kmalloc blocks.
+    pub nr_large_kmalloc_pages: u64,
+    /// Frames behind vmalloc areas, those of page arrays included.
+    pub nr_vmalloc_pages: u64,
+    /// Areas, those of page arrays included.
+    pub nr_areas: u64,
+    /// Pages of vmalloc space in areas, guards included.
+    pub nr_area_pages: u64,
+    /// Objects of the size classes.
+    pub nr_kmalloc_objects: u64,
+    /// Objects of caches.
+    pub nr_cache_objects: u64,
+}
+
+/// Who uses a frame.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FrameUse {
+    Nobody,
+    /// One allocation has all of it.
+    Whole,
+    /// This many objects lie in it.
+    Shared(u16),
+}
+
+/// The book of one lane.
+pub struct Model {
+    layout: Layout,
+    live: BTreeMap<u64, Allocation>,
+    frames: Vec<FrameUse>,
+    caches: BTreeMap<CacheHandle, Cache>,
+    totals: Totals,
+    window: Window,
+    /// The last thing freed, as long as nothing has happened since.
+    just_freed: Option<(u64, Kind)>,
+}
+
+impl Model {
+    /// An empty book about a machine.
+    pub fn new(layout: Layout) -> Self {
+        let nr_frames = ((layout.direct_end - layout.direct_start) / PAGE) as usize;
+        Self {
+            layout,
+            live: BTreeMap::new(),
+            frames: vec![FrameUse::Nobody; nr_frames],
+            caches: BTreeMap::new(),
+            totals: Totals::default(),
+            window: Window::new(layout.vmalloc_start, layout.vmalloc_end),
+            just_freed: None,
+        }
+    }
+
+    /// The live allocation that starts at `addr`.
+    pub fn at(&self, addr: u64) -> Option<&Allocation> {
+        self.live.get(&addr)
+    }
+
+    /// The live allocation whose range, guard page included, holds `addr`.
+    pub fn containing(&self, addr: u64) -> Option<&Allocation> {
+        let (_, allocation) = self.live.range(..=addr).next_back()?;
+        (addr < allocation.end()).then_some(allocation)
+    }
+
+    /// Every live allocation in address order.
+    pub fn live(&self) -> impl Iterator<Item = &Allocation> {
+        self.live.values()
+    }
+
+    /// The number of live allocations.
+    pub fn nr_live(&self) -> usize {
+        self.live.len()
+    }
+
+    /// The sums over the book.
+    pub fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// Where the lane's memory lies.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The vmalloc space.
+    pub fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// Takes note of how many pages the allocator says wait to be purged.
+    pub fn note_lazy(&mut self, nr_lazy_pages: u64) {
+        self.window.note_lazy(nr_lazy_pages);
+    }
+
+    /// A cache that has been made and not destroyed.
+    pub fn cache(&self, handle: CacheHandle) -> Option<&Cache> {
+        self.caches.get(&handle)
+    }
+
+    /// The caches that have been made and not destroyed.
+    pub fn caches(&self) -> impl Iterator<Item = CacheHandle> {
+        self.caches.keys().copied()
+    }
+
+    /// The size and the alignment that a request's caller may rely on.
+    pub fn promise(&self, want: &Want) -> (u64, u64) {
+        match want.family {
+            Family::Cache(handle) => {
+                let cache = self.caches.get(&handle).copied();
+                let (size, align) = cache.map_or((0, 0), |cache| (cache.size, cache.align));
+                (size, want.alignment(align))
+            }
+            _ => (want.size.unwrap_or(0), want.alignment(0)),
+        }
+    }
+
+    /// Whether an address lies in the vmalloc space.
+    pub fn is_vmalloc(&self, addr: u64) -> bool {
+        (self.layout.vmalloc_start..self.layout.vmalloc_end).contains(&addr)
+    }
+
+    /// Whether an address lies in the direct map.
+    pub fn is_direct(&self, addr: u64) -> bool {
+        (self.layout.direct_start..self.layout.direct_end).contains(&addr)
+    }
+
+    /// What memory granted at `addr` is.
+    pub fn kind_of(&self, want: &Want, addr: u64) -> Kind {
+        match want.family {
+            Family::Pages { order } => Kind::Pages { order },
+            Family::Cache(handle) => Kind::CacheObject(handle),
+            Family::Vmalloc { .. } => Kind::Vmalloc,
+            Family::Kvmalloc { .. } if self.is_vmalloc(addr) => Kind::Vmalloc,
+            _ if want.size.unwrap_or(0) > KMALLOC_MAX_CACHE => Kind::LargeKmalloc,
+            _ => Kind::Kmalloc,
+        }
+    }
+
+    /// A live allocation whose range meets `start..end`.
+    pub fn overlapping(&self, start: u64, end: u64) -> Option<&Allocation> {
+        let (_, below) = self.live.range(..end).next_back()?;
+        (below.end() > start).then_some(below)
+    }
+
+    /// Whether a frame is in use in a way that memory of `kind` cannot share.
+    pub fn is_frame_taken(&self, frame: u32, kind: Kind) -> bool {
+        let small = matches!(kind, Kind::Kmalloc | Kind::CacheObject(_));
+        match self.frames.get(frame as usize) {
+            None | Some(FrameUse::Whole) => true,
+            Some(FrameUse::Shared(_)) => !small,
+            Some(FrameUse::Nobody) => false,
+        }
+    }
+
+    /// What must come of a free (sections 6.2 to 6.4 of the semantics reference).
+    pub fn judge_free(&self, free: Free, addr: u64) -> Verdict {
+        if addr == 0 {
+            return match free {
+                Free::Cache(_) => Verdict::Refuse(Class::Wild, None),
+                _ => Verdict::NoOp,
+            };
+        }
+        if addr <= 16 {
+            return match free {
+                Free::Kfree | Free::Kvfree => Verdict::NoOp,
+                _ => Verdict::Refuse(Class::Wild, None),
+            };
+        }
+        if let Some(allocation) = self.containing(addr) {
+            return judge_live(free, allocation, addr);
+        }
+        if !self.is_direct(addr) && !self.is_vmalloc(addr) {
+            return Verdict::Refuse(Class::Wild, None);
+        }
+        match self.just_freed {
+            Some((freed, kind)) if freed == addr && kind != Kind::Vmalloc => {
+                Verdict::Refuse(Class::DoubleFree, None)
+            }
+            _ => Verdict::RefuseSomehow,
+        }
+    }
+
+    /// Enters an allocation. `frames` are the frames behind it, in order.
+    pub fn enter(&mut self, allocation: Allocation, frames: &[u32]) {
+        self.just_freed = None;
+        for frame in frames {
+            let place = &mut self.frames[*frame as usize];
+            *place = match *place {
+                FrameUse::Shared(nr) if allocation.is_small() => FrameUse::Shared(nr + 1),
+                _ if allocation.is_small() => FrameUse::Shared(1),
+                _ => FrameUse::Whole,
+            };
+        }
+        self.count(&allocation, |total, amount| *total += amount);
+        if allocation.kind == Kind::Vmalloc {
+            let nr_pages = pages_of(allocation.size);
+            self.window.enter(allocation.addr, nr_pages, vmalloc_cost(nr_pages).nr_areas);
+        }
+        self.live.insert(allocation.addr, allocation);
+    }
+
+    /// Strikes an allocation out; the frames behind it, in order, are nobody's from now on.
+    pub fn strike(&mut self, addr: u64, frames: &[u32]) -> Option<Allocation> {
+        let allocation = self.live.remove(&addr)?;
+        for frame in frames {
+            let place = &mut self.frames[*frame as usize];
+            *place = match *place {
+                FrameUse::Shared(nr) if nr > 1 => FrameUse::Shared(nr - 1),
+                _ => FrameUse::Nobody,
+            };
+        }
+        self.count(&allocation, |total, amount| *total -= amount);
+        if allocation.kind == Kind::Vmalloc {
+            self.window.retire(addr);
+        }
+        self.just_freed = Some((addr, allocation.kind));
+        Some(allocation)
+    }
+
+    /// Changes what a live allocation holds.
+    pub fn set_contents(&mut self, addr: u64, contents: Contents) {
+        if let Some(allocation) = self.live.get_mut(&addr) {
+            allocation.contents = contents;
+        }
+    }
+
+    /// Forgets which register holds an allocation.
+    pub fn forget_register(&mut self, addr: u64) {
+        if let Some(allocation) = self.live.get_mut(&addr) {
+            allocation.reg = None;
+        }
+    }
+
+    /// Says that something happened after the last free, so that its address may be anything by now.
+    pub fn forget_just_freed(&mut self) {
+        self.just_freed = None;
+    }
+
+    /// Enters a cache.
+    pub fn enter_cache(&mut self, handle: CacheHandle, size: u64, align: u64) {
+        self.caches.insert(handle, Cache { size, align, nr_objects: 0 });
+    }
+
+    /// Strikes a cache out.
+    pub fn strike_cache(&mut self, handle: CacheHandle) {
+        self.caches.remove(&handle);
+    }
+
+    fn count(&mut self, allocation: &Allocation, add: fn(&mut u64, u64)) {
+        let totals = &mut self.totals;
+        match allocation.kind {
+            Kind::Kmalloc => add(&mut totals.nr_kmalloc_objects, 1),
+            Kind::CacheObject(handle) => {
+                add(&mut totals.nr_cache_objects, 1);
+                if let Some(cache) = self.caches.get_mut(&handle) {
+                    add(&mut cache.nr_objects, 1);
+                }
+            }
+            Kind::LargeKmalloc => {
+                add(&mut totals.nr_large_kmalloc_pages, 1 << rules::order_of(allocation.size));
+            }
+            Kind::Pages { order } => add(&mut totals.nr_block_pages, 1 << order),
+            Kind::Vmalloc => {
+                let cost = vmalloc_cost(pages_of(allocation.size));
+                add(&mut totals.nr_vmalloc_pages, cost.nr_pages);
+                add(&mut totals.nr_areas, cost.nr_areas);
+                add(&mut totals.nr_area_pages, cost.nr_area_pages);
+            }
+        }
+    }
+}
+
+fn judge_live(free: Free, allocation: &Allocation, addr: u64) -> Verdict {
+    let offset = addr - allocation.addr;
+    if offset != 0 {
+        let step = if allocation.is_small() { 8 } else { PAGE };
+        let inside = offset.is_multiple_of(step);
+        let class = if inside { Class::Interior } else { Class::Misaligned };
+        return Verdict::Refuse(class, Some(right_call(allocation.kind)));
+    }
+    let accept = Verdict::Accept(addr);
+    let refuse = |class| Verdict::Refuse(class, Some(right_call(allocation.kind)));
+    match (allocation.kind, free) {
+        (Kind::Kmalloc | Kind::LargeKmalloc, Free::Kfree | Free::Kvfree) => accept,
+        // Silent in SLUB, and documented since 6.4 (R2.7).
+        (Kind::CacheObject(_), Free::Kfree | Free::Kvfree) => accept,
+        (Kind::CacheObject(own), Free::Cache(given)) if own == given => accept,
+        (Kind::CacheObject(_) | Kind::Kmalloc, Free::Cache(_)) => refuse(Class::WrongCache),
+        (Kind::Pages { order }, Free::Pages(given)) if order == given => accept,
+        (Kind::Pages { .. }, Free::Pages(_)) => refuse(Class::WrongOrder),
+        (Kind::Vmalloc, Free::Vfree | Free::Kvfree) => accept,
+        _ => refuse(Class::WrongAllocator),
+    }
+}
+
+/// The call that frees memory of a kind, under the C name that a refusal gives.
+pub fn right_call(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Kmalloc | Kind::LargeKmalloc => "kfree",
+        Kind::CacheObject(_) => "kmem_cache_free",
+        Kind::Pages { .. } => "free_pages",
+        Kind::Vmalloc => "vfree",
+    }
+}

@@ -1,0 +1,300 @@
+//! The rules of Linux 6.1 where policy is fixed: sizes, alignments, watermarks, sides and costs.
+//!
+//! The one idea: these are worked out a second time, from the rules' text and not from the allocator's
+//! code, so that a slip on either side shows as a difference. Nothing of alloc-core is called.
+//!
+//! Rule numbers are those of the semantics reference (R1.1 and so on). Where policy is free (which
+//! frame, which slot) nothing is said here.
+
+use crate::op::Route;
+use crate::subject::{CacheHandle, Facts, Request};
+use alloc_core::gfp::{
+    __GFP_ATOMIC, __GFP_DIRECT_RECLAIM, __GFP_HIGH, __GFP_MEMALLOC, __GFP_NOFAIL, __GFP_NOMEMALLOC,
+    __GFP_ZERO, GFP_KERNEL, Gfp,
+};
+
+/// Bytes in a page.
+pub const PAGE: u64 = 4096;
+/// The largest request that a slab serves; above it kmalloc takes whole blocks (R1.1).
+pub const KMALLOC_MAX_CACHE: u64 = 8192;
+/// The largest request that kmalloc serves at all (R1.1).
+pub const KMALLOC_MAX: u64 = 4 << 20;
+/// kvmalloc refuses anything larger (R5.1).
+pub const INT_MAX: u64 = i32::MAX as u64;
+/// The orders of the page allocator end before this one (R3.2).
+pub const NR_ORDERS: u32 = 11;
+
+/// Which interface a request came through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// `alloc_pages` and its wrappers.
+    Pages {
+        /// log2 of the number of pages.
+        order: u32,
+    },
+    /// `kmalloc` and its array forms.
+    Kmalloc,
+    /// `kmem_cache_alloc`.
+    Cache(CacheHandle),
+    /// `vmalloc` and its forms; the range is in bytes from the start of the vmalloc space.
+    Vmalloc {
+        /// `start..end` and alignment, if the caller gave them.
+        range: Option<(u64, u64, u64)>,
+    },
+    /// `kvmalloc` and its array forms.
+    Kvmalloc {
+        /// The side that the lane asked for.
+        route: Route,
+    },
+}
+
+/// What a caller asked for, whatever the call's name.
+#[derive(Clone, Copy, Debug)]
+pub struct Want {
+    /// The interface.
+    pub family: Family,
+    /// The size in bytes; `None` if the array's size does not fit. For a cache the object size is the caller's to look up.
+    pub size: Option<u64>,
+    /// The flags.
+    pub gfp: Gfp,
+}
+
+impl Want {
+    /// What a request asks for, or `None` if it asks for no memory.
+    pub fn of(request: &Request) -> Option<Self> {
+        let want = |family, size, gfp| Some(Self { family, size, gfp });
+        match *request {
+            Request::AllocPages { gfp, order } | Request::GetFreePages { gfp, order } => {
+                want(Family::Pages { order }, PAGE.checked_shl(order), gfp)
+            }
+            Request::GetZeroedPage { gfp } => {
+                want(Family::Pages { order: 0 }, Some(PAGE), gfp | __GFP_ZERO)
+            }
+            Request::Kmalloc { size, gfp } => want(Family::Kmalloc, Some(size), gfp),
+            Request::KmallocArray { n, size, gfp } => {
+                want(Family::Kmalloc, n.checked_mul(size), gfp)
+            }
+            Request::KmemCacheAlloc { cache, gfp } => want(Family::Cache(cache), Some(0), gfp),
+            Request::Vmalloc { size, gfp } => {
+                want(Family::Vmalloc { range: None }, Some(size), gfp)
+            }
+            Request::VmallocNodeRange { size, align, start, end, gfp } => {
+                want(Family::Vmalloc { range: Some((start, end, align)) }, Some(size), gfp)
+            }
+            Request::Kvmalloc { size, gfp, route } => {
+                want(Family::Kvmalloc { route }, Some(size), gfp)
+            }
+            Request::KvmallocArray { n, size, gfp, route } => {
+                want(Family::Kvmalloc { route }, n.checked_mul(size), gfp)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the request may not fail.
+    pub fn is_nofail(&self) -> bool {
+        self.gfp.has(__GFP_NOFAIL)
+    }
+
+    /// Whether the caller may sleep.
+    pub fn may_block(&self) -> bool {
+        self.gfp.has(__GFP_DIRECT_RECLAIM)
+    }
+
+    /// Whether the memory must read as zero.
+    pub fn wants_zero(&self) -> bool {
+        self.gfp.has(__GFP_ZERO)
+    }
+
+    /// The alignment that the caller may rely on (R1.3, R3.1; for kvmalloc what both sides keep).
+    pub fn alignment(&self, cache_align: u64) -> u64 {
+        let size = self.size.unwrap_or(0);
+        let natural = if size.is_power_of_two() { size.max(8) } else { 8 };
+        match self.family {
+            Family::Pages { order } => PAGE << order,
+            Family::Kmalloc if size > KMALLOC_MAX_CACHE => PAGE << order_of(size),
+            Family::Kmalloc => natural,
+            Family::Cache(_) => cache_align.max(8),
+            Family::Vmalloc { range } => range.map_or(PAGE, |(_, _, align)| align.max(PAGE)),
+            Family::Kvmalloc { .. } => natural.min(PAGE),
+        }
+    }
+}
+
+/// The size class of a request that a slab serves (R1.1).
+pub fn size_class(size: u64) -> Option<u64> {
+    match size {
+        1..=8 => Some(8),
+        65..=96 => Some(96),
+        129..=192 => Some(192),
+        9..=KMALLOC_MAX_CACHE => Some(size.next_power_of_two()),
+        _ => None,
+    }
+}
+
+/// The number of pages that hold `size` bytes.
+pub fn pages_of(size: u64) -> u64 {
+    size / PAGE + u64::from(!size.is_multiple_of(PAGE))
+}
+
+/// The smallest order that holds `size` bytes, or the largest that an address space has.
+pub fn order_of(size: u64) -> u32 {
+    const LARGEST: u32 = 51;
+    let mut order = 0;
+    while order < LARGEST && (PAGE << order) < size {
+        order += 1;
+    }
+    order
+}
+
+/// The order that a slab of a size class cannot do without (R1.9).
+pub fn min_slab_order(class: u64) -> u32 {
+    order_of(class)
+}
+
+/// The frames that must stay free for a request with these flags (R3.6).
+pub fn watermark(gfp: Gfp, min_free: u64) -> u64 {
+    let may_use_reserves = !gfp.has(__GFP_NOMEMALLOC);
+    let urgent = if gfp.has(__GFP_HIGH) { min_free - min_free / 2 } else { min_free };
+    if gfp.has(__GFP_MEMALLOC) && may_use_reserves {
+        0
+    } else if gfp.has(__GFP_HIGH) && !gfp.has(__GFP_DIRECT_RECLAIM) && may_use_reserves {
+        urgent - urgent / 4
+    } else {
+        urgent
+    }
+}
+
+/// The lowest watermark that any attempt of the request may go down to: a NOFAIL request gets half of
+/// the reserve in the end (R3.7).
+pub fn lowest_watermark(gfp: Gfp, min_free: u64) -> u64 {
+    let usual = watermark(gfp, min_free);
+    if gfp.has(__GFP_NOFAIL) { usual.min(min_free - min_free / 2) } else { usual }
+}
+
+/// Whether a block of `order` is free above `watermark` (R3.6).
+pub fn has_block(facts: &Facts, order: u32, gfp: Gfp, watermark: u64) -> bool {
+    let above = facts.nr_free_pages.checked_sub((1 << order) - 1);
+    // Without a watermark the last page may go as well.
+    let enough = above.is_some_and(|free| {
+        free > watermark || (gfp.has(__GFP_MEMALLOC) && watermark == 0 && free > 0)
+    });
+    enough && facts.nr_free_blocks[order as usize..].iter().any(|nr| *nr > 0)
+}
+
+/// Frames and areas behind a vmalloc of `nr_pages`: its own and those of its page array, which is
+/// itself vmalloced when it is larger than a page (R4.2).
+pub fn vmalloc_cost(nr_pages: u64) -> VmallocCost {
+    let array = nr_pages * 8;
+    let own = VmallocCost { nr_pages, nr_areas: 1, nr_area_pages: nr_pages + 1 };
+    if array <= PAGE {
+        return own;
+    }
+    let nested = vmalloc_cost(pages_of(array));
+    VmallocCost {
+        nr_pages: own.nr_pages + nested.nr_pages,
+        nr_areas: own.nr_areas + nested.nr_areas,
+        nr_area_pages: own.nr_area_pages + nested.nr_area_pages,
+    }
+}
+
+/// What one vmalloc takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VmallocCost {
+    /// Frames.
+    pub nr_pages: u64,
+    /// Areas.
+    pub nr_areas: u64,
+    /// Pages of vmalloc space, guard pages included.
+    pub nr_area_pages: u64,
+}
+
+/// The sides of kvmalloc that may serve a request (R5.1 and the route).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sides {
+    /// kmalloc may serve it.
+    pub slab: bool,
+    /// vmalloc may serve it.
+    pub vmalloc: bool,
+}
+
+/// Which sides may serve a kvmalloc of `size` bytes.
+pub fn sides(size: u64, gfp: Gfp, route: Route) -> Sides {
+    let can_slab = size <= KMALLOC_MAX;
+    let can_vmalloc = size > 0 && size <= INT_MAX && gfp.has(__GFP_DIRECT_RECLAIM);
+    match route {
+        Route::Slab if can_slab => Sides { slab: true, vmalloc: false },
+        Route::Vmalloc if can_vmalloc => Sides { slab: false, vmalloc: true },
+        _ => Sides { slab: can_slab, vmalloc: can_vmalloc && size > PAGE },
+    }
+}
+
+/// Whether the flags are those of an ordinary `GFP_KERNEL` request, reserves untouched.
+pub fn is_plain_kernel(gfp: Gfp) -> bool {
+    gfp.has(GFP_KERNEL) && gfp.0 & (__GFP_HIGH.0 | __GFP_MEMALLOC.0 | __GFP_ATOMIC.0) == 0
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use alloc_core::gfp::{GFP_ATOMIC, GFP_NOWAIT};
+
+    #[test]
+    fn size_classes_are_those_of_the_live_kernel() {
+        for (size, class) in [
+            (1, 8),
+            (8, 8),
+            (9, 16),
+            (64, 64),
+            (65, 96),
+            (96, 96),
+            (97, 128),
+            (129, 192),
+            (193, 256),
+            (257, 512),
+            (4097, 8192),
+            (8192, 8192),
+        ] {
+            assert_eq!(size_class(size), Some(class), "{size}");
+        }
+        assert_eq!((size_class(0), size_class(8193)), (None, None));
+    }
+
+    #[test]
+    fn watermarks_are_those_of_r3_6() {
+        for (gfp, expected) in [
+            (GFP_KERNEL, 1000),
+            (GFP_NOWAIT, 1000),
+            (GFP_KERNEL | __GFP_HIGH, 500),
+            (GFP_ATOMIC, 375),
+            (GFP_ATOMIC | __GFP_NOMEMALLOC, 500),
+            (GFP_NOWAIT | __GFP_MEMALLOC, 0),
+        ] {
+            assert_eq!(watermark(gfp, 1000), expected, "{gfp:?}");
+        }
+    }
+
+    #[test]
+    fn a_large_vmalloc_pays_for_its_page_array() {
+        assert_eq!(vmalloc_cost(512).nr_areas, 1);
+        let cost = vmalloc_cost(513);
+        assert_eq!((cost.nr_pages, cost.nr_areas, cost.nr_area_pages), (515, 2, 517));
+    }
+
+    #[test]
+    fn kvmalloc_takes_the_sides_of_r5_1() {
+        let both = |slab, vmalloc| Sides { slab, vmalloc };
+        for (size, gfp, route, expected) in [
+            (PAGE, GFP_KERNEL, Route::Policy, both(true, false)),
+            (PAGE + 1, GFP_KERNEL, Route::Policy, both(true, true)),
+            (PAGE + 1, GFP_ATOMIC, Route::Policy, both(true, false)),
+            (KMALLOC_MAX + 1, GFP_KERNEL, Route::Policy, both(false, true)),
+            (KMALLOC_MAX + 1, GFP_KERNEL, Route::Slab, both(false, true)),
+            (8, GFP_KERNEL, Route::Vmalloc, both(false, true)),
+            (8, GFP_ATOMIC, Route::Vmalloc, both(true, false)),
+            (0, GFP_KERNEL, Route::Vmalloc, both(true, false)),
+        ] {
+            assert_eq!(sides(size, gfp, route), expected, "{size} {gfp:?} {route:?}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Whether a shortage that an allocator names is real.
+//!
+//! The one idea: a request may be refused for want of a resource only if that resource was short, and
+//! what was free is known from the counters that accounting checks against the book. An allocator that
+//! fails now and then without need (a spurious NULL) is caught by nothing else.
+//!
+//! Where the exact need is not known (metadata, fragmentation of slabs) the rule leans to the allocator.
+
+use super::rules::{
+    Family, KMALLOC_MAX, PAGE, VmallocCost, Want, has_block, lowest_watermark, min_slab_order,
+    order_of, pages_of, sides, size_class, vmalloc_cost,
+};
+use super::window::{Place, Window};
+use crate::subject::{Facts, Refusal};
+use alloc_core::gfp::__GFP_NOFAIL;
+
+/// Frames that the metadata of one vmalloc may need beyond what is counted for it: a slab each for
+/// vm_struct, vmap_area (twice) and the page array, the largest of order 3.
+const NR_METADATA_PAGES: u64 = 16;
+
+/// What was free around a refused request.
+pub struct Situation<'a> {
+    /// Counters before.
+    pub before: &'a Facts,
+    /// Counters after: a failed search has purged what was lazy.
+    pub after: &'a Facts,
+    /// The taken parts of the vmalloc space.
+    pub window: &'a Window,
+    /// The min watermark.
+    pub min_free: u64,
+    /// Injected failures that fired.
+    pub nr_faults: u32,
+}
+
+impl Situation<'_> {
+    /// Whether `refusal`, given to a request of `size` bytes, names a resource that was short.
+    pub fn is_real(&self, want: &Want, size: u64, refusal: Refusal) -> bool {
+        if self.nr_faults > 0 {
+            return true;
+        }
+        match refusal {
+            Refusal::Pages { order } => self.are_pages_short(want, size, order),
+            Refusal::VmallocSpace | Refusal::Range => match want.family {
+                Family::Vmalloc { range } => self.is_space_short(size, range),
+                _ => refusal == Refusal::VmallocSpace && self.is_space_short(size, None),
+            },
+            Refusal::Injected => false,
+            _ => true,
+        }
+    }
+
+    fn are_pages_short(&self, want: &Want, size: u64, order: u32) -> bool {
+        match want.family {
+            Family::Pages { order: wanted } => order == wanted && self.is_block_short(want, order),
+            Family::Kmalloc => self.is_kmalloc_short(want, size, order),
+            Family::Cache(_) => order <= order_of(2 * size) && self.is_block_short(want, order),
+            Family::Vmalloc { .. } => self.are_frames_short(size),
+            Family::Kvmalloc { route } => {
+                let sides = sides(size, want.gfp, route);
+                if sides.vmalloc {
+                    // The first try, kmalloc, has lost __GFP_NOFAIL and with it half of the reserve.
+                    let first_try = Want { gfp: want.gfp.without(__GFP_NOFAIL), ..*want };
+                    let order = order_of_kmalloc(size);
+                    self.are_frames_short(size)
+                        && (!sides.slab || self.is_block_short(&first_try, order))
+                } else {
+                    self.is_kmalloc_short(want, size, order)
+                }
+            }
+        }
+    }
+
+    fn is_kmalloc_short(&self, want: &Want, size: u64, order: u32) -> bool {
+        size <= KMALLOC_MAX && order == order_of_kmalloc(size) && self.is_block_short(want, order)
+    }
+
+    fn is_block_short(&self, want: &Want, order: u32) -> bool {
+        let watermark = lowest_watermark(want.gfp, self.min_free);
+        !has_block(self.before, order, want.gfp, watermark)
+    }
+
+    fn are_frames_short(&self, size: u64) -> bool {
+        let VmallocCost { nr_pages, .. } = vmalloc_cost(pages_of(size));
+        self.before.nr_free_pages <= nr_pages + NR_METADATA_PAGES + self.min_free
+    }
+
+    fn is_space_short(&self, size: u64, range: Option<(u64, u64, u64)>) -> bool {
+        let nr_pages = pages_of(size);
+        // A split in the middle needs a node; without one the space counts as short (R4.9).
+        if self.before.nr_free_pages <= NR_METADATA_PAGES + self.min_free {
+            return true;
+        }
+        match self.window.place(nr_pages, range) {
+            Place::At(_) => false,
+            Place::Nowhere => true,
+            Place::Unknown => {
+                let align = range.map_or(0, |(_, _, align)| align / PAGE);
+                let needed = vmalloc_cost(nr_pages).nr_area_pages + align;
+                let is_part = |(start, end, _)| !self.window.is_whole(start, end);
+                range.is_some_and(is_part) || self.after.nr_largest_hole_pages < needed
+            }
+        }
+    }
+}
+
+/// The order of the smallest block that serves a kmalloc of `size` bytes (R1.1, R1.9).
+fn order_of_kmalloc(size: u64) -> u32 {
+    size_class(size).map_or_else(|| order_of(size), min_slab_order)
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use crate::subject::Request;
+    use alloc_core::gfp::{GFP_ATOMIC, GFP_KERNEL, Gfp};
+
+    #[track_caller]
+    fn check(request: Request, nr_free: u64, blocks: [u32; 11], refusal: Refusal, expected: bool) {
+        let facts = Facts {
+            nr_free_pages: nr_free,
+            nr_free_blocks: blocks,
+            nr_largest_hole_pages: 16,
+            ..Facts::default()
+        };
+        let want = Want::of(&request).unwrap();
+        let window = Window::new(0, 16 * PAGE);
+        let situation = Situation {
+            before: &facts,
+            after: &facts,
+            window: &window,
+            min_free: 16,
+            nr_faults: 0,
+        };
+        assert_eq!(situation.is_real(&want, want.size.unwrap(), refusal), expected);
+    }
+
+    fn pages(gfp: Gfp, order: u32) -> Request {
+        Request::AllocPages { gfp, order }
+    }
+
+    #[test]
+    fn a_block_is_short_if_none_is_free_or_the_watermark_forbids_it() {
+        let none = [0; 11];
+        let mut one_of_order_3 = none;
+        one_of_order_3[3] = 1;
+        let order_2 = Refusal::Pages { order: 2 };
+        check(pages(GFP_KERNEL, 2), 100, none, order_2, true);
+        check(pages(GFP_KERNEL, 2), 100, one_of_order_3, order_2, false);
+        check(pages(GFP_KERNEL, 2), 19, one_of_order_3, order_2, true);
+        check(pages(GFP_ATOMIC, 2), 19, one_of_order_3, order_2, false);
+        check(pages(GFP_KERNEL, 1), 19, none, order_2, false);
+    }
+
+    #[test]
+    fn space_is_short_if_no_hole_fits() {
+        let vmalloc = |size| Request::Vmalloc { size, gfp: GFP_KERNEL };
+        check(vmalloc(15 * PAGE), 1000, [9; 11], Refusal::VmallocSpace, false);
+        check(vmalloc(16 * PAGE), 1000, [9; 11], Refusal::VmallocSpace, true);
+        check(vmalloc(PAGE), 1000, [9; 11], Refusal::Range, false);
+        check(vmalloc(PAGE), 1000, [9; 11], Refusal::Injected, false);
+    }
+}

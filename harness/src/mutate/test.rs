@@ -1,0 +1,127 @@
+//! Mutants are traces, fit in their buffers, and follow their seeds.
+
+use super::*;
+use crate::op::{ALL_CALLS, Call};
+
+static PROFILE: Profile = Profile { misuse: Share(200), ..Profile::new(ALL_CALLS) };
+
+fn no_engine(_: &mut [u8], _: usize, _: usize) -> usize {
+    0
+}
+
+#[test]
+fn mutants_read_back_strictly_and_stay_small() {
+    for seed in 0..40 {
+        let mut rng = Rng::with_seed(seed);
+        let mut trace = Trace::default();
+        for _ in 0..1000 {
+            mutate(&mut trace, &PROFILE, &mut rng);
+            assert!(trace.ops.len() <= MAX_FUZZ_OPS);
+        }
+        let text = trace.to_string();
+        assert_eq!(Trace::parse(&text), Ok(trace.clone()), "seed {seed}");
+        assert_eq!(Trace::parse_lenient(text.as_bytes()), (trace, 0), "seed {seed}");
+    }
+}
+
+#[test]
+fn nearly_every_mutation_changes_the_trace() {
+    let mut rng = Rng::with_seed(1);
+    let trace = generate(&PROFILE, &mut rng);
+    let changed = (0..2000).filter(|_| {
+        let mut mutant = trace.clone();
+        mutate(&mut mutant, &PROFILE, &mut rng);
+        mutant != trace
+    });
+    assert!(changed.count() > 1900);
+}
+
+#[test]
+fn every_mutation_bears_any_trace() {
+    let mut rng = Rng::with_seed(2);
+    for round in 0..3000 {
+        let mut trace = generate(&PROFILE, &mut rng);
+        trace.ops.truncate(round % 4);
+        for (_, mutation) in MUTATIONS {
+            let swarm = Swarm::draw(&PROFILE, &mut rng);
+            mutation(&mut trace, &mut Knife { profile: &PROFILE, swarm, rng: &mut rng });
+        }
+        assert_eq!(Trace::parse(&trace.to_string()), Ok(trace));
+    }
+}
+
+#[test]
+fn a_mutant_uses_no_call_beyond_the_profile() {
+    static KV: [Call; 4] = [Call::Kvmalloc, Call::Kvcalloc, Call::Kvfree, Call::Write];
+    let profile = Profile::new(&KV);
+    let mut rng = Rng::with_seed(3);
+    let mut trace = generate(&profile, &mut rng);
+    for _ in 0..2000 {
+        mutate(&mut trace, &profile, &mut rng);
+        assert!(trace.ops.iter().all(|op| KV.contains(&op.call)));
+    }
+}
+
+#[test]
+fn a_mutant_fits_and_ends_with_a_whole_line() {
+    let mut rng = Rng::with_seed(4);
+    let text = generate(&PROFILE, &mut rng).to_string();
+    for seed in 0..2000 {
+        let max_size = rng.usize(1..12_000);
+        let mut bytes = vec![0; max_size.max(text.len())];
+        bytes[..text.len()].copy_from_slice(text.as_bytes());
+        let size = text.len().min(max_size);
+        let written = libfuzzer_mutate(&mut bytes, size, max_size, seed, &PROFILE, no_engine);
+        assert!(written <= max_size);
+        let (_, dropped) = Trace::parse_lenient(&bytes[..written]);
+        assert_eq!(dropped, 0);
+        assert!(written == 0 || bytes[written - 1] == b'\n');
+    }
+}
+
+#[test]
+fn the_engine_gets_one_mutation_in_eight() {
+    fn engine(bytes: &mut [u8], _: usize, _: usize) -> usize {
+        bytes[0] = b'!';
+        1
+    }
+    let text = b"kfree(NULL)\n";
+    let by_engine = (0..8000).filter(|&seed| {
+        let mut bytes = [0; 4096];
+        bytes[..text.len()].copy_from_slice(text);
+        libfuzzer_mutate(&mut bytes, text.len(), 4096, seed, &PROFILE, engine);
+        bytes[0] == b'!'
+    });
+    assert!((800..1200).contains(&by_engine.count()));
+}
+
+#[test]
+fn the_same_seed_makes_the_same_mutant() {
+    let text = generate(&PROFILE, &mut Rng::with_seed(5)).to_string();
+    let other = generate(&PROFILE, &mut Rng::with_seed(6)).to_string();
+    for seed in 0..200 {
+        let [a, b] = [0, 1].map(|_| {
+            let mut bytes = text.clone().into_bytes();
+            bytes.resize(60_000, 0);
+            let size = text.len();
+            let size = libfuzzer_mutate(&mut bytes, size, 60_000, seed, &PROFILE, no_engine);
+            let mut crossed = vec![0; 60_000];
+            let len = libfuzzer_cross(&bytes[..size], other.as_bytes(), &mut crossed, seed);
+            crossed.truncate(len);
+            (bytes, crossed)
+        });
+        assert_eq!(a, b);
+    }
+}
+
+#[test]
+fn a_cross_is_made_of_its_parents() {
+    let mut rng = Rng::with_seed(7);
+    let (a, b) = (generate(&PROFILE, &mut rng), generate(&PROFILE, &mut rng));
+    for _ in 0..200 {
+        let child = cross(&a, &b, &mut rng);
+        assert!(child.ops.iter().all(|op| a.ops.contains(op) || b.ops.contains(op)));
+        assert!(child.machine == a.machine || child.machine == b.machine);
+    }
+    assert_eq!(cross(&Trace::default(), &Trace::default(), &mut rng).ops, []);
+}

@@ -1,0 +1,184 @@
+//! Accounting: the allocator's counters add up, agree with the book, and end where they began.
+//!
+//! The one idea: pages are conserved. Every managed frame is free or in use for a reason that the book
+//! or the allocator's own metadata accounts for; a call that fails has changed no counter; and after
+//! the last free everything has coalesced and nothing has leaked.
+//!
+//! Three changes are allowed to a failed call, and named here: a slab that it acquired and that is empty
+//! again, the node that it preloaded, and a purge of lazily freed areas.
+
+use super::{End, Event, Judgement, Oracle, Step};
+use crate::subject::{Answer, Facts};
+
+pub(super) const ORACLE: Oracle = Oracle {
+    name: "accounting",
+    sentence: "pages are conserved, failed calls change nothing, and nothing leaks",
+    judge,
+};
+
+fn judge(event: &Event) -> Judgement {
+    match event {
+        Event::Step(step) => {
+            conserved(&step.record.after)?;
+            agrees_with_book(step)?;
+            match step.record.reply.answer {
+                Answer::Refused(_) | Answer::WouldBlock(_) | Answer::Busy(_) => {
+                    unchanged(&step.record.before, &step.record.after)
+                }
+                _ => Ok(()),
+            }
+        }
+        Event::End(end) => at_the_end(end),
+        _ => Ok(()),
+    }
+}
+
+/// Frames add up, and so do free blocks.
+fn conserved(facts: &Facts) -> Judgement {
+    let in_use = facts.nr_block_pages
+        + facts.nr_large_kmalloc_pages
+        + facts.nr_slab_pages
+        + facts.nr_empty_slab_pages
+        + facts.nr_vmalloc_pages;
+    if facts.nr_free_pages + in_use != facts.nr_managed_pages {
+        return Err(format!(
+            "{} pages free and {in_use} in use do not make {}: {facts:?}",
+            facts.nr_free_pages, facts.nr_managed_pages
+        ));
+    }
+    let blocks = facts.nr_free_blocks.iter().enumerate();
+    let in_blocks: u64 = blocks.map(|(order, nr)| u64::from(*nr) << order).sum();
+    if in_blocks != facts.nr_free_pages {
+        return Err(format!("free blocks hold {in_blocks} of {} pages", facts.nr_free_pages));
+    }
+    Ok(())
+}
+
+/// What callers hold is what the allocator says it handed out. The book is as it was before the step,
+/// so it is held against the counters from before.
+fn agrees_with_book(step: &Step) -> Judgement {
+    let totals = step.model.totals();
+    let facts = &step.record.before;
+    let rows = [
+        ("pages of blocks", totals.nr_block_pages, facts.nr_block_pages),
+        ("pages of large kmallocs", totals.nr_large_kmalloc_pages, facts.nr_large_kmalloc_pages),
+        ("pages of vmallocs", totals.nr_vmalloc_pages, facts.nr_vmalloc_pages),
+        ("areas", totals.nr_areas, facts.nr_areas),
+        ("pages of areas", totals.nr_area_pages, facts.nr_area_pages),
+        ("kmalloc objects", totals.nr_kmalloc_objects, facts.nr_kmalloc_objects),
+        ("cache objects", totals.nr_cache_objects, facts.nr_cache_objects),
+    ];
+    for (what, expected, actual) in rows {
+        if expected != actual {
+            return Err(format!("callers hold {expected} {what}, the allocator counts {actual}"));
+        }
+    }
+    Ok(())
+}
+
+fn unchanged(before: &Facts, after: &Facts) -> Judgement {
+    let comparable = |facts: &Facts| Facts {
+        nr_free_pages: facts.nr_free_pages + facts.nr_empty_slab_pages + facts.nr_slab_pages,
+        nr_empty_slab_pages: 0,
+        nr_slab_pages: 0,
+        nr_internal_objects: 0,
+        nr_free_blocks: [0; 11],
+        nr_lazy_pages: 0,
+        nr_largest_hole_pages: 0,
+        ..*facts
+    };
+    if comparable(before) != comparable(after) {
+        return Err(format!("a failed call changed the counters from {before:?} to {after:?}"));
+    }
+    // The preloaded node may have been taken, or a purge may have given nodes back (R4.9, R4.10).
+    if after.nr_internal_objects > before.nr_internal_objects + 1 {
+        return Err(format!(
+            "a failed call kept {} objects of the allocator's own, {} before",
+            after.nr_internal_objects, before.nr_internal_objects
+        ));
+    }
+    if before.nr_lazy_pages == after.nr_lazy_pages
+        && before.nr_largest_hole_pages != after.nr_largest_hole_pages
+    {
+        return Err(format!(
+            "a failed call changed the largest hole from {} to {} pages",
+            before.nr_largest_hole_pages, after.nr_largest_hole_pages
+        ));
+    }
+    if after.nr_lazy_pages != before.nr_lazy_pages && after.nr_lazy_pages != 0 {
+        return Err("a failed call purged some of the lazy areas, and not all".into());
+    }
+    Ok(())
+}
+
+fn at_the_end(end: &End) -> Judgement {
+    if end.nr_live != 0 {
+        return Err(format!("{} allocations were not freed at the end", end.nr_live));
+    }
+    if end.now != end.at_boot {
+        return Err(format!("after the last free: {:?}, at boot: {:?}", end.now, end.at_boot));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod test {
+    use super::super::fixture::{DIRECT, all_free, barks, enter, model, record, silent};
+    use super::*;
+    use crate::model::Kind;
+    use crate::subject::{Refusal, Request};
+    use alloc_core::gfp::GFP_KERNEL;
+
+    const PAGE: Request = Request::AllocPages { gfp: GFP_KERNEL, order: 0 };
+    const FAILED: Answer = Answer::Refused(Refusal::Pages { order: 0 });
+
+    #[test]
+    fn barks_on_a_lost_page() {
+        let mut lost = record(PAGE, FAILED);
+        lost.after.nr_free_pages -= 1;
+        barks(&ORACLE, &model(), &lost, "do not make 64");
+        let mut miscounted = record(PAGE, FAILED);
+        miscounted.after.nr_free_blocks[0] += 1;
+        barks(&ORACLE, &model(), &miscounted, "free blocks hold 65");
+    }
+
+    #[test]
+    fn barks_on_counters_that_the_book_does_not_know() {
+        let mut model = model();
+        enter(&mut model, DIRECT, 4096, Kind::Pages { order: 0 }, &[0]);
+        barks(&ORACLE, &model, &record(PAGE, FAILED), "callers hold 1 pages of blocks");
+    }
+
+    #[test]
+    fn barks_on_a_failed_call_that_kept_something() {
+        let mut kept = record(PAGE, FAILED);
+        kept.after.nr_free_pages -= 1;
+        kept.after.nr_vmalloc_pages += 1;
+        kept.after.nr_free_blocks = [63, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        barks(&ORACLE, &model(), &kept, "a failed call changed");
+        let mut objects = record(PAGE, FAILED);
+        objects.after.nr_internal_objects += 2;
+        barks(&ORACLE, &model(), &objects, "kept 2 objects");
+        let mut hole = record(PAGE, FAILED);
+        hole.after.nr_largest_hole_pages -= 1;
+        barks(&ORACLE, &model(), &hole, "largest hole");
+    }
+
+    #[test]
+    fn barks_on_a_leak_at_the_end() {
+        let (at_boot, mut now) = (all_free(), all_free());
+        assert_eq!(judge(&Event::End(&End { at_boot: &at_boot, now: &now, nr_live: 0 })), Ok(()));
+        assert!(judge(&Event::End(&End { at_boot: &at_boot, now: &now, nr_live: 1 })).is_err());
+        now.nr_free_blocks = [0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0];
+        assert!(judge(&Event::End(&End { at_boot: &at_boot, now: &now, nr_live: 0 })).is_err());
+    }
+
+    #[test]
+    fn silent_on_a_failed_call_that_left_an_empty_slab() {
+        let mut slab = record(PAGE, FAILED);
+        slab.after.nr_free_pages -= 1;
+        slab.after.nr_empty_slab_pages += 1;
+        slab.after.nr_free_blocks = [1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0];
+        silent(&ORACLE, &model(), &slab);
+    }
+}

@@ -1,0 +1,100 @@
+//! Agreement: callers of all lanes see the same thing, but for what the sides of kvmalloc may differ in.
+//!
+//! The one idea: what lanes may legally differ in is written in [`may_differ`] and nowhere else. It is
+//! little: whether memory was short (the sides run out of different things), on which side it lies, and
+//! the verdict of a call that is right for one side of kvmalloc only. Contents, alignment and sizes need
+//! no comparing here, since every lane is held to what both sides promise.
+//!
+//! An op that one lane skipped, or that points at different allocations, is not comparable.
+
+use super::{Event, Judgement, Oracle, View};
+use crate::op::Class;
+
+pub(super) const ORACLE: Oracle = Oracle {
+    name: "agreement",
+    sentence: "callers of all lanes see the same answers, as far as kvmalloc promises them",
+    judge,
+};
+
+fn judge(event: &Event) -> Judgement {
+    let Event::Across([first, others @ ..]) = event else { return Ok(()) };
+    for other in others {
+        if let (Some(one), Some(two)) = (first.class, other.class)
+            && one != two
+            && !may_differ(first, other, one, two)
+        {
+            return Err(format!("one lane answers {}, another {}", one.name(), two.name()));
+        }
+    }
+    Ok(())
+}
+
+/// Everything that lanes may legally differ in.
+fn may_differ(one: &View, two: &View, first: Class, second: Class) -> bool {
+    // An address that was granted differently, or whose owner is already free in one lane.
+    if one.target != two.target || (one.target.is_none() && is_free_verdict(first, second)) {
+        return true;
+    }
+    // A call that is right for one side only, on memory whose side the caller cannot know.
+    if one.target.is_some_and(|target| target.is_kv) {
+        return true;
+    }
+    // Lanes run out of memory and space at different times.
+    if depends_on_what_is_free(first) && depends_on_what_is_free(second) {
+        return true;
+    }
+    // The vmalloc side refuses what exceeds all of memory; the slab side has merely no such block.
+    let of_kv = |class| depends_on_what_is_free(class) || exceeds_machine(class);
+    one.is_kv && two.is_kv && of_kv(first) && of_kv(second)
+}
+
+fn is_free_verdict(first: Class, second: Class) -> bool {
+    let verdict = |class: Class| class == Class::Done || class >= Class::WrongAllocator;
+    verdict(first) && verdict(second)
+}
+
+/// An allocation of one lane may have failed in another, so that also a cache may be busy in one only.
+fn depends_on_what_is_free(class: Class) -> bool {
+    use Class::{Blocked, Busy, Done, Injected, NoMemory, NoSpace, Pages, Slab, Vmalloc};
+    matches!(class, Slab | Pages | Vmalloc | Done | NoMemory | NoSpace | Injected | Blocked | Busy)
+}
+
+fn exceeds_machine(class: Class) -> bool {
+    matches!(class, Class::TooLarge | Class::ImpossibleNofail)
+}
+
+#[cfg(test)]
+mod test {
+    use super::super::Target;
+    use super::*;
+
+    fn view(class: Class) -> View {
+        View { class: Some(class), is_kv: false, target: None }
+    }
+
+    fn check(one: View, two: View) -> Judgement {
+        judge(&Event::Across(&[one, two]))
+    }
+
+    #[test]
+    fn barks_on_answers_that_no_routing_explains() {
+        assert!(check(view(Class::Slab), view(Class::Overflow)).is_err());
+        assert!(check(view(Class::ZeroSizePtr), view(Class::Slab)).is_err());
+        assert!(check(view(Class::Slab), view(Class::TooLarge)).is_err());
+        let target = Some(Target { id: 1, offset: 0, is_kv: false });
+        let done = View { target, ..view(Class::Done) };
+        assert!(check(done, View { target, ..view(Class::WrongAllocator) }).is_err());
+    }
+
+    #[test]
+    fn silent_on_what_the_sides_of_kvmalloc_may_differ_in() {
+        assert!(check(view(Class::Slab), view(Class::NoMemory)).is_ok());
+        let kv = |class| View { is_kv: true, ..view(class) };
+        assert!(check(kv(Class::Slab), kv(Class::Vmalloc)).is_ok());
+        assert!(check(kv(Class::NoMemory), kv(Class::TooLarge)).is_ok());
+        let target = Some(Target { id: 1, offset: 0, is_kv: true });
+        let done = View { target, ..view(Class::Done) };
+        assert!(check(done, View { target, ..view(Class::WrongAllocator) }).is_ok());
+        assert!(check(View { class: None, ..done }, view(Class::Overflow)).is_ok());
+    }
+}

@@ -1,0 +1,87 @@
+//! Contents: live memory holds what its caller wrote, zeroed memory is zero, and the guard is whole.
+//!
+//! The one idea: every byte of live memory is known, so every byte can be asked for. Between the
+//! requested and the usable size lies a painted guard, which shows a write of one byte too many even
+//! inside a size class; the harness writes such a byte itself now and then, to see the guard work.
+//!
+//! Whose fault a wrong byte is cannot be told from here.
+
+use super::{Event, Judgement, Oracle};
+use crate::bytes::{Damage, Wrong};
+
+pub(super) const ORACLE: Oracle = Oracle {
+    name: "contents",
+    sentence: "live memory holds what was written, zeroed memory is zero, the guard is whole",
+    judge,
+};
+
+fn judge(event: &Event) -> Judgement {
+    match event {
+        Event::Step(step) => {
+            whole(step.record.damage)?;
+            match step.record.nonzero {
+                Some(offset) => Err(format!("zeroed memory is not zero at byte {offset:#x}")),
+                None => Ok(()),
+            }
+        }
+        Event::Rewrite { damage } | Event::Check { damage, .. } => whole(*damage),
+        Event::Overrun { seen: Some(Damage { what: Wrong::Guard, .. }) } => Ok(()),
+        Event::Overrun { seen } => {
+            Err(format!("a write of one byte too many shows as {seen:?} and not in the guard"))
+        }
+        Event::End(_) | Event::Across(_) => Ok(()),
+    }
+}
+
+fn whole(damage: Option<Damage>) -> Judgement {
+    let Some(Damage { id, addr, offset, what }) = damage else { return Ok(()) };
+    let what = match what {
+        Wrong::Contents => "does not hold what was written",
+        Wrong::Guard => "lies past the requested size and was written to",
+        Wrong::Unmapped => "cannot be accessed",
+    };
+    Err(format!("byte {offset:#x} of {addr:#x}, live since op {id}, {what}"))
+}
+
+#[cfg(test)]
+mod test {
+    use super::super::fixture::{DIRECT, barks, memory, model, record, silent};
+    use super::*;
+    use crate::subject::{Answer, Request};
+    use alloc_core::gfp::{__GFP_ZERO, GFP_KERNEL};
+
+    fn damage(what: Wrong) -> Option<Damage> {
+        Some(Damage { id: 3, addr: DIRECT, offset: 5, what })
+    }
+
+    #[test]
+    fn barks_on_damage_seen_at_a_free_a_rewrite_or_a_check() {
+        let mut free = record(Request::Kfree { addr: DIRECT }, Answer::Done);
+        free.damage = damage(Wrong::Contents);
+        barks(&ORACLE, &model(), &free, "written");
+        assert!(judge(&Event::Rewrite { damage: damage(Wrong::Unmapped) }).is_err());
+        let check = Event::Check { damage: damage(Wrong::Guard), structure: Ok(()) };
+        assert!(judge(&check).is_err());
+    }
+
+    #[test]
+    fn barks_on_zeroed_memory_that_is_not_zero() {
+        let request = Request::Kmalloc { size: 64, gfp: GFP_KERNEL | __GFP_ZERO };
+        let mut granted = record(request, memory(DIRECT, 64));
+        granted.nonzero = Some(63);
+        barks(&ORACLE, &model(), &granted, "0x3f");
+    }
+
+    #[test]
+    fn barks_on_a_guard_that_does_not_show_an_overrun() {
+        assert!(judge(&Event::Overrun { seen: None }).is_err());
+        assert!(judge(&Event::Overrun { seen: damage(Wrong::Contents) }).is_err());
+    }
+
+    #[test]
+    fn silent_on_whole_memory_and_on_a_guard_that_works() {
+        silent(&ORACLE, &model(), &record(Request::Kfree { addr: DIRECT }, Answer::Done));
+        assert_eq!(judge(&Event::Check { damage: None, structure: Ok(()) }), Ok(()));
+        assert_eq!(judge(&Event::Overrun { seen: damage(Wrong::Guard) }), Ok(()));
+    }
+}

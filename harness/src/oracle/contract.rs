@@ -1,0 +1,252 @@
+//! Contract: granted memory is as large, as aligned and as accessible as its interface promises, and a
+//! refusal names a resource that was short.
+//!
+//! The one idea: what a caller may rely on is written in the rules (R1.1 to R1.3, R3.1, R3.6, R4.7,
+//! R4.11), for grants and refusals alike. A spurious refusal is as much a fault as a short block.
+//!
+//! Requests that may not fail are judged in `nofail`.
+
+use super::{Event, Judgement, Oracle, Step};
+use crate::model::rules::{
+    Family, NR_ORDERS, PAGE, Want, has_block, lowest_watermark, order_of, pages_of, size_class,
+};
+use crate::model::shortage::Situation;
+use crate::model::window::Place;
+use crate::model::{Kind, rules};
+use crate::subject::{Answer, Refusal, Request};
+
+pub(super) const ORACLE: Oracle = Oracle {
+    name: "contract",
+    sentence: "granted memory keeps its interface's promises, and a refusal names a real shortage",
+    judge,
+};
+
+fn judge(event: &Event) -> Judgement {
+    let Event::Step(step) = event else { return Ok(()) };
+    let Some(want) = &step.record.want else { return judge_cache(step.record.request, step) };
+    match step.record.reply.answer {
+        Answer::Memory { addr: 16, .. } => Ok(()),
+        Answer::Memory { addr, usable } => {
+            promises(step, want, addr, usable)?;
+            reserves(step, want, addr)?;
+            place(step, want, addr)
+        }
+        Answer::Refused(refusal) => refused(step, want, refusal),
+        Answer::WouldBlock(_) | Answer::Unsupported => Ok(()),
+        other => Err(format!("{:?} was answered with {other:?}", step.record.request)),
+    }
+}
+
+fn judge_cache(request: Request, step: &Step) -> Judgement {
+    let Request::KmemCacheCreate { size, align } = request else { return Ok(()) };
+    let bad = size == 0 || (align != 0 && !align.is_power_of_two()) || align > PAGE;
+    let large = size > rules::KMALLOC_MAX;
+    match step.record.reply.answer {
+        Answer::Cache(handle) if !bad && !large && step.model.cache(handle).is_none() => Ok(()),
+        Answer::Refused(Refusal::BadArgument) if bad => Ok(()),
+        Answer::Refused(Refusal::TooLarge) if large => Ok(()),
+        // The descriptor is an object like any other, taken with GFP_KERNEL.
+        Answer::Refused(Refusal::Pages { .. })
+            if step.record.before.nr_free_pages <= step.min_free + 1 =>
+        {
+            Ok(())
+        }
+        Answer::Refused(Refusal::Injected) if step.record.reply.nr_faults > 0 => Ok(()),
+        other => Err(format!("a cache of {size:#x} bytes aligned to {align:#x}: {other:?}")),
+    }
+}
+
+/// Size, alignment and access.
+fn promises(step: &Step, want: &Want, addr: u64, usable: u64) -> Judgement {
+    let (size, align) = step.model.promise(want);
+    if usable < size {
+        return Err(format!("{addr:#x} has {usable:#x} usable bytes of {size:#x} asked for"));
+    }
+    let exact = match step.model.kind_of(want, addr) {
+        Kind::Kmalloc => size_class(size),
+        Kind::LargeKmalloc => Some(PAGE << order_of(size)),
+        Kind::Pages { order } => Some(PAGE << order),
+        Kind::Vmalloc => Some(pages_of(size) * PAGE),
+        Kind::CacheObject(_) => None,
+    };
+    if exact.is_some_and(|exact| exact != usable) {
+        return Err(format!("{addr:#x} has {usable:#x} usable bytes; the rules give {exact:#x?}"));
+    }
+    if !addr.is_multiple_of(align) {
+        return Err(format!("{addr:#x} is not aligned to {align:#x}"));
+    }
+    if let Some(offset) = step.record.unmapped {
+        return Err(format!("byte {offset:#x} of {addr:#x}+{usable:#x} cannot be accessed"));
+    }
+    if step.record.guard_page_mapped {
+        return Err(format!("the guard page behind {addr:#x}+{usable:#x} can be accessed"));
+    }
+    Ok(())
+}
+
+/// A block may not come from reserves that the request may not touch (R3.6).
+fn reserves(step: &Step, want: &Want, addr: u64) -> Judgement {
+    let order = match step.model.kind_of(want, addr) {
+        Kind::Pages { order } => order,
+        Kind::LargeKmalloc => order_of(want.size.unwrap_or(0)),
+        _ => return Ok(()),
+    };
+    let watermark = lowest_watermark(want.gfp, step.min_free);
+    let before = &step.record.before;
+    if order < NR_ORDERS && has_block(before, order, want.gfp, watermark) {
+        return Ok(());
+    }
+    Err(format!(
+        "a block of order {order} was granted with {} pages free and a watermark of {watermark}",
+        before.nr_free_pages
+    ))
+}
+
+/// The lowest hole is the one to take (R4.7).
+fn place(step: &Step, want: &Want, addr: u64) -> Judgement {
+    if !step.model.is_vmalloc(addr) {
+        return Ok(());
+    }
+    let range = match want.family {
+        Family::Vmalloc { range } => range,
+        _ => None,
+    };
+    match step.model.window().place(pages_of(want.size.unwrap_or(0)), range) {
+        Place::At(lowest) if lowest != addr => {
+            Err(format!("the area went to {addr:#x}; the lowest hole that fits is at {lowest:#x}"))
+        }
+        Place::Nowhere => Err(format!("the area went to {addr:#x}; no hole fits")),
+        _ => Ok(()),
+    }
+}
+
+fn refused(step: &Step, want: &Want, refusal: Refusal) -> Judgement {
+    let size = step.model.promise(want).0;
+    let legal = match refusal {
+        Refusal::Overflow => want.size.is_none() && !matches!(want.family, Family::Pages { .. }),
+        Refusal::TooLarge => is_too_large(step, want, size),
+        Refusal::ZeroSize => size == 0 && matches!(want.family, Family::Vmalloc { .. }),
+        Refusal::BadArgument => is_bad_argument(step, want),
+        Refusal::ImpossibleNofail => return Ok(()),
+        Refusal::Injected => step.record.reply.nr_faults > 0,
+        shortage => situation(step).is_real(want, size, shortage),
+    };
+    if legal {
+        return Ok(());
+    }
+    Err(format!(
+        "{:?} was refused with {refusal:?} without need; free before: {} pages {:?}",
+        step.record.request, step.record.before.nr_free_pages, step.record.before.nr_free_blocks
+    ))
+}
+
+/// What was free around a step.
+pub(super) fn situation<'a>(step: &'a Step) -> Situation<'a> {
+    Situation {
+        before: &step.record.before,
+        after: &step.record.after,
+        window: step.model.window(),
+        min_free: step.min_free,
+        nr_faults: step.record.reply.nr_faults,
+    }
+}
+
+/// Whether no machine of this size can ever serve the request.
+pub(super) fn is_too_large(step: &Step, want: &Want, size: u64) -> bool {
+    let exceeds_memory = pages_of(size) > step.record.before.nr_managed_pages;
+    match want.family {
+        Family::Pages { order } => order >= NR_ORDERS,
+        Family::Kmalloc | Family::Cache(_) => size > rules::KMALLOC_MAX,
+        Family::Vmalloc { .. } => exceeds_memory,
+        Family::Kvmalloc { .. } if !want.may_block() => size > rules::KMALLOC_MAX,
+        Family::Kvmalloc { .. } => exceeds_memory || size > rules::INT_MAX,
+    }
+}
+
+fn is_bad_argument(step: &Step, want: &Want) -> bool {
+    let Family::Vmalloc { range: Some((start, end, align)) } = want.family else { return false };
+    let layout = step.model.layout();
+    let space = layout.vmalloc_end - layout.vmalloc_start;
+    start >= end || end > space || !align.is_power_of_two()
+}
+
+#[cfg(test)]
+mod test {
+    use super::super::fixture::{DIRECT, VMALLOC, barks, enter, memory, model, record, silent};
+    use super::*;
+    use alloc_core::gfp::{GFP_ATOMIC, GFP_KERNEL};
+
+    const KMALLOC: Request = Request::Kmalloc { size: 64, gfp: GFP_KERNEL };
+    const ORDER_1: Request = Request::AllocPages { gfp: GFP_KERNEL, order: 1 };
+    const AREA: Request = Request::Vmalloc { size: 4096, gfp: GFP_KERNEL };
+
+    #[test]
+    fn barks_on_too_few_or_the_wrong_number_of_usable_bytes() {
+        barks(&ORACLE, &model(), &record(KMALLOC, memory(DIRECT, 63)), "of 0x40 asked for");
+        barks(&ORACLE, &model(), &record(KMALLOC, memory(DIRECT, 96)), "the rules give");
+        barks(&ORACLE, &model(), &record(ORDER_1, memory(DIRECT, 16384)), "the rules give");
+    }
+
+    #[test]
+    fn barks_on_a_broken_alignment() {
+        barks(&ORACLE, &model(), &record(KMALLOC, memory(DIRECT + 8, 64)), "aligned");
+        barks(&ORACLE, &model(), &record(ORDER_1, memory(DIRECT + 4096, 8192)), "aligned");
+    }
+
+    #[test]
+    fn barks_on_memory_that_cannot_be_accessed_and_on_a_guard_page_that_can() {
+        let mut area = record(AREA, memory(VMALLOC, 4096));
+        area.unmapped = Some(4095);
+        barks(&ORACLE, &model(), &area, "0xfff");
+        area.unmapped = None;
+        area.guard_page_mapped = true;
+        barks(&ORACLE, &model(), &area, "guard page");
+    }
+
+    #[test]
+    fn barks_on_reserves_given_to_the_unentitled() {
+        let mut block = record(ORDER_1, memory(DIRECT, 8192));
+        block.before.nr_free_pages = 17;
+        barks(&ORACLE, &model(), &block, "watermark");
+        let atomic = Request::AllocPages { gfp: GFP_ATOMIC, order: 1 };
+        let mut block = record(atomic, memory(DIRECT, 8192));
+        block.before.nr_free_pages = 8;
+        silent(&ORACLE, &model(), &block);
+    }
+
+    #[test]
+    fn barks_on_an_area_that_is_not_in_the_lowest_hole() {
+        barks(&ORACLE, &model(), &record(AREA, memory(VMALLOC + 4096, 4096)), "lowest hole");
+        let mut model = model();
+        enter(&mut model, VMALLOC, 61 * 4096, Kind::Vmalloc, &[]);
+        barks(&ORACLE, &model, &record(AREA, memory(VMALLOC + 62 * 4096, 8192)), "rules give");
+    }
+
+    #[test]
+    fn barks_on_a_spurious_refusal() {
+        for refusal in [
+            Refusal::Pages { order: 0 },
+            Refusal::Injected,
+            Refusal::TooLarge,
+            Refusal::Overflow,
+            Refusal::BadArgument,
+        ] {
+            barks(&ORACLE, &model(), &record(KMALLOC, Answer::Refused(refusal)), "without need");
+        }
+        let space = Answer::Refused(Refusal::VmallocSpace);
+        barks(&ORACLE, &model(), &record(AREA, space), "without need");
+    }
+
+    #[test]
+    fn silent_on_promises_kept_and_real_shortages() {
+        let model = model();
+        silent(&ORACLE, &model, &record(KMALLOC, memory(DIRECT + 64, 64)));
+        silent(&ORACLE, &model, &record(ORDER_1, memory(DIRECT + 8192, 8192)));
+        silent(&ORACLE, &model, &record(AREA, memory(VMALLOC, 4096)));
+        let mut short = record(ORDER_1, Answer::Refused(Refusal::Pages { order: 1 }));
+        short.before.nr_free_pages = 17;
+        silent(&ORACLE, &model, &short);
+        let overflow = Request::KmallocArray { n: u64::MAX, size: 2, gfp: GFP_KERNEL };
+        silent(&ORACLE, &model, &record(overflow, Answer::Refused(Refusal::Overflow)));
+    }
+}

@@ -1,0 +1,80 @@
+//! Hand-made steps for the oracles' tests: a book, a request and an answer, without any allocator.
+
+use super::{Event, Oracle, Step};
+use crate::lane::Record;
+use crate::model::rules::Want;
+use crate::model::{Allocation, Contents, Kind, Model};
+use crate::subject::{Answer, Facts, Layout, Reply, Request};
+
+/// First address of the direct map of the hand-made machine.
+pub(super) const DIRECT: u64 = 0xffff_8880_0000_0000;
+/// First address of its vmalloc space.
+pub(super) const VMALLOC: u64 = 0xffff_c900_0000_0000;
+
+/// An empty book of a machine of 64 frames and 64 pages of vmalloc space.
+pub(super) fn model() -> Model {
+    Model::new(Layout {
+        direct_start: DIRECT,
+        direct_end: DIRECT + 64 * 4096,
+        vmalloc_start: VMALLOC,
+        vmalloc_end: VMALLOC + 64 * 4096,
+    })
+}
+
+/// Enters an allocation into a book; `frames` lie behind it.
+pub(super) fn enter(model: &mut Model, addr: u64, size: u64, kind: Kind, frames: &[u32]) {
+    let contents = Contents::Painted(1);
+    let usable = if kind == Kind::Vmalloc { size.next_multiple_of(4096) } else { size };
+    let allocation =
+        Allocation { id: 7, addr, size, usable, kind, is_kv: false, reg: None, contents };
+    model.enter(allocation, frames);
+}
+
+/// Counters of a machine where everything is free.
+pub(super) fn all_free() -> Facts {
+    let mut facts = Facts {
+        nr_managed_pages: 64,
+        nr_free_pages: 64,
+        nr_largest_hole_pages: 64,
+        ..Facts::default()
+    };
+    facts.nr_free_blocks[6] = 1;
+    facts
+}
+
+/// A record of a request and its answer, with nothing remarkable seen.
+pub(super) fn record(request: Request, answer: Answer) -> Record {
+    Record {
+        id: 9,
+        request,
+        want: Want::of(&request),
+        reply: Reply { answer, nr_faults: 0 },
+        before: all_free(),
+        after: all_free(),
+        damage: None,
+        nonzero: None,
+        unmapped: None,
+        guard_page_mapped: false,
+        frames: Vec::new(),
+        is_retry: false,
+    }
+}
+
+/// Memory granted at an address.
+pub(super) fn memory(addr: u64, usable: u64) -> Answer {
+    Answer::Memory { addr, usable }
+}
+
+/// The oracle objects to the step, and its reason holds `word`.
+#[track_caller]
+pub(super) fn barks(oracle: &Oracle, model: &Model, record: &Record, word: &str) {
+    let judged = (oracle.judge)(&Event::Step(&Step { model, min_free: 16, record }));
+    let reason = judged.expect_err("the oracle must object");
+    assert!(reason.contains(word), "{reason:?} does not say {word:?}");
+}
+
+/// The oracle has nothing against the step.
+#[track_caller]
+pub(super) fn silent(oracle: &Oracle, model: &Model, record: &Record) {
+    assert_eq!((oracle.judge)(&Event::Step(&Step { model, min_free: 16, record })), Ok(()));
+}

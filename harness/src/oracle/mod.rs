@@ -1,0 +1,131 @@
+//! Oracles: each decides whether what a lane did was legal.
+//!
+//! The one idea: an oracle looks at an [`Event`] and says nothing, or says what is wrong. It calls
+//! nothing that changes anything, so every oracle runs on every event of every campaign. Each has its
+//! file, its sentence, and tests that it barks on a planted fault and is silent on correct conduct.
+//!
+//! The deciding rules stand in `model`; what lanes may legally differ in stands in `agreement` alone.
+
+mod accounting;
+mod agreement;
+mod contents;
+mod contract;
+#[cfg(test)]
+mod fixture;
+mod nofail;
+mod overlap;
+mod routing;
+mod structure;
+mod wrong_free;
+
+use crate::bytes::Damage;
+use crate::lane::Record;
+use crate::model::Model;
+use crate::op::Class;
+use crate::subject::Facts;
+
+/// Nothing to object to, or the objection.
+pub type Judgement = Result<(), String>;
+
+/// Something that happened in a run.
+pub enum Event<'a> {
+    /// A lane carried a request out; the book is as it was before.
+    Step(&'a Step<'a>),
+    /// The caller rewrote an allocation; what its bytes showed just before.
+    Rewrite {
+        /// The first wrong byte.
+        damage: Option<Damage>,
+    },
+    /// The caller wrote one byte past an allocation's requested size; what the guard showed.
+    Overrun {
+        /// The first wrong byte.
+        seen: Option<Damage>,
+    },
+    /// Now and then, and at the end: a look at everything.
+    Check {
+        /// The first wrong byte of all live memory.
+        damage: Option<Damage>,
+        /// What the subject finds wrong with its own structures.
+        structure: Result<(), String>,
+    },
+    /// Everything has been freed.
+    End(&'a End<'a>),
+    /// All lanes carried the same op out.
+    Across(&'a [View]),
+}
+
+/// One request, as one lane carried it out.
+pub struct Step<'a> {
+    /// The book before the request.
+    pub model: &'a Model,
+    /// The min watermark in frames.
+    pub min_free: u64,
+    /// What could be seen.
+    pub record: &'a Record,
+}
+
+/// The end of a lane's run, after every live allocation was freed and the allocator settled.
+pub struct End<'a> {
+    /// The counters of the fresh machine.
+    pub at_boot: &'a Facts,
+    /// The counters now.
+    pub now: &'a Facts,
+    /// Allocations that are still in the book.
+    pub nr_live: usize,
+}
+
+/// What one lane's caller saw of an op.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct View {
+    /// The class of the answer; `None` if the op was skipped.
+    pub class: Option<Class>,
+    /// Whether the op is one of the kvmalloc calls.
+    pub is_kv: bool,
+    /// For a call on an address: the allocation it points into, how far, and whether that is kvmalloc's.
+    pub target: Option<Target>,
+}
+
+/// What an address argument points at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The op that made the allocation.
+    pub id: u32,
+    /// Bytes from its start.
+    pub offset: u64,
+    /// Whether it came through kvmalloc.
+    pub is_kv: bool,
+}
+
+/// A row of [`ORACLES`].
+pub struct Oracle {
+    /// The name in reports.
+    pub name: &'static str,
+    /// What it makes sure of, in one sentence.
+    pub sentence: &'static str,
+    /// The judgement on an event.
+    pub judge: fn(&Event) -> Judgement,
+}
+
+/// Every oracle. All of them judge every event.
+pub static ORACLES: &[Oracle] = &[
+    overlap::ORACLE,
+    contents::ORACLE,
+    contract::ORACLE,
+    routing::ORACLE,
+    wrong_free::ORACLE,
+    nofail::ORACLE,
+    accounting::ORACLE,
+    structure::ORACLE,
+    agreement::ORACLE,
+];
+
+/// The first objection to an event, and whose it is.
+///
+/// # Errors
+/// The oracle's name and its reason.
+pub fn judge(event: &Event) -> Result<(), (&'static str, String)> {
+    for oracle in ORACLES {
+        (oracle.judge)(event).map_err(|reason| (oracle.name, reason))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! NOFAIL: a request that must not fail never fails, and waits no longer than its shortage lasts.
+//!
+//! The one idea: to such a request only three answers are legal: memory, a typed refusal of what could
+//! never be (R3.7, R4.14), and 'this resource is short, ask again'. The last is legal only while the
+//! resource is short; so once the shortage has ended the very next try must be served, and the stated
+//! bound on retries is one.
+//!
+//! Fairness among several waiters is not judged here.
+
+use super::{Event, Judgement, Oracle, Step, contract};
+use crate::model::rules::{Family, INT_MAX, KMALLOC_MAX, NR_ORDERS, PAGE, Want, pages_of};
+use crate::subject::{Answer, Refusal};
+
+pub(super) const ORACLE: Oracle = Oracle {
+    name: "nofail",
+    sentence: "a NOFAIL request never fails, and waits only while its resource is short",
+    judge,
+};
+
+fn judge(event: &Event) -> Judgement {
+    let Event::Step(step) = event else { return Ok(()) };
+    let Some(want) = &step.record.want else { return Ok(()) };
+    let size = step.model.promise(want).0;
+    match step.record.reply.answer {
+        Answer::WouldBlock(_) if !want.is_nofail() => {
+            Err("a request that may fail was told to wait".into())
+        }
+        Answer::WouldBlock(shortage) => waits(step, want, size, shortage),
+        Answer::Refused(Refusal::ImpossibleNofail) => impossible(step, want, size),
+        Answer::Refused(Refusal::Overflow | Refusal::BadArgument) => Ok(()),
+        Answer::Refused(refusal) if want.is_nofail() => {
+            Err(format!("a request that must not fail was refused with {refusal:?}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn waits(step: &Step, want: &Want, size: u64, shortage: Refusal) -> Judgement {
+    if !want.may_block() {
+        return Err("a request that may not sleep was told to wait".into());
+    }
+    if contract::situation(step).is_real(want, size, shortage) {
+        return Ok(());
+    }
+    let when = if step.record.is_retry {
+        "again, although the shortage has ended"
+    } else {
+        "without need"
+    };
+    Err(format!(
+        "told to wait for {shortage:?} {when}; free: {} pages {:?}",
+        step.record.before.nr_free_pages, step.record.before.nr_free_blocks
+    ))
+}
+
+/// The promise that cannot be kept must really be one.
+fn impossible(step: &Step, want: &Want, size: u64) -> Judgement {
+    let managed = step.record.before.nr_managed_pages;
+    let layout = step.model.layout();
+    let space = layout.vmalloc_end - layout.vmalloc_start;
+    let with_guard = pages_of(size).saturating_add(1).saturating_mul(PAGE);
+    let never = match want.family {
+        Family::Pages { order } => order >= NR_ORDERS,
+        Family::Kmalloc | Family::Cache(_) => size > KMALLOC_MAX,
+        Family::Kvmalloc { .. } => size > INT_MAX || pages_of(size) > managed || with_guard > space,
+        Family::Vmalloc { range } => {
+            let room = range.map_or(space, |(start, end, _)| end.saturating_sub(start));
+            size == 0 || pages_of(size) > managed || with_guard > room
+        }
+    };
+    if want.is_nofail() && (never || !want.may_block()) {
+        return Ok(());
+    }
+    Err(format!("{:?} is possible and was refused as impossible", step.record.request))
+}
+
+#[cfg(test)]
+mod test {
+    use super::super::fixture::{DIRECT, barks, memory, model, record, silent};
+    use super::*;
+    use crate::subject::Request;
+    use alloc_core::gfp::{__GFP_NOFAIL, GFP_ATOMIC, GFP_KERNEL, Gfp};
+
+    const NOFAIL: Gfp = Gfp(GFP_KERNEL.0 | __GFP_NOFAIL.0);
+    const SHORT: Refusal = Refusal::Pages { order: 0 };
+
+    fn page(gfp: Gfp) -> Request {
+        Request::AllocPages { gfp, order: 0 }
+    }
+
+    #[test]
+    fn barks_on_a_failure_of_what_must_not_fail() {
+        for refusal in [SHORT, Refusal::Injected, Refusal::TooLarge] {
+            barks(&ORACLE, &model(), &record(page(NOFAIL), Answer::Refused(refusal)), "must not");
+        }
+    }
+
+    #[test]
+    fn barks_on_waiting_without_need_or_without_the_right_to() {
+        let wait = Answer::WouldBlock(SHORT);
+        barks(&ORACLE, &model(), &record(page(NOFAIL), wait), "without need");
+        barks(&ORACLE, &model(), &record(page(GFP_KERNEL), wait), "may fail");
+        let atomic = Gfp(GFP_ATOMIC.0 | __GFP_NOFAIL.0);
+        barks(&ORACLE, &model(), &record(page(atomic), wait), "may not sleep");
+        let mut retry = record(page(NOFAIL), wait);
+        retry.is_retry = true;
+        barks(&ORACLE, &model(), &retry, "has ended");
+    }
+
+    #[test]
+    fn barks_on_calling_the_possible_impossible() {
+        let refusal = Answer::Refused(Refusal::ImpossibleNofail);
+        barks(&ORACLE, &model(), &record(page(NOFAIL), refusal), "possible");
+        barks(&ORACLE, &model(), &record(page(GFP_ATOMIC), refusal), "possible");
+    }
+
+    #[test]
+    fn silent_on_memory_a_real_wait_and_the_truly_impossible() {
+        silent(&ORACLE, &model(), &record(page(NOFAIL), memory(DIRECT, 4096)));
+        let mut wait = record(page(NOFAIL), Answer::WouldBlock(SHORT));
+        wait.before.nr_free_pages = 8;
+        silent(&ORACLE, &model(), &wait);
+        let order_11 = Request::AllocPages { gfp: NOFAIL, order: 11 };
+        let refusal = Answer::Refused(Refusal::ImpossibleNofail);
+        silent(&ORACLE, &model(), &record(order_11, refusal));
+        let (size, align, start, end, gfp) = (4096, 1, 0, 4096, NOFAIL);
+        let range = Request::VmallocNodeRange { size, align, start, end, gfp };
+        silent(&ORACLE, &model(), &record(range, refusal));
+    }
+}

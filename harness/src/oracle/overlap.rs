@@ -1,0 +1,85 @@
+//! Overlap: no byte of granted memory belongs to live memory, by address or by page frame.
+//!
+//! The one idea: two allocations can meet in two ways. Their addresses can meet, and two addresses can
+//! show the same frame, since the direct map shows what the vmalloc space maps.
+//!
+//! What the bytes hold is the business of `contents`.
+
+use super::{Event, Judgement, Oracle, Step};
+use crate::subject::Answer;
+
+pub(super) const ORACLE: Oracle = Oracle {
+    name: "overlap",
+    sentence: "granted memory shares no address and no page frame with live memory",
+    judge,
+};
+
+fn judge(event: &Event) -> Judgement {
+    let Event::Step(Step { model, record, .. }) = event else { return Ok(()) };
+    let (Some(want), Answer::Memory { addr, usable }) = (&record.want, record.reply.answer) else {
+        return Ok(());
+    };
+    if addr <= 16 {
+        return Ok(());
+    }
+    if let Some(other) = model.overlapping(addr, addr.saturating_add(usable)) {
+        return Err(format!(
+            "{addr:#x}+{usable:#x} meets {:#x}+{:#x}, live since op {}",
+            other.addr, other.usable, other.id
+        ));
+    }
+    let kind = model.kind_of(want, addr);
+    let twice = |place: usize| record.frames[..place].contains(&record.frames[place]);
+    for (place, frame) in record.frames.iter().enumerate() {
+        if model.is_frame_taken(*frame, kind) {
+            return Err(format!("{addr:#x}+{usable:#x} shows frame {frame}, which is in use"));
+        }
+        if model.is_vmalloc(addr) && record.frames.len() <= 64 && twice(place) {
+            return Err(format!("{addr:#x}+{usable:#x} shows frame {frame} twice"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod test {
+    use super::super::fixture::{DIRECT, VMALLOC, barks, enter, memory, model, record, silent};
+    use super::*;
+    use crate::model::Kind;
+    use crate::subject::Request;
+    use alloc_core::gfp::GFP_KERNEL;
+
+    const KMALLOC: Request = Request::Kmalloc { size: 64, gfp: GFP_KERNEL };
+    const AREA: Request = Request::Vmalloc { size: 8192, gfp: GFP_KERNEL };
+
+    #[test]
+    fn barks_on_addresses_that_meet() {
+        let mut model = model();
+        enter(&mut model, DIRECT + 64, 64, Kind::Kmalloc, &[0]);
+        for addr in [DIRECT + 8, DIRECT + 64, DIRECT + 120] {
+            barks(&ORACLE, &model, &record(KMALLOC, memory(addr, 64)), "meets");
+        }
+    }
+
+    #[test]
+    fn barks_on_a_frame_shown_twice() {
+        let mut model = model();
+        enter(&mut model, DIRECT + 5 * 4096, 4096, Kind::Pages { order: 0 }, &[5]);
+        let mut area = record(AREA, memory(VMALLOC, 8192));
+        area.frames = vec![4, 5];
+        barks(&ORACLE, &model, &area, "in use");
+        area.frames = vec![4, 4];
+        barks(&ORACLE, &model, &area, "twice");
+    }
+
+    #[test]
+    fn silent_on_neighbours() {
+        let mut model = model();
+        enter(&mut model, DIRECT + 64, 64, Kind::Kmalloc, &[0]);
+        for addr in [DIRECT, DIRECT + 128] {
+            let mut record = record(KMALLOC, memory(addr, 64));
+            record.frames = vec![0];
+            silent(&ORACLE, &model, &record);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Routing: memory lies on the side that the route and the rules of kvmalloc name.
+//!
+//! The one idea: the address says which side served a request, so the side needs no telling. Where the
+//! policy leaves a choice, the slab side must have been taken if it plainly could serve (R5.1).
+//!
+//! That `kvfree` takes memory of both sides is judged in `wrong_free`.
+
+use super::{Event, Judgement, Oracle, Step};
+use crate::model::rules::{
+    Family, KMALLOC_MAX_CACHE, Want, has_block, lowest_watermark, order_of, sides,
+};
+use crate::op::Route;
+use crate::subject::{Answer, Request};
+
+pub(super) const ORACLE: Oracle = Oracle {
+    name: "routing",
+    sentence: "memory lies on the side that its route and R5.1 name",
+    judge,
+};
+
+fn judge(event: &Event) -> Judgement {
+    let Event::Step(step) = event else { return Ok(()) };
+    let (Some(want), Answer::Memory { addr, .. }) = (&step.record.want, step.record.reply.answer)
+    else {
+        return Ok(());
+    };
+    let size = step.model.promise(want).0;
+    if size == 0 && matches!(want.family, Family::Kmalloc | Family::Kvmalloc { .. }) {
+        let refused = Err(format!("a request of no bytes got {addr:#x} and not ZERO_SIZE_PTR"));
+        return if addr == 16 { Ok(()) } else { refused };
+    }
+    let (is_slab, is_vmalloc) = (step.model.is_direct(addr), step.model.is_vmalloc(addr));
+    if !is_slab && !is_vmalloc {
+        return Err(format!("{addr:#x} lies neither in the direct map nor in the vmalloc space"));
+    }
+    let (slab, vmalloc) = match want.family {
+        Family::Kvmalloc { route } => {
+            let sides = sides(size, want.gfp, route);
+            (sides.slab, sides.vmalloc && !must_be_slab(step, want, size, route))
+        }
+        Family::Vmalloc { .. } => (false, true),
+        _ => (true, false),
+    };
+    match (is_slab && !slab, is_vmalloc && !vmalloc) {
+        (true, _) => Err(format!("{addr:#x} lies in the direct map; this request is vmalloc's")),
+        (_, true) => Err(format!("{addr:#x} lies in the vmalloc space; this request is kmalloc's")),
+        _ => within_range(step.record.request, step, addr, size),
+    }
+}
+
+/// Whether the policy's first try, kmalloc, plainly had a block to take. Size classes are left out:
+/// a slab may have been full.
+fn must_be_slab(step: &Step, want: &Want, size: u64, route: Route) -> bool {
+    let plain = route == Route::Policy && size > KMALLOC_MAX_CACHE;
+    // The first try has lost __GFP_NOFAIL, and with it the way below the watermark.
+    let gfp = want.gfp.without(alloc_core::gfp::__GFP_NOFAIL);
+    plain
+        && sides(size, gfp, route).slab
+        && step.record.reply.nr_faults == 0
+        && has_block(&step.record.before, order_of(size), gfp, lowest_watermark(gfp, step.min_free))
+}
+
+fn within_range(request: Request, step: &Step, addr: u64, size: u64) -> Judgement {
+    let Request::VmallocNodeRange { start, end, .. } = request else { return Ok(()) };
+    let base = step.model.layout().vmalloc_start;
+    // The guard page belongs to the area and must lie in the range too (R4.7).
+    let area_end = addr + size.next_multiple_of(4096) + 4096;
+    let range = base.saturating_add(start)..=base.saturating_add(end);
+    if range.contains(&addr) && range.contains(&area_end) {
+        return Ok(());
+    }
+    Err(format!("the area {addr:#x}..{area_end:#x} leaves the range {range:#x?}"))
+}
+
+#[cfg(test)]
+mod test {
+    use super::super::fixture::{DIRECT, VMALLOC, barks, memory, model, record, silent};
+    use super::*;
+    use crate::lane::Record;
+    use alloc_core::gfp::{GFP_ATOMIC, GFP_KERNEL, Gfp};
+
+    fn kvmalloc(size: u64, gfp: Gfp, route: Route, addr: u64) -> Record {
+        record(Request::Kvmalloc { size, gfp, route }, memory(addr, size))
+    }
+
+    #[test]
+    fn barks_on_the_side_that_the_route_does_not_name() {
+        let model = model();
+        barks(&ORACLE, &model, &kvmalloc(64, GFP_KERNEL, Route::Vmalloc, DIRECT), "vmalloc's");
+        barks(&ORACLE, &model, &kvmalloc(64, GFP_KERNEL, Route::Slab, VMALLOC), "kmalloc's");
+        barks(&ORACLE, &model, &kvmalloc(64, GFP_KERNEL, Route::Policy, VMALLOC), "kmalloc's");
+        barks(&ORACLE, &model, &kvmalloc(9000, GFP_ATOMIC, Route::Policy, VMALLOC), "kmalloc's");
+        barks(&ORACLE, &model, &kvmalloc(64, GFP_KERNEL, Route::Slab, 4096), "neither");
+    }
+
+    #[test]
+    fn barks_on_a_fallback_without_need() {
+        let model = model();
+        let mut fallback = kvmalloc(9000, GFP_KERNEL, Route::Policy, VMALLOC);
+        barks(&ORACLE, &model, &fallback, "kmalloc's");
+        fallback.before.nr_free_blocks = [64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        silent(&ORACLE, &model, &fallback);
+    }
+
+    #[test]
+    fn barks_on_no_bytes_that_are_not_zero_size_ptr() {
+        barks(&ORACLE, &model(), &kvmalloc(0, GFP_KERNEL, Route::Policy, DIRECT), "ZERO_SIZE_PTR");
+        silent(&ORACLE, &model(), &kvmalloc(0, GFP_KERNEL, Route::Vmalloc, 16));
+    }
+
+    #[test]
+    fn barks_on_an_area_outside_its_range() {
+        let (size, align, gfp) = (4096, 1, GFP_KERNEL);
+        let request = Request::VmallocNodeRange { size, align, start: 0x1000, end: 0x3000, gfp };
+        barks(&ORACLE, &model(), &record(request, memory(VMALLOC + 0x2000, 4096)), "leaves");
+        silent(&ORACLE, &model(), &record(request, memory(VMALLOC + 0x1000, 4096)));
+    }
+
+    #[test]
+    fn silent_on_the_side_that_the_rules_name() {
+        let model = model();
+        silent(&ORACLE, &model, &kvmalloc(64, GFP_KERNEL, Route::Policy, DIRECT));
+        silent(&ORACLE, &model, &kvmalloc(64, GFP_KERNEL, Route::Vmalloc, VMALLOC));
+        silent(&ORACLE, &model, &kvmalloc(5 << 20, GFP_KERNEL, Route::Slab, VMALLOC));
+    }
+}

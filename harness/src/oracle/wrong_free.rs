@@ -1,0 +1,173 @@
+//! Wrong frees: every free gets the verdict that the book gives it, and a refused one changes nothing.
+//!
+//! The one idea: a free is judged by its address alone, as the kernel does it (section 6), and from the
+//! book of live memory follows the one right answer: accepted, a no-op, or refused by a name. Only for
+//! memory that is free may the name depend on the allocator's history.
+//!
+//! That a refused free left the bytes of live memory alone is seen by `contents`.
+
+use super::{Event, Judgement, Oracle};
+use crate::lane::{Record, free_of};
+use crate::model::{Model, Verdict};
+use crate::subject::{Answer, FreeRefusal, Request};
+
+pub(super) const ORACLE: Oracle = Oracle {
+    name: "wrong-free",
+    sentence: "every free gets the verdict of section 6, and a refused one changes nothing",
+    judge,
+};
+
+fn judge(event: &Event) -> Judgement {
+    let Event::Step(step) = event else { return Ok(()) };
+    let (model, record) = (step.model, step.record);
+    match record.request {
+        Request::Ksize { addr } => judge_ksize(model, record, addr),
+        Request::KmemCacheDestroy { cache } => {
+            let nr_objects = model.cache(cache).map_or(0, |cache| cache.nr_objects);
+            match record.reply.answer {
+                Answer::Done if nr_objects == 0 => Ok(()),
+                Answer::Busy(nr) if nr == nr_objects && nr > 0 => Ok(()),
+                other => Err(format!("a cache with {nr_objects} live objects: {other:?}")),
+            }
+        }
+        _ => judge_free(model, record),
+    }
+}
+
+fn judge_free(model: &Model, record: &Record) -> Judgement {
+    let Some((free, addr)) = free_of(&record.request) else { return Ok(()) };
+    let expected = model.judge_free(free, addr);
+    match (expected, record.reply.answer) {
+        (Verdict::Accept(_), Answer::Done) => Ok(()),
+        (Verdict::NoOp, Answer::Done) => unchanged(record),
+        (Verdict::Refuse(class, right), Answer::BadFree(refusal))
+            if class == refusal.verdict && (right.is_none() || right == refusal.right) =>
+        {
+            unchanged(record)
+        }
+        (Verdict::RefuseSomehow, Answer::BadFree(FreeRefusal { .. })) => unchanged(record),
+        (expected, actual) => {
+            Err(format!("free of {addr:#x}: expected {expected:?}, got {actual:?}"))
+        }
+    }
+}
+
+fn unchanged(record: &Record) -> Judgement {
+    if record.before == record.after {
+        return Ok(());
+    }
+    Err(format!(
+        "a free that does nothing changed the counters from {:?} to {:?}",
+        record.before, record.after
+    ))
+}
+
+/// `ksize` names the usable size at the start of slab and kmalloc memory, and nothing elsewhere (R1.2).
+fn judge_ksize(model: &Model, record: &Record, addr: u64) -> Judgement {
+    use crate::model::Kind::{CacheObject, Kmalloc, LargeKmalloc};
+    let held =
+        model.at(addr).filter(|held| matches!(held.kind, Kmalloc | CacheObject(_) | LargeKmalloc));
+    match (held, record.reply.answer) {
+        (None, Answer::Size(0)) if addr <= 16 => Ok(()),
+        (Some(held), Answer::Size(size)) if size == held.usable => Ok(()),
+        (None, Answer::BadFree(_)) if addr > 16 => Ok(()),
+        (held, actual) => {
+            let usable = held.map(|held| held.usable);
+            Err(format!("ksize of {addr:#x}: usable size {usable:?}, got {actual:?}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::super::fixture::{DIRECT, VMALLOC, barks, enter, model, record, silent};
+    use super::*;
+    use crate::model::Kind;
+    use crate::op::Class;
+
+    fn refused(verdict: Class, right: Option<&'static str>) -> Answer {
+        Answer::BadFree(FreeRefusal { verdict, right })
+    }
+
+    fn book() -> Model {
+        let mut model = model();
+        enter(&mut model, DIRECT + 64, 64, Kind::Kmalloc, &[0]);
+        enter(&mut model, DIRECT + 0x4000, 0x2000, Kind::Pages { order: 1 }, &[4, 5]);
+        enter(&mut model, VMALLOC, 5000, Kind::Vmalloc, &[8, 9]);
+        model
+    }
+
+    /// Each row: a free and the only answer that the book allows.
+    fn rows() -> Vec<(Request, Answer)> {
+        let kfree = |addr| Request::Kfree { addr };
+        let vfree = |addr| Request::Vfree { addr };
+        let kvfree = |addr| Request::Kvfree { addr };
+        let pages = |addr, order| Request::FreePages { addr, order };
+        vec![
+            (kfree(DIRECT + 64), Answer::Done),
+            (kvfree(DIRECT + 64), Answer::Done),
+            (kvfree(VMALLOC), Answer::Done),
+            (pages(DIRECT + 0x4000, 1), Answer::Done),
+            (kfree(0), Answer::Done),
+            (kvfree(16), Answer::Done),
+            (vfree(16), refused(Class::Wild, None)),
+            (kfree(VMALLOC), refused(Class::WrongAllocator, Some("vfree"))),
+            (vfree(DIRECT + 64), refused(Class::WrongAllocator, Some("kfree"))),
+            (kvfree(DIRECT + 0x4000), refused(Class::WrongAllocator, Some("free_pages"))),
+            (pages(DIRECT + 0x4000, 0), refused(Class::WrongOrder, Some("free_pages"))),
+            (kfree(DIRECT + 72), refused(Class::Interior, Some("kfree"))),
+            (kfree(DIRECT + 65), refused(Class::Misaligned, Some("kfree"))),
+            (vfree(VMALLOC + 4096), refused(Class::Interior, Some("vfree"))),
+            (vfree(VMALLOC + 8192), refused(Class::Interior, Some("vfree"))),
+            (vfree(VMALLOC + 8), refused(Class::Misaligned, Some("vfree"))),
+            (kfree(0x1234), refused(Class::Wild, None)),
+        ]
+    }
+
+    #[test]
+    fn silent_on_the_right_verdicts() {
+        for (request, answer) in rows() {
+            silent(&ORACLE, &book(), &record(request, answer));
+        }
+        let never_allocated = Request::Kfree { addr: DIRECT + 0x9000 };
+        silent(&ORACLE, &book(), &record(never_allocated, refused(Class::DoubleFree, None)));
+    }
+
+    #[test]
+    fn barks_on_every_other_verdict() {
+        for (request, right) in rows() {
+            for other in [Answer::Done, refused(Class::WrongCache, Some("kfree"))] {
+                if other != right {
+                    barks(&ORACLE, &book(), &record(request, other), "expected");
+                }
+            }
+        }
+        let never_allocated = Request::Kfree { addr: DIRECT + 0x9000 };
+        barks(&ORACLE, &book(), &record(never_allocated, Answer::Done), "expected");
+    }
+
+    #[test]
+    fn barks_on_a_double_free_that_gets_another_name() {
+        let mut model = book();
+        model.strike(DIRECT + 64, &[0]);
+        let again = Request::Kfree { addr: DIRECT + 64 };
+        barks(&ORACLE, &model, &record(again, refused(Class::Wild, None)), "DoubleFree");
+        silent(&ORACLE, &model, &record(again, refused(Class::DoubleFree, None)));
+    }
+
+    #[test]
+    fn barks_on_a_refused_free_that_changed_something() {
+        let request = Request::Kfree { addr: VMALLOC };
+        let mut refusal = record(request, refused(Class::WrongAllocator, Some("vfree")));
+        refusal.after.nr_free_pages += 1;
+        barks(&ORACLE, &book(), &refusal, "changed");
+    }
+
+    #[test]
+    fn barks_on_a_wrong_ksize() {
+        let request = Request::Ksize { addr: DIRECT + 64 };
+        barks(&ORACLE, &book(), &record(request, Answer::Size(32)), "ksize");
+        silent(&ORACLE, &book(), &record(request, Answer::Size(64)));
+        silent(&ORACLE, &book(), &record(Request::Ksize { addr: 0 }, Answer::Size(0)));
+    }
+}

@@ -1,0 +1,322 @@
+//! From events to the ops of a trace.
+//!
+//! The one idea: one pass in the order of the recording. Each event either is a call of the trace,
+//! or is nested in one, or has no partner in the recording, and is counted as that.
+//!
+//! A refused or empty request gets the register that the next allocation will get. If a lane serves
+//! it where the kernel did not, the language's own rule (assigning frees the old value) disposes of
+//! it, and the trace stays legal either way.
+//!
+//! This file writes what allocates; `release` writes what frees.
+
+use std::collections::HashMap;
+
+use alloc_core::gfp::Gfp;
+
+use super::book::{Book, Kind, Owner};
+use super::error::{Problem, RecordingError};
+use super::event::{Event, PAGE_SIZE, What};
+use super::machine::Cost;
+use super::nest::{Entered, Nest, Returned, ZERO_SIZE_PTR, served, side};
+use super::pages::page_roles;
+use super::read::Log;
+use super::{Counts, Recording, Served};
+use crate::op::{Arg, Call, Faults, MAX_ARGS, Op, Reg, Route};
+use crate::trace::Trace;
+
+/// Makes a recording of the events of a text.
+pub(super) fn convert(log: Log) -> Result<Recording, RecordingError> {
+    let roles = page_roles(&log.events, log.contexts);
+    let mut converter = Converter::new(&log);
+    converter.counts.direct_map_base = roles.base;
+    for (event, under_object) in log.events.iter().zip(&roles.under_object) {
+        converter.line = event.line;
+        converter.event(event, *under_object)?;
+    }
+    converter.abandon()?;
+    Ok(converter.finish(log))
+}
+
+pub(super) struct Converter {
+    pub(super) book: Book,
+    pub(super) nest: Nest,
+    /// The cache register of each pair of requested and allocated size.
+    caches: HashMap<(u64, u64), Reg>,
+    /// The widest range that vmalloc was asked to search: the whole vmalloc space.
+    vmalloc_space: (u64, u64),
+    ops: Vec<Op>,
+    served: Vec<Served>,
+    lines: Vec<u32>,
+    pub(super) counts: Counts,
+    /// The line of the event at hand.
+    line: u32,
+}
+
+impl Converter {
+    fn new(log: &Log) -> Self {
+        let ranges = log.events.iter().filter_map(|event| match event.what {
+            What::VmCall { range, .. } => Some(range),
+            _ => None,
+        });
+        let widest = ranges.max_by_key(|(start, end)| end.saturating_sub(*start));
+        Self {
+            book: Book::default(),
+            nest: Nest::new(log.contexts),
+            caches: HashMap::new(),
+            vmalloc_space: widest.unwrap_or_default(),
+            ops: Vec::with_capacity(log.events.len()),
+            served: Vec::with_capacity(log.events.len()),
+            lines: Vec::with_capacity(log.events.len()),
+            counts: Counts::default(),
+            line: 0,
+        }
+    }
+
+    fn event(&mut self, event: &Event, under_object: bool) -> Result<(), RecordingError> {
+        let context = event.context;
+        if event.what == What::Lost {
+            return self.abandon();
+        }
+        self.counts.events += 1;
+        while let Some(returned) = self.nest.overdue(context, &event.what) {
+            self.returned(context, &returned)?;
+        }
+        self.nest.passes(context, &event.what);
+        match event.what {
+            What::Object { ptr, size, bytes_alloc, gfp, from_cache } => {
+                if self.nest.is_open(context) {
+                    self.nest.object(context, ptr, size, bytes_alloc);
+                    self.internal(context, ptr);
+                    return Ok(());
+                }
+                self.object(ptr, (size, bytes_alloc), gfp, from_cache)
+            }
+            What::Free { call, ptr } => {
+                self.free(context, call, ptr);
+                Ok(())
+            }
+            What::PageAlloc { pfn, order, gfp } => {
+                let nested = under_object || self.nest.is_open(context);
+                self.page_alloc(pfn, order, gfp, nested)
+            }
+            What::PageFree { pfn, order } => {
+                self.page_free(context, (pfn, order), under_object);
+                Ok(())
+            }
+            What::KvCall { .. } | What::VmCall { .. } => {
+                self.enter(context, event.what);
+                Ok(())
+            }
+            What::KvReturn { ret } => {
+                let returned = self.nest.kv_return(context, ret);
+                returned.map_or(Ok(()), |returned| self.returned(context, &returned))
+            }
+            What::VmReturn { ret } => {
+                let returned = self.nest.vm_return(context, ret);
+                returned.map_or(Ok(()), |returned| self.returned(context, &returned))
+            }
+            What::Lost => Ok(()),
+        }
+    }
+
+    /// Events were lost: no open call can be trusted to see its return.
+    fn abandon(&mut self) -> Result<(), RecordingError> {
+        for (context, returned) in self.nest.abandon() {
+            self.returned(context, &returned)?;
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, context: u32, what: What) {
+        self.counts.nested += u64::from(self.nest.is_open(context));
+        let call = match what {
+            What::KvCall { size, gfp } => Entered::Kv { size, gfp },
+            What::VmCall { size, align, range, gfp } => Entered::Vm { size, align, range, gfp },
+            _ => return,
+        };
+        self.nest.enter(context, call);
+    }
+
+    /// An object that a caller asked for.
+    fn object(
+        &mut self,
+        ptr: u64,
+        sizes: (u64, u64),
+        gfp: Gfp,
+        from_cache: bool,
+    ) -> Result<(), RecordingError> {
+        let (size, bytes_alloc) = sizes;
+        if from_cache {
+            let cache = self.cache(sizes)?;
+            let op = op(Call::KmemCacheAlloc, &[Arg::Cache(cache), Arg::Gfp(gfp)]);
+            let cost = Cost::object(bytes_alloc);
+            return self.allocation(op, ptr, served(ptr, Served::Slab), Kind::Cache(cache), cost);
+        }
+        let op = op(Call::Kmalloc, &[Arg::Number(size), Arg::Gfp(gfp)]);
+        let served = served(ptr, side(bytes_alloc));
+        self.allocation(op, ptr, served, Kind::Kmalloc, Cost::object(bytes_alloc))
+    }
+
+    /// The cache for objects of these sizes, made at its first use.
+    fn cache(&mut self, sizes: (u64, u64)) -> Result<Reg, RecordingError> {
+        if let Some(cache) = self.caches.get(&sizes) {
+            return Ok(*cache);
+        }
+        let Ok(cache) = Reg::try_from(self.caches.len()) else {
+            return Err(self.too_many("caches"));
+        };
+        self.caches.insert(sizes, cache);
+        let (size, bytes_alloc) = sizes;
+        // A multiple of a cache line says nothing (it may be by chance); else words are aligned.
+        let align = if bytes_alloc % 64 == 0 { 0 } else { 8 };
+        let mut op = op(Call::KmemCacheCreate, &[Arg::Number(size), Arg::Number(align)]);
+        op.dst = Some(cache);
+        self.emit(op, Served::NotAnAllocation);
+        Ok(cache)
+    }
+
+    /// kvmalloc or vmalloc returned.
+    fn returned(&mut self, context: u32, returned: &Returned) -> Result<(), RecordingError> {
+        let ret = returned.ret;
+        if returned.nested {
+            self.internal(context, ret);
+            return Ok(());
+        }
+        let (op, kind, cost) = match returned.call {
+            Entered::Kv { size, gfp } => {
+                let op = op(Call::Kvmalloc, &[Arg::Number(size), Arg::Gfp(gfp)]);
+                (op, Kind::Kvmalloc, Cost::kvmalloc(size))
+            }
+            Entered::Vm { size, align, range, gfp } => {
+                let op = self.vmalloc_op((size, align), range, gfp);
+                (op, Kind::Vmalloc, Cost::vmalloc(size, align))
+            }
+        };
+        self.allocation(op, ret, returned.served, kind, cost)
+    }
+
+    /// A plain `__vmalloc` where that says it all. The end of a range is filled in when the
+    /// machine is known.
+    fn vmalloc_op(&self, (size, align): (u64, u64), range: (u64, u64), gfp: Gfp) -> Op {
+        if range == self.vmalloc_space && align <= PAGE_SIZE {
+            return op(Call::VmallocGfp, &[Arg::Number(size), Arg::Gfp(gfp)]);
+        }
+        let numbers = [size, align, 0, 0].map(Arg::Number);
+        let [size, align, start, end] = numbers;
+        op(Call::VmallocNodeRange, &[size, align, start, end, Arg::Gfp(gfp)])
+    }
+
+    /// A request that yielded `ptr`, to be kept in a register if there is anything to keep.
+    fn allocation(
+        &mut self,
+        mut op: Op,
+        ptr: u64,
+        served: Served,
+        kind: Kind,
+        cost: Cost,
+    ) -> Result<(), RecordingError> {
+        let too_many = self.too_many("live allocations");
+        if matches!(served, Served::Refused | Served::ZeroSize) {
+            op.dst = Some(self.book.next_register().ok_or(too_many)?);
+            self.emit(op, served);
+            return Ok(());
+        }
+        self.displace(ptr);
+        let live = self.book.take_register(kind, cost).ok_or(too_many)?;
+        self.book.own(ptr, Owner::Register(live));
+        op.dst = Some(live.reg);
+        self.emit(op, served);
+        Ok(())
+    }
+
+    /// An allocation inside the innermost open call, or the address that a call inside it returned.
+    fn internal(&mut self, context: u32, ptr: u64) {
+        self.counts.nested += 1;
+        let pages = self.nest.area_pages(context);
+        if ptr != 0 && ptr != ZERO_SIZE_PTR {
+            self.displace(ptr);
+            self.book.own(ptr, Owner::Internal { pages });
+        }
+    }
+
+    /// Frees what the book thinks lives at an address that is allocated anew.
+    fn displace(&mut self, ptr: u64) {
+        if let Some(Owner::Register(live)) = self.book.disown(ptr) {
+            self.counts.missed_frees += 1;
+            self.free_register(live, None);
+        }
+    }
+
+    fn page_alloc(
+        &mut self,
+        pfn: Option<u64>,
+        order: u8,
+        gfp: Gfp,
+        nested: bool,
+    ) -> Result<(), RecordingError> {
+        self.counts.nested += u64::from(nested);
+        let mut op = op(Call::AllocPages, &[Arg::Gfp(gfp), Arg::Number(order.into())]);
+        let Some(pfn) = pfn else {
+            if !nested {
+                let too_many = self.too_many("live allocations");
+                op.dst = Some(self.book.next_register().ok_or(too_many)?);
+                self.emit(op, Served::Refused);
+            }
+            return Ok(());
+        };
+        let missed = self.book.release(pfn, order);
+        self.counts.missed_frees += u64::from(missed.of_register);
+        self.free_blocks(missed);
+        if nested {
+            self.book.add_block(pfn, order, None);
+            return Ok(());
+        }
+        let too_many = self.too_many("live allocations");
+        let live = self.book.take_register(Kind::Pages(order), Cost::pages(order));
+        let live = live.ok_or(too_many)?;
+        self.book.add_block(pfn, order, Some(live));
+        op.dst = Some(live.reg);
+        self.emit(op, Served::Pages);
+        Ok(())
+    }
+
+    pub(super) fn emit(&mut self, op: Op, served: Served) {
+        self.ops.push(op);
+        self.served.push(served);
+        self.lines.push(self.line);
+    }
+
+    fn too_many(&self, what: &'static str) -> RecordingError {
+        RecordingError::at_line(self.line as usize, Problem::TooMany { what })
+    }
+
+    fn finish(mut self, log: Log) -> Recording {
+        let peaks = self.book.meter.peaks;
+        let machine = peaks.machine();
+        let space = u64::from(machine.vmalloc_pages) * PAGE_SIZE;
+        for op in self.ops.iter_mut().filter(|op| op.call == Call::VmallocNodeRange) {
+            op.args[3] = Arg::Number(space);
+        }
+        let counts = Counts {
+            lines: log.lines,
+            unknown_events: log.unknown_events,
+            unknown_flags: log.unknown_flags,
+            lost: log.lost,
+            calls_without_return: self.nest.calls_without_return,
+            returns_without_call: self.nest.returns_without_call,
+            caches: self.caches.len() as u64,
+            live_at_end: self.book.registers_in_use(),
+            ..self.counts
+        };
+        let trace = Trace { why: Vec::new(), machine, ops: self.ops };
+        Recording { trace, served: self.served, lines: self.lines, counts, peaks }
+    }
+}
+
+/// An op without a register, route, fault or expectation.
+pub(super) fn op(call: Call, given: &[Arg]) -> Op {
+    let mut args = [Arg::Number(0); MAX_ARGS];
+    args[..given.len()].copy_from_slice(given);
+    let (route, faults) = (Route::default(), Faults::default());
+    Op { dst: None, call, args, route, faults, expect: None }
+}

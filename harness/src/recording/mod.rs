@@ -1,0 +1,147 @@
+//! Recordings of a real kernel: ftrace text, as a trace and what that kernel did with it.
+//!
+//! The one idea: a recording says what callers asked for *and* what the allocator did inside to
+//! serve them. A trace makes only the former; a lane makes its own latter. So events nested in
+//! another call are recognised and counted, addresses become registers, and beside each call of the
+//! trace stands how the real kernel served it.
+//!
+//! What a recording cannot tell is counted, not guessed (see [`Counts`]):
+//!
+//! - Memory allocated before it began, and in bulk (`kmem_cache_alloc_bulk`), has no allocation event.
+//! - Frees in bulk (`kfree_bulk`) have no event; they show when the address is allocated again.
+//! - A cache's name stands only at its frees, so a cache of the trace is a pair of sizes. Caches of
+//!   the same sizes are one here, much as the kernel merges them.
+//!
+//! This module runs nothing; it makes a trace for `exec` to run. Pages are of 4 KiB.
+//!
+//! A floor plan: `file` unpacks, `read` splits into `line`s and `event`s (flags in `gfp`), `pages`
+//! finds the blocks under objects, `nest` the calls inside calls, `book` keeps what is live,
+//! `convert` and `release` write the ops, `machine` sizes the machine.
+
+mod book;
+mod convert;
+mod error;
+mod event;
+mod file;
+mod gfp;
+mod line;
+mod machine;
+mod nest;
+mod pages;
+mod read;
+mod release;
+#[cfg(test)]
+mod test;
+#[cfg(test)]
+mod test_damage;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+pub use error::{Problem, RecordingError};
+pub use event::FreeCall;
+pub use machine::Peaks;
+
+use crate::trace::Trace;
+
+/// A recording, ready to be replayed.
+#[derive(Clone)]
+pub struct Recording {
+    /// The calls that the recorded kernel's callers made, on a machine that has room for them.
+    pub trace: Trace,
+    /// For each op of the trace: how the recorded kernel served it.
+    pub served: Vec<Served>,
+    /// For each op of the trace: the line of the recording that it comes from.
+    pub lines: Vec<u32>,
+    /// What there was in the recording besides.
+    pub counts: Counts,
+    /// What the machine was sized for.
+    pub peaks: Peaks,
+}
+
+/// How the recorded kernel served a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Served {
+    /// An object of a slab cache.
+    Slab,
+    /// A block of the page allocator: pages, or a large kmalloc request.
+    Pages,
+    /// The vmalloc space.
+    Vmalloc,
+    /// `ZERO_SIZE_PTR`.
+    ZeroSize,
+    /// Not at all: the call returned NULL.
+    Refused,
+    /// The call asks for no memory: a free, or the making of a cache.
+    NotAnAllocation,
+}
+
+/// What a recording holds, beyond the calls of its trace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Counts {
+    /// Lines of text.
+    pub lines: u64,
+    /// Allocation events.
+    pub events: u64,
+    /// Events of an allocator on behalf of another call, which the trace does not repeat.
+    pub nested: u64,
+    /// Events that have nothing to do with allocation, by name.
+    pub unknown_events: BTreeMap<String, u64>,
+    /// GFP flags without a meaning here, by name; their bits are left out.
+    pub unknown_flags: BTreeMap<String, u64>,
+    /// Events that the tracer says it lost.
+    pub lost: u64,
+    /// Frees of memory whose allocation is not in the recording; left out of the trace.
+    pub frees_without_allocation: BTreeMap<FreeCall, u64>,
+    /// Allocations of memory that was still live: its free is not in the recording. The trace frees
+    /// it at this point.
+    pub missed_frees: u64,
+    /// Page blocks that were freed in several calls. The trace frees them whole with the last one.
+    pub split_blocks: u64,
+    /// `kfree()` of memory from `kvmalloc()`. The trace calls `kvfree()`, since a lane may have
+    /// served the request from the vmalloc side.
+    pub kfree_of_kvmalloc: u64,
+    /// Other frees by a function that does not fit the memory: the event of the right free and the
+    /// next allocation were lost. The trace calls the function that fits.
+    pub mismatched_frees: u64,
+    /// Calls of kvmalloc or vmalloc whose return is not in the recording.
+    pub calls_without_return: u64,
+    /// Returns of kvmalloc or vmalloc whose call is not in the recording.
+    pub returns_without_call: u64,
+    /// Caches that the trace makes, one for each pair of requested and allocated size.
+    pub caches: u64,
+    /// Allocations still live at the end.
+    pub live_at_end: u64,
+    /// The address at which the recorded kernel's direct map began; `None` if the recording does
+    /// not tell, and then pages under slabs count as requests of their own.
+    pub direct_map_base: Option<u64>,
+}
+
+impl Recording {
+    /// Reads a file, plain or Zstandard.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or as [`Self::parse`].
+    pub fn open(path: &Path) -> Result<Self, RecordingError> {
+        let bytes = file::load(path).map_err(|error| error.in_file(path))?;
+        Self::from_bytes(&bytes).map_err(|error| error.in_file(path))
+    }
+
+    /// Reads the bytes of a file, plain or Zstandard.
+    ///
+    /// # Errors
+    /// If a Zstandard stream is damaged or cut short, or as [`Self::parse`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, RecordingError> {
+        Self::parse(&file::text(bytes)?)
+    }
+
+    /// Reads text. Its last line must end with a newline, as the kernel's does.
+    ///
+    /// # Errors
+    /// The first line that is no line of a recording; a recording that is cut short or has no
+    /// allocation event; more live allocations than a trace has registers.
+    pub fn parse(text: &str) -> Result<Self, RecordingError> {
+        convert::convert(read::read_text(text)?)
+    }
+}

@@ -1,0 +1,152 @@
+//! Which page blocks lie under objects: slabs and large kmalloc requests.
+//!
+//! The one idea: an object's address lies in the direct map, a page block has a frame number, and
+//! the two meet once the base of the direct map is known. The kernel randomises the base in steps
+//! of 1 GiB and prints it nowhere; but a slab's block is followed at once by its first object, so
+//! each such pair votes for a base. A block in which any object event falls between its allocation
+//! and its free is then an object's, not a caller's. With hashed addresses nothing votes, and all
+//! page events count as requests of their own.
+//!
+//! The unit is the page frame.
+
+use std::collections::{HashMap, HashSet};
+
+use super::event::{Event, FreeCall, PAGE_SHIFT, What};
+
+/// 1 GiB in frames: the step in which the base of the direct map is randomised.
+const BASE_STEP: u64 = 1 << (30 - PAGE_SHIFT);
+/// The first frame number of the kernel's half of the address space, seen as an address.
+const KERNEL_HALF: u64 = 1 << (63 - PAGE_SHIFT);
+
+/// What the page events of a recording are.
+#[derive(Debug, Default)]
+pub(super) struct PageRoles {
+    /// The address at which the direct map begins, if the recording tells.
+    pub(super) base: Option<u64>,
+    /// For each event, by its place: it is a page event on behalf of an object.
+    pub(super) under_object: Vec<bool>,
+}
+
+/// Finds the roles of all page events.
+pub(super) fn page_roles(events: &[Event], contexts: usize) -> PageRoles {
+    let mut under_object = vec![false; events.len()];
+    let base = direct_map_base(events, contexts);
+    if let Some(base) = base {
+        let mut sweep = Sweep::new(base, &mut under_object);
+        for (place, event) in events.iter().enumerate() {
+            sweep.event(place, event);
+        }
+    }
+    mark_failed_attempts(events, contexts, &mut under_object);
+    PageRoles { base: base.map(|frames| frames << PAGE_SHIFT), under_object }
+}
+
+/// The base of the direct map, in frames, by the vote of block and first object.
+fn direct_map_base(events: &[Event], contexts: usize) -> Option<u64> {
+    let mut votes: HashMap<u64, u64> = HashMap::new();
+    let mut latest_block: Vec<Option<(u64, u64)>> = vec![None; contexts];
+    for event in events {
+        let latest = &mut latest_block[event.context as usize];
+        match event.what {
+            What::PageAlloc { pfn: Some(pfn), order, .. } => *latest = Some((pfn, 1 << order)),
+            What::Object { ptr, .. } => {
+                let base = latest.take().and_then(|block| base_for(ptr >> PAGE_SHIFT, block));
+                if let Some(base) = base {
+                    *votes.entry(base).or_default() += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    let all: u64 = votes.values().sum();
+    // By chance a vote is for a wrong base once in 2^18 pairs; a true base wins by far.
+    votes.into_iter().find(|(_, votes)| votes * 2 > all).map(|(base, _)| base)
+}
+
+/// The base with which the object's frame lies in the block, if there is one.
+fn base_for(frame: u64, (pfn, frames): (u64, u64)) -> Option<u64> {
+    let distance = frame.checked_sub(pfn)?;
+    let inside = distance % BASE_STEP;
+    let base = distance - inside;
+    (inside < frames && base >= KERNEL_HALF).then_some(base)
+}
+
+/// One pass over the events that follows which block each frame belongs to.
+struct Sweep<'a> {
+    base: u64,
+    under_object: &'a mut [bool],
+    /// The place of the allocation that each frame comes from.
+    blocks: HashMap<u64, usize>,
+    /// Frames of which no allocation was seen, and which hold objects.
+    older: HashSet<u64>,
+}
+
+impl<'a> Sweep<'a> {
+    fn new(base: u64, under_object: &'a mut [bool]) -> Self {
+        Self { base, under_object, blocks: HashMap::new(), older: HashSet::new() }
+    }
+
+    fn event(&mut self, place: usize, event: &Event) {
+        match event.what {
+            What::Object { ptr, .. }
+            | What::Free { call: FreeCall::Kfree | FreeCall::KmemCacheFree, ptr } => {
+                self.object(ptr);
+            }
+            What::PageAlloc { pfn: Some(pfn), order, .. } => {
+                for frame in frames(pfn, order) {
+                    self.blocks.insert(frame, place);
+                    self.older.remove(&frame);
+                }
+            }
+            What::PageFree { pfn, order } => self.under_object[place] = self.free(pfn, order),
+            _ => {}
+        }
+    }
+
+    /// An object lives, or lived until now, at this address.
+    fn object(&mut self, ptr: u64) {
+        let Some(frame) = (ptr >> PAGE_SHIFT).checked_sub(self.base) else { return };
+        match self.blocks.get(&frame) {
+            Some(block) => self.under_object[*block] = true,
+            None => {
+                self.older.insert(frame);
+            }
+        }
+    }
+
+    /// Whether these frames held objects.
+    fn free(&mut self, pfn: u64, order: u8) -> bool {
+        let mut held_objects = false;
+        for frame in frames(pfn, order) {
+            held_objects |= self.older.remove(&frame);
+            if let Some(block) = self.blocks.remove(&frame) {
+                held_objects |= self.under_object[block];
+            }
+        }
+        held_objects
+    }
+}
+
+/// The frames of a block.
+pub(super) fn frames(pfn: u64, order: u8) -> std::ops::Range<u64> {
+    pfn..pfn + (1 << order)
+}
+
+/// Marks the failed page requests that slab made: it asks for a large block first and is content
+/// with a smaller one, or fails the object's request.
+fn mark_failed_attempts(events: &[Event], contexts: usize, under_object: &mut [bool]) {
+    let mut attempts: Vec<Vec<usize>> = vec![Vec::new(); contexts];
+    for (place, event) in events.iter().enumerate() {
+        let waiting = &mut attempts[event.context as usize];
+        match event.what {
+            What::PageAlloc { pfn: None, .. } => waiting.push(place),
+            What::PageAlloc { .. } if !under_object[place] => waiting.clear(),
+            What::PageAlloc { .. } | What::Object { ptr: 0, .. } => {
+                for attempt in waiting.drain(..) {
+                    under_object[attempt] = true;
+                }
+            }
+            _ => waiting.clear(),
+        }
+    }
+}

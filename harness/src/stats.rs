@@ -1,0 +1,148 @@
+//! What a run did: the counts that show whether a green verdict means anything.
+//!
+//! The one idea: silence is never success. Every op is counted as granted, refused (and why) or
+//! skipped (and why), in every lane, so that a campaign that grants nothing is seen at a glance.
+//!
+//! The counts are sums and can be added up over runs; printing them is in `report`.
+
+use crate::lane::{LaneSpec, Record, Skip};
+use crate::op::{CALLS, CLASSES, Call, Class};
+use crate::subject::Facts;
+
+/// The reasons to skip an op, in the order in which [`Stats::skipped`] counts them.
+pub const SKIPS: [(Skip, &str); 4] = [
+    (Skip::Waiting, "its register belongs to a request that waits"),
+    (Skip::NoCache, "its cache register holds no cache"),
+    (Skip::NoMemory, "its register holds no memory to write to"),
+    (Skip::Unsupported, "the allocator has no such call"),
+];
+
+/// Counts of one call: how often each class of answer came, over all lanes.
+pub type Classes = [u64; CLASSES.len()];
+
+/// Counts of one lane.
+#[derive(Clone, Debug, Default)]
+pub struct LaneStats {
+    /// The lane's name.
+    pub name: &'static str,
+    /// Answers by class.
+    pub classes: Vec<u64>,
+    /// Answers to the kvmalloc calls by class.
+    pub kv_classes: Vec<u64>,
+    /// The most frames in use at once.
+    pub peak_pages: u64,
+}
+
+/// Counts of a run, or of many.
+#[derive(Clone, Debug, Default)]
+pub struct Stats {
+    /// Traces that were run.
+    pub nr_traces: u64,
+    /// Ops that the traces hold.
+    pub nr_ops: u64,
+    /// Ops times lanes that were carried out.
+    pub nr_lane_ops: u64,
+    /// Ops times lanes that were skipped, by reason.
+    pub skipped: [u64; SKIPS.len()],
+    /// Frees that the harness made itself: registers assigned again, and the end of the trace.
+    pub nr_releases: u64,
+    /// Answers by call and class.
+    pub calls: Vec<Classes>,
+    /// The lanes, in the campaign's order.
+    pub lanes: Vec<LaneStats>,
+    /// Injected failures that fired.
+    pub nr_faults: u64,
+    /// Tries of waiting NOFAIL requests, and how many of them were served.
+    pub nr_retries: u64,
+    /// Waiting requests that were served.
+    pub nr_served: u64,
+    /// Waiting requests that even the fresh machine could not serve.
+    pub nr_unservable: u64,
+    /// Looks at all memory and all structures.
+    pub nr_checks: u64,
+    /// Ops whose answers could not be compared between lanes.
+    pub nr_incomparable: u64,
+    /// Lines of fuzzer input that did not parse.
+    pub nr_dropped_lines: u64,
+}
+
+impl Stats {
+    /// Counts for a run down these lanes.
+    pub fn new(lanes: &[LaneSpec]) -> Self {
+        let lane = |spec: &LaneSpec| LaneStats {
+            name: spec.name,
+            classes: vec![0; CLASSES.len()],
+            kv_classes: vec![0; CLASSES.len()],
+            peak_pages: 0,
+        };
+        Self {
+            calls: vec![[0; CLASSES.len()]; CALLS.len()],
+            lanes: lanes.iter().map(lane).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Counts an answer in a lane.
+    pub fn answer(&mut self, lane: usize, call: Call, class: Class, is_kv: bool) {
+        self.nr_lane_ops += 1;
+        self.calls[call as usize][class as usize] += 1;
+        self.lanes[lane].classes[class as usize] += 1;
+        if is_kv {
+            self.lanes[lane].kv_classes[class as usize] += 1;
+        }
+    }
+
+    /// Counts an op that a lane skipped.
+    pub fn skip(&mut self, skip: Skip) {
+        let place = SKIPS.iter().position(|(known, _)| *known == skip);
+        self.skipped[place.unwrap_or(0)] += 1;
+    }
+
+    /// Counts what a request cost.
+    pub fn request(&mut self, lane: usize, record: &Record) {
+        self.nr_faults += u64::from(record.reply.nr_faults);
+        let Facts { nr_managed_pages, nr_free_pages, .. } = record.after;
+        let lane = &mut self.lanes[lane];
+        lane.peak_pages = lane.peak_pages.max(nr_managed_pages - nr_free_pages);
+    }
+
+    /// Adds the counts of another run of the same campaign.
+    pub fn add(&mut self, other: &Stats) {
+        self.nr_traces += other.nr_traces;
+        self.nr_ops += other.nr_ops;
+        self.nr_lane_ops += other.nr_lane_ops;
+        self.nr_releases += other.nr_releases;
+        self.nr_faults += other.nr_faults;
+        self.nr_retries += other.nr_retries;
+        self.nr_served += other.nr_served;
+        self.nr_unservable += other.nr_unservable;
+        self.nr_checks += other.nr_checks;
+        self.nr_incomparable += other.nr_incomparable;
+        self.nr_dropped_lines += other.nr_dropped_lines;
+        add_all(&mut self.skipped, &other.skipped);
+        for (sums, counts) in self.calls.iter_mut().zip(&other.calls) {
+            add_all(sums, counts);
+        }
+        for (sum, lane) in self.lanes.iter_mut().zip(&other.lanes) {
+            add_all(&mut sum.classes, &lane.classes);
+            add_all(&mut sum.kv_classes, &lane.kv_classes);
+            sum.peak_pages = sum.peak_pages.max(lane.peak_pages);
+        }
+    }
+
+    /// Ops times lanes that were skipped.
+    pub fn nr_skipped(&self) -> u64 {
+        self.skipped.iter().sum()
+    }
+
+    /// The share of ops that were carried out, from 0 to 1.
+    pub fn executed_share(&self) -> f64 {
+        self.nr_lane_ops as f64 / (self.nr_lane_ops + self.nr_skipped()).max(1) as f64
+    }
+}
+
+fn add_all(sums: &mut [u64], counts: &[u64]) {
+    for (sum, count) in sums.iter_mut().zip(counts) {
+        *sum += count;
+    }
+}

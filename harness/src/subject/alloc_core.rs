@@ -1,0 +1,288 @@
+//! alloc-core on a simulated machine, as a subject.
+//!
+//! The one idea: a translation, word for word, of requests into calls and of errors into answers. The
+//! simulated machine is kept from one trace to the next, so that booting costs what the trace before
+//! touched.
+//!
+//! It judges nothing; what it cannot translate does not exist.
+
+use super::sim_memory::SimMemory;
+use super::{Answer, CacheHandle, Facts, FreeRefusal, Layout, Refusal, Reply, Request, Subject};
+use crate::op::{Class, Faults, Route};
+use crate::trace::Machine;
+use alloc_core::addr::{PAGE_OFFSET, PAGE_SIZE, Pfn, VMALLOC_START, Vaddr};
+use alloc_core::error::{AllocError, FreeCall, FreeFault, FreeVerdict, Shortage};
+use alloc_core::{BootParams, CacheId, DestroyError, FaultPlan, Mm, VmallocRange};
+use std::cell::RefCell;
+
+thread_local! {
+    /// Machines of traces that have ended, for the next ones.
+    static MACHINES: RefCell<Vec<SimMemory>> = const { RefCell::new(Vec::new()) };
+}
+
+/// alloc-core, booted.
+struct AllocCore {
+    /// Present until it is dropped.
+    mm: Option<Mm<SimMemory>>,
+}
+
+/// Boots alloc-core on a fresh machine.
+///
+/// # Panics
+/// If the machine is too small to boot; `Limits` keeps traces above that.
+pub fn boot(machine: &Machine) -> Box<dyn Subject> {
+    let mut memory = MACHINES.with_borrow_mut(Vec::pop).unwrap_or_default();
+    memory.reset(machine.frames, machine.vmalloc_pages);
+    let params = BootParams { min_free_pages: machine.min_free, shuffle: machine.shuffle };
+    let mm = Mm::boot(memory, params).expect("every machine within Limits boots");
+    Box::new(AllocCore { mm: Some(mm) })
+}
+
+impl Drop for AllocCore {
+    fn drop(&mut self) {
+        if let Some(mm) = self.mm.take() {
+            MACHINES.with_borrow_mut(|machines| machines.push(mm.into_memory()));
+        }
+    }
+}
+
+impl AllocCore {
+    fn mm(&self) -> &Mm<SimMemory> {
+        self.mm.as_ref().expect("present until dropped")
+    }
+
+    fn mm_mut(&mut self) -> &mut Mm<SimMemory> {
+        self.mm.as_mut().expect("present until dropped")
+    }
+
+    fn call(&mut self, request: &Request) -> Answer {
+        let mm = self.mm_mut();
+        match *request {
+            Request::AllocPages { gfp, order } => {
+                let page = mm.alloc_pages(gfp, order).map(Pfn::to_virt);
+                self.granted(page)
+            }
+            Request::GetFreePages { gfp, order } => {
+                let addr = mm.__get_free_pages(gfp, order);
+                self.granted(addr)
+            }
+            Request::GetZeroedPage { gfp } => {
+                let addr = mm.get_zeroed_page(gfp);
+                self.granted(addr)
+            }
+            Request::FreePagesPage { page, order } => freed(free_page(mm, page, order)),
+            Request::FreePages { addr, order } => freed(mm.free_pages(Vaddr(addr), order)),
+            Request::Kmalloc { size, gfp } => {
+                let addr = mm.kmalloc(size, gfp);
+                self.granted(addr)
+            }
+            Request::KmallocArray { n, size, gfp } => {
+                let addr = mm.kmalloc_array(n, size, gfp);
+                self.granted(addr)
+            }
+            Request::Kfree { addr } => freed(mm.kfree(Vaddr(addr))),
+            Request::Ksize { addr } => mm.ksize(Vaddr(addr)).map_or_else(bad_free, Answer::Size),
+            Request::Vmalloc { size, gfp } => {
+                let addr = mm.__vmalloc(size, gfp);
+                self.granted(addr)
+            }
+            Request::VmallocNodeRange { size, align, start, end, gfp } => {
+                let at = |offset| Vaddr(VMALLOC_START.saturating_add(offset));
+                let range = VmallocRange { size, align, start: at(start), end: at(end), gfp };
+                let addr = mm.__vmalloc_node_range(range);
+                self.granted(addr)
+            }
+            Request::Vfree { addr } => freed(mm.vfree(Vaddr(addr))),
+            Request::VmUnmapAliases => {
+                mm.vm_unmap_aliases();
+                Answer::Done
+            }
+            Request::Kvmalloc { size, gfp, route } => {
+                let addr = mm.kvmalloc(size, gfp, side(route));
+                self.granted(addr)
+            }
+            Request::KvmallocArray { n, size, gfp, route } => {
+                let addr = mm.kvmalloc_array(n, size, gfp, side(route));
+                self.granted(addr)
+            }
+            Request::Kvfree { addr } => freed(mm.kvfree(Vaddr(addr))),
+            Request::KmemCacheCreate { .. }
+            | Request::KmemCacheAlloc { .. }
+            | Request::KmemCacheFree { .. }
+            | Request::KmemCacheDestroy { .. } => self.call_cache(request),
+        }
+    }
+
+    fn call_cache(&mut self, request: &Request) -> Answer {
+        let id = |cache: CacheHandle| CacheId::from_raw(cache.0);
+        let mm = self.mm_mut();
+        match *request {
+            Request::KmemCacheCreate { size, align } => match mm.kmem_cache_create(size, align) {
+                Ok(cache) => Answer::Cache(CacheHandle(cache.to_raw())),
+                Err(error) => refused(error),
+            },
+            Request::KmemCacheAlloc { cache, gfp } => {
+                let addr = mm.kmem_cache_alloc(id(cache), gfp);
+                self.granted(addr)
+            }
+            Request::KmemCacheFree { cache, addr } => {
+                freed(mm.kmem_cache_free(id(cache), Vaddr(addr)))
+            }
+            Request::KmemCacheDestroy { cache } => match mm.kmem_cache_destroy(id(cache)) {
+                Ok(()) => Answer::Done,
+                Err(DestroyError::Busy(nr_objects)) => Answer::Busy(nr_objects.into()),
+                Err(DestroyError::NoSuchCache) => Answer::Refused(Refusal::BadArgument),
+            },
+            _ => Answer::Unsupported,
+        }
+    }
+
+    fn granted(&self, addr: Result<Vaddr, AllocError>) -> Answer {
+        match addr {
+            Ok(addr) => {
+                let usable = self.mm().usable_size(addr).unwrap_or(0);
+                Answer::Memory { addr: addr.0, usable }
+            }
+            Err(error) => refused(error),
+        }
+    }
+}
+
+/// `__free_pages` takes a page; an address that is no page's has none to give.
+fn free_page(mm: &mut Mm<SimMemory>, page: u64, order: u32) -> Result<(), FreeFault> {
+    let pfn = page.checked_sub(PAGE_OFFSET).map(|offset| offset / PAGE_SIZE);
+    match pfn {
+        Some(pfn) if page.is_multiple_of(PAGE_SIZE) && pfn < mm_frames(mm) => {
+            mm.__free_pages(Pfn(pfn as u32), order)
+        }
+        _ => mm.free_pages(Vaddr(page), order),
+    }
+}
+
+fn mm_frames(mm: &Mm<SimMemory>) -> u64 {
+    use alloc_core::memory::Memory;
+    mm.memory().nr_frames().into()
+}
+
+fn side(route: Route) -> alloc_core::Route {
+    match route {
+        Route::Policy => alloc_core::Route::Policy,
+        Route::Slab => alloc_core::Route::Slab,
+        Route::Vmalloc => alloc_core::Route::Vmalloc,
+    }
+}
+
+fn freed(result: Result<(), FreeFault>) -> Answer {
+    result.map_or_else(bad_free, |()| Answer::Done)
+}
+
+fn bad_free(fault: FreeFault) -> Answer {
+    let verdict = match fault.verdict {
+        FreeVerdict::WrongAllocator => Class::WrongAllocator,
+        FreeVerdict::WrongOrder => Class::WrongOrder,
+        FreeVerdict::WrongCache => Class::WrongCache,
+        FreeVerdict::DoubleFree => Class::DoubleFree,
+        FreeVerdict::Interior => Class::Interior,
+        FreeVerdict::Misaligned => Class::Misaligned,
+        FreeVerdict::Wild => Class::Wild,
+    };
+    let right = fault.right.map(|call| match call {
+        FreeCall::Kfree => "kfree",
+        FreeCall::Vfree => "vfree",
+        FreeCall::Kvfree => "kvfree",
+        FreeCall::KmemCacheFree => "kmem_cache_free",
+        FreeCall::FreePages => "free_pages",
+    });
+    Answer::BadFree(FreeRefusal { verdict, right })
+}
+
+fn refused(error: AllocError) -> Answer {
+    let short = |shortage| match shortage {
+        Shortage::Pages { order } => Refusal::Pages { order },
+        Shortage::VmallocSpace => Refusal::VmallocSpace,
+        Shortage::Range => Refusal::Range,
+        Shortage::Mapping => Refusal::Mapping,
+        Shortage::Injected(_) => Refusal::Injected,
+    };
+    Answer::Refused(match error {
+        AllocError::NoMemory(shortage) => short(shortage),
+        AllocError::WouldBlock(shortage) => return Answer::WouldBlock(short(shortage)),
+        AllocError::TooLarge => Refusal::TooLarge,
+        AllocError::ZeroSize => Refusal::ZeroSize,
+        AllocError::Overflow => Refusal::Overflow,
+        AllocError::BadArgument => Refusal::BadArgument,
+        AllocError::ImpossibleNofail(_) => Refusal::ImpossibleNofail,
+    })
+}
+
+impl Subject for AllocCore {
+    fn apply(&mut self, request: &Request, faults: Faults) -> Reply {
+        let Faults { any, slab, page_alloc, vmap } = faults;
+        self.mm_mut().set_faults(FaultPlan { any, slab, page_alloc, vmap });
+        let fired_before = self.mm().nr_faults_fired();
+        let answer = self.call(request);
+        Reply { answer, nr_faults: self.mm().nr_faults_fired() - fired_before }
+    }
+
+    fn span(&self, addr: u64, len: u64) -> Option<&[u8]> {
+        self.mm().memory().span(addr, len)
+    }
+
+    fn span_mut(&mut self, addr: u64, len: u64) -> Option<&mut [u8]> {
+        self.mm_mut().memory_mut().span_mut(addr, len)
+    }
+
+    fn frame_of(&self, addr: u64) -> Option<u32> {
+        self.mm().memory().frame_of(addr)
+    }
+
+    fn facts(&self) -> Facts {
+        let stat = self.mm().stat();
+        Facts {
+            nr_managed_pages: stat.nr_managed_pages.into(),
+            nr_free_pages: stat.nr_free_pages.into(),
+            nr_free_blocks: stat.nr_free_blocks,
+            nr_block_pages: stat.nr_block_pages.into(),
+            nr_large_kmalloc_pages: stat.nr_large_kmalloc_pages.into(),
+            nr_slab_pages: stat.nr_slab_pages.into(),
+            nr_empty_slab_pages: stat.nr_empty_slab_pages.into(),
+            nr_vmalloc_pages: stat.nr_vmalloc_pages.into(),
+            nr_kmalloc_objects: stat.nr_kmalloc_objects.into(),
+            nr_cache_objects: stat.nr_cache_objects.into(),
+            nr_internal_objects: stat.nr_internal_objects.into(),
+            nr_areas: stat.nr_areas.into(),
+            nr_area_pages: stat.nr_area_pages,
+            nr_lazy_pages: stat.nr_lazy_pages,
+            nr_largest_hole_pages: stat.nr_largest_hole_pages,
+        }
+    }
+
+    fn layout(&self) -> Layout {
+        use alloc_core::memory::Memory;
+        let memory = self.mm().memory();
+        Layout {
+            direct_start: PAGE_OFFSET,
+            direct_end: PAGE_OFFSET + u64::from(memory.nr_frames()) * PAGE_SIZE,
+            vmalloc_start: VMALLOC_START,
+            vmalloc_end: VMALLOC_START + memory.nr_vmalloc_pages() * PAGE_SIZE,
+        }
+    }
+
+    fn validate(&self) -> Result<(), String> {
+        let mm = self.mm();
+        if let Some(fault) = mm.memory().fault() {
+            return Err(fault.into());
+        }
+        // Whatever a caller of ours writes stays inside its memory, so a damaged free list is a bug.
+        match mm.stat().nr_corrupt_slabs {
+            0 => mm.validate().map_err(|corruption| corruption.to_string()),
+            nr => Err(format!("{nr} slabs were taken out of service as damaged")),
+        }
+    }
+
+    fn settle(&mut self) {
+        let mm = self.mm_mut();
+        mm.vm_unmap_aliases();
+        mm.shrink_all();
+    }
+}

@@ -1,0 +1,131 @@
+//! The text form of a trace: the one format that people, the fuzzer and the corpus share.
+//!
+//! The one idea: the tables say which words exist and this module only knows the punctuation. Calls
+//! and their arguments come from [`CALLS`](crate::op::CALLS), flags from `GFP_NAMES`, classes from
+//! `CLASSES`, and what stands in parentheses from [`FAULT_SITES`] and [`MACHINE_FIELDS`] here.
+//!
+//! ```text
+//! # kvfree() must accept memory from either side.
+//! machine (frames: 2048, vmalloc_pages: 4096, min_free: 16, shuffle: 0x1)
+//! r0 = kvmalloc(0x3000, GFP_KERNEL|__GFP_ZERO) (route: vmalloc, fail_nth: 1)
+//! kvfree(r0+0x8)                                    # -> Interior
+//! ```
+//!
+//! A file that a person names is read strictly ([`Trace::parse`](crate::trace::Trace::parse)); the
+//! fuzzer's input is read leniently ([`Trace::parse_lenient`](crate::trace::Trace::parse_lenient)).
+//! This module does not judge whether a trace makes sense.
+
+mod cursor;
+mod parse;
+mod print;
+#[cfg(test)]
+mod test;
+mod words;
+
+use crate::op::{Faults, Route};
+use crate::trace::{Limits, Machine, Trace};
+use arbitrary::{Arbitrary, Unstructured};
+
+pub use words::ParseError;
+
+/// The most ops that the lenient reader keeps, so that no input takes for ever.
+pub const MAX_FUZZ_OPS: usize = 1024;
+
+/// The largest order that can be written. The allocator refuses all but the first few.
+pub const MAX_ORDER_WRITTEN: u64 = 255;
+
+/// The names of the routes.
+pub const ROUTES: &[(&str, Route)] =
+    &[("policy", Route::Policy), ("slab", Route::Slab), ("vmalloc", Route::Vmalloc)];
+
+/// A fault site: the name of its property, and the place of its count.
+#[derive(Debug)]
+pub struct FaultSite {
+    /// The property.
+    pub name: &'static str,
+    /// The count, to read.
+    pub of: fn(&Faults) -> u16,
+    /// The count, to write.
+    pub of_mut: fn(&mut Faults) -> &mut u16,
+}
+
+/// Every fault site, in the order in which they are printed.
+pub static FAULT_SITES: &[FaultSite] = &[
+    FaultSite { name: "fail_nth", of: |f| f.any, of_mut: |f| &mut f.any },
+    FaultSite { name: "failslab", of: |f| f.slab, of_mut: |f| &mut f.slab },
+    FaultSite { name: "fail_page_alloc", of: |f| f.page_alloc, of_mut: |f| &mut f.page_alloc },
+    FaultSite { name: "fail_vmap", of: |f| f.vmap, of_mut: |f| &mut f.vmap },
+];
+
+/// A field of the header line.
+#[derive(Debug)]
+pub struct MachineField {
+    /// The name in the header.
+    pub name: &'static str,
+    /// The field, to read.
+    pub of: fn(&Machine) -> u32,
+    /// The field, to write.
+    pub of_mut: fn(&mut Machine) -> &mut u32,
+    /// The smallest and the largest value of a trace that a person names.
+    pub limits: (u32, u32),
+    /// The same for an input of the fuzzer, which must not ask for a giant machine.
+    pub fuzz_limits: (u32, u32),
+}
+
+/// Every field of the header, in the order in which they are printed. `min_free` may not exceed
+/// `frames` on top of its own limits.
+pub static MACHINE_FIELDS: &[MachineField] = &[
+    MachineField {
+        name: "frames",
+        of: |m| m.frames,
+        of_mut: |m| &mut m.frames,
+        limits: Limits::FRAMES,
+        fuzz_limits: (64, 4096),
+    },
+    MachineField {
+        name: "vmalloc_pages",
+        of: |m| m.vmalloc_pages,
+        of_mut: |m| &mut m.vmalloc_pages,
+        limits: Limits::VMALLOC_PAGES,
+        fuzz_limits: (16, 16384),
+    },
+    MachineField {
+        name: "min_free",
+        of: |m| m.min_free,
+        of_mut: |m| &mut m.min_free,
+        limits: (0, Limits::FRAMES.1),
+        fuzz_limits: (0, 4096),
+    },
+    MachineField {
+        name: "shuffle",
+        of: |m| m.shuffle,
+        of_mut: |m| &mut m.shuffle,
+        limits: (0, u32::MAX),
+        fuzz_limits: (0, u32::MAX),
+    },
+];
+
+/// Brings every field of the header within what an input of the fuzzer may ask for.
+pub fn clamp_machine(machine: &mut Machine) {
+    for field in MACHINE_FIELDS {
+        let value = (field.of_mut)(machine);
+        *value = (*value).clamp(field.fuzz_limits.0, field.fuzz_limits.1);
+    }
+    machine.min_free = machine.min_free.min(machine.frames);
+}
+
+/// The fuzzer's input is the text itself, so every byte string is a trace.
+impl<'a> Arbitrary<'a> for Trace {
+    fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
+        let rest = u.bytes(u.len())?;
+        Ok(Trace::parse_lenient(rest).0)
+    }
+
+    fn arbitrary_take_rest(u: Unstructured<'a>) -> arbitrary::Result<Self> {
+        Ok(Trace::parse_lenient(u.take_rest()).0)
+    }
+
+    fn size_hint(_depth: usize) -> (usize, Option<usize>) {
+        (0, None)
+    }
+}

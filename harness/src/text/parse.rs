@@ -1,0 +1,378 @@
+//! Reading a trace: a cursor over the bytes that stops at the first mistake of a line.
+//!
+//! The one idea: one reader of lines, two attitudes. [`Trace::parse`] turns the first mistake into an
+//! error with line and column; [`Trace::parse_lenient`] drops the line and counts it, so that decoding
+//! never fails and an old corpus keeps its meaning as calls are added.
+//!
+//! It runs in the fuzzer's loop: it walks the bytes once and allocates nothing but the list of ops.
+
+use super::cursor::{Cursor, END, is_word};
+use super::words::{Bad, Expected, ParseError, Vocabulary};
+use super::{FAULT_SITES, MACHINE_FIELDS, MAX_FUZZ_OPS, MAX_ORDER_WRITTEN, ROUTES, clamp_machine};
+use crate::op::{
+    Arg, ArgKind, CALLS, CLASSES, CallSpec, Faults, MAX_ARGS, Op, Ptr, Reg, Route, Yields,
+};
+use crate::trace::{Machine, Trace};
+use alloc_core::gfp::{GFP_NAMES, Gfp};
+
+impl Trace {
+    /// Reads a trace that a person wrote. The first mistake is an error.
+    ///
+    /// Comment lines before the header, or before the first op if there is no header, become `why`.
+    /// Other comments are dropped, but for an expectation `# -> Class` behind an op. Spaces are free,
+    /// numbers may be decimal or hexadecimal, the header may name any of its fields, and
+    /// `route: policy` means the same as no route.
+    pub fn parse(text: &str) -> Result<Self, ParseError> {
+        let mut cursor = Cursor { text: text.as_bytes(), at: 0 };
+        let mut trace = Self::default();
+        let mut stage = Stage::Why;
+        while cursor.at < text.len() {
+            cursor.line(&mut trace, &mut stage).map_err(|bad| bad.explain(text))?;
+            cursor.skip_line();
+        }
+        Ok(trace)
+    }
+
+    /// Reads an input of the fuzzer, and counts the lines that were dropped because they mean nothing,
+    /// or because they are beyond [`MAX_FUZZ_OPS`] ops.
+    ///
+    /// Comments, and with them expectations, are no part of an input: a mutant of a trace owes its
+    /// parent no answer. The header is brought within the fuzzer's limits.
+    pub fn parse_lenient(bytes: &[u8]) -> (Self, usize) {
+        let mut cursor = Cursor { text: bytes, at: 0 };
+        let mut trace = Self::default();
+        let mut dropped = 0;
+        while cursor.at < bytes.len() {
+            cursor.skip_spaces();
+            match cursor.peek() {
+                END | b'#' => {}
+                _ if trace.ops.len() >= MAX_FUZZ_OPS => dropped += 1,
+                b'm' if trace.ops.is_empty() && cursor.at_header() => match cursor.header() {
+                    Ok(fields) => trace.machine = lenient_machine(&fields),
+                    Err(_) => dropped += 1,
+                },
+                _ => match cursor.op() {
+                    Ok(op) if matches!(cursor.peek(), END | b'#') => trace.ops.push(op),
+                    _ => dropped += 1,
+                },
+            }
+            cursor.skip_line();
+        }
+        (trace, dropped)
+    }
+}
+
+/// Which lines may still come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Nothing but comments so far.
+    Why,
+    /// The header has been read.
+    Header,
+    /// An op has been read.
+    Ops,
+}
+
+/// A field of the header as written: where its number stands, and the number.
+type Written = Option<(usize, u64)>;
+
+fn lenient_machine(fields: &[Written; 4]) -> Machine {
+    let mut machine = Machine::default();
+    for (field, written) in MACHINE_FIELDS.iter().zip(fields) {
+        if let Some((_, value)) = *written {
+            *(field.of_mut)(&mut machine) = u32::try_from(value).unwrap_or(u32::MAX);
+        }
+    }
+    clamp_machine(&mut machine);
+    machine
+}
+
+fn strict_machine(fields: &[Written; 4]) -> Result<Machine, Bad> {
+    let mut machine = Machine::default();
+    for (field, written) in MACHINE_FIELDS.iter().zip(fields) {
+        if let Some((at, value)) = *written {
+            // Fields come in the table's order here, so `frames` is known before `min_free`.
+            let most = if field.name == "min_free" { machine.frames } else { field.limits.1 };
+            let least = field.limits.0;
+            *(field.of_mut)(&mut machine) = u32::try_from(value)
+                .ok()
+                .filter(|value| (least..=most).contains(value))
+                .ok_or(Bad { at, expected: Expected::Within(field.name, least, most) })?;
+        }
+    }
+    Ok(machine)
+}
+
+impl Cursor<'_> {
+    // Lines.
+
+    /// Reads one line of a person's trace.
+    fn line(&mut self, trace: &mut Trace, stage: &mut Stage) -> Result<(), Bad> {
+        self.skip_spaces();
+        match self.peek() {
+            END => {}
+            b'#' if *stage == Stage::Why => trace.why.push(self.comment()),
+            b'#' => {}
+            b'm' if self.at_header() => {
+                if *stage != Stage::Why {
+                    return self.bad(Expected::Phrase("the machine once, before the first call"));
+                }
+                trace.machine = strict_machine(&self.header()?)?;
+                *stage = Stage::Header;
+            }
+            _ => {
+                let mut op = self.op()?;
+                self.expectation(&mut op)?;
+                trace.ops.push(op);
+                *stage = Stage::Ops;
+            }
+        }
+        Ok(())
+    }
+
+    fn at_header(&self) -> bool {
+        let rest = &self.text[self.at..];
+        rest.starts_with(b"machine") && !rest.get(7).is_some_and(|&b| is_word(b))
+    }
+
+    /// The text of a comment line without its `#` and one space.
+    fn comment(&mut self) -> String {
+        let line = self.text[self.at + 1..].split(|&b| b == END).next().unwrap_or_default();
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        String::from_utf8_lossy(line.strip_prefix(b" ").unwrap_or(line)).into_owned()
+    }
+
+    fn header(&mut self) -> Result<[Written; 4], Bad> {
+        self.word();
+        let mut fields = [None; 4];
+        if self.take(b'(') {
+            self.list(|cursor| {
+                let (at, word) = cursor.word();
+                let place = MACHINE_FIELDS.iter().position(|f| f.name.as_bytes() == word);
+                let place = place.ok_or(one_of(at, Vocabulary::MachineField))?;
+                if fields[place].is_some() {
+                    return Err(Bad { at, expected: Expected::Phrase("each field once") });
+                }
+                cursor.expect(b':')?;
+                cursor.skip_spaces();
+                let number_at = cursor.at;
+                fields[place] = Some((number_at, cursor.number("a number", u64::MAX)?));
+                Ok(())
+            })?;
+        }
+        match self.peek_comment() {
+            true => Ok(fields),
+            false => self.bad(Expected::Phrase("the end of the line")),
+        }
+    }
+
+    /// Whether nothing but a comment follows on the line.
+    fn peek_comment(&mut self) -> bool {
+        self.skip_spaces();
+        matches!(self.peek(), END | b'#')
+    }
+
+    /// Reads `register = call(arguments) (properties)` up to the comment.
+    fn op(&mut self) -> Result<Op, Bad> {
+        let left_at = self.at;
+        let left = self.left_side()?;
+        let spec = self.call()?;
+        let dst = match (spec.yields, left) {
+            (_, None) => None,
+            (Yields::Memory, Some((b'r', register))) => Some(register),
+            (Yields::Cache, Some((b'c', register))) => Some(register),
+            (yields, Some(_)) => {
+                let expected = match yields {
+                    Yields::Nothing => Expected::NoRegister(spec.call),
+                    Yields::Memory => Expected::Phrase("a memory register `r0`, `r1`, …"),
+                    Yields::Cache => Expected::Phrase("a cache register `c0`, `c1`, …"),
+                };
+                return Err(Bad { at: left_at, expected });
+            }
+        };
+        let args = self.arguments(spec)?;
+        let mut op = Op {
+            dst,
+            call: spec.call,
+            args,
+            route: Route::Policy,
+            faults: Faults::default(),
+            expect: None,
+        };
+        if self.take(b'(') {
+            self.properties(spec, &mut op)?;
+        }
+        self.skip_spaces();
+        Ok(op)
+    }
+
+    /// Reads what follows an op: nothing, a comment, or an expectation.
+    fn expectation(&mut self, op: &mut Op) -> Result<(), Bad> {
+        if !self.peek_comment() {
+            return self.bad(Expected::Phrase("the end of the line"));
+        }
+        if self.take(b'#') && self.take(b'-') && self.take(b'>') {
+            let (at, word) = self.word();
+            let row = CLASSES.iter().find(|(_, name, _)| name.as_bytes() == word);
+            op.expect = Some(row.ok_or(one_of(at, Vocabulary::Class))?.0);
+            self.skip_spaces();
+            if self.peek() != END {
+                return self.bad(Expected::Phrase("the end of the line"));
+            }
+        }
+        Ok(())
+    }
+
+    // Parts of a line.
+
+    fn left_side(&mut self) -> Result<Option<(u8, Reg)>, Bad> {
+        let letter = self.peek();
+        if !self.at_register() {
+            return Ok(None);
+        }
+        let register = self.register()?;
+        self.expect(b'=')?;
+        Ok(Some((letter, register)))
+    }
+
+    fn call(&mut self) -> Result<&'static CallSpec, Bad> {
+        let (at, word) = self.word();
+        let row = CALLS.iter().find(|spec| spec.name.as_bytes() == word);
+        row.ok_or(one_of(at, Vocabulary::Call))
+    }
+
+    fn arguments(&mut self, spec: &CallSpec) -> Result<[Arg; MAX_ARGS], Bad> {
+        let mut args = [Arg::Number(0); MAX_ARGS];
+        self.expect(b'(')?;
+        for (place, &(_, kind)) in spec.args.iter().enumerate() {
+            if place > 0 && !self.take(b',') {
+                return self.bad(Expected::Argument(spec.call, place));
+            }
+            args[place] = self.argument(kind)?;
+        }
+        match self.take(b')') {
+            true => Ok(args),
+            false => self.bad(Expected::Close(spec.call)),
+        }
+    }
+
+    fn argument(&mut self, kind: ArgKind) -> Result<Arg, Bad> {
+        Ok(match kind {
+            ArgKind::Size => Arg::Number(self.number("a number of bytes", u64::MAX)?),
+            ArgKind::Count => Arg::Number(self.number("a number of elements", u64::MAX)?),
+            ArgKind::Align => Arg::Number(self.number("an alignment", u64::MAX)?),
+            ArgKind::Order => Arg::Number(self.number("an order", MAX_ORDER_WRITTEN)?),
+            ArgKind::VmallocOffset | ArgKind::Offset => {
+                Arg::Number(self.number("an offset in bytes", u64::MAX)?)
+            }
+            ArgKind::Gfp => Arg::Gfp(self.gfp()?),
+            ArgKind::Ptr => Arg::Ptr(self.ptr()?),
+            ArgKind::Cache => {
+                self.skip_spaces();
+                if self.peek() != b'c' || !self.at_register() {
+                    return self.bad(Expected::Phrase("a cache register `c0`, `c1`, …"));
+                }
+                Arg::Cache(self.register()?)
+            }
+        })
+    }
+
+    fn gfp(&mut self) -> Result<Gfp, Bad> {
+        let mut flags = Gfp(0);
+        loop {
+            self.skip_spaces();
+            if self.peek().is_ascii_digit() {
+                flags.0 |= self.number("GFP flags", u32::MAX.into())? as u32;
+            } else {
+                let (at, word) = self.word();
+                let row = GFP_NAMES.iter().find(|(name, _)| name.as_bytes() == word);
+                flags |= row.ok_or(one_of(at, Vocabulary::Flag))?.1;
+            }
+            if !self.take(b'|') {
+                return Ok(flags);
+            }
+        }
+    }
+
+    fn ptr(&mut self) -> Result<Ptr, Bad> {
+        const OFFSET: &str = "an offset in bytes";
+        self.skip_spaces();
+        if self.peek() == b'r' && self.at_register() {
+            let register = self.register()?;
+            let offset = if self.take(b'+') {
+                self.number(OFFSET, i64::MAX.unsigned_abs())? as i64
+            } else if self.take(b'-') {
+                (self.number(OFFSET, i64::MIN.unsigned_abs())? as i64).wrapping_neg()
+            } else {
+                0
+            };
+            return Ok(Ptr::Reg(register, offset));
+        }
+        if self.peek().is_ascii_digit() {
+            return Ok(Ptr::Const(self.number("an address", u64::MAX)?));
+        }
+        match self.word() {
+            (_, b"NULL") => Ok(Ptr::Const(0)),
+            (_, b"ZERO_SIZE_PTR") => Ok(Ptr::Const(16)),
+            (at, _) => Err(Bad {
+                at,
+                expected: Expected::Phrase("a register `r0`, `r1`, … or an address"),
+            }),
+        }
+    }
+
+    fn properties(&mut self, spec: &CallSpec, op: &mut Op) -> Result<(), Bad> {
+        let mut seen = 0_u8;
+        self.list(|cursor| {
+            let (at, word) = cursor.word();
+            let site = FAULT_SITES.iter().position(|site| site.name.as_bytes() == word);
+            let bit = match (site, word) {
+                (Some(place), _) => 2 << place,
+                (None, b"route") => 1,
+                _ => return Err(one_of(at, Vocabulary::Property)),
+            };
+            if seen & bit != 0 {
+                return Err(Bad { at, expected: Expected::Phrase("each property once") });
+            }
+            seen |= bit;
+            if site.is_none() && !spec.takes_route {
+                return Err(Bad { at, expected: Expected::NoRoute(spec.call) });
+            }
+            cursor.expect(b':')?;
+            match site {
+                Some(place) => {
+                    let count = cursor.number("a count of calls", u16::MAX.into())?;
+                    *(FAULT_SITES[place].of_mut)(&mut op.faults) = count as u16;
+                }
+                None => op.route = cursor.route()?,
+            }
+            Ok(())
+        })
+    }
+
+    fn route(&mut self) -> Result<Route, Bad> {
+        let (at, word) = self.word();
+        let row = ROUTES.iter().find(|(name, _)| name.as_bytes() == word);
+        Ok(row.ok_or(one_of(at, Vocabulary::Route))?.1)
+    }
+
+    /// Reads items up to the closing parenthesis; the opening one has been read.
+    fn list(&mut self, mut item: impl FnMut(&mut Self) -> Result<(), Bad>) -> Result<(), Bad> {
+        if self.take(b')') {
+            return Ok(());
+        }
+        loop {
+            item(self)?;
+            if self.take(b')') {
+                return Ok(());
+            }
+            if !self.take(b',') {
+                return self.bad(Expected::Phrase("`,` or `)`"));
+            }
+        }
+    }
+}
+
+fn one_of(at: usize, vocabulary: Vocabulary) -> Bad {
+    Bad { at, expected: Expected::OneOf(vocabulary) }
+}

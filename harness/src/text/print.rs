@@ -1,0 +1,205 @@
+//! Writing a trace: one line per op, in the one spelling that the corpus uses.
+//!
+//! The one idea: what is printed reads back as the same trace, and the same trace always prints the
+//! same, so that two traces are equal when their text is.
+//!
+//! Sizes, alignments and offsets are hexadecimal, counts and orders decimal. The header is always
+//! printed, so that a trace means the same when the default machine changes. It runs in the fuzzer's
+//! loop, so it pushes bytes and does not use `write!`.
+
+use super::{FAULT_SITES, MACHINE_FIELDS, ROUTES};
+use crate::op::{Arg, ArgKind, Op, Ptr, Reg, Route, Yields};
+use crate::trace::{Machine, Trace};
+use alloc_core::gfp::{GFP_NAMES, Gfp};
+use std::fmt;
+
+/// The column at which expectations begin, if the line is not longer.
+const EXPECTATION_COLUMN: usize = 50;
+
+impl Trace {
+    /// Appends the trace's text.
+    pub fn print_into(&self, out: &mut Vec<u8>) {
+        for line in &self.why {
+            out.extend_from_slice(if line.is_empty() { b"#" } else { b"# " });
+            // A line break would turn the rest of the comment into calls.
+            out.extend(line.bytes().map(|b| if b == b'\n' { b' ' } else { b }));
+            out.push(b'\n');
+        }
+        machine(self.machine, out);
+        out.push(b'\n');
+        for op in &self.ops {
+            op.print_into(out);
+            out.push(b'\n');
+        }
+    }
+}
+
+impl Op {
+    /// Appends the op's line, without a line break.
+    pub fn print_into(&self, out: &mut Vec<u8>) {
+        let spec = self.call.spec();
+        let start = out.len();
+        if let Some(dst) = self.dst {
+            register(if spec.yields == Yields::Cache { b'c' } else { b'r' }, dst, out);
+            out.extend_from_slice(b" = ");
+        }
+        out.extend_from_slice(spec.name.as_bytes());
+        out.push(b'(');
+        for (place, (&(_, kind), arg)) in spec.args.iter().zip(&self.args).enumerate() {
+            if place > 0 {
+                out.extend_from_slice(b", ");
+            }
+            argument(kind, *arg, out);
+        }
+        out.push(b')');
+        properties(self, out);
+        if let Some(class) = self.expect {
+            let width = (out.len() - start + 1).max(EXPECTATION_COLUMN);
+            out.resize(start + width, b' ');
+            out.extend_from_slice(b"# -> ");
+            out.extend_from_slice(class.name().as_bytes());
+        }
+    }
+}
+
+impl fmt::Display for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = Vec::with_capacity(64 * (self.ops.len() + 2));
+        self.print_into(&mut out);
+        f.write_str(&String::from_utf8_lossy(&out))
+    }
+}
+
+/// The same as `Display`: what a failed assertion and `cargo fuzz fmt` show can be replayed.
+impl fmt::Debug for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = Vec::with_capacity(96);
+        self.print_into(&mut out);
+        f.write_str(&String::from_utf8_lossy(&out))
+    }
+}
+
+fn machine(machine: Machine, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"machine ");
+    let mut separator: &[u8] = b"(";
+    for field in MACHINE_FIELDS {
+        out.extend_from_slice(separator);
+        out.extend_from_slice(field.name.as_bytes());
+        out.extend_from_slice(b": ");
+        let value = (field.of)(&machine).into();
+        // A seed is a pattern of bits; the other fields count pages.
+        if field.name == "shuffle" {
+            hex(value, out);
+        } else {
+            decimal(value, out);
+        }
+        separator = b", ";
+    }
+    out.push(b')');
+}
+
+fn argument(kind: ArgKind, arg: Arg, out: &mut Vec<u8>) {
+    match (kind, arg) {
+        (ArgKind::Count | ArgKind::Order, Arg::Number(number)) => decimal(number, out),
+        (_, Arg::Number(number)) => hex(number, out),
+        (_, Arg::Gfp(flags)) => gfp(flags, out),
+        (_, Arg::Ptr(address)) => ptr(address, out),
+        (_, Arg::Cache(cache)) => register(b'c', cache, out),
+    }
+}
+
+/// Names the flags as ftrace does: each composite that fits, then single bits, then the rest.
+fn gfp(flags: Gfp, out: &mut Vec<u8>) {
+    let mut rest = flags;
+    let mut separator: &[u8] = b"";
+    for &(name, bits) in GFP_NAMES {
+        if rest == Gfp(0) {
+            break;
+        }
+        if rest.has(bits) {
+            out.extend_from_slice(separator);
+            out.extend_from_slice(name.as_bytes());
+            rest = rest.without(bits);
+            separator = b"|";
+        }
+    }
+    if flags == Gfp(0) {
+        out.push(b'0');
+    } else if rest != Gfp(0) {
+        out.extend_from_slice(separator);
+        hex(rest.0.into(), out);
+    }
+}
+
+fn ptr(address: Ptr, out: &mut Vec<u8>) {
+    match address {
+        Ptr::Const(0) => out.extend_from_slice(b"NULL"),
+        Ptr::Const(16) => out.extend_from_slice(b"ZERO_SIZE_PTR"),
+        Ptr::Const(address) => hex(address, out),
+        Ptr::Reg(from, offset) => {
+            register(b'r', from, out);
+            if offset != 0 {
+                out.push(if offset > 0 { b'+' } else { b'-' });
+                hex(offset.unsigned_abs(), out);
+            }
+        }
+    }
+}
+
+fn properties(op: &Op, out: &mut Vec<u8>) {
+    let mut separator: &[u8] = b" (";
+    if op.route != Route::Policy {
+        let row = ROUTES.iter().find(|(_, route)| *route == op.route);
+        out.extend_from_slice(b" (route: ");
+        out.extend_from_slice(row.map_or("", |(name, _)| name).as_bytes());
+        separator = b", ";
+    }
+    for site in FAULT_SITES {
+        let count = (site.of)(&op.faults);
+        if count != 0 {
+            out.extend_from_slice(separator);
+            out.extend_from_slice(site.name.as_bytes());
+            out.extend_from_slice(b": ");
+            decimal(count.into(), out);
+            separator = b", ";
+        }
+    }
+    if separator == b", " {
+        out.push(b')');
+    }
+}
+
+fn register(letter: u8, number: Reg, out: &mut Vec<u8>) {
+    out.push(letter);
+    decimal(number.into(), out);
+}
+
+fn hex(number: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"0x");
+    let digits = (64 - number.leading_zeros()).div_ceil(4).max(1);
+    for place in (0..digits).rev() {
+        let digit = (number >> (4 * place)) as usize & 0xf;
+        out.push(b"0123456789abcdef"[digit]);
+    }
+}
+
+fn decimal(number: u64, out: &mut Vec<u8>) {
+    let mut digits = [0_u8; 20];
+    let mut first = digits.len();
+    let mut rest = number;
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[first..]);
+}

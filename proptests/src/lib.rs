@@ -1,1 +1,0 @@
-//! The campaigns under proptest, the replay of the corpus, and tidy: see `tests/`.

@@ -1,0 +1,109 @@
+//! Replays the corpus: every trace in `corpus/` gives the answers that it says it gives.
+//!
+//! The one idea: a seed is also a test. What it expects stands beside its calls, why it exists in its
+//! first line, and here both are held to it. `corpus/recordings/` holds recordings of real kernels,
+//! which are replayed by the harness's own tests.
+
+use kvroute_harness::op::{CALLS, CLASSES};
+use kvroute_harness::{CAMPAIGNS, Campaign, Trace, check_expected};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn folder(campaign: &Campaign) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus").join(campaign.name)
+}
+
+/// The name and the text of every seed of a campaign, in the order of their names.
+fn seeds(campaign: &Campaign) -> Vec<(String, String)> {
+    let folder = folder(campaign);
+    let entries = fs::read_dir(&folder)
+        .unwrap_or_else(|error| panic!("corpus/{} cannot be read: {error}", campaign.name));
+    let mut seeds: Vec<(String, String)> = entries
+        .map(|entry| entry.expect("a readable folder").path())
+        .map(|path| {
+            let text = fs::read_to_string(&path)
+                .unwrap_or_else(|error| panic!("{} cannot be read: {error}", path.display()));
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            (format!("corpus/{}/{name}", campaign.name), text)
+        })
+        .collect();
+    seeds.sort();
+    assert!(!seeds.is_empty(), "corpus/{} holds no seed", campaign.name);
+    seeds
+}
+
+fn every_seed() -> impl Iterator<Item = (&'static Campaign, String, String)> {
+    CAMPAIGNS.iter().flat_map(|campaign| {
+        seeds(campaign).into_iter().map(|(name, text)| (*campaign, name, text))
+    })
+}
+
+fn parse(name: &str, text: &str) -> Trace {
+    Trace::parse(text).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+#[test]
+fn seeds_give_the_answers_they_expect() {
+    let mut objections = Vec::new();
+    for (campaign, name, text) in every_seed() {
+        if let Err(failure) = check_expected(campaign, &parse(&name, &text)) {
+            objections.push(format!("{name}: {failure}"));
+        }
+    }
+    assert!(objections.is_empty(), "\n{}", objections.join("\n\n"));
+}
+
+#[test]
+fn seeds_say_why_they_exist() {
+    for (_, name, text) in every_seed() {
+        let why = text.lines().next().and_then(|line| line.strip_prefix("# ")).unwrap_or_default();
+        assert!(
+            why.len() >= 20 && !why.starts_with("->"),
+            "{name}: the first line must be a `#` comment that says why the seed exists"
+        );
+        assert!(name.ends_with(".trace"), "{name}: a seed is called something.trace");
+    }
+}
+
+#[test]
+fn seeds_read_back_as_they_were_written() {
+    for (_, name, text) in every_seed() {
+        let trace = parse(&name, &text);
+        let printed = trace.to_string();
+        assert_eq!(parse(&name, &printed), trace, "{name}");
+        assert_eq!(parse(&name, &printed).to_string(), printed, "{name}");
+    }
+}
+
+#[test]
+fn seeds_expect_something_of_every_call() {
+    for (_, name, text) in every_seed() {
+        let trace = parse(&name, &text);
+        let silent = trace.ops.iter().find(|op| op.expect.is_none());
+        assert!(silent.is_none(), "{name}: no `# -> …` beside {}", silent.unwrap());
+    }
+}
+
+#[test]
+fn seeds_reach_every_call() {
+    let ops: Vec<_> = every_seed().flat_map(|(_, name, text)| parse(&name, &text).ops).collect();
+    for spec in CALLS {
+        assert!(ops.iter().any(|op| op.call == spec.call), "no seed calls {}", spec.name);
+    }
+}
+
+#[test]
+fn seeds_reach_every_class_of_answer() {
+    let ops: Vec<_> = every_seed().flat_map(|(_, name, text)| parse(&name, &text).ops).collect();
+    for (class, word, meaning) in CLASSES {
+        let reached = ops.iter().any(|op| op.expect == Some(*class));
+        assert!(reached, "no seed expects {word} ({meaning})");
+    }
+}
+
+#[test]
+fn a_wrong_expectation_is_an_objection() {
+    let trace = Trace::parse("r0 = kmalloc(0x10, GFP_KERNEL) # -> Vmalloc").unwrap();
+    let failure = check_expected(CAMPAIGNS[0], &trace).expect_err("kmalloc yields no Vmalloc");
+    assert_eq!(failure.oracle, "expectation");
+}
