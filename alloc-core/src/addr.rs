@@ -10,7 +10,8 @@
 pub const PAGE_SHIFT: u32 = 12;
 /// Bytes in a page (R0.2).
 pub const PAGE_SIZE: u64 = 1 << PAGE_SHIFT;
-/// The orders of the buddy allocator are `0..NR_ORDERS`; Linux 6.1 calls this number `MAX_ORDER` (R0.2).
+/// The orders of the buddy allocator are `0..NR_ORDERS`; Linux 6.1 calls this number `MAX_ORDER`
+/// (R0.2).
 pub const NR_ORDERS: usize = 11;
 /// Orders above this one are costly: the page allocator gives up on them early (R0.2).
 pub const PAGE_ALLOC_COSTLY_ORDER: u32 = 3;

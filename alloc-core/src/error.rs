@@ -51,9 +51,11 @@ pub enum FaultSite {
 pub enum AllocError {
     /// NULL in the kernel: the resource was short and the request may fail.
     NoMemory(Shortage),
-    /// A `__GFP_NOFAIL` request that would sleep: wait for this shortage to end, call again (R4.14).
+    /// A `__GFP_NOFAIL` request that would sleep: wait for this shortage to end, call again
+    /// (R4.14).
     WouldBlock(Shortage),
-    /// Larger than this allocator can ever serve: order 11, 4 MiB of kmalloc, `INT_MAX`, all of memory (R1.1, R3.2, R4.2, R5.1).
+    /// Larger than this allocator can ever serve: order 11, 4 MiB of kmalloc, `INT_MAX`, all of
+    /// memory (R1.1, R3.2, R4.2, R5.1).
     TooLarge,
     /// A vmalloc of no bytes (R4.2).
     ZeroSize,
@@ -94,7 +96,8 @@ pub enum Impossible {
     TooLarge,
     /// It asks for no bytes of vmalloc memory (R4.2; Linux 6.1 returns NULL).
     ZeroSize,
-    /// The caller's range is shorter than the request with its guard page (R4.14; Linux 6.1 loops for ever).
+    /// The caller's range is shorter than the request with its guard page (R4.14; Linux 6.1 loops
+    /// for ever).
     RangeTooSmall,
 }
 

@@ -3,7 +3,8 @@
 //! The one idea: a flag word is Linux 6.1's, bit for bit (R0.2), and so are the names, so that a
 //! word from a kernel log means the same here. Composite names are sums of single bits.
 //!
-//! What the flags *do* is decided where they are used: watermarks in `page`, the fallback in `kvmalloc`.
+//! What the flags *do* is decided where they are used: watermarks in `page`, the fallback in
+//! `kvmalloc`.
 
 use core::ops::{BitOr, BitOrAssign};
 
@@ -14,7 +15,8 @@ pub struct Gfp(pub u32);
 macro_rules! flags {
     ($($(#[$doc:meta])* $name:ident = $bits:expr;)*) => {
         $($(#[$doc])* pub const $name: Gfp = Gfp($bits);)*
-        /// Every flag and composite by its C name, composites first and the widest of them before its parts.
+        /// Every flag and composite by its C name, composites first and the widest of them before
+        /// its parts.
         pub const GFP_NAMES: &[(&str, Gfp)] = &[$((stringify!($name), $name)),*];
     };
 }

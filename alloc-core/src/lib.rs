@@ -4,9 +4,9 @@
 //! kvmalloc choosing between the two; Linux 6.1 is the yardstick, and the names are Linux's.
 //!
 //! The one idea: it manages memory and owns none. All it knows of the machine is the trait
-//! [`Memory`](memory::Memory); all it keeps, down to the descriptors of frames, lies in that memory.
-//! Nothing blocks: a call that would sleep says so ([`AllocError::WouldBlock`](error::AllocError)),
-//! and every call that fails has changed nothing.
+//! [`Memory`](memory::Memory); all it keeps, down to the descriptors of frames, lies in that
+//! memory. Nothing blocks: a call that would sleep says so
+//! ([`AllocError::WouldBlock`](error::AllocError)), and every call that fails has changed nothing.
 //!
 //! The floors, each owning the one below, so that no call can go upwards: pages, slab, kmalloc,
 //! vmalloc (with the address space beside it), kvmalloc, and [`Mm`] as the public face.

@@ -6,7 +6,8 @@
 //!
 //! A cache takes objects from its *active* slab, and the slab that an object is freed into becomes
 //! the active one: the last object freed is the next one handed out (R1.10). Other slabs with free
-//! objects wait on the partial list; full ones are on no list; of empty ones only the active is kept.
+//! objects wait on the partial list; full ones are on no list; of empty ones only the active is
+//! kept.
 //!
 //! A link that a caller has overwritten retires its slab: no more objects are handed out of it, and
 //! its pages are given back when the last one is freed.

@@ -1,4 +1,5 @@
-//! The vmalloc address space: which ranges are free, which are in use, and which wait (R4.6 to R4.11).
+//! The vmalloc address space: which ranges are free, which are in use, and which wait (R4.6 to
+//! R4.11).
 //!
 //! The one idea: a range is a node, and it is always on exactly one of three trees: *free* holes,
 //! *busy* areas, and *lazy* areas, which have been freed but may still be in some cache of

@@ -1,7 +1,8 @@
 //! Writing and reading an allocation's bytes through a subject.
 //!
-//! The one idea: memory is visited span by span, as far as bytes lie next to each other, and a place
-//! where nothing is mapped is a finding like any other. What the bytes should be is in `model`.
+//! The one idea: memory is visited span by span, as far as bytes lie next to each other, and a
+//! place where nothing is mapped is a finding like any other. What the bytes should be is in
+//! `model`.
 //!
 //! Nothing here decides whether a finding is a bug; the oracles do.
 
@@ -33,7 +34,8 @@ pub enum Wrong {
     Unmapped,
 }
 
-/// Calls `visit` with each run of bytes of `addr..addr + len` and its offset, until it finds something.
+/// Calls `visit` with each run of bytes of `addr..addr + len` and its offset, until it finds
+/// something.
 fn visit_spans(
     subject: &dyn Subject,
     addr: u64,
@@ -51,7 +53,8 @@ fn visit_spans(
     Ok(None)
 }
 
-/// The first byte of `addr..addr + len` that is not zero; `Err` with its offset if it is not mapped.
+/// The first byte of `addr..addr + len` that is not zero; `Err` with its offset if it is not
+/// mapped.
 pub fn first_nonzero(subject: &dyn Subject, addr: u64, len: u64) -> Result<Option<u64>, u64> {
     visit_spans(subject, addr, len, |span, offset| {
         paint::first_nonzero(span).map(|at| offset + at as u64)
@@ -63,7 +66,8 @@ pub fn first_unmapped(subject: &dyn Subject, addr: u64, len: u64) -> Option<u64>
     visit_spans(subject, addr, len, |_, _| None).err()
 }
 
-/// Paints `len` bytes from `start` of the run at `addr`. Unmapped bytes are left out: verifying finds them.
+/// Paints `len` bytes from `start` of the run at `addr`. Unmapped bytes are left out: verifying
+/// finds them.
 pub fn paint(subject: &mut dyn Subject, addr: u64, start: u64, end: u64, seed: u64) {
     let mut offset = start;
     while offset < end {
@@ -83,7 +87,8 @@ pub fn echo(subject: &dyn Subject, addr: u64, len: u64) -> Box<[u8]> {
     bytes.into()
 }
 
-/// Writes an allocation's contents and its guard, the bytes between the requested and the usable size.
+/// Writes an allocation's contents and its guard, the bytes between the requested and the usable
+/// size.
 pub fn write_all(subject: &mut dyn Subject, allocation: &Allocation) {
     if let Contents::Painted(seed) = allocation.contents {
         paint(subject, allocation.addr, 0, allocation.size, seed);

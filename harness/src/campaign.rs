@@ -40,7 +40,8 @@ const ROUTED_LANES: &[LaneSpec] = &[
     lane("always-vmalloc", Routing::AlwaysVmalloc),
 ];
 
-/// The lanes of a replayed recording: the policy, both extremes, and three recorded random routings.
+/// The lanes of a replayed recording: the policy, both extremes, and three recorded random
+/// routings.
 const REPLAY_LANES: &[LaneSpec] = &[
     lane("policy", Routing::Policy),
     lane("always-slab", Routing::AlwaysSlab),

@@ -1,15 +1,16 @@
 //! The executor: one trace down all lanes of a campaign, in lock step, judged at every step.
 //!
 //! The one idea: an op becomes a request in every lane; each request is carried out, judged against
-//! the lane's book and only then entered in it; then the lanes' answers are judged together. Waiting
-//! NOFAIL requests ask again after whatever freed something. The end of the trace frees everything,
-//! with the same judgements.
+//! the lane's book and only then entered in it; then the lanes' answers are judged together.
+//! Waiting NOFAIL requests ask again after whatever freed something. The end of the trace frees
+//! everything, with the same judgements.
 //!
 //! It decides nothing: what is legal is the oracles' business, what is done the lanes'.
 
 use crate::campaign::Campaign;
-use crate::lane::{Action, Lane, Record, Skip, Waiter, free_of};
-use crate::op::{Arg, Call, Class, Faults, Op, Ptr, Reg};
+use crate::lane::{Action, Lane, Record, Skip, Waiter};
+use crate::model::Free;
+use crate::op::{Call, Class, Faults, Op, Reg};
 use crate::oracle::{self, End, Event, Step, Target, View};
 use crate::stats::Stats;
 use crate::subject::{Answer, Request};
@@ -18,9 +19,9 @@ use crate::verdict::{EXPECTATION, Failure, PANIC};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// All memory and all structures are looked at after this many ops at the soonest, and at the end. With
-/// more live allocations than this it is after as many ops as there are of them, so that the cost of an
-/// op does not grow with what is live.
+/// All memory and all structures are looked at after this many ops at the soonest, and at the end.
+/// With more live allocations than this it is after as many ops as there are of them, so that the
+/// cost of an op does not grow with what is live.
 const CHECK_INTERVAL_OPS: usize = 128;
 
 /// An objection, before it is known where in the trace it arose.
@@ -58,8 +59,8 @@ pub fn explain(campaign: &Campaign, trace: &Trace) -> Explanation {
     Explanation { answers, failure }
 }
 
-/// Runs a trace and shows `watcher` the answers of all lanes to each op. An allocator that panics has
-/// failed like any other.
+/// Runs a trace and shows `watcher` the answers of all lanes to each op. An allocator that panics
+/// has failed like any other.
 ///
 /// # Errors
 /// As [`run`].
@@ -96,6 +97,7 @@ fn run_lanes(
     let mut stats = Stats::new(campaign.lanes);
     stats.nr_traces = 1;
     stats.nr_ops = trace.ops.len() as u64;
+    stats.nr_dropped_lines = trace.nr_dropped_lines.into();
     let boot = |(place, spec)| Runner {
         place,
         lane: Lane::boot(spec, &trace.machine),
@@ -230,7 +232,7 @@ impl Runner {
         if let (Answer::Memory { addr, .. }, None) = (answer, op.dst) {
             self.discard(id, addr, stats)?;
         }
-        let frees = free_of(&request).is_some()
+        let frees = Free::of(&request).is_some()
             || matches!(op.call, Call::VmUnmapAliases | Call::KmemCacheDestroy);
         if frees && answer == Answer::Done {
             self.serve_waiters(stats)?;
@@ -319,13 +321,7 @@ impl Runner {
 
     /// What the op's address argument points at.
     fn target(&self, op: &Op) -> Option<Target> {
-        let address = op.args.iter().find_map(|arg| match arg {
-            Arg::Ptr(Ptr::Const(addr)) => Some(*addr),
-            Arg::Ptr(Ptr::Reg(reg, offset)) => {
-                self.lane.register(*reg)?.checked_add_signed(*offset)
-            }
-            _ => None,
-        })?;
+        let address = self.lane.pointer(op)?;
         let held = self.lane.model().containing(address)?;
         Some(Target { id: held.id, offset: address - held.addr, is_kv: held.is_kv })
     }
@@ -360,8 +356,9 @@ impl Runner {
         Ok(())
     }
 
-    /// A waiter with the whole machine to itself: it is served now, or never can be. That it waits only
-    /// for a real shortage has been judged, so one that still waits asks for more than the machine has.
+    /// A waiter with the whole machine to itself: it is served now, or never can be. That it waits
+    /// only for a real shortage has been judged, so one that still waits asks for more than the
+    /// machine has.
     fn settle_waiter(&mut self, waiter: Waiter, stats: &mut Stats) -> Result<(), Objection> {
         self.lane.settle();
         let Waiter { id, request, .. } = waiter;

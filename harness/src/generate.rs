@@ -1,10 +1,10 @@
 //! Making traces out of nothing, of the kind that goes deep.
 //!
 //! The one idea is swarm testing: every trace draws its own small world ([`Swarm`]) from what the
-//! campaign permits ([`Profile`]): a few calls with wildly different weights, a ceiling for sizes, a
-//! handful of registers, a machine. A mix of everything in every trace would look alike everywhere.
-//! Inside a trace, phases that mostly allocate alternate with phases that mostly free, and a
-//! [`Scene`] remembers which registers hold what, so that nearly every op means something.
+//! campaign permits ([`Profile`]): a few calls with wildly different weights, a ceiling for sizes,
+//! a handful of registers, a machine. A mix of everything in every trace would look alike
+//! everywhere. Inside a trace, phases that mostly allocate alternate with phases that mostly free,
+//! and a [`Scene`] remembers which registers hold what, so that nearly every op means something.
 //!
 //! What single values look like is in [`draw`]. This file does not know whether an op succeeds.
 
@@ -182,7 +182,7 @@ pub fn generate(profile: &Profile, rng: &mut Rng) -> Trace {
         scene.observe(&op);
         ops.push(op);
     }
-    Trace { why: Vec::new(), machine: swarm.machine, ops }
+    Trace { machine: swarm.machine, ops, ..Trace::default() }
 }
 
 /// Makes an op that means something in `scene`. `making` is the share of allocations among

@@ -1,15 +1,17 @@
-//! The harness: traces, lanes, a reference model, oracles and campaigns for kernel-style allocators.
+//! The harness: traces, lanes, a reference model, oracles and campaigns for kernel-style
+//! allocators.
 //!
-//! The one idea: there is one entry point, [`check`]. A fuzz target, a property test, the corpus replay
-//! and the command line all hand it a campaign and a trace, and get counts or a [`Failure`].
+//! The one idea: there is one entry point, [`check`]. A fuzz target, a property test, the corpus
+//! replay and the command line all hand it a campaign and a trace, and get counts or a [`Failure`].
 //!
-//! The modules are floors; each uses only what stands before it: `op`, `trace`, `text` and `subject`;
-//! `generate`, `mutate`, `paint` and `model`; `bytes`, `lane` and `oracle`; `verdict`, `stats` and
-//! `exec`; `campaign`; `shrink`, `recording` and `report`.
+//! The modules are floors; each uses only what stands before it: `op`, `trace`, `text` and
+//! `subject`; `generate`, `mutate`, `paint` and `model`; `bytes`, `lane` and `oracle`; `verdict`,
+//! `stats` and `exec`; `campaign`; `shrink`, `recording`, `report` and `fuzz`.
 
 pub mod bytes;
 pub mod campaign;
 pub mod exec;
+pub mod fuzz;
 pub mod generate;
 pub mod lane;
 pub mod model;
@@ -27,6 +29,7 @@ pub mod trace;
 pub mod verdict;
 
 pub use campaign::{CAMPAIGNS, Campaign};
+pub use fuzz::fuzz;
 pub use stats::Stats;
 pub use trace::Trace;
 pub use verdict::Failure;
@@ -41,20 +44,11 @@ pub fn check(campaign: &Campaign, trace: &Trace) -> Result<Stats, Box<Failure>> 
     exec::run(campaign, trace, Expectations::Ignored)
 }
 
-/// As [`check`], and every `# -> …` comment must name the answer of the lane that follows the trace.
+/// As [`check`], and every `# -> …` comment must name the answer of the lane that follows the
+/// trace.
 ///
 /// # Errors
 /// The first objection of an oracle, or the first answer that is not the expected one.
 pub fn check_expected(campaign: &Campaign, trace: &Trace) -> Result<Stats, Box<Failure>> {
     exec::run(campaign, trace, Expectations::Checked)
-}
-
-/// What a fuzz target does with its input: a failure is a panic that shows it whole.
-///
-/// # Panics
-/// If an oracle objects.
-pub fn fuzz(campaign: &Campaign, trace: &Trace) {
-    if let Err(failure) = check(campaign, trace) {
-        panic!("\n{failure}\n");
-    }
 }

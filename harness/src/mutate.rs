@@ -1,7 +1,8 @@
 //! Changing traces: the fuzzer's custom mutator and crossover.
 //!
-//! The one idea: a mutation works on the parsed trace and what it makes is printed again, so a mutant
-//! always means something. New ops are aimed at what is live at their place, as in a generated trace.
+//! The one idea: a mutation works on the parsed trace and what it makes is printed again, so a
+//! mutant always means something. New ops are aimed at what is live at their place, as in a
+//! generated trace.
 //!
 //! This file does not choose which mutants survive; the fuzzer's coverage does.
 
@@ -91,12 +92,12 @@ pub fn cross(a: &Trace, b: &Trace, rng: &mut Rng) -> Trace {
         }
     }
     ops.truncate(MAX_FUZZ_OPS);
-    Trace { why: Vec::new(), machine, ops }
+    Trace { machine, ops, ..Trace::default() }
 }
 
-/// libFuzzer's custom mutator: changes the text in `bytes[..size]` to one of at most `max_size` bytes
-/// and returns its length. One time in eight it leaves the work to `engine`, libFuzzer's own mutation
-/// of bytes. The same `seed` makes the same mutant.
+/// libFuzzer's custom mutator: changes the text in `bytes[..size]` to one of at most `max_size`
+/// bytes and returns its length. One time in eight it leaves the work to `engine`, libFuzzer's own
+/// mutation of bytes. The same `seed` makes the same mutant.
 pub fn libfuzzer_mutate(
     bytes: &mut [u8],
     size: usize,
@@ -109,7 +110,7 @@ pub fn libfuzzer_mutate(
     if rng.u8(0..8) == 0 {
         return engine(bytes, size, max_size);
     }
-    let (mut trace, _) = Trace::parse_lenient(&bytes[..size]);
+    let mut trace = Trace::parse_lenient(&bytes[..size]);
     mutate(&mut trace, profile, &mut rng);
     let room = max_size.min(bytes.len());
     match print_within(&trace, &mut bytes[..room]) {
@@ -123,7 +124,7 @@ pub fn libfuzzer_mutate(
 /// `seed` makes the same trace.
 pub fn libfuzzer_cross(a: &[u8], b: &[u8], out: &mut [u8], seed: u32) -> usize {
     let mut rng = Rng::with_seed(seed.into());
-    let (a, b) = (Trace::parse_lenient(a).0, Trace::parse_lenient(b).0);
+    let (a, b) = (Trace::parse_lenient(a), Trace::parse_lenient(b));
     print_within(&cross(&a, &b, &mut rng), out)
 }
 
@@ -150,7 +151,8 @@ fn choose<T: Copy>(rows: &[(u32, T)], rng: &mut Rng) -> T {
     rows[0].1
 }
 
-/// The place of an op. The creation of a cache is seldom chosen, since many ops mean nothing without it.
+/// The place of an op. The creation of a cache is seldom chosen, since many ops mean nothing
+/// without it.
 fn any_place(trace: &Trace, rng: &mut Rng) -> Option<usize> {
     let at = rng.choice(0..trace.ops.len())?;
     let holds_others = trace.ops[at].call.spec().yields == Yields::Cache;

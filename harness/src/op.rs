@@ -1,8 +1,8 @@
 //! The words of the trace language: every call, its arguments, and what may stand beside it.
 //!
-//! The one idea: [`CALLS`] is a table, and printing, parsing, generating and mutating an op all read
-//! that table. A new call is a new row and a new variant of [`Call`]; the compiler then points at the
-//! matches that must know it.
+//! The one idea: [`CALLS`] is a table, and printing, parsing, generating and mutating an op all
+//! read that table. A new call is a new row and a new variant of [`Call`]; the compiler then points
+//! at the matches that must know it.
 //!
 //! This file does not know what a call does; `subject` and `model` do.
 
@@ -93,7 +93,8 @@ pub struct CallSpec {
 
 macro_rules! calls {
     ($($call:ident $name:literal $yields:ident ($($arg:literal $kind:ident),*) $route:literal;)*) => {
-        /// Every call of the language. The row's place is the call's number: `CALLS[call as usize]`.
+        /// Every call of the language. The row's place is the call's number: `CALLS[call as
+        /// usize]`.
         pub static CALLS: &[CallSpec] = &[$(CallSpec {
             call: Call::$call,
             name: $name,

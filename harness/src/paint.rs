@@ -1,8 +1,8 @@
 //! What the harness writes into memory, and how it sees that somebody else wrote there.
 //!
-//! The one idea: contents are keyed by the allocation. Word `i` of a painted run is a function of the
-//! run's seed and `i`, so bytes that arrive from another allocation, or from another place of the
-//! same one, are wrong. The loops work on words, since they are most of the harness's time.
+//! The one idea: contents are keyed by the allocation. Word `i` of a painted run is a function of
+//! the run's seed and `i`, so bytes that arrive from another allocation, or from another place of
+//! the same one, are wrong. The loops work on words, since they are most of the harness's time.
 //!
 //! It knows no allocator; whose memory a run of bytes is, is the caller's business.
 

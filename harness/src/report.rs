@@ -1,7 +1,8 @@
 //! Reports: the counts of a run as text for people and as JSON for scripts.
 //!
-//! The one idea: a verdict is worth what was exercised, so the report shows for every call how often it
-//! was granted and on which side, and why it was refused; what was skipped; what failed by injection.
+//! The one idea: a verdict is worth what was exercised, so the report shows for every call how
+//! often it was granted and on which side, and why it was refused; what was skipped; what failed by
+//! injection.
 //!
 //! Numbers only; which of them are good is said nowhere here.
 
@@ -68,6 +69,9 @@ pub fn text(stats: &Stats) -> String {
         grouped(stats.nr_lane_ops),
     ));
     line(format!("executed {:.2} % of the ops{}", 100.0 * stats.executed_share(), skips(stats)));
+    if stats.nr_dropped_lines > 0 {
+        line(format!("{} lines did not parse and were dropped", grouped(stats.nr_dropped_lines)));
+    }
     line(format!(
         "injected failures fired {}; NOFAIL waiters asked again {} times, {} served, {} unservable",
         grouped(stats.nr_faults),
@@ -183,6 +187,7 @@ pub fn json(stats: &Stats) -> Value {
         "lane_ops": stats.nr_lane_ops,
         "executed_share": stats.executed_share(),
         "skipped": skipped,
+        "dropped_lines": stats.nr_dropped_lines,
         "faults_fired": stats.nr_faults,
         "retries": stats.nr_retries,
         "waiters_served": stats.nr_served,

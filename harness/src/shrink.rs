@@ -2,10 +2,10 @@
 //!
 //! The one idea: the shrinker never runs a trace. It is a state machine that hands out the next
 //! simpler candidate ([`Shrinker::candidate`]) and is told whether it still fails
-//! ([`Shrinker::accept`], [`Shrinker::reject`]); the command line and proptest's value trees drive the
-//! same one. First lines go, in halves down to single ones; then what stands beside the calls; then
-//! flags and numbers get simpler; last the registers are renumbered. All of it is repeated until
-//! nothing can be made simpler.
+//! ([`Shrinker::accept`], [`Shrinker::reject`]); the command line and proptest's value trees drive
+//! the same one. First lines go, in halves down to single ones; then what stands beside the calls;
+//! then flags and numbers get simpler; last the registers are renumbered. All of it is repeated
+//! until nothing can be made simpler.
 //!
 //! It ends because every candidate is simpler in one fixed order: fewer ops, then fewer properties,
 //! then simpler flags, then smaller numbers, then registers that count from 0.
@@ -51,8 +51,8 @@ pub struct Shrinker {
 /// What is being tried.
 #[derive(Clone, Copy, Debug)]
 enum Pass {
-    /// Dropping `width` ops that end `from_end` ops before the end. `dropped` says whether this sweep
-    /// over the trace dropped any.
+    /// Dropping `width` ops that end `from_end` ops before the end. `dropped` says whether this
+    /// sweep over the trace dropped any.
     Lines { width: usize, from_end: usize, dropped: bool },
     /// Edit number `edit` of the header.
     Header { edit: usize },
@@ -269,8 +269,8 @@ fn with_arg(op: &Op, place: usize, arg: Arg) -> Op {
     simpler
 }
 
-/// Numbers below `number`, in the order in which they are worth a try: round ones, then the next edge
-/// below, then steps down that get shorter, so that any threshold is found in few steps.
+/// Numbers below `number`, in the order in which they are worth a try: round ones, then the next
+/// edge below, then steps down that get shorter, so that any threshold is found in few steps.
 fn smaller(number: u64) -> impl Iterator<Item = u64> {
     let edge = EDGES.iter().rev().copied().find(|edge| *edge < number);
     let half = [number / 2];

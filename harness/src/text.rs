@@ -118,11 +118,11 @@ pub fn clamp_machine(machine: &mut Machine) {
 impl<'a> Arbitrary<'a> for Trace {
     fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
         let rest = u.bytes(u.len())?;
-        Ok(Trace::parse_lenient(rest).0)
+        Ok(Trace::parse_lenient(rest))
     }
 
     fn arbitrary_take_rest(u: Unstructured<'a>) -> arbitrary::Result<Self> {
-        Ok(Trace::parse_lenient(u.take_rest()).0)
+        Ok(Trace::parse_lenient(u.take_rest()))
     }
 
     fn size_hint(_depth: usize) -> (usize, Option<usize>) {

@@ -1,8 +1,8 @@
 //! A trace: the machine to build and the calls to make on it.
 //!
 //! The one idea: a trace is the whole test case. Everything that could be random (routes, injected
-//! failures, the size of the machine, the order in which free blocks are split) is written in it, so
-//! the same trace gives the same verdict everywhere and for ever.
+//! failures, the size of the machine, the order in which free blocks are split) is written in it,
+//! so the same trace gives the same verdict everywhere and for ever.
 //!
 //! Reading and writing the text form is in `text`; what a trace does is in `exec`.
 
@@ -46,4 +46,6 @@ pub struct Trace {
     pub machine: Machine,
     /// The calls in order.
     pub ops: Vec<Op>,
+    /// Lines of a fuzzer's input that meant nothing and were dropped; not part of the text.
+    pub nr_dropped_lines: u32,
 }

@@ -1,8 +1,8 @@
 //! Every campaign under proptest.
 //!
-//! The one idea: one strategy for all of them. Its values are the traces that the harness generates,
-//! and they shrink as the harness shrinks, so a property is one call of `check` and its minimal input is
-//! a trace that can go into `corpus/` as it stands.
+//! The one idea: one strategy for all of them. Its values are the traces that the harness
+//! generates, and they shrink as the harness shrinks, so a property is one call of `check` and its
+//! minimal input is a trace that can go into `corpus/` as it stands.
 //!
 //! The seed is fixed, so `cargo test` does the same every time; `PROPTEST_CASES` sets the number of
 //! traces per campaign. Looking for new bugs is the fuzzer's business.

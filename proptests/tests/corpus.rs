@@ -1,8 +1,8 @@
 //! Replays the corpus: every trace in `corpus/` gives the answers that it says it gives.
 //!
-//! The one idea: a seed is also a test. What it expects stands beside its calls, why it exists in its
-//! first line, and here both are held to it. `corpus/recordings/` holds recordings of real kernels,
-//! which are replayed by the harness's own tests.
+//! The one idea: a seed is also a test. What it expects stands beside its calls, why it exists in
+//! its first line, and here both are held to it. `corpus/recordings/` holds recordings of real
+//! kernels, which are replayed by the harness's own tests.
 
 use kvroute_harness::op::{CALLS, CLASSES};
 use kvroute_harness::{CAMPAIGNS, Campaign, Trace, check_expected};

@@ -1,8 +1,8 @@
 //! What single values look like: sizes, counts, alignments, orders, flags, addresses, machines.
 //!
 //! The one idea: bugs live at edges. About half of all sizes stand on or beside an edge of some
-//! allocator ([`EDGES`]), the rest is log-uniform, and the large ones are rare, since a trace that asks
-//! for megabytes gets few answers.
+//! allocator ([`EDGES`]), the rest is log-uniform, and the large ones are rare, since a trace that
+//! asks for megabytes gets few answers.
 //!
 //! This file does not choose calls; `generate` does.
 
@@ -14,8 +14,8 @@ use alloc_core::addr::{PAGE_OFFSET, PAGE_SIZE, VMALLOC_START};
 use alloc_core::gfp::*;
 use fastrand::Rng;
 
-/// The sizes at which some allocator changes its mind, in order: the size classes, pages, the costly
-/// order, `KMALLOC_MAX_SIZE`, `INT_MAX`.
+/// The sizes at which some allocator changes its mind, in order: the size classes, pages, the
+/// costly order, `KMALLOC_MAX_SIZE`, `INT_MAX`.
 pub const EDGES: &[u64] = &[
     0,
     1,

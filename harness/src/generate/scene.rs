@@ -1,8 +1,8 @@
 //! What a trace has left in its registers so far, as far as its text tells.
 //!
-//! The one idea: optimism. A scene believes that every allocation succeeds unless it clearly cannot,
-//! and that every right free frees. That is enough to aim ops at live registers; the truth, with
-//! failures and recycled addresses, is the model's business.
+//! The one idea: optimism. A scene believes that every allocation succeeds unless it clearly
+//! cannot, and that every right free frees. That is enough to aim ops at live registers; the truth,
+//! with failures and recycled addresses, is the model's business.
 
 use crate::op::{Arg, ArgKind, Call, Faults, MAX_ARGS, Op, Ptr, Reg, Yields};
 use alloc_core::addr::{NR_ORDERS, PAGE_SHIFT, PAGE_SIZE};
@@ -11,7 +11,8 @@ use fastrand::Rng;
 /// Registers beyond these are not followed; only traces that are not ours use them.
 const NR_REGISTERS: usize = 256;
 
-/// Which calls free what a call makes, the most natural one first, and whether `ksize` may look at it.
+/// Which calls free what a call makes, the most natural one first, and whether `ksize` may look at
+/// it.
 struct Maker {
     call: Call,
     frees: &'static [Call],

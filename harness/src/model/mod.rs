@@ -1,8 +1,8 @@
 //! The reference model: what one lane's caller has been told, and what follows from it.
 //!
-//! The one idea: the model judges. It keeps the book of live allocations by address and never asks the
-//! allocator anything; from the book alone follow the verdict of every free, what may overlap, what
-//! memory must contain, and what the allocator's counters must add up to.
+//! The one idea: the model judges. It keeps the book of live allocations by address and never asks
+//! the allocator anything; from the book alone follow the verdict of every free, what may overlap,
+//! what memory must contain, and what the allocator's counters must add up to.
 //!
 //! It does not predict where policy is free, and it keeps no contents: those follow from a seed.
 
@@ -11,7 +11,7 @@ pub mod shortage;
 pub mod window;
 
 use crate::op::{Class, Reg};
-use crate::subject::{CacheHandle, Layout};
+use crate::subject::{CacheHandle, Layout, Request};
 use rules::{Family, KMALLOC_MAX_CACHE, PAGE, Want, pages_of, vmalloc_cost};
 use std::collections::BTreeMap;
 use window::Window;
@@ -39,7 +39,8 @@ pub enum Kind {
 pub enum Contents {
     /// Painted with `paint::fill` and this seed.
     Painted(u64),
-    /// Left as the allocator left them: its own metadata (a free-list link, a header) as a caller's bytes.
+    /// Left as the allocator left them: its own metadata (a free-list link, a header) as a caller's
+    /// bytes.
     Echo(Box<[u8]>),
 }
 
@@ -70,11 +71,24 @@ impl Allocation {
         crate::paint::mix(self.addr, !u64::from(self.id))
     }
 
-    /// The end of the address range that belongs to the allocation; for vmalloc with its guard page.
+    /// The end of the address range that belongs to the allocation; for vmalloc with its guard
+    /// page.
     pub fn end(&self) -> u64 {
         match self.kind {
             Kind::Vmalloc => self.addr + pages_of(self.usable) * PAGE + PAGE,
             _ => self.addr + self.usable,
+        }
+    }
+
+    /// The right call for the allocation, as its caller knows it.
+    pub fn right_free(&self) -> Request {
+        let addr = self.addr;
+        match self.kind {
+            _ if self.is_kv => Request::Kvfree { addr },
+            Kind::Kmalloc | Kind::LargeKmalloc => Request::Kfree { addr },
+            Kind::CacheObject(cache) => Request::KmemCacheFree { cache, addr },
+            Kind::Pages { order } => Request::FreePages { addr, order },
+            Kind::Vmalloc => Request::Vfree { addr },
         }
     }
 
@@ -107,6 +121,22 @@ pub enum Free {
     Cache(CacheHandle),
     /// `free_pages` with this order.
     Pages(u32),
+}
+
+impl Free {
+    /// The free that a request is, and the address it frees.
+    pub fn of(request: &Request) -> Option<(Self, u64)> {
+        match *request {
+            Request::Kfree { addr } => Some((Free::Kfree, addr)),
+            Request::Vfree { addr } => Some((Free::Vfree, addr)),
+            Request::Kvfree { addr } => Some((Free::Kvfree, addr)),
+            Request::KmemCacheFree { cache, addr } => Some((Free::Cache(cache), addr)),
+            Request::FreePages { addr, order } | Request::FreePagesPage { page: addr, order } => {
+                Some((Free::Pages(order), addr))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// What must come of a free.
@@ -351,14 +381,15 @@ impl Model {
         }
     }
 
-    /// Forgets which register holds an allocation.
-    pub fn forget_register(&mut self, addr: u64) {
-        if let Some(allocation) = self.live.get_mut(&addr) {
+    /// Says that a register no longer holds the allocation at an address, if it did.
+    pub fn forget_register(&mut self, addr: u64, reg: Reg) {
+        if let Some(allocation) = self.live.get_mut(&addr).filter(|held| held.reg == Some(reg)) {
             allocation.reg = None;
         }
     }
 
-    /// Says that something happened after the last free, so that its address may be anything by now.
+    /// Says that something happened after the last free, so that its address may be anything by
+    /// now.
     pub fn forget_just_freed(&mut self) {
         self.just_freed = None;
     }

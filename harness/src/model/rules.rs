@@ -1,7 +1,8 @@
 //! The rules of Linux 6.1 where policy is fixed: sizes, alignments, watermarks, sides and costs.
 //!
-//! The one idea: these are worked out a second time, from the rules' text and not from the allocator's
-//! code, so that a slip on either side shows as a difference. Nothing of alloc-core is called.
+//! The one idea: these are worked out a second time, from the rules' text and not from the
+//! allocator's code, so that a slip on either side shows as a difference. Nothing of alloc-core is
+//! called.
 //!
 //! Rule numbers are those of the semantics reference (R1.1 and so on). Where policy is free (which
 //! frame, which slot) nothing is said here.
@@ -23,6 +24,9 @@ pub const KMALLOC_MAX: u64 = 4 << 20;
 pub const INT_MAX: u64 = i32::MAX as u64;
 /// The orders of the page allocator end before this one (R3.2).
 pub const NR_ORDERS: u32 = 11;
+
+/// The order of a block that fills an address space; nobody has one.
+const LARGEST_ORDER: u32 = 51;
 
 /// Which interface a request came through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +57,8 @@ pub enum Family {
 pub struct Want {
     /// The interface.
     pub family: Family,
-    /// The size in bytes; `None` if the array's size does not fit. For a cache the object size is the caller's to look up.
+    /// The size in bytes; `None` if the array's size does not fit. For a cache the object size is
+    /// the caller's to look up.
     pub size: Option<u64>,
     /// The flags.
     pub gfp: Gfp,
@@ -111,7 +116,7 @@ impl Want {
         let size = self.size.unwrap_or(0);
         let natural = if size.is_power_of_two() { size.max(8) } else { 8 };
         match self.family {
-            Family::Pages { order } => PAGE << order,
+            Family::Pages { order } => PAGE << order.min(LARGEST_ORDER),
             Family::Kmalloc if size > KMALLOC_MAX_CACHE => PAGE << order_of(size),
             Family::Kmalloc => natural,
             Family::Cache(_) => cache_align.max(8),
@@ -139,9 +144,8 @@ pub fn pages_of(size: u64) -> u64 {
 
 /// The smallest order that holds `size` bytes, or the largest that an address space has.
 pub fn order_of(size: u64) -> u32 {
-    const LARGEST: u32 = 51;
     let mut order = 0;
-    while order < LARGEST && (PAGE << order) < size {
+    while order < LARGEST_ORDER && (PAGE << order) < size {
         order += 1;
     }
     order
@@ -165,8 +169,8 @@ pub fn watermark(gfp: Gfp, min_free: u64) -> u64 {
     }
 }
 
-/// The lowest watermark that any attempt of the request may go down to: a NOFAIL request gets half of
-/// the reserve in the end (R3.7).
+/// The lowest watermark that any attempt of the request may go down to: a NOFAIL request gets half
+/// of the reserve in the end (R3.7).
 pub fn lowest_watermark(gfp: Gfp, min_free: u64) -> u64 {
     let usual = watermark(gfp, min_free);
     if gfp.has(__GFP_NOFAIL) { usual.min(min_free - min_free / 2) } else { usual }

@@ -1,10 +1,11 @@
 //! Whether a shortage that an allocator names is real.
 //!
-//! The one idea: a request may be refused for want of a resource only if that resource was short, and
-//! what was free is known from the counters that accounting checks against the book. An allocator that
-//! fails now and then without need (a spurious NULL) is caught by nothing else.
+//! The one idea: a request may be refused for want of a resource only if that resource was short,
+//! and what was free is known from the counters that accounting checks against the book. An
+//! allocator that fails now and then without need (a spurious NULL) is caught by nothing else.
 //!
-//! Where the exact need is not known (metadata, fragmentation of slabs) the rule leans to the allocator.
+//! Where the exact need is not known (metadata, fragmentation of slabs) the rule leans to the
+//! allocator.
 
 use super::rules::{
     Family, KMALLOC_MAX, PAGE, VmallocCost, Want, has_block, lowest_watermark, min_slab_order,
@@ -58,7 +59,8 @@ impl Situation<'_> {
             Family::Kvmalloc { route } => {
                 let sides = sides(size, want.gfp, route);
                 if sides.vmalloc {
-                    // The first try, kmalloc, has lost __GFP_NOFAIL and with it half of the reserve.
+                    // The first try, kmalloc, has lost __GFP_NOFAIL and with it half of the
+                    // reserve.
                     let first_try = Want { gfp: want.gfp.without(__GFP_NOFAIL), ..*want };
                     let order = order_of_kmalloc(size);
                     self.are_frames_short(size)

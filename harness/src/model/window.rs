@@ -1,11 +1,13 @@
-//! The vmalloc space as the caller can know it: which parts are taken, and where the next area must go.
+//! The vmalloc space as the caller can know it: which parts are taken, and where the next area must
+//! go.
 //!
-//! The one idea: lowest address first is policy that is fixed (R4.7), so the address of the next area
-//! follows from the areas before it. Freed areas stay taken until the counters say that they were
-//! purged (R4.10).
+//! The one idea: lowest address first is policy that is fixed (R4.7), so the address of the next
+//! area follows from the areas before it. Freed areas stay taken until the counters say that they
+//! were purged (R4.10).
 //!
-//! Page arrays of large areas are areas too, at addresses that no caller is told; once there has been
-//! one, nothing is predicted any more. Alignments above a page are not predicted (R4.7 leaves them open).
+//! Page arrays of large areas are areas too, at addresses that no caller is told; once there has
+//! been one, nothing is predicted any more. Alignments above a page are not predicted (R4.7 leaves
+//! them open).
 
 use super::rules::PAGE;
 use std::collections::BTreeMap;
@@ -28,7 +30,8 @@ pub enum Place {
 pub struct Window {
     start: u64,
     end: u64,
-    /// Areas with their guard pages: start to end, and whether the area is live or waits for a purge.
+    /// Areas with their guard pages: start to end, and whether the area is live or waits for a
+    /// purge.
     taken: BTreeMap<u64, (u64, bool)>,
     nr_lazy: usize,
     is_known: bool,
@@ -84,7 +87,8 @@ impl Window {
         }
     }
 
-    /// The lowest address from `start` on where `len` bytes are free, taking `counts` areas as taken.
+    /// The lowest address from `start` on where `len` bytes are free, taking `counts` areas as
+    /// taken.
     fn lowest(&self, start: u64, len: u64, counts: fn(bool) -> bool) -> Option<u64> {
         let mut at = start;
         for (taken_start, (taken_end, is_live)) in &self.taken {

@@ -1,7 +1,7 @@
 //! Mutations of one op.
 //!
-//! The one idea: what may change is read from the op's row in `CALLS`, by the kinds of its arguments,
-//! so a new call is mutated without a line here.
+//! The one idea: what may change is read from the op's row in `CALLS`, by the kinds of its
+//! arguments, so a new call is mutated without a line here.
 //!
 //! This file does not move, add or remove ops; its parent does.
 
@@ -125,8 +125,8 @@ fn change_faults(faults: &mut Faults, rng: &mut Rng) {
     }
 }
 
-/// Turns the op into one of another call that yields the same and keeps what arguments it can, mostly
-/// a call with the same arguments.
+/// Turns the op into one of another call that yields the same and keeps what arguments it can,
+/// mostly a call with the same arguments.
 fn recast(op: Op, before: &[Op], knife: &mut Knife<'_>) -> Op {
     let old = op.call.spec();
     let alike = |new: &CallSpec| {

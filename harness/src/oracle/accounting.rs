@@ -1,11 +1,11 @@
 //! Accounting: the allocator's counters add up, agree with the book, and end where they began.
 //!
-//! The one idea: pages are conserved. Every managed frame is free or in use for a reason that the book
-//! or the allocator's own metadata accounts for; a call that fails has changed no counter; and after
-//! the last free everything has coalesced and nothing has leaked.
+//! The one idea: pages are conserved. Every managed frame is free or in use for a reason that the
+//! book or the allocator's own metadata accounts for; a call that fails has changed no counter; and
+//! after the last free everything has coalesced and nothing has leaked.
 //!
-//! Three changes are allowed to a failed call, and named here: a slab that it acquired and that is empty
-//! again, the node that it preloaded, and a purge of lazily freed areas.
+//! Three changes are allowed to a failed call, and named here: a slab that it acquired and that is
+//! empty again, the node that it preloaded, and a purge of lazily freed areas.
 
 use super::{End, Event, Judgement, Oracle, Step};
 use crate::subject::{Answer, Facts};
@@ -54,8 +54,8 @@ fn conserved(facts: &Facts) -> Judgement {
     Ok(())
 }
 
-/// What callers hold is what the allocator says it handed out. The book is as it was before the step,
-/// so it is held against the counters from before.
+/// What callers hold is what the allocator says it handed out. The book is as it was before the
+/// step, so it is held against the counters from before.
 fn agrees_with_book(step: &Step) -> Judgement {
     let totals = step.model.totals();
     let facts = &step.record.before;

@@ -1,9 +1,10 @@
-//! Agreement: callers of all lanes see the same thing, but for what the sides of kvmalloc may differ in.
+//! Agreement: callers of all lanes see the same thing, but for what the sides of kvmalloc may
+//! differ in.
 //!
-//! The one idea: what lanes may legally differ in is written in [`may_differ`] and nowhere else. It is
-//! little: whether memory was short (the sides run out of different things), on which side it lies, and
-//! the verdict of a call that is right for one side of kvmalloc only. Contents, alignment and sizes need
-//! no comparing here, since every lane is held to what both sides promise.
+//! The one idea: what lanes may legally differ in is written in [`may_differ`] and nowhere else. It
+//! is little: whether memory was short (the sides run out of different things), on which side it
+//! lies, and the verdict of a call that is right for one side of kvmalloc only. Contents, alignment
+//! and sizes need no comparing here, since every lane is held to what both sides promise.
 //!
 //! An op that one lane skipped, or that points at different allocations, is not comparable.
 
@@ -53,7 +54,8 @@ fn is_free_verdict(first: Class, second: Class) -> bool {
     verdict(first) && verdict(second)
 }
 
-/// An allocation of one lane may have failed in another, so that also a cache may be busy in one only.
+/// An allocation of one lane may have failed in another, so that also a cache may be busy in one
+/// only.
 fn depends_on_what_is_free(class: Class) -> bool {
     use Class::{Blocked, Busy, Done, Injected, NoMemory, NoSpace, Pages, Slab, Vmalloc};
     matches!(class, Slab | Pages | Vmalloc | Done | NoMemory | NoSpace | Injected | Blocked | Busy)

@@ -1,8 +1,10 @@
-//! Contents: live memory holds what its caller wrote, zeroed memory is zero, and the guard is whole.
+//! Contents: live memory holds what its caller wrote, zeroed memory is zero, and the guard is
+//! whole.
 //!
 //! The one idea: every byte of live memory is known, so every byte can be asked for. Between the
-//! requested and the usable size lies a painted guard, which shows a write of one byte too many even
-//! inside a size class; the harness writes such a byte itself now and then, to see the guard work.
+//! requested and the usable size lies a painted guard, which shows a write of one byte too many
+//! even inside a size class; the harness writes such a byte itself now and then, to see the guard
+//! work.
 //!
 //! Whose fault a wrong byte is cannot be told from here.
 

@@ -1,5 +1,5 @@
-//! Contract: granted memory is as large, as aligned and as accessible as its interface promises, and a
-//! refusal names a resource that was short.
+//! Contract: granted memory is as large, as aligned and as accessible as its interface promises,
+//! and a refusal names a resource that was short.
 //!
 //! The one idea: what a caller may rely on is written in the rules (R1.1 to R1.3, R3.1, R3.6, R4.7,
 //! R4.11), for grants and refusals alike. A spurious refusal is as much a fault as a short block.
@@ -8,12 +8,14 @@
 
 use super::{Event, Judgement, Oracle, Step};
 use crate::model::rules::{
-    Family, NR_ORDERS, PAGE, Want, has_block, lowest_watermark, order_of, pages_of, size_class,
+    Family, NR_ORDERS, PAGE, Want, has_block, lowest_watermark, order_of, pages_of, sides,
+    size_class,
 };
 use crate::model::shortage::Situation;
 use crate::model::window::Place;
 use crate::model::{Kind, rules};
 use crate::subject::{Answer, Refusal, Request};
+use alloc_core::gfp::__GFP_NOFAIL;
 
 pub(super) const ORACLE: Oracle = Oracle {
     name: "contract",
@@ -91,9 +93,17 @@ fn reserves(step: &Step, want: &Want, addr: u64) -> Judgement {
         Kind::LargeKmalloc => order_of(want.size.unwrap_or(0)),
         _ => return Ok(()),
     };
-    let watermark = lowest_watermark(want.gfp, step.min_free);
+    // Where kvmalloc may fall back, its first try has lost __GFP_NOFAIL (R5.1).
+    let size = want.size.unwrap_or(0);
+    let gfp = match want.family {
+        Family::Kvmalloc { route } if sides(size, want.gfp, route).vmalloc => {
+            want.gfp.without(__GFP_NOFAIL)
+        }
+        _ => want.gfp,
+    };
+    let watermark = lowest_watermark(gfp, step.min_free);
     let before = &step.record.before;
-    if order < NR_ORDERS && has_block(before, order, want.gfp, watermark) {
+    if order < NR_ORDERS && has_block(before, order, gfp, watermark) {
         return Ok(());
     }
     Err(format!(

@@ -1,10 +1,12 @@
 //! Oracles: each decides whether what a lane did was legal.
 //!
 //! The one idea: an oracle looks at an [`Event`] and says nothing, or says what is wrong. It calls
-//! nothing that changes anything, so every oracle runs on every event of every campaign. Each has its
-//! file, its sentence, and tests that it barks on a planted fault and is silent on correct conduct.
+//! nothing that changes anything, so every oracle runs on every event of every campaign. Each has
+//! its file, its sentence, and tests that it barks on a planted fault and is silent on correct
+//! conduct.
 //!
-//! The deciding rules stand in `model`; what lanes may legally differ in stands in `agreement` alone.
+//! The deciding rules stand in `model`; what lanes may legally differ in stands in `agreement`
+//! alone.
 
 mod accounting;
 mod agreement;
@@ -81,7 +83,8 @@ pub struct View {
     pub class: Option<Class>,
     /// Whether the op is one of the kvmalloc calls.
     pub is_kv: bool,
-    /// For a call on an address: the allocation it points into, how far, and whether that is kvmalloc's.
+    /// For a call on an address: the allocation it points into, how far, and whether that is
+    /// kvmalloc's.
     pub target: Option<Target>,
 }
 

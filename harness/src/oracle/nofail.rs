@@ -1,9 +1,9 @@
 //! NOFAIL: a request that must not fail never fails, and waits no longer than its shortage lasts.
 //!
-//! The one idea: to such a request only three answers are legal: memory, a typed refusal of what could
-//! never be (R3.7, R4.14), and 'this resource is short, ask again'. The last is legal only while the
-//! resource is short; so once the shortage has ended the very next try must be served, and the stated
-//! bound on retries is one.
+//! The one idea: to such a request only three answers are legal: memory, a typed refusal of what
+//! could never be (R3.7, R4.14), and 'this resource is short, ask again'. The last is legal only
+//! while the resource is short; so once the shortage has ended the very next try must be served,
+//! and the stated bound on retries is one.
 //!
 //! Fairness among several waiters is not judged here.
 

@@ -1,14 +1,15 @@
-//! Wrong frees: every free gets the verdict that the book gives it, and a refused one changes nothing.
+//! Wrong frees: every free gets the verdict that the book gives it, and a refused one changes
+//! nothing.
 //!
-//! The one idea: a free is judged by its address alone, as the kernel does it (section 6), and from the
-//! book of live memory follows the one right answer: accepted, a no-op, or refused by a name. Only for
-//! memory that is free may the name depend on the allocator's history.
+//! The one idea: a free is judged by its address alone, as the kernel does it (section 6), and from
+//! the book of live memory follows the one right answer: accepted, a no-op, or refused by a name.
+//! Only for memory that is free may the name depend on the allocator's history.
 //!
 //! That a refused free left the bytes of live memory alone is seen by `contents`.
 
 use super::{Event, Judgement, Oracle};
-use crate::lane::{Record, free_of};
-use crate::model::{Model, Verdict};
+use crate::lane::Record;
+use crate::model::{Free, Model, Verdict};
 use crate::subject::{Answer, FreeRefusal, Request};
 
 pub(super) const ORACLE: Oracle = Oracle {
@@ -35,7 +36,7 @@ fn judge(event: &Event) -> Judgement {
 }
 
 fn judge_free(model: &Model, record: &Record) -> Judgement {
-    let Some((free, addr)) = free_of(&record.request) else { return Ok(()) };
+    let Some((free, addr)) = Free::of(&record.request) else { return Ok(()) };
     let expected = model.judge_free(free, addr);
     match (expected, record.reply.answer) {
         (Verdict::Accept(_), Answer::Done) => Ok(()),
@@ -62,7 +63,8 @@ fn unchanged(record: &Record) -> Judgement {
     ))
 }
 
-/// `ksize` names the usable size at the start of slab and kmalloc memory, and nothing elsewhere (R1.2).
+/// `ksize` names the usable size at the start of slab and kmalloc memory, and nothing elsewhere
+/// (R1.2).
 fn judge_ksize(model: &Model, record: &Record, addr: u64) -> Judgement {
     use crate::model::Kind::{CacheObject, Kmalloc, LargeKmalloc};
     let held =

@@ -308,7 +308,7 @@ impl Converter {
             live_at_end: self.book.registers_in_use(),
             ..self.counts
         };
-        let trace = Trace { why: Vec::new(), machine, ops: self.ops };
+        let trace = Trace { machine, ops: self.ops, ..Trace::default() };
         Recording { trace, served: self.served, lines: self.lines, counts, peaks }
     }
 }

@@ -34,7 +34,8 @@ pub enum Problem {
     },
     /// The recording is whole, but nothing in it is about allocation.
     NoEvents,
-    /// More allocations are live at once than a trace has registers, or more caches than it can name.
+    /// More allocations are live at once than a trace has registers, or more caches than it can
+    /// name.
     TooMany {
         /// What there is too much of.
         what: &'static str,

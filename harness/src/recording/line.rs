@@ -120,7 +120,8 @@ fn pid(before: &str) -> Option<u64> {
 
 /// What was running, from the flags column: `dNh1.` is a hardirq, `..s..` a softirq.
 fn context(pid: u64, cpu: u64, flags: &str) -> ContextKey {
-    // The column of each flag moved between kernel versions, but these letters are used in no other.
+    // The column of each flag moved between kernel versions, but these letters are used in no
+    // other.
     let running = flags.bytes().find(|flag| b"zZhHs".contains(flag));
     match running {
         Some(b'z' | b'Z') => ContextKey::Nmi(cpu),

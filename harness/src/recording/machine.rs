@@ -2,8 +2,8 @@
 //!
 //! The one idea: the lanes of a replay place the same request differently, so the machine is made
 //! for the dearest placement of each: a kvmalloc request takes a power of two of pages in one lane
-//! and a page and its guard in another. Memory is then doubled and vmalloc space quadrupled: a replay is
-//! about routing, and a lane that runs out of memory says nothing about it.
+//! and a page and its guard in another. Memory is then doubled and vmalloc space quadrupled: a
+//! replay is about routing, and a lane that runs out of memory says nothing about it.
 //!
 //! Costs are in bytes of slab, page frames, and pages of vmalloc space.
 

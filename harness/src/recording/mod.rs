@@ -7,7 +7,8 @@
 //!
 //! What a recording cannot tell is counted, not guessed (see [`Counts`]):
 //!
-//! - Memory allocated before it began, and in bulk (`kmem_cache_alloc_bulk`), has no allocation event.
+//! - Memory allocated before it began, and in bulk (`kmem_cache_alloc_bulk`), has no allocation
+//!   event.
 //! - Frees in bulk (`kfree_bulk`) have no event; they show when the address is allocated again.
 //! - A cache's name stands only at its frees, so a cache of the trace is a pair of sizes. Caches of
 //!   the same sizes are one here, much as the kernel merges them.

@@ -1,4 +1,5 @@
-//! The shrinker finds what is smallest for predicates that are made up, ends, and does so every time.
+//! The shrinker finds what is smallest for predicates that are made up, ends, and does so every
+//! time.
 
 use super::*;
 use crate::generate::{Profile, Share, generate};

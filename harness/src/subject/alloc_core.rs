@@ -1,8 +1,8 @@
 //! alloc-core on a simulated machine, as a subject.
 //!
-//! The one idea: a translation, word for word, of requests into calls and of errors into answers. The
-//! simulated machine is kept from one trace to the next, so that booting costs what the trace before
-//! touched.
+//! The one idea: a translation, word for word, of requests into calls and of errors into answers.
+//! The simulated machine is kept from one trace to the next, so that booting costs what the trace
+//! before touched.
 //!
 //! It judges nothing; what it cannot translate does not exist.
 
@@ -273,7 +273,8 @@ impl Subject for AllocCore {
         if let Some(fault) = mm.memory().fault() {
             return Err(fault.into());
         }
-        // Whatever a caller of ours writes stays inside its memory, so a damaged free list is a bug.
+        // Whatever a caller of ours writes stays inside its memory, so a damaged free list is a
+        // bug.
         match mm.stat().nr_corrupt_slabs {
             0 => mm.validate().map_err(|corruption| corruption.to_string()),
             nr => Err(format!("{nr} slabs were taken out of service as damaged")),

@@ -4,12 +4,13 @@
 //! oracle works on any subject; what a subject cannot do it answers with [`Answer::Unsupported`],
 //! which is counted and shown.
 //!
-//! A subject makes no judgement and knows no trace: registers have been resolved before it is asked.
+//! A subject makes no judgement and knows no trace: registers have been resolved before it is
+//! asked.
 
 pub mod alloc_core;
 pub mod sim_memory;
 
-use crate::op::{Faults, Route};
+use crate::op::{Class, Faults, Route};
 use ::alloc_core::gfp::Gfp;
 
 /// A request with every register resolved to an address.
@@ -58,11 +59,27 @@ pub enum Refusal {
     ImpossibleNofail,
 }
 
+impl Refusal {
+    /// Its class in a trace and in counts.
+    pub fn class(self) -> Class {
+        match self {
+            Refusal::Pages { .. } | Refusal::Mapping => Class::NoMemory,
+            Refusal::VmallocSpace | Refusal::Range => Class::NoSpace,
+            Refusal::Injected => Class::Injected,
+            Refusal::TooLarge => Class::TooLarge,
+            Refusal::ZeroSize => Class::ZeroSize,
+            Refusal::Overflow => Class::Overflow,
+            Refusal::BadArgument => Class::BadArgument,
+            Refusal::ImpossibleNofail => Class::ImpossibleNofail,
+        }
+    }
+}
+
 /// What a subject says of a free that it refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FreeRefusal {
     /// What was wrong; only the classes from `WrongAllocator` to `Wild` stand here.
-    pub verdict: crate::op::Class,
+    pub verdict: Class,
     /// The call that would have been right, by its C name.
     pub right: Option<&'static str>,
 }
@@ -157,7 +174,8 @@ pub trait Subject {
     /// Makes the call. `faults` counts from this call on.
     fn apply(&mut self, request: &Request, faults: Faults) -> Reply;
 
-    /// The bytes from `addr` on, as many of `len` as lie next to each other; `None` where nothing is mapped.
+    /// The bytes from `addr` on, as many of `len` as lie next to each other; `None` where nothing
+    /// is mapped.
     fn span(&self, addr: u64, len: u64) -> Option<&[u8]>;
 
     /// As [`span`](Self::span), to write to.

@@ -1,8 +1,9 @@
-//! A simulated machine: frames in an array, one page table, and a TLB that remembers what was not flushed.
+//! A simulated machine: frames in an array, one page table, and a TLB that remembers what was not
+//! flushed.
 //!
-//! The one idea: everything a program could see is deterministic. Memory that nobody has written holds
-//! [`POISON`], never zero, so that a missing `__GFP_ZERO` shows on the first use of a frame; an access
-//! to an unmapped page finds nothing; a reset costs only what was touched.
+//! The one idea: everything a program could see is deterministic. Memory that nobody has written
+//! holds [`POISON`], never zero, so that a missing `__GFP_ZERO` shows on the first use of a frame;
+//! an access to an unmapped page finds nothing; a reset costs only what was touched.
 //!
 //! It does not know which frames are allocated. Times and caches are not simulated.
 
@@ -82,7 +83,8 @@ impl SimMemory {
         (pfn < u64::from(self.nr_frames)).then_some(pfn as u32)
     }
 
-    /// The place of `addr` in the array, and how many bytes lie next to each other there, at most `len`.
+    /// The place of `addr` in the array, and how many bytes lie next to each other there, at most
+    /// `len`.
     fn extent(&self, addr: u64, len: u64) -> Option<(usize, usize)> {
         let pfn = self.frame_of(addr)?;
         let in_page = addr & (PAGE_SIZE - 1);

@@ -1,8 +1,8 @@
 //! Reading a trace: a cursor over the bytes that stops at the first mistake of a line.
 //!
-//! The one idea: one reader of lines, two attitudes. [`Trace::parse`] turns the first mistake into an
-//! error with line and column; [`Trace::parse_lenient`] drops the line and counts it, so that decoding
-//! never fails and an old corpus keeps its meaning as calls are added.
+//! The one idea: one reader of lines, two attitudes. [`Trace::parse`] turns the first mistake into
+//! an error with line and column; [`Trace::parse_lenient`] drops the line and counts it, so that
+//! decoding never fails and an old corpus keeps its meaning as calls are added.
 //!
 //! It runs in the fuzzer's loop: it walks the bytes once and allocates nothing but the list of ops.
 
@@ -19,8 +19,8 @@ impl Trace {
     /// Reads a trace that a person wrote. The first mistake is an error.
     ///
     /// Comment lines before the header, or before the first op if there is no header, become `why`.
-    /// Other comments are dropped, but for an expectation `# -> Class` behind an op. Spaces are free,
-    /// numbers may be decimal or hexadecimal, the header may name any of its fields, and
+    /// Other comments are dropped, but for an expectation `# -> Class` behind an op. Spaces are
+    /// free, numbers may be decimal or hexadecimal, the header may name any of its fields, and
     /// `route: policy` means the same as no route.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
         let mut cursor = Cursor { text: text.as_bytes(), at: 0 };
@@ -33,32 +33,31 @@ impl Trace {
         Ok(trace)
     }
 
-    /// Reads an input of the fuzzer, and counts the lines that were dropped because they mean nothing,
-    /// or because they are beyond [`MAX_FUZZ_OPS`] ops.
+    /// Reads an input of the fuzzer, and counts the lines that were dropped because they mean
+    /// nothing, or because they are beyond [`MAX_FUZZ_OPS`] ops.
     ///
     /// Comments, and with them expectations, are no part of an input: a mutant of a trace owes its
     /// parent no answer. The header is brought within the fuzzer's limits.
-    pub fn parse_lenient(bytes: &[u8]) -> (Self, usize) {
+    pub fn parse_lenient(bytes: &[u8]) -> Self {
         let mut cursor = Cursor { text: bytes, at: 0 };
         let mut trace = Self::default();
-        let mut dropped = 0;
         while cursor.at < bytes.len() {
             cursor.skip_spaces();
             match cursor.peek() {
                 END | b'#' => {}
-                _ if trace.ops.len() >= MAX_FUZZ_OPS => dropped += 1,
+                _ if trace.ops.len() >= MAX_FUZZ_OPS => trace.nr_dropped_lines += 1,
                 b'm' if trace.ops.is_empty() && cursor.at_header() => match cursor.header() {
                     Ok(fields) => trace.machine = lenient_machine(&fields),
-                    Err(_) => dropped += 1,
+                    Err(_) => trace.nr_dropped_lines += 1,
                 },
                 _ => match cursor.op() {
                     Ok(op) if matches!(cursor.peek(), END | b'#') => trace.ops.push(op),
-                    _ => dropped += 1,
+                    _ => trace.nr_dropped_lines += 1,
                 },
             }
             cursor.skip_line();
         }
-        (trace, dropped)
+        trace
     }
 }
 

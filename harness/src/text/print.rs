@@ -4,8 +4,8 @@
 //! same, so that two traces are equal when their text is.
 //!
 //! Sizes, alignments and offsets are hexadecimal, counts and orders decimal. The header is always
-//! printed, so that a trace means the same when the default machine changes. It runs in the fuzzer's
-//! loop, so it pushes bytes and does not use `write!`.
+//! printed, so that a trace means the same when the default machine changes. It runs in the
+//! fuzzer's loop, so it pushes bytes and does not use `write!`.
 
 use super::{FAULT_SITES, MACHINE_FIELDS, ROUTES};
 use crate::op::{Arg, ArgKind, Op, Ptr, Reg, Route, Yields};

@@ -1,7 +1,7 @@
 //! `kvroute check` and `kvroute show`: traces from files, judged and explained.
 //!
-//! The one idea: a file that a person names is read strictly. If that fails and the bytes are a fuzzer's
-//! artefact, it is read as the fuzzer read it, and the number of dropped lines is said.
+//! The one idea: a file that a person names is read strictly. If that fails and the bytes are a
+//! fuzzer's artefact, it is read as the fuzzer read it, and the number of dropped lines is said.
 
 use crate::{Outcome, Trouble, parse_campaign, read};
 use kvroute_harness::campaign::Campaign;
@@ -43,8 +43,9 @@ fn is_artefact(path: &Path) -> bool {
 pub(crate) fn read_trace(path: &Path) -> Result<Trace, Trouble> {
     let bytes = read(path)?;
     if is_artefact(path) {
-        let (trace, nr_dropped) = Trace::parse_lenient(&bytes);
-        if nr_dropped > 0 {
+        let trace = Trace::parse_lenient(&bytes);
+        if trace.nr_dropped_lines > 0 {
+            let nr_dropped = trace.nr_dropped_lines;
             eprintln!("{}: {nr_dropped} lines did not parse and were dropped", path.display());
         }
         return Ok(trace);

@@ -1,8 +1,8 @@
 //! The `kvroute` command line: run campaigns, check and shrink traces, replay recordings.
 //!
-//! The one idea: every subcommand is a few lines around one call of the library. A failure is a trace
-//! on standard output or in a file, and exit code 1; bad input is a message with its place, and exit
-//! code 2.
+//! The one idea: every subcommand is a few lines around one call of the library. A failure is a
+//! trace on standard output or in a file, and exit code 1; bad input is a message with its place,
+//! and exit code 2.
 //!
 //! Nothing is decided here that a fuzz target or a test would have to decide again.
 

@@ -1,8 +1,8 @@
 //! `kvroute replay`: what a real kernel did, and what the lanes do with the same requests.
 //!
-//! The one idea: a recording becomes a trace and runs down six lanes like any other trace; the table
-//! shows, by call and size, from which side the kernel served the requests and from which side each
-//! lane did.
+//! The one idea: a recording becomes a trace and runs down six lanes like any other trace; the
+//! table shows, by call and size, from which side the kernel served the requests and from which
+//! side each lane did.
 //!
 //! How a recording is read is in `kvroute_harness::recording`.
 
@@ -21,7 +21,8 @@ use std::time::Instant;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Recordings: ftrace text of the kmem events and the kvmalloc and vmalloc probes, plain or .zst.
+    /// Recordings: ftrace text of the kmem events and the kvmalloc and vmalloc probes, plain or
+    /// .zst.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
     /// Print the tables as JSON.

@@ -1,7 +1,7 @@
 //! `kvroute shrink`: a failing trace, made as short as it can be while the same oracle objects.
 //!
-//! The one idea: the search is `kvroute_harness::shrink`'s; here it is given its question, whether a
-//! candidate still fails in the same way, and its answer is written down as a trace or as a test.
+//! The one idea: the search is `kvroute_harness::shrink`'s; here it is given its question, whether
+//! a candidate still fails in the same way, and its answer is written down as a trace or as a test.
 
 use crate::check::read_trace;
 use crate::{Outcome, Trouble, parse_campaign, write};

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# A short bounded run of every fuzz target: all its seeds, then some thousand mutants from a fixed seed.
+#
+#   ci/smoke.sh [runs]
+#
+# It shows that the targets build, decode their seeds and survive; ci/fuzz.sh and ci/nightly.sh hunt.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. ci/common.sh
+
+runs=${1:-2000}
+is_number "$runs" || die "'$runs' is not a number of runs"
+need_cargo_fuzz
+pick_toolchain
+quietly "${fuzz[@]}" build -s "$sanitizer"
+
+learnt=$(mktemp -d)
+trap 'rm -rf "$learnt"' EXIT
+for campaign in $(campaigns); do
+  mkdir "$learnt/$campaign"
+  quietly "${fuzz[@]}" run -s "$sanitizer" "$campaign" "$learnt/$campaign" "corpus/$campaign" -- \
+    -runs="$runs" -seed=1 -len_control=0 -max_len=16384 -timeout=60 -max_total_time=60
+  # A target that learnt nothing from its mutants has not run them.
+  nr_learnt=$(find "$learnt/$campaign" -type f | wc -l)
+  [ "$nr_learnt" -gt 0 ] || die "target $campaign ran, but no mutant reached anything new"
+done

@@ -1,0 +1,155 @@
+//! Bringing a lane's book, registers and contents up to date with what was carried out.
+//!
+//! The one idea: only what no oracle objected to is entered. Granted memory is painted the moment it
+//! is entered, so that from then on every byte of live memory is known.
+//!
+//! Nothing is judged here, and the allocator is asked for nothing but access to bytes.
+
+use super::{Lane, Record, Waiter};
+use crate::bytes::{self, Damage};
+use crate::model::rules::{Family, Want};
+use crate::model::{Allocation, Contents, Free, Verdict};
+use crate::op::Reg;
+use crate::paint::mix;
+use crate::subject::{Answer, Request};
+
+/// The largest allocation whose bytes may be left as the allocator left them.
+const ECHO_BYTES_MAX: u64 = 256;
+
+impl Lane {
+    /// Brings the book up to date with a record that no oracle objected to.
+    pub fn commit(&mut self, record: Record, dst: Option<Reg>) {
+        // A purge happens before an area is taken and after one is freed, so the count after the
+        // call is taken note of on both sides of the book's own change.
+        self.model.note_lazy(record.after.nr_lazy_pages);
+        self.enter_in_book(record, dst);
+        self.model.note_lazy(self.facts.nr_lazy_pages);
+    }
+
+    fn enter_in_book(&mut self, record: Record, dst: Option<Reg>) {
+        match record.reply.answer {
+            Answer::Memory { addr, usable } => {
+                if let Some(want) = record.want {
+                    self.enter(&record, &want, addr, usable, dst);
+                }
+            }
+            Answer::Refused(_) => {
+                // A failed call may have left the allocator a slab of its own where memory was free.
+                self.model.forget_just_freed();
+                self.assign(dst, 0);
+            }
+            Answer::WouldBlock(_) => {
+                self.model.forget_just_freed();
+                if let Some(dst) = dst {
+                    self.registers.set_waiting(dst);
+                }
+                self.waiters.push(Waiter { id: record.id, dst, request: record.request });
+            }
+            Answer::Cache(handle) => {
+                if let Request::KmemCacheCreate { size, align } = record.request {
+                    self.model.enter_cache(handle, size, align);
+                }
+                if let Some(dst) = dst {
+                    self.registers.set_cache(dst, handle);
+                }
+                self.model.forget_just_freed();
+            }
+            Answer::Done => self.commit_done(&record),
+            _ => {}
+        }
+        self.frames = record.frames;
+    }
+
+    /// Enters the last try of a waiter, which goes to no register and is not to wait any longer.
+    pub fn commit_settled(&mut self, record: Record) {
+        match record.reply.answer {
+            Answer::WouldBlock(_) => {
+                self.model.forget_just_freed();
+                self.frames = record.frames;
+            }
+            _ => self.commit(record, None),
+        }
+    }
+
+    fn commit_done(&mut self, record: &Record) {
+        if let Some((free, addr)) = Free::of(&record.request)
+            && let Verdict::Accept(addr) = self.model.judge_free(free, addr)
+        {
+            self.model.strike(addr, &record.frames);
+            return;
+        }
+        self.model.forget_just_freed();
+        if let Request::KmemCacheDestroy { cache } = record.request {
+            self.model.strike_cache(cache);
+            self.registers.forget_cache(cache);
+        }
+    }
+
+    fn enter(&mut self, record: &Record, want: &Want, addr: u64, usable: u64, dst: Option<Reg>) {
+        self.assign(dst, addr);
+        if addr <= 16 {
+            return;
+        }
+        let (size, _) = self.model.promise(want);
+        let allocation = Allocation {
+            id: record.id,
+            addr,
+            size,
+            usable,
+            kind: self.model.kind_of(want, addr),
+            is_kv: matches!(want.family, Family::Kvmalloc { .. }),
+            reg: dst,
+            contents: self.choose_contents(record.id, addr, size),
+        };
+        bytes::write_all(self.subject.as_mut(), &allocation);
+        self.model.enter(allocation, &record.frames);
+    }
+
+    /// One small allocation in eight keeps the bytes that the allocator left in it: its own
+    /// metadata, now a caller's contents (a free-list link, a header).
+    fn choose_contents(&self, id: u32, addr: u64, size: u64) -> Contents {
+        let draw = mix(id.into(), 0);
+        if size <= ECHO_BYTES_MAX && draw.is_multiple_of(8) {
+            Contents::Echo(bytes::echo(self.subject.as_ref(), addr, size))
+        } else {
+            Contents::Painted(draw)
+        }
+    }
+
+    /// Puts an address into a register, which is then no longer the holder of what it held before.
+    fn assign(&mut self, dst: Option<Reg>, addr: u64) {
+        let Some(dst) = dst else { return };
+        if let Some(before) = self.registers.address(dst) {
+            self.model.forget_register(before, dst);
+        }
+        self.registers.set(dst, addr);
+    }
+
+    /// Verifies an allocation and writes new contents to it; `id` keys them.
+    pub fn rewrite(&mut self, id: u32, addr: u64) -> Option<Damage> {
+        let allocation = self.model.at(addr)?;
+        let damage = bytes::verify(self.subject.as_ref(), allocation);
+        self.model.set_contents(addr, Contents::Painted(mix(id.into(), 1)));
+        if let Some(allocation) = self.model.at(addr) {
+            bytes::write_all(self.subject.as_mut(), allocation);
+        }
+        damage
+    }
+
+    /// Writes one byte just past an allocation's requested size, as a careless caller would, and
+    /// says what the guard shows; then repairs it. `None` where there is no byte to write to.
+    pub fn overrun(&mut self, addr: u64) -> Option<Option<Damage>> {
+        let allocation = self.model.at(addr).filter(|held| held.size < held.usable)?;
+        let end = allocation.addr + allocation.size;
+        let byte = self.subject.span_mut(end, 1)?;
+        byte[0] ^= 0xff;
+        let seen = bytes::verify(self.subject.as_ref(), allocation);
+        self.subject.span_mut(end, 1)?[0] ^= 0xff;
+        Some(seen)
+    }
+
+    /// Looks at every byte of every live allocation.
+    pub fn verify_all(&self) -> Option<Damage> {
+        self.model.live().find_map(|held| bytes::verify(self.subject.as_ref(), held))
+    }
+}

@@ -1,0 +1,107 @@
+//! Carrying a request out, and writing down what could be seen of it.
+//!
+//! The one idea: the oracles judge a [`Record`] and nothing else, so whatever is worth judging is
+//! looked at here: the bytes of memory just before it is freed and just after it is granted, the
+//! frames behind it, the counters on both sides of the call.
+//!
+//! The book is read, and not changed.
+
+use super::Lane;
+use crate::bytes::{self, Damage};
+use crate::model::rules::{PAGE, Want};
+use crate::model::{Free, Verdict};
+use crate::op::Faults;
+use crate::subject::{Answer, Facts, Reply, Request, Subject};
+
+/// Everything that could be seen of one request.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The op that the request serves.
+    pub id: u32,
+    /// The request.
+    pub request: Request,
+    /// What it asks for, if it asks for memory.
+    pub want: Option<Want>,
+    /// The answer.
+    pub reply: Reply,
+    /// The counters before.
+    pub before: Facts,
+    /// The counters after.
+    pub after: Facts,
+    /// The allocation that the request frees, if the book says that it frees one: what its bytes
+    /// showed just before.
+    pub damage: Option<Damage>,
+    /// The first byte of granted memory that should be zero and is not.
+    pub nonzero: Option<u64>,
+    /// The first byte of granted memory that cannot be accessed.
+    pub unmapped: Option<u64>,
+    /// Whether the page behind a granted vmalloc area can be accessed although it must not.
+    pub guard_page_mapped: bool,
+    /// The frames behind the granted memory, or behind the memory about to be freed.
+    pub frames: Vec<u32>,
+    /// Whether this is a waiter asking again.
+    pub is_retry: bool,
+}
+
+impl Lane {
+    /// Carries a request out and writes down what could be seen of it.
+    pub fn perform(&mut self, id: u32, request: Request, faults: Faults, is_retry: bool) -> Record {
+        let mut frames = std::mem::take(&mut self.frames);
+        frames.clear();
+        let mut damage = None;
+        if let Some((free, addr)) = Free::of(&request)
+            && let Verdict::Accept(addr) = self.model.judge_free(free, addr)
+            && let Some(allocation) = self.model.at(addr)
+        {
+            damage = bytes::verify(self.subject.as_ref(), allocation);
+            collect_frames(self.subject.as_ref(), addr, allocation.usable, &mut frames);
+        }
+        let reply = self.subject.apply(&request, faults);
+        let before = std::mem::replace(&mut self.facts, self.subject.facts());
+        let want = Want::of(&request);
+        let mut record = Record {
+            id,
+            request,
+            want,
+            reply,
+            before,
+            after: self.facts,
+            damage,
+            nonzero: None,
+            unmapped: None,
+            guard_page_mapped: false,
+            frames,
+            is_retry,
+        };
+        if let (Some(want), Answer::Memory { addr, usable }) = (want, reply.answer) {
+            self.look_at(&mut record, &want, addr, usable);
+        }
+        record
+    }
+
+    /// Looks at memory that was just granted, before anything is written to it.
+    fn look_at(&self, record: &mut Record, want: &Want, addr: u64, usable: u64) {
+        if addr <= 16 {
+            return;
+        }
+        let subject = self.subject.as_ref();
+        let (size, _) = self.model.promise(want);
+        if want.wants_zero() {
+            match bytes::first_nonzero(subject, addr, size) {
+                Ok(nonzero) => record.nonzero = nonzero,
+                Err(offset) => record.unmapped = Some(offset),
+            }
+        }
+        record.unmapped = record.unmapped.or_else(|| bytes::first_unmapped(subject, addr, usable));
+        if self.model.is_vmalloc(addr) && record.unmapped.is_none() {
+            record.guard_page_mapped = subject.frame_of(addr + usable).is_some();
+        }
+        collect_frames(subject, addr, usable, &mut record.frames);
+    }
+}
+
+fn collect_frames(subject: &dyn Subject, addr: u64, len: u64, frames: &mut Vec<u32>) {
+    let first = addr & !(PAGE - 1);
+    let pages = (first..addr.saturating_add(len)).step_by(PAGE as usize);
+    frames.extend(pages.filter_map(|page| subject.frame_of(page)));
+}

@@ -1,0 +1,83 @@
+//! The registers of one lane: what each name in a trace stands for here.
+//!
+//! The one idea: a register that was never assigned holds NULL, as does one whose request was
+//! refused, so that a line can be deleted from a trace and every other keeps its meaning.
+//!
+//! Whether the memory behind an address is live is in the model's book, not here.
+
+use super::Skip;
+use crate::op::{Ptr, Reg};
+use crate::subject::CacheHandle;
+
+/// What a memory register holds.
+#[derive(Clone, Copy)]
+enum Register {
+    Address(u64),
+    /// A NOFAIL request that still waits will fill it.
+    Waiting,
+}
+
+/// The registers of one lane.
+#[derive(Default)]
+pub(super) struct Registers {
+    memory: Vec<Register>,
+    caches: Vec<Option<CacheHandle>>,
+}
+
+impl Registers {
+    /// The address in a memory register; `None` while a request waits to fill it.
+    pub(super) fn address(&self, reg: Reg) -> Option<u64> {
+        match self.memory.get(usize::from(reg)) {
+            None => Some(0),
+            Some(Register::Address(addr)) => Some(*addr),
+            Some(Register::Waiting) => None,
+        }
+    }
+
+    /// The address that a pointer argument names.
+    pub(super) fn resolve(&self, ptr: Ptr) -> Result<u64, Skip> {
+        match ptr {
+            Ptr::Const(addr) => Ok(addr),
+            Ptr::Reg(reg, offset) => {
+                let addr = self.address(reg).ok_or(Skip::Waiting)?;
+                Ok(addr.wrapping_add_signed(offset))
+            }
+        }
+    }
+
+    /// The cache in a cache register.
+    pub(super) fn cache(&self, reg: Reg) -> Option<CacheHandle> {
+        self.caches.get(usize::from(reg)).copied().flatten()
+    }
+
+    /// Puts an address into a memory register.
+    pub(super) fn set(&mut self, dst: Reg, addr: u64) {
+        set_at(&mut self.memory, dst, Register::Address(addr), Register::Address(0));
+    }
+
+    /// Marks a memory register as waited for.
+    pub(super) fn set_waiting(&mut self, dst: Reg) {
+        set_at(&mut self.memory, dst, Register::Waiting, Register::Address(0));
+    }
+
+    /// Puts a cache into a cache register.
+    pub(super) fn set_cache(&mut self, dst: Reg, cache: CacheHandle) {
+        set_at(&mut self.caches, dst, Some(cache), None);
+    }
+
+    /// Empties every register that holds a cache.
+    pub(super) fn forget_cache(&mut self, cache: CacheHandle) {
+        for place in self.caches.iter_mut().filter(|place| **place == Some(cache)) {
+            *place = None;
+        }
+    }
+}
+
+/// Sets a place of a vector that grows on demand.
+fn set_at<T: Clone>(places: &mut Vec<T>, at: Reg, value: T, empty: T) {
+    let at = usize::from(at);
+    if places.len() <= at {
+        places.resize(at + 1, empty);
+    }
+    places[at] = value;
+}

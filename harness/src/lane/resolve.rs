@@ -1,0 +1,194 @@
+//! From an op to what a lane has to do: registers become addresses, and calls become requests.
+//!
+//! The one idea: this is the one match over all calls that says what each asks for. What is the same
+//! request under two names (`kzalloc`, `kmalloc` with `__GFP_ZERO`) is one request from here on.
+//!
+//! Nothing is carried out here.
+
+use super::{Lane, Waiter};
+use crate::model::Allocation;
+use crate::op::{Arg, Call, Op, Route};
+use crate::subject::{CacheHandle, Request};
+use alloc_core::gfp::{__GFP_ZERO, GFP_KERNEL, Gfp};
+
+/// Why an op was not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Skip {
+    /// A register that it names belongs to a NOFAIL request that still waits.
+    Waiting,
+    /// The cache register holds no cache.
+    NoCache,
+    /// The register to write through holds no memory.
+    NoMemory,
+    /// The allocator has no such call.
+    Unsupported,
+}
+
+/// What an op asks of a lane.
+pub enum Action {
+    /// A request to the allocator.
+    Request(Request),
+    /// A write by the caller: the allocation's start, and the first byte past what is written.
+    Write {
+        /// Where the allocation starts.
+        addr: u64,
+        /// The end of the write, counted from there.
+        end: u64,
+    },
+}
+
+/// The arguments of an op, read in a lane.
+struct Arguments<'a> {
+    lane: &'a Lane,
+    op: &'a Op,
+}
+
+impl Arguments<'_> {
+    fn number(&self, place: usize) -> u64 {
+        match self.op.args[place] {
+            Arg::Number(number) => number,
+            _ => 0,
+        }
+    }
+
+    fn order(&self, place: usize) -> u32 {
+        self.number(place).min(u64::from(u32::MAX)) as u32
+    }
+
+    fn gfp(&self, place: usize) -> Gfp {
+        match self.op.args[place] {
+            Arg::Gfp(gfp) => gfp,
+            _ => Gfp(0),
+        }
+    }
+
+    fn zeroed(&self, place: usize) -> Gfp {
+        self.gfp(place) | __GFP_ZERO
+    }
+
+    fn ptr(&self, place: usize) -> Result<u64, Skip> {
+        match self.op.args[place] {
+            Arg::Ptr(ptr) => self.lane.registers.resolve(ptr),
+            _ => Ok(0),
+        }
+    }
+
+    fn cache(&self, place: usize) -> Result<CacheHandle, Skip> {
+        match self.op.args[place] {
+            Arg::Cache(reg) => self.lane.registers.cache(reg).ok_or(Skip::NoCache),
+            _ => Err(Skip::NoCache),
+        }
+    }
+}
+
+impl Lane {
+    /// Turns an op into what this lane has to do.
+    pub fn resolve(&self, op: &Op, index: u32) -> Result<Action, Skip> {
+        let arguments = Arguments { lane: self, op };
+        if op.call == Call::Write {
+            let addr = arguments.ptr(0)?;
+            let held = self.model.at(addr).ok_or(Skip::NoMemory)?;
+            let end = arguments.number(1).saturating_add(arguments.number(2));
+            return Ok(Action::Write { addr: held.addr, end });
+        }
+        let route = self.spec.routing.route(index, op.route);
+        self.request(op.call, &arguments, route).map(Action::Request)
+    }
+
+    fn request(&self, call: Call, args: &Arguments, route: Route) -> Result<Request, Skip> {
+        Ok(match call {
+            Call::AllocPages => Request::AllocPages { gfp: args.gfp(0), order: args.order(1) },
+            Call::GetFreePages => Request::GetFreePages { gfp: args.gfp(0), order: args.order(1) },
+            Call::GetZeroedPage => Request::GetZeroedPage { gfp: args.gfp(0) },
+            Call::FreePagesPage => {
+                Request::FreePagesPage { page: args.ptr(0)?, order: args.order(1) }
+            }
+            Call::FreePages => Request::FreePages { addr: args.ptr(0)?, order: args.order(1) },
+            Call::Kmalloc => Request::Kmalloc { size: args.number(0), gfp: args.gfp(1) },
+            Call::Kzalloc => Request::Kmalloc { size: args.number(0), gfp: args.zeroed(1) },
+            Call::KmallocArray => {
+                let (n, size) = (args.number(0), args.number(1));
+                Request::KmallocArray { n, size, gfp: args.gfp(2) }
+            }
+            Call::Kcalloc => {
+                let (n, size) = (args.number(0), args.number(1));
+                Request::KmallocArray { n, size, gfp: args.zeroed(2) }
+            }
+            Call::Kfree => Request::Kfree { addr: args.ptr(0)? },
+            Call::Ksize => Request::Ksize { addr: args.ptr(0)? },
+            Call::KmemCacheCreate => {
+                Request::KmemCacheCreate { size: args.number(0), align: args.number(1) }
+            }
+            Call::KmemCacheAlloc => {
+                Request::KmemCacheAlloc { cache: args.cache(0)?, gfp: args.gfp(1) }
+            }
+            Call::KmemCacheZalloc => {
+                Request::KmemCacheAlloc { cache: args.cache(0)?, gfp: args.zeroed(1) }
+            }
+            Call::KmemCacheFree => {
+                Request::KmemCacheFree { cache: args.cache(0)?, addr: args.ptr(1)? }
+            }
+            Call::KmemCacheDestroy => {
+                Request::KmemCacheDestroy { cache: self.unwaited(args.cache(0)?)? }
+            }
+            _ => return mapped_request(call, args, route),
+        })
+    }
+
+    /// The request that frees what the op's destination holds, if it holds something.
+    pub fn release_before(&self, op: &Op) -> Result<Option<Request>, Skip> {
+        let Some(dst) = op.dst else { return Ok(None) };
+        if op.call == Call::KmemCacheCreate {
+            let Some(cache) = self.registers.cache(dst) else { return Ok(None) };
+            return Ok(Some(Request::KmemCacheDestroy { cache: self.unwaited(cache)? }));
+        }
+        let addr = self.registers.address(dst).ok_or(Skip::Waiting)?;
+        let held = self.model.at(addr).filter(|held| held.reg == Some(dst));
+        Ok(held.map(Allocation::right_free))
+    }
+
+    /// A cache that no waiter will ask for an object, so that its caller may destroy it.
+    fn unwaited(&self, cache: CacheHandle) -> Result<CacheHandle, Skip> {
+        let asks = |waiter: &Waiter| matches!(waiter.request, Request::KmemCacheAlloc { cache: asked, .. } if asked == cache);
+        if self.waiters.iter().any(asks) { Err(Skip::Waiting) } else { Ok(cache) }
+    }
+
+    /// The address that the op's pointer argument names, if it has one.
+    pub fn pointer(&self, op: &Op) -> Option<u64> {
+        let ptr = op.args.iter().find_map(|arg| match arg {
+            Arg::Ptr(ptr) => Some(*ptr),
+            _ => None,
+        });
+        self.registers.resolve(ptr?).ok()
+    }
+}
+
+/// The calls of vmalloc and kvmalloc.
+fn mapped_request(call: Call, args: &Arguments, route: Route) -> Result<Request, Skip> {
+    Ok(match call {
+        Call::Vmalloc => Request::Vmalloc { size: args.number(0), gfp: GFP_KERNEL },
+        Call::Vzalloc => Request::Vmalloc { size: args.number(0), gfp: GFP_KERNEL | __GFP_ZERO },
+        Call::VmallocGfp => Request::Vmalloc { size: args.number(0), gfp: args.gfp(1) },
+        Call::VmallocNodeRange => Request::VmallocNodeRange {
+            size: args.number(0),
+            align: args.number(1),
+            start: args.number(2),
+            end: args.number(3),
+            gfp: args.gfp(4),
+        },
+        Call::Vfree => Request::Vfree { addr: args.ptr(0)? },
+        Call::VmUnmapAliases => Request::VmUnmapAliases,
+        Call::Kvmalloc => Request::Kvmalloc { size: args.number(0), gfp: args.gfp(1), route },
+        Call::Kvzalloc => Request::Kvmalloc { size: args.number(0), gfp: args.zeroed(1), route },
+        Call::KvmallocArray => {
+            let (n, size) = (args.number(0), args.number(1));
+            Request::KvmallocArray { n, size, gfp: args.gfp(2), route }
+        }
+        Call::Kvcalloc => {
+            let (n, size) = (args.number(0), args.number(1));
+            Request::KvmallocArray { n, size, gfp: args.zeroed(2), route }
+        }
+        Call::Kvfree => Request::Kvfree { addr: args.ptr(0)? },
+        _ => return Err(Skip::Unsupported),
+    })
+}
