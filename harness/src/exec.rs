@@ -83,6 +83,7 @@ pub fn watch(
             reason: text.unwrap_or_default(),
             op: at.get(),
             trace: trace.clone(),
+            file: None,
         }))
     })
 }
@@ -113,6 +114,7 @@ fn run_lanes(
             reason,
             op,
             trace: trace.clone(),
+            file: None,
         })
     };
     for (index, op) in trace.ops.iter().enumerate() {

@@ -62,7 +62,7 @@ pub fn text(stats: &Stats) -> String {
         out.push('\n');
     };
     line(format!(
-        "{} traces, {} ops ({per_trace} per trace), {} lanes: {} ops carried out",
+        "traces {}, ops {} ({per_trace} per trace), lanes {}: carried out {}",
         grouped(stats.nr_traces),
         grouped(stats.nr_ops),
         stats.lanes.len(),
@@ -73,14 +73,14 @@ pub fn text(stats: &Stats) -> String {
         line(format!("{} lines did not parse and were dropped", grouped(stats.nr_dropped_lines)));
     }
     line(format!(
-        "injected failures fired {}; NOFAIL waiters asked again {} times, {} served, {} unservable",
+        "injected failures fired {}; NOFAIL waiters asked again {}, served {}, unservable {}",
         grouped(stats.nr_faults),
         grouped(stats.nr_retries),
         grouped(stats.nr_served),
         grouped(stats.nr_unservable),
     ));
     line(format!(
-        "looked at everything {} times; not comparable between lanes {}; frees by the harness {}",
+        "looks at everything {}; ops not comparable between lanes {}; frees by the harness {}",
         grouped(stats.nr_checks),
         grouped(stats.nr_incomparable),
         grouped(stats.nr_releases),

@@ -8,6 +8,7 @@
 use crate::oracle::ORACLES;
 use crate::trace::Trace;
 use std::fmt::{self, Display, Formatter};
+use std::path::PathBuf;
 
 /// Lines of the trace that are shown before and after the arrow.
 const NR_LINES_BEFORE: usize = 24;
@@ -28,6 +29,8 @@ pub struct Failure {
     pub op: usize,
     /// The whole test case.
     pub trace: Trace,
+    /// The file that holds the trace, if there is one.
+    pub file: Option<PathBuf>,
 }
 
 /// The oracle name of an answer that is not the one that the trace expects.
@@ -49,7 +52,16 @@ impl Failure {
 
     /// Whether another failure is the same finding, so that a shorter trace still shows this one.
     pub fn is_like(&self, other: &Failure) -> bool {
-        self.oracle == other.oracle
+        // Of an allocator's panics, or of a trace's expectations, one is not like the other.
+        let is_named = ORACLES.iter().any(|oracle| oracle.name == self.oracle);
+        self.oracle == other.oracle && (is_named || self.reason == other.reason)
+    }
+
+    /// The command that repeats the failure.
+    pub fn command(&self) -> String {
+        let file = self.file.as_ref().map(|file| file.display().to_string());
+        let file = file.unwrap_or_else(|| "<the file with this trace>".into());
+        format!("cargo kvroute check {} {file}", self.campaign)
     }
 }
 
@@ -79,7 +91,7 @@ impl Display for Failure {
             writeln!(out, "--> (end of the trace: everything is freed)")?;
         }
         writeln!(out)?;
-        write!(out, "repeat: cargo kvroute check {} <the trace in a file>", self.campaign)
+        write!(out, "repeat: {}", self.command())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Bringing a lane's book, registers and contents up to date with what was carried out.
 //!
-//! The one idea: only what no oracle objected to is entered. Granted memory is painted the moment it
-//! is entered, so that from then on every byte of live memory is known.
+//! The one idea: only what no oracle objected to is entered. Granted memory is painted the moment
+//! it is entered, so that from then on every byte of live memory is known.
 //!
 //! Nothing is judged here, and the allocator is asked for nothing but access to bytes.
 
@@ -34,7 +34,8 @@ impl Lane {
                 }
             }
             Answer::Refused(_) => {
-                // A failed call may have left the allocator a slab of its own where memory was free.
+                // A failed call may have left the allocator a slab of its own where memory was
+                // free.
                 self.model.forget_just_freed();
                 self.assign(dst, 0);
             }

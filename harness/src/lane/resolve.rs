@@ -1,15 +1,16 @@
 //! From an op to what a lane has to do: registers become addresses, and calls become requests.
 //!
-//! The one idea: this is the one match over all calls that says what each asks for. What is the same
-//! request under two names (`kzalloc`, `kmalloc` with `__GFP_ZERO`) is one request from here on.
+//! The one idea: this is the one match over all calls that says what each asks for. A request is
+//! the call with its registers resolved; what two calls have in common is found in `model::rules`.
 //!
 //! Nothing is carried out here.
 
 use super::{Lane, Waiter};
 use crate::model::Allocation;
+use crate::model::rules::{Family, Want};
 use crate::op::{Arg, Call, Op, Route};
 use crate::subject::{CacheHandle, Request};
-use alloc_core::gfp::{__GFP_ZERO, GFP_KERNEL, Gfp};
+use alloc_core::gfp::Gfp;
 
 /// Why an op was not carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,10 +63,6 @@ impl Arguments<'_> {
         }
     }
 
-    fn zeroed(&self, place: usize) -> Gfp {
-        self.gfp(place) | __GFP_ZERO
-    }
-
     fn ptr(&self, place: usize) -> Result<u64, Skip> {
         match self.op.args[place] {
             Arg::Ptr(ptr) => self.lane.registers.resolve(ptr),
@@ -105,14 +102,14 @@ impl Lane {
             }
             Call::FreePages => Request::FreePages { addr: args.ptr(0)?, order: args.order(1) },
             Call::Kmalloc => Request::Kmalloc { size: args.number(0), gfp: args.gfp(1) },
-            Call::Kzalloc => Request::Kmalloc { size: args.number(0), gfp: args.zeroed(1) },
+            Call::Kzalloc => Request::Kzalloc { size: args.number(0), gfp: args.gfp(1) },
             Call::KmallocArray => {
                 let (n, size) = (args.number(0), args.number(1));
                 Request::KmallocArray { n, size, gfp: args.gfp(2) }
             }
             Call::Kcalloc => {
                 let (n, size) = (args.number(0), args.number(1));
-                Request::KmallocArray { n, size, gfp: args.zeroed(2) }
+                Request::Kcalloc { n, size, gfp: args.gfp(2) }
             }
             Call::Kfree => Request::Kfree { addr: args.ptr(0)? },
             Call::Ksize => Request::Ksize { addr: args.ptr(0)? },
@@ -123,7 +120,7 @@ impl Lane {
                 Request::KmemCacheAlloc { cache: args.cache(0)?, gfp: args.gfp(1) }
             }
             Call::KmemCacheZalloc => {
-                Request::KmemCacheAlloc { cache: args.cache(0)?, gfp: args.zeroed(1) }
+                Request::KmemCacheZalloc { cache: args.cache(0)?, gfp: args.gfp(1) }
             }
             Call::KmemCacheFree => {
                 Request::KmemCacheFree { cache: args.cache(0)?, addr: args.ptr(1)? }
@@ -149,7 +146,7 @@ impl Lane {
 
     /// A cache that no waiter will ask for an object, so that its caller may destroy it.
     fn unwaited(&self, cache: CacheHandle) -> Result<CacheHandle, Skip> {
-        let asks = |waiter: &Waiter| matches!(waiter.request, Request::KmemCacheAlloc { cache: asked, .. } if asked == cache);
+        let asks = |waiter: &Waiter| matches!(Want::of(&waiter.request), Some(want) if want.family == Family::Cache(cache));
         if self.waiters.iter().any(asks) { Err(Skip::Waiting) } else { Ok(cache) }
     }
 
@@ -166,9 +163,9 @@ impl Lane {
 /// The calls of vmalloc and kvmalloc.
 fn mapped_request(call: Call, args: &Arguments, route: Route) -> Result<Request, Skip> {
     Ok(match call {
-        Call::Vmalloc => Request::Vmalloc { size: args.number(0), gfp: GFP_KERNEL },
-        Call::Vzalloc => Request::Vmalloc { size: args.number(0), gfp: GFP_KERNEL | __GFP_ZERO },
-        Call::VmallocGfp => Request::Vmalloc { size: args.number(0), gfp: args.gfp(1) },
+        Call::Vmalloc => Request::Vmalloc { size: args.number(0) },
+        Call::Vzalloc => Request::Vzalloc { size: args.number(0) },
+        Call::VmallocGfp => Request::VmallocGfp { size: args.number(0), gfp: args.gfp(1) },
         Call::VmallocNodeRange => Request::VmallocNodeRange {
             size: args.number(0),
             align: args.number(1),
@@ -179,14 +176,14 @@ fn mapped_request(call: Call, args: &Arguments, route: Route) -> Result<Request,
         Call::Vfree => Request::Vfree { addr: args.ptr(0)? },
         Call::VmUnmapAliases => Request::VmUnmapAliases,
         Call::Kvmalloc => Request::Kvmalloc { size: args.number(0), gfp: args.gfp(1), route },
-        Call::Kvzalloc => Request::Kvmalloc { size: args.number(0), gfp: args.zeroed(1), route },
+        Call::Kvzalloc => Request::Kvzalloc { size: args.number(0), gfp: args.gfp(1), route },
         Call::KvmallocArray => {
             let (n, size) = (args.number(0), args.number(1));
             Request::KvmallocArray { n, size, gfp: args.gfp(2), route }
         }
         Call::Kvcalloc => {
             let (n, size) = (args.number(0), args.number(1));
-            Request::KvmallocArray { n, size, gfp: args.zeroed(2), route }
+            Request::Kvcalloc { n, size, gfp: args.gfp(2), route }
         }
         Call::Kvfree => Request::Kvfree { addr: args.ptr(0)? },
         _ => return Err(Skip::Unsupported),

@@ -1,9 +1,9 @@
 //! Frees: what must come of a call that frees, by the address alone.
 //!
-//! The one idea: as in the kernel, a free is a function of the address and of what is live there, never
-//! of how the caller came by it (sections 6.2 to 6.4 of the semantics reference). Live memory has one
-//! right answer for each call; for free memory the name of the refusal depends on its history, which
-//! only the last free tells.
+//! The one idea: as in the kernel, a free is a function of the address and of what is live there,
+//! never of how the caller came by it (sections 6.2 to 6.4 of the semantics reference). Live memory
+//! has one right answer for each call; for free memory the name of the refusal depends on its
+//! history, which only the last free tells.
 //!
 //! Nothing here changes the book.
 

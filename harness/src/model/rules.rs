@@ -10,8 +10,8 @@
 use crate::op::Route;
 use crate::subject::{CacheHandle, Facts, Request};
 use alloc_core::gfp::{
-    __GFP_ATOMIC, __GFP_DIRECT_RECLAIM, __GFP_HIGH, __GFP_MEMALLOC, __GFP_NOFAIL, __GFP_NOMEMALLOC,
-    __GFP_ZERO, GFP_KERNEL, Gfp,
+    __GFP_DIRECT_RECLAIM, __GFP_HIGH, __GFP_MEMALLOC, __GFP_NOFAIL, __GFP_NOMEMALLOC, __GFP_ZERO,
+    GFP_KERNEL, Gfp,
 };
 
 /// Bytes in a page.
@@ -68,6 +68,7 @@ impl Want {
     /// What a request asks for, or `None` if it asks for no memory.
     pub fn of(request: &Request) -> Option<Self> {
         let want = |family, size, gfp| Some(Self { family, size, gfp });
+        let anywhere = Family::Vmalloc { range: None };
         match *request {
             Request::AllocPages { gfp, order } | Request::GetFreePages { gfp, order } => {
                 want(Family::Pages { order }, PAGE.checked_shl(order), gfp)
@@ -76,21 +77,34 @@ impl Want {
                 want(Family::Pages { order: 0 }, Some(PAGE), gfp | __GFP_ZERO)
             }
             Request::Kmalloc { size, gfp } => want(Family::Kmalloc, Some(size), gfp),
+            Request::Kzalloc { size, gfp } => want(Family::Kmalloc, Some(size), gfp | __GFP_ZERO),
             Request::KmallocArray { n, size, gfp } => {
                 want(Family::Kmalloc, n.checked_mul(size), gfp)
             }
-            Request::KmemCacheAlloc { cache, gfp } => want(Family::Cache(cache), Some(0), gfp),
-            Request::Vmalloc { size, gfp } => {
-                want(Family::Vmalloc { range: None }, Some(size), gfp)
+            Request::Kcalloc { n, size, gfp } => {
+                want(Family::Kmalloc, n.checked_mul(size), gfp | __GFP_ZERO)
             }
+            Request::KmemCacheAlloc { cache, gfp } => want(Family::Cache(cache), Some(0), gfp),
+            Request::KmemCacheZalloc { cache, gfp } => {
+                want(Family::Cache(cache), Some(0), gfp | __GFP_ZERO)
+            }
+            Request::Vmalloc { size } => want(anywhere, Some(size), GFP_KERNEL),
+            Request::Vzalloc { size } => want(anywhere, Some(size), GFP_KERNEL | __GFP_ZERO),
+            Request::VmallocGfp { size, gfp } => want(anywhere, Some(size), gfp),
             Request::VmallocNodeRange { size, align, start, end, gfp } => {
                 want(Family::Vmalloc { range: Some((start, end, align)) }, Some(size), gfp)
             }
             Request::Kvmalloc { size, gfp, route } => {
                 want(Family::Kvmalloc { route }, Some(size), gfp)
             }
+            Request::Kvzalloc { size, gfp, route } => {
+                want(Family::Kvmalloc { route }, Some(size), gfp | __GFP_ZERO)
+            }
             Request::KvmallocArray { n, size, gfp, route } => {
                 want(Family::Kvmalloc { route }, n.checked_mul(size), gfp)
+            }
+            Request::Kvcalloc { n, size, gfp, route } => {
+                want(Family::Kvmalloc { route }, n.checked_mul(size), gfp | __GFP_ZERO)
             }
             _ => None,
         }
@@ -231,11 +245,6 @@ pub fn sides(size: u64, gfp: Gfp, route: Route) -> Sides {
         Route::Vmalloc if can_vmalloc => Sides { slab: false, vmalloc: true },
         _ => Sides { slab: can_slab, vmalloc: can_vmalloc && size > PAGE },
     }
-}
-
-/// Whether the flags are those of an ordinary `GFP_KERNEL` request, reserves untouched.
-pub fn is_plain_kernel(gfp: Gfp) -> bool {
-    gfp.has(GFP_KERNEL) && gfp.0 & (__GFP_HIGH.0 | __GFP_MEMALLOC.0 | __GFP_ATOMIC.0) == 0
 }
 
 #[cfg(test)]

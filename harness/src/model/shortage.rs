@@ -155,7 +155,7 @@ mod test {
 
     #[test]
     fn space_is_short_if_no_hole_fits() {
-        let vmalloc = |size| Request::Vmalloc { size, gfp: GFP_KERNEL };
+        let vmalloc = |size| Request::Vmalloc { size };
         check(vmalloc(15 * PAGE), 1000, [9; 11], Refusal::VmallocSpace, false);
         check(vmalloc(16 * PAGE), 1000, [9; 11], Refusal::VmallocSpace, true);
         check(vmalloc(PAGE), 1000, [9; 11], Refusal::Range, false);

@@ -188,7 +188,7 @@ mod test {
 
     const KMALLOC: Request = Request::Kmalloc { size: 64, gfp: GFP_KERNEL };
     const ORDER_1: Request = Request::AllocPages { gfp: GFP_KERNEL, order: 1 };
-    const AREA: Request = Request::Vmalloc { size: 4096, gfp: GFP_KERNEL };
+    const AREA: Request = Request::Vmalloc { size: 4096 };
 
     #[test]
     fn barks_on_too_few_or_the_wrong_number_of_usable_bytes() {

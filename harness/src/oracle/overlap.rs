@@ -50,7 +50,7 @@ mod test {
     use alloc_core::gfp::GFP_KERNEL;
 
     const KMALLOC: Request = Request::Kmalloc { size: 64, gfp: GFP_KERNEL };
-    const AREA: Request = Request::Vmalloc { size: 8192, gfp: GFP_KERNEL };
+    const AREA: Request = Request::Vmalloc { size: 8192 };
 
     #[test]
     fn barks_on_addresses_that_meet() {

@@ -56,75 +56,17 @@ impl AllocCore {
     }
 
     fn call(&mut self, request: &Request) -> Answer {
-        let mm = self.mm_mut();
-        match *request {
-            Request::AllocPages { gfp, order } => {
-                let page = mm.alloc_pages(gfp, order).map(Pfn::to_virt);
-                self.granted(page)
-            }
-            Request::GetFreePages { gfp, order } => {
-                let addr = mm.__get_free_pages(gfp, order);
-                self.granted(addr)
-            }
-            Request::GetZeroedPage { gfp } => {
-                let addr = mm.get_zeroed_page(gfp);
-                self.granted(addr)
-            }
-            Request::FreePagesPage { page, order } => freed(free_page(mm, page, order)),
-            Request::FreePages { addr, order } => freed(mm.free_pages(Vaddr(addr), order)),
-            Request::Kmalloc { size, gfp } => {
-                let addr = mm.kmalloc(size, gfp);
-                self.granted(addr)
-            }
-            Request::KmallocArray { n, size, gfp } => {
-                let addr = mm.kmalloc_array(n, size, gfp);
-                self.granted(addr)
-            }
-            Request::Kfree { addr } => freed(mm.kfree(Vaddr(addr))),
-            Request::Ksize { addr } => mm.ksize(Vaddr(addr)).map_or_else(bad_free, Answer::Size),
-            Request::Vmalloc { size, gfp } => {
-                let addr = mm.__vmalloc(size, gfp);
-                self.granted(addr)
-            }
-            Request::VmallocNodeRange { size, align, start, end, gfp } => {
-                let at = |offset| Vaddr(VMALLOC_START.saturating_add(offset));
-                let range = VmallocRange { size, align, start: at(start), end: at(end), gfp };
-                let addr = mm.__vmalloc_node_range(range);
-                self.granted(addr)
-            }
-            Request::Vfree { addr } => freed(mm.vfree(Vaddr(addr))),
-            Request::VmUnmapAliases => {
-                mm.vm_unmap_aliases();
-                Answer::Done
-            }
-            Request::Kvmalloc { size, gfp, route } => {
-                let addr = mm.kvmalloc(size, gfp, side(route));
-                self.granted(addr)
-            }
-            Request::KvmallocArray { n, size, gfp, route } => {
-                let addr = mm.kvmalloc_array(n, size, gfp, side(route));
-                self.granted(addr)
-            }
-            Request::Kvfree { addr } => freed(mm.kvfree(Vaddr(addr))),
-            Request::KmemCacheCreate { .. }
-            | Request::KmemCacheAlloc { .. }
-            | Request::KmemCacheFree { .. }
-            | Request::KmemCacheDestroy { .. } => self.call_cache(request),
-        }
-    }
-
-    fn call_cache(&mut self, request: &Request) -> Answer {
         let id = |cache: CacheHandle| CacheId::from_raw(cache.0);
         let mm = self.mm_mut();
         match *request {
+            Request::FreePagesPage { page, order } => freed(free_page(mm, page, order)),
+            Request::FreePages { addr, order } => freed(mm.free_pages(Vaddr(addr), order)),
+            Request::Kfree { addr } => freed(mm.kfree(Vaddr(addr))),
+            Request::Ksize { addr } => mm.ksize(Vaddr(addr)).map_or_else(bad_free, Answer::Size),
             Request::KmemCacheCreate { size, align } => match mm.kmem_cache_create(size, align) {
                 Ok(cache) => Answer::Cache(CacheHandle(cache.to_raw())),
                 Err(error) => refused(error),
             },
-            Request::KmemCacheAlloc { cache, gfp } => {
-                let addr = mm.kmem_cache_alloc(id(cache), gfp);
-                self.granted(addr)
-            }
             Request::KmemCacheFree { cache, addr } => {
                 freed(mm.kmem_cache_free(id(cache), Vaddr(addr)))
             }
@@ -133,19 +75,53 @@ impl AllocCore {
                 Err(DestroyError::Busy(nr_objects)) => Answer::Busy(nr_objects.into()),
                 Err(DestroyError::NoSuchCache) => Answer::Refused(Refusal::BadArgument),
             },
-            _ => Answer::Unsupported,
-        }
-    }
-
-    fn granted(&self, addr: Result<Vaddr, AllocError>) -> Answer {
-        match addr {
-            Ok(addr) => {
-                let usable = self.mm().usable_size(addr).unwrap_or(0);
-                Answer::Memory { addr: addr.0, usable }
+            Request::Vfree { addr } => freed(mm.vfree(Vaddr(addr))),
+            Request::VmUnmapAliases => {
+                mm.vm_unmap_aliases();
+                Answer::Done
             }
-            Err(error) => refused(error),
+            Request::Kvfree { addr } => freed(mm.kvfree(Vaddr(addr))),
+            _ => match allocate(mm, request) {
+                Some(Ok(addr)) => {
+                    let usable = mm.usable_size(addr).unwrap_or(0);
+                    Answer::Memory { addr: addr.0, usable }
+                }
+                Some(Err(error)) => refused(error),
+                None => Answer::Unsupported,
+            },
         }
     }
+}
+
+/// The calls that ask for memory.
+fn allocate(mm: &mut Mm<SimMemory>, request: &Request) -> Option<Result<Vaddr, AllocError>> {
+    let id = |cache: CacheHandle| CacheId::from_raw(cache.0);
+    Some(match *request {
+        Request::AllocPages { gfp, order } => mm.alloc_pages(gfp, order).map(Pfn::to_virt),
+        Request::GetFreePages { gfp, order } => mm.__get_free_pages(gfp, order),
+        Request::GetZeroedPage { gfp } => mm.get_zeroed_page(gfp),
+        Request::Kmalloc { size, gfp } => mm.kmalloc(size, gfp),
+        Request::Kzalloc { size, gfp } => mm.kzalloc(size, gfp),
+        Request::KmallocArray { n, size, gfp } => mm.kmalloc_array(n, size, gfp),
+        Request::Kcalloc { n, size, gfp } => mm.kcalloc(n, size, gfp),
+        Request::KmemCacheAlloc { cache, gfp } => mm.kmem_cache_alloc(id(cache), gfp),
+        Request::KmemCacheZalloc { cache, gfp } => mm.kmem_cache_zalloc(id(cache), gfp),
+        Request::Vmalloc { size } => mm.vmalloc(size),
+        Request::Vzalloc { size } => mm.vzalloc(size),
+        Request::VmallocGfp { size, gfp } => mm.__vmalloc(size, gfp),
+        Request::VmallocNodeRange { size, align, start, end, gfp } => {
+            let at = |offset| Vaddr(VMALLOC_START.saturating_add(offset));
+            let range = VmallocRange { size, align, start: at(start), end: at(end), gfp };
+            mm.__vmalloc_node_range(range)
+        }
+        Request::Kvmalloc { size, gfp, route } => mm.kvmalloc(size, gfp, side(route)),
+        Request::Kvzalloc { size, gfp, route } => mm.kvzalloc(size, gfp, side(route)),
+        Request::KvmallocArray { n, size, gfp, route } => {
+            mm.kvmalloc_array(n, size, gfp, side(route))
+        }
+        Request::Kvcalloc { n, size, gfp, route } => mm.kvcalloc(n, size, gfp, side(route)),
+        _ => return None,
+    })
 }
 
 /// `__free_pages` takes a page; an address that is no page's has none to give.

@@ -3,9 +3,9 @@
 //! The one idea: a file that a person names is read strictly. If that fails and the bytes are a
 //! fuzzer's artefact, it is read as the fuzzer read it, and the number of dropped lines is said.
 
-use crate::{Outcome, Trouble, parse_campaign, read};
+use crate::{Outcome, Trouble, parse_campaign, read, say};
 use kvroute_harness::campaign::Campaign;
-use kvroute_harness::{Stats, Trace, check_expected, exec, report};
+use kvroute_harness::{Failure, Stats, Trace, check_expected, exec, report};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -98,7 +98,8 @@ pub(crate) fn check(options: &Options) -> Outcome {
                     "lane": failure.lane, "op": failure.op, "reason": failure.reason,
                 }));
                 if !options.json {
-                    println!("{}:\n{failure}\n", path.display());
+                    let failure = Failure { file: Some(path.clone()), ..*failure };
+                    say(&format!("{}:\n{failure}\n\n", path.display()));
                 }
             }
         }
@@ -106,12 +107,11 @@ pub(crate) fn check(options: &Options) -> Outcome {
     if options.json {
         let counts = report::json(&stats);
         let campaign = options.campaign.name;
-        println!("{:#}", json!({ "campaign": campaign, "files": verdicts, "counts": counts }));
+        let all = json!({ "campaign": campaign, "files": verdicts, "counts": counts });
+        say(&format!("{all:#}\n"));
     } else {
-        println!("{} files, {nr_failures} failures", files.len());
-        if nr_failures == 0 {
-            print!("{}", report::text(&stats));
-        }
+        let counts = if nr_failures == 0 { report::text(&stats) } else { String::new() };
+        say(&format!("files checked: {}, failed: {nr_failures}\n{counts}", files.len()));
     }
     if nr_failures == 0 { Ok(()) } else { Err(Trouble::Failure) }
 }
@@ -125,14 +125,13 @@ pub(crate) fn show(options: &ShowOptions) -> Outcome {
     for (line, answers) in text.lines().skip(1).zip(&shown.answers) {
         rows.push(std::iter::once(line.to_owned()).chain(answers.iter().cloned()).collect());
     }
-    for why in &trace.why {
-        println!("# {why}");
-    }
-    println!("{}", text.lines().next().unwrap_or_default());
-    print!("{}", report::table(&rows));
+    let why: String = trace.why.iter().map(|why| format!("# {why}\n")).collect();
+    let machine = text.lines().next().unwrap_or_default();
+    say(&format!("{why}{machine}\n{}", report::table(&rows)));
     match shown.failure {
         Some(failure) => {
-            println!("\n{failure}");
+            let failure = Failure { file: Some(options.file.clone()), ..*failure };
+            say(&format!("\n{failure}\n"));
             Err(Trouble::Failure)
         }
         None => Ok(()),

@@ -72,6 +72,15 @@ fn main() -> ExitCode {
     }
 }
 
+/// Prints to standard output. A reader that has gone away has seen what it wanted.
+fn say(text: &str) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
+        std::process::exit(0);
+    }
+}
+
 /// Reads the name of a campaign on the command line.
 fn parse_campaign(name: &str) -> Result<&'static Campaign, String> {
     let known = || CAMPAIGNS.iter().map(|known| known.name).collect::<Vec<_>>().join(", ");

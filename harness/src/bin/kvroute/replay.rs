@@ -6,7 +6,7 @@
 //!
 //! How a recording is read is in `kvroute_harness::recording`.
 
-use crate::{Outcome, Trouble, shrink, write};
+use crate::{Outcome, Trouble, say, shrink, write};
 use kvroute_harness::campaign::{REPLAY, ROUTED};
 use kvroute_harness::exec::{self, Expectations};
 use kvroute_harness::op::{Arg, Call, Class, Op};
@@ -116,7 +116,7 @@ pub(crate) fn replay(options: &Options) -> Outcome {
         documents.push(replay_one(options, path)?);
     }
     if options.json {
-        println!("{:#}", Value::Array(documents));
+        say(&format!("{:#}\n", Value::Array(documents)));
     }
     Ok(())
 }
@@ -143,18 +143,19 @@ fn replay_one(options: &Options, path: &Path) -> Result<Value, Trouble> {
     let stats = outcome.map_err(|failure| fail(&failure))?;
     let rate = recording.counts.events as f64 / (reading + running);
     if !options.json {
-        println!("{}: {} events, no objection", path.display(), grouped(recording.counts.events));
-        println!(
-            "read in {reading:.2} s, {} ops down {} lanes in {running:.2} s: {} events/s, {:.2} M lane-ops/s",
+        let header = format!(
+            "{}: {} events, no objection\nread in {reading:.2} s, {} ops down {} lanes in \
+             {running:.2} s: {} events/s, {:.2} M lane-ops/s",
+            path.display(),
+            grouped(recording.counts.events),
             grouped(stats.nr_ops),
             stats.lanes.len(),
             grouped(rate as u64),
             stats.nr_lane_ops as f64 / running / 1e6,
         );
-        print_counts(&recording);
-        println!("\nserved from the direct map / from vmalloc space (- refused):\n");
-        print!("{}", rows_as_text(&rows, &stats));
-        println!();
+        let (counts, rows) = (counts_as_text(&recording), rows_as_text(&rows, &stats));
+        let legend = "served from the direct map / from the vmalloc space (- refused):";
+        say(&format!("{header}\n{counts}\n{legend}\n\n{rows}\n"));
     }
     Ok(json!({
         "recording": path, "counts": recording.counts, "peaks": recording.peaks,
@@ -201,24 +202,22 @@ fn count(rows: &mut Rows, sizes: &mut CacheSizes, op: &Op, served: Served, views
     }
 }
 
-fn print_counts(recording: &Recording) {
+fn counts_as_text(recording: &Recording) -> String {
     let counts = &recording.counts;
     let unmatched: u64 = counts.frees_without_allocation.values().sum();
-    println!(
+    format!(
         "{} events nested in others; {} frees without a matching allocation, {} frees missed; \
-         {} events lost, {} of other kinds",
+         {} events lost, {} of other kinds\nkfree of kvmalloc memory {}; still live at the end {}; \
+         the recorded kernel's peak {} frames\n",
         grouped(counts.nested),
         grouped(unmatched),
         grouped(counts.missed_frees),
         grouped(counts.lost),
         grouped(counts.unknown_events.values().sum()),
-    );
-    println!(
-        "kfree of kvmalloc memory {}; still live at the end {}; the recorded kernel's peak {} frames",
         grouped(counts.kfree_of_kvmalloc),
         grouped(counts.live_at_end),
         grouped(recording.peaks.frames),
-    );
+    )
 }
 
 fn rows_as_text(rows: &Rows, stats: &Stats) -> String {
@@ -262,11 +261,10 @@ fn fail(failure: &Failure) -> Trouble {
         Err(written) if written.is_like(failure) => shrink::shrink_failure(&ROUTED, &written),
         _ => failure.clone(),
     };
-    println!("{found}");
     let path = PathBuf::from("replay.failing.trace");
-    match write(&path, &found.trace.to_string()) {
-        Ok(()) => println!("kept in {}", path.display()),
-        Err(trouble) => return trouble,
+    if let Err(trouble) = write(&path, &found.trace.to_string()) {
+        return trouble;
     }
+    say(&format!("{}\n", Failure { file: Some(path), ..found }));
     Trouble::Failure
 }

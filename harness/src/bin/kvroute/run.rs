@@ -5,7 +5,7 @@
 //!
 //! There is no feedback from coverage here; `ci/fuzz.sh` has that.
 
-use crate::{Outcome, Trouble, parse_campaign, shrink, write};
+use crate::{Outcome, Trouble, parse_campaign, say, shrink, write};
 use indicatif::{ProgressBar, ProgressStyle};
 use kvroute_harness::campaign::Campaign;
 use kvroute_harness::generate::generate;
@@ -91,11 +91,12 @@ pub(crate) fn run(options: &Options) -> Outcome {
         counts["campaign"] = options.campaign.name.into();
         counts["seed"] = options.seed.into();
         counts["seconds"] = start.elapsed().as_secs_f64().into();
-        println!("{counts:#}");
+        say(&format!("{counts:#}\n"));
     } else {
-        println!("campaign {}, seed {}: no objection", options.campaign.name, options.seed);
-        println!("{}", speed(&stats, start));
-        print!("{}", report::text(&stats));
+        let Options { campaign, seed, .. } = options;
+        let speed = speed(&stats, start);
+        let counts = report::text(&stats);
+        say(&format!("campaign {}, seed {seed}: no objection\n{speed}\n{counts}", campaign.name));
     }
     Ok(())
 }
@@ -122,7 +123,6 @@ fn fail(options: &Options, trace_number: u64, failure: &Failure) -> Result<Troub
         ),
     ];
     write(&path, &trace.to_string())?;
-    println!("{shrunk}");
-    println!("kept in {}", path.display());
+    say(&format!("{}\n", Failure { file: Some(path), ..shrunk }));
     Ok(Trouble::Failure)
 }

@@ -4,7 +4,7 @@
 //! a candidate still fails in the same way, and its answer is written down as a trace or as a test.
 
 use crate::check::read_trace;
-use crate::{Outcome, Trouble, parse_campaign, write};
+use crate::{Outcome, Trouble, parse_campaign, say, write};
 use kvroute_harness::campaign::Campaign;
 use kvroute_harness::{Failure, Trace, check_expected, shrink};
 use std::path::PathBuf;
@@ -41,9 +41,9 @@ pub(crate) fn shrink(options: &Options) -> Outcome {
     match &options.output {
         Some(path) => {
             write(path, &text)?;
-            println!("{shrunk}");
+            say(&format!("{}\n", Failure { file: Some(path.clone()), ..shrunk }));
         }
-        None => print!("{text}"),
+        None => say(&text),
     }
     Ok(())
 }
