@@ -1,89 +1,86 @@
 //! What the harness writes into memory, and how it sees that somebody else wrote there.
 //!
-//! The one idea: contents are keyed by the allocation. Word `i` of a painted run is a function of
-//! the run's seed and `i`, so bytes that arrive from another allocation, or from another place of
-//! the same one, are wrong. The loops work on words, since they are most of the harness's time.
+//! The one idea: contents are keyed by the allocation. Each page of a painted run is a part of one
+//! table of random bytes, chosen by the run's seed and the page, so bytes that arrive from another
+//! allocation, or from another place of the same one, are wrong. So painting is a copy and looking
+//! is a comparison of memory, which cost a fuzzer's instrumented build no more than any other.
 //!
 //! It knows no allocator; whose memory a run of bytes is, is the caller's business.
 
-/// The distance between the words of a painted run; odd, so that no word of a run comes twice.
-const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-/// The words that are compared before the result is looked at.
-const BLOCK_WORDS: usize = 16;
+/// The bytes that one draw from the table paints.
+const TILE_BYTES: usize = 4096;
+/// The places in the table where a tile can start. Two tiles are alike once in as many pairs.
+const NR_PLACES: usize = 1 << 14;
+/// The step between those places: contents are at least as aligned as the smallest object.
+const PLACE_BYTES: usize = 8;
+/// Random bytes, of which every tile is a part.
+static TABLE: [u8; NR_PLACES * PLACE_BYTES + TILE_BYTES] = random_bytes();
+/// What zeroed memory is compared with.
+static ZEROS: [u8; TILE_BYTES] = [0; TILE_BYTES];
 
 /// A well-mixed word from two numbers (the finaliser of splitmix64).
-pub fn mix(a: u64, b: u64) -> u64 {
-    let mut word = a.wrapping_mul(STEP) ^ b.wrapping_add(0x6a09_e667_f3bc_c909);
+pub const fn mix(a: u64, b: u64) -> u64 {
+    let mut word = a.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ b.wrapping_add(0x6a09_e667_f3bc_c909);
     word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     word ^ (word >> 31)
 }
 
-fn word(seed: u64, index: u64) -> u64 {
-    seed.wrapping_add(index.wrapping_mul(STEP))
+const fn random_bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    let mut at = 0;
+    while at < N {
+        let word = mix(1, at as u64).to_le_bytes();
+        let mut byte = 0;
+        while byte < 8 {
+            bytes[at + byte] = word[byte];
+            byte += 1;
+        }
+        at += 8;
+    }
+    bytes
 }
 
-fn byte(seed: u64, offset: u64) -> u8 {
-    word(seed, offset / 8).to_le_bytes()[(offset % 8) as usize]
-}
-
-/// How many bytes of a run that starts at `offset` come before its first whole word.
-fn head_len(len: usize, offset: u64) -> usize {
-    ((offset.wrapping_neg() % 8) as usize).min(len)
+/// What `len` bytes at `offset` of the run that `seed` keys hold, as far as the tile reaches.
+fn tile(offset: u64, len: usize, seed: u64) -> &'static [u8] {
+    let (tile, inside) = (offset / TILE_BYTES as u64, offset as usize % TILE_BYTES);
+    let start = mix(seed, tile) as usize % NR_PLACES * PLACE_BYTES + inside;
+    &TABLE[start..start + len.min(TILE_BYTES - inside)]
 }
 
 /// Paints `bytes`, which lie at `offset` of the run that `seed` keys.
-pub fn fill(bytes: &mut [u8], offset: u64, seed: u64) {
-    let (head, body) = bytes.split_at_mut(head_len(bytes.len(), offset));
-    for (at, place) in head.iter_mut().enumerate() {
-        *place = byte(seed, offset + at as u64);
+pub fn fill(mut bytes: &mut [u8], mut offset: u64, seed: u64) {
+    while !bytes.is_empty() {
+        let tile = tile(offset, bytes.len(), seed);
+        let (place, rest) = bytes.split_at_mut(tile.len());
+        place.copy_from_slice(tile);
+        offset += tile.len() as u64;
+        bytes = rest;
     }
-    let offset = offset + head.len() as u64;
-    let mut next = word(seed, offset / 8);
-    let (words, tail) = body.as_chunks_mut::<8>();
-    for place in words.iter_mut() {
-        *place = next.to_le_bytes();
-        next = next.wrapping_add(STEP);
-    }
-    let tail_len = tail.len();
-    tail.copy_from_slice(&next.to_le_bytes()[..tail_len]);
 }
 
 /// The first place in `bytes` that does not hold what [`fill`] wrote there.
 pub fn first_difference(bytes: &[u8], offset: u64, seed: u64) -> Option<usize> {
-    let (head, body) = bytes.split_at(head_len(bytes.len(), offset));
-    let slow = |bytes: &[u8], base: usize| {
-        let wrong = |at: &usize| bytes[*at] != byte(seed, offset + (base + at) as u64);
-        (0..bytes.len()).find(wrong).map(|at| base + at)
-    };
-    if let Some(at) = slow(head, 0) {
-        return Some(at);
-    }
-    let mut next = word(seed, (offset + head.len() as u64) / 8);
-    let mut base = head.len();
-    let (words, tail) = body.as_chunks::<8>();
-    for block in words.chunks(BLOCK_WORDS) {
-        let mut difference = 0;
-        for place in block {
-            difference |= u64::from_le_bytes(*place) ^ next;
-            next = next.wrapping_add(STEP);
-        }
-        if difference != 0 {
-            return slow(block.as_flattened(), base);
-        }
-        base += 8 * block.len();
-    }
-    slow(tail, base)
+    first_unlike(bytes, |at, len| tile(offset + at as u64, len, seed))
 }
 
 /// The first byte that is not zero.
 pub fn first_nonzero(bytes: &[u8]) -> Option<usize> {
-    let mut base = 0;
-    for block in bytes.chunks(8 * BLOCK_WORDS) {
-        if block.iter().fold(0, |any, byte| any | byte) != 0 {
-            return block.iter().position(|byte| *byte != 0).map(|at| base + at);
+    first_unlike(bytes, |_, len| &ZEROS[..len.min(TILE_BYTES)])
+}
+
+/// The first place in `bytes` that is unlike what `expected` gives for a place and a length, or for
+/// the beginning of that length.
+fn first_unlike(bytes: &[u8], expected: impl Fn(usize, usize) -> &'static [u8]) -> Option<usize> {
+    let mut at = 0;
+    while at < bytes.len() {
+        let expected = expected(at, bytes.len() - at);
+        let actual = &bytes[at..at + expected.len()];
+        if actual != expected {
+            let unlike = |place: &usize| actual[*place] != expected[*place];
+            return (0..actual.len()).find(unlike).map(|place| at + place);
         }
-        base += block.len();
+        at += actual.len();
     }
     None
 }
