@@ -11,9 +11,9 @@ mod change;
 mod test;
 
 use crate::generate::{Profile, Scene, Share, Swarm, draw, generate, generate_op};
-use crate::op::{Op, Yields};
+use crate::op::{Arg, ArgKind, Op, Yields};
 use crate::text::{MACHINE_FIELDS, MAX_FUZZ_OPS, clamp_machine};
-use crate::trace::Trace;
+use crate::trace::{Machine, Trace};
 use change::{change_op, nudged};
 use fastrand::Rng;
 
@@ -48,6 +48,9 @@ const MUTATIONS: &[Mutation] = &[
 /// The number of mutations at the start of [`MUTATIONS`] that make a trace longer.
 const NR_GROWING: usize = 5;
 
+/// The bytes that the requests of a light trace ask for together, about as in a generated one.
+const LIGHT_TRACE_BYTES: u64 = 512 << 10;
+
 /// Changes the trace in one to four ways. An empty trace becomes a generated one.
 pub fn mutate(trace: &mut Trace, profile: &Profile, rng: &mut Rng) {
     if trace.ops.is_empty() {
@@ -63,6 +66,48 @@ pub fn mutate(trace: &mut Trace, profile: &Profile, rng: &mut Rng) {
         choose(&MUTATIONS[first..], knife.rng)(trace, &mut knife);
     }
     trace.ops.truncate(MAX_FUZZ_OPS);
+    lighten(trace, rng);
+}
+
+/// Makes most mutants light again. Large requests reach code of their own and so stay in a corpus,
+/// and mutants of mutants of them would be larger and larger; but painting a megabyte costs as much
+/// as a hundred small requests, and says no more than painting it once in a while.
+fn lighten(trace: &mut Trace, rng: &mut Rng) {
+    if rng.u8(0..16) == 0 {
+        return;
+    }
+    let mut left = LIGHT_TRACE_BYTES;
+    for op in &mut trace.ops {
+        if bytes_of(op, &trace.machine) > left {
+            for arg in op.args.iter_mut().zip(op.call.spec().args) {
+                match arg {
+                    (Arg::Number(number), (_, ArgKind::Size)) => *number = draw::size(0x1000, rng),
+                    (Arg::Number(number), (_, ArgKind::Count | ArgKind::Order)) => *number %= 2,
+                    _ => {}
+                }
+            }
+        }
+        left = left.saturating_sub(bytes_of(op, &trace.machine));
+    }
+}
+
+/// The bytes that an op has painted; what exceeds the machine is refused and costs nothing.
+fn bytes_of(op: &Op, machine: &Machine) -> u64 {
+    let spec = op.call.spec();
+    if spec.yields != Yields::Memory {
+        return 0;
+    }
+    let bytes = op.args.iter().zip(spec.args).fold(1_u64, |bytes, (arg, (_, kind))| {
+        let factor = match (arg, kind) {
+            (Arg::Number(number), ArgKind::Size | ArgKind::Count) => *number,
+            (Arg::Number(order), ArgKind::Order) => {
+                0x1000_u64.checked_shl(*order as u32).unwrap_or(0)
+            }
+            _ => 1,
+        };
+        bytes.saturating_mul(factor)
+    });
+    if bytes > u64::from(machine.frames) * 0x1000 { 0 } else { bytes }
 }
 
 /// Makes a trace of parts of both: their heads and tails, a part of one inside the other, or their
@@ -92,7 +137,9 @@ pub fn cross(a: &Trace, b: &Trace, rng: &mut Rng) -> Trace {
         }
     }
     ops.truncate(MAX_FUZZ_OPS);
-    Trace { machine, ops, ..Trace::default() }
+    let mut trace = Trace { machine, ops, ..Trace::default() };
+    lighten(&mut trace, rng);
+    trace
 }
 
 /// libFuzzer's custom mutator: changes the text in `bytes[..size]` to one of at most `max_size`
