@@ -22,7 +22,7 @@ explain() {
     say "" "=== repeat it with" "cargo kvroute check $campaign $trace"
   else
     say "without the fuzzer it does not fail (a time limit, or a sanitizer's finding); repeat it with"
-    say "${fuzz[*]} run -s $sanitizer $campaign $artefact"
+    say "${fuzz[*]} run ${options[*]} $campaign $artefact"
   fi
 }
 
@@ -35,14 +35,14 @@ is_number "$seconds" && [ "$seconds" -gt 0 ] || die "'$seconds' is not a number 
 need_cargo_fuzz
 pick_toolchain
 say "building target $campaign (sanitizer: $sanitizer)"
-quietly "${fuzz[@]}" build -s "$sanitizer" "$campaign"
+quietly "${fuzz[@]}" build "${options[@]}" "$campaign"
 
 learnt="fuzz/corpus/$campaign" found="fuzz/artifacts/$campaign"
 mkdir -p "$learnt" "$found"
 started=$(mktemp)
 trap 'rm -f "$started"' EXIT
 status=0
-CARGO_TERM_QUIET=true RUST_BACKTRACE=0 "${fuzz[@]}" run -s "$sanitizer" "$campaign" "$learnt" "corpus/$campaign" -- \
+CARGO_TERM_QUIET=true RUST_BACKTRACE=0 "${fuzz[@]}" run "${options[@]}" "$campaign" "$learnt" "corpus/$campaign" -- \
   -max_total_time="$seconds" -len_control=0 -max_len=16384 -timeout=60 -print_final_stats=1 "$@" ||
   status=$?
 [ "$status" -ne 0 ] || { say "campaign $campaign: nothing found in $seconds s"; exit 0; }

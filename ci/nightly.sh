@@ -22,7 +22,7 @@ export KVROUTE_SANITIZER
 pick_toolchain
 say "building the direct driver and the targets (sanitizer: $sanitizer)"
 quietly cargo kvroute --version
-quietly "${fuzz[@]}" build -s "$sanitizer"
+quietly "${fuzz[@]}" build "${options[@]}"
 
 logs=$(mktemp -d)
 started=$(mktemp)

@@ -12,13 +12,13 @@ runs=${1:-2000}
 is_number "$runs" || die "'$runs' is not a number of runs"
 need_cargo_fuzz
 pick_toolchain
-quietly "${fuzz[@]}" build -s "$sanitizer"
+quietly "${fuzz[@]}" build "${options[@]}"
 
 learnt=$(mktemp -d)
 trap 'rm -rf "$learnt"' EXIT
 for campaign in $(campaigns); do
   mkdir "$learnt/$campaign"
-  quietly "${fuzz[@]}" run -s "$sanitizer" "$campaign" "$learnt/$campaign" "corpus/$campaign" -- \
+  quietly "${fuzz[@]}" run "${options[@]}" "$campaign" "$learnt/$campaign" "corpus/$campaign" -- \
     -runs="$runs" -seed=1 -len_control=0 -max_len=16384 -timeout=60 -max_total_time=60
   # A target that learnt nothing from its mutants has not run them.
   nr_learnt=$(find "$learnt/$campaign" -type f | wc -l)
