@@ -176,7 +176,7 @@ impl Runner {
         let view = match self.try_op(op, index, stats) {
             Ok(view) => view?,
             Err(skip) => {
-                stats.skip(skip);
+                stats.skip(op.call, skip);
                 View { class: None, is_kv: op.call.spec().takes_route, target: None }
             }
         };
@@ -218,7 +218,7 @@ impl Runner {
         };
         match class {
             Some(class) => stats.answer(self.place, op.call, class, is_kv),
-            None => stats.skip(Skip::Unsupported),
+            None => stats.skip(op.call, Skip::Unsupported),
         }
         Ok(View { class, is_kv, target })
     }

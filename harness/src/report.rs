@@ -89,7 +89,7 @@ pub fn text(stats: &Stats) -> String {
 }
 
 fn skips(stats: &Stats) -> String {
-    let skipped = SKIPS.iter().zip(stats.skipped).filter(|(_, count)| *count > 0);
+    let skipped = SKIPS.iter().zip(stats.skipped()).filter(|(_, count)| *count > 0);
     let reasons = skipped.map(|((_, why), count)| format!("{}: {why}", grouped(count)));
     let reasons: Vec<String> = reasons.collect();
     if reasons.is_empty() { String::new() } else { format!("; skipped {}", reasons.join(", ")) }
@@ -108,28 +108,28 @@ fn refusals(classes: &[u64]) -> String {
 }
 
 fn calls_table(stats: &Stats) -> String {
-    let head = ["call", "granted", "slab", "pages", "vmalloc"].map(str::to_owned).to_vec();
-    let mut rows = vec![head];
+    let head = ["call", "granted", "slab", "pages", "vmalloc", "skipped"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
     let mut reasons = vec!["refused".to_owned()];
     for (spec, classes) in CALLS.iter().zip(&stats.calls) {
-        if classes.iter().sum::<u64>() == 0 {
+        let skipped: u64 = stats.skips[spec.call as usize].iter().sum();
+        if classes.iter().sum::<u64>() + skipped == 0 {
             continue;
         }
-        let side = |class: Class| match classes[class as usize] {
-            0 => String::new(),
-            count => grouped(count),
-        };
+        let unless_none = |count| if count == 0 { String::new() } else { grouped(count) };
+        let side = |class: Class| unless_none(classes[class as usize]);
         rows.push(vec![
             spec.name.to_owned(),
             grouped(granted(classes)),
             side(Class::Slab),
             side(Class::Pages),
             side(Class::Vmalloc),
+            unless_none(skipped),
         ]);
         reasons.push(refusals(classes));
     }
     let table = table(&rows);
-    let lines = table.lines().zip(reasons).map(|(row, why)| format!("{row:<66}  {why}"));
+    let lines = table.lines().zip(reasons).map(|(row, why)| format!("{row:<75}  {why}"));
     lines.map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
@@ -178,7 +178,7 @@ pub fn json(stats: &Stats) -> Value {
         .collect();
     let skipped: Map<String, Value> = SKIPS
         .iter()
-        .zip(stats.skipped)
+        .zip(stats.skipped())
         .map(|((skip, _), count)| (format!("{skip:?}"), json!(count)))
         .collect();
     json!({

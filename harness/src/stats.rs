@@ -9,7 +9,7 @@ use crate::lane::{LaneSpec, Record, Skip};
 use crate::op::{CALLS, CLASSES, Call, Class};
 use crate::subject::Facts;
 
-/// The reasons to skip an op, in the order in which [`Stats::skipped`] counts them.
+/// The reasons to skip an op, in the order in which [`Skips`] counts them.
 pub const SKIPS: [(Skip, &str); 4] = [
     (Skip::Waiting, "its register belongs to a request that waits"),
     (Skip::NoCache, "its cache register holds no cache"),
@@ -19,6 +19,9 @@ pub const SKIPS: [(Skip, &str); 4] = [
 
 /// Counts of one call: how often each class of answer came, over all lanes.
 pub type Classes = [u64; CLASSES.len()];
+
+/// Counts of one call: how often it was skipped for each reason, over all lanes.
+pub type Skips = [u64; SKIPS.len()];
 
 /// Counts of one lane.
 #[derive(Clone, Debug, Default)]
@@ -42,12 +45,12 @@ pub struct Stats {
     pub nr_ops: u64,
     /// Ops times lanes that were carried out.
     pub nr_lane_ops: u64,
-    /// Ops times lanes that were skipped, by reason.
-    pub skipped: [u64; SKIPS.len()],
     /// Frees that the harness made itself: registers assigned again, and the end of the trace.
     pub nr_releases: u64,
     /// Answers by call and class.
     pub calls: Vec<Classes>,
+    /// Ops times lanes that were skipped, by call and reason.
+    pub skips: Vec<Skips>,
     /// The lanes, in the campaign's order.
     pub lanes: Vec<LaneStats>,
     /// Injected failures that fired.
@@ -77,6 +80,7 @@ impl Stats {
         };
         Self {
             calls: vec![[0; CLASSES.len()]; CALLS.len()],
+            skips: vec![[0; SKIPS.len()]; CALLS.len()],
             lanes: lanes.iter().map(lane).collect(),
             ..Self::default()
         }
@@ -93,9 +97,8 @@ impl Stats {
     }
 
     /// Counts an op that a lane skipped.
-    pub fn skip(&mut self, skip: Skip) {
-        let place = SKIPS.iter().position(|(known, _)| *known == skip);
-        self.skipped[place.unwrap_or(0)] += 1;
+    pub fn skip(&mut self, call: Call, skip: Skip) {
+        self.skips[call as usize][skip as usize] += 1;
     }
 
     /// Counts what a request cost.
@@ -119,8 +122,10 @@ impl Stats {
         self.nr_checks += other.nr_checks;
         self.nr_incomparable += other.nr_incomparable;
         self.nr_dropped_lines += other.nr_dropped_lines;
-        add_all(&mut self.skipped, &other.skipped);
         for (sums, counts) in self.calls.iter_mut().zip(&other.calls) {
+            add_all(sums, counts);
+        }
+        for (sums, counts) in self.skips.iter_mut().zip(&other.skips) {
             add_all(sums, counts);
         }
         for (sum, lane) in self.lanes.iter_mut().zip(&other.lanes) {
@@ -132,7 +137,16 @@ impl Stats {
 
     /// Ops times lanes that were skipped.
     pub fn nr_skipped(&self) -> u64 {
-        self.skipped.iter().sum()
+        self.skips.iter().flatten().sum()
+    }
+
+    /// Ops times lanes that were skipped, by reason.
+    pub fn skipped(&self) -> Skips {
+        let mut sums = Skips::default();
+        for counts in &self.skips {
+            add_all(&mut sums, counts);
+        }
+        sums
     }
 
     /// The share of ops that were carried out, from 0 to 1.
@@ -144,5 +158,17 @@ impl Stats {
 fn add_all(sums: &mut [u64], counts: &[u64]) {
     for (sum, count) in sums.iter_mut().zip(counts) {
         *sum += count;
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn reasons_are_in_the_order_of_their_enum() {
+        for (place, (skip, why)) in SKIPS.iter().enumerate() {
+            assert_eq!(*skip as usize, place, "{why}");
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! Replays the corpus: every trace in `corpus/` gives the answers that it says it gives.
 //!
 //! The one idea: a seed is also a test. What it expects stands beside its calls, why it exists in
-//! its first line, and here both are held to it. `corpus/recordings/` holds recordings of real
-//! kernels, which are replayed by the harness's own tests.
+//! its first line, and here both are held to it. The recordings of real kernels in
+//! `corpus/recordings/` expect nothing but that no oracle objects.
 
+use kvroute_harness::campaign::REPLAY;
 use kvroute_harness::op::{CALLS, CLASSES};
-use kvroute_harness::{CAMPAIGNS, Campaign, Trace, check_expected};
+use kvroute_harness::recording::Recording;
+use kvroute_harness::{CAMPAIGNS, Campaign, Trace, check, check_expected};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -106,4 +108,20 @@ fn a_wrong_expectation_is_an_objection() {
     let trace = Trace::parse("r0 = kmalloc(0x10, GFP_KERNEL) # -> Vmalloc").unwrap();
     let failure = check_expected(CAMPAIGNS[0], &trace).expect_err("kmalloc yields no Vmalloc");
     assert_eq!(failure.oracle, "expectation");
+}
+
+/// A recording of a real kernel has no expectations; that no oracle objects is the test.
+#[test]
+fn recordings_replay_without_objection() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus/recordings");
+    let mut nr_recordings = 0;
+    for entry in fs::read_dir(folder).expect("a readable folder") {
+        let path = entry.expect("a readable folder").path();
+        let recording = Recording::open(&path).unwrap_or_else(|error| panic!("{error}"));
+        let replayed = check(&REPLAY, &recording.trace);
+        let stats = replayed.unwrap_or_else(|failure| panic!("{}: {failure}", path.display()));
+        assert_eq!(stats.nr_skipped(), 0, "{}", path.display());
+        nr_recordings += 1;
+    }
+    assert!(nr_recordings > 0, "there is no recording");
 }

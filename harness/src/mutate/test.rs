@@ -140,8 +140,8 @@ fn most_mutants_are_light() {
             }
         }
         mutate(&mut trace, &PROFILE, &mut rng);
-        let bytes: u64 = trace.ops.iter().map(|op| super::bytes_of(op, &trace.machine)).sum();
-        heavy += u32::from(bytes > 4 * super::LIGHT_TRACE_BYTES);
+        let bytes: u64 = trace.ops.iter().map(|op| bytes_of(op, &trace.machine)).sum();
+        heavy += u32::from(bytes > 4 * LIGHT_TRACE_BYTES);
     }
     assert!((1..60).contains(&heavy), "{heavy} of 400 mutants are heavy");
 }
