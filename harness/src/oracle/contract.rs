@@ -139,7 +139,11 @@ fn refused(step: &Step, want: &Want, refusal: Refusal) -> Judgement {
         Refusal::BadArgument => is_bad_argument(step, want),
         Refusal::ImpossibleNofail => return Ok(()),
         Refusal::Injected => step.record.reply.nr_faults > 0,
-        shortage => situation(step).is_real(want, size, shortage),
+        shortage => {
+            let is_kv = matches!(want.family, Family::Kvmalloc { .. });
+            let must_be_named = !is_kv && is_too_large(step, want, size);
+            !must_be_named && situation(step).is_real(want, size, shortage)
+        }
     };
     if legal {
         return Ok(());
@@ -163,7 +167,8 @@ pub(super) fn situation<'a>(step: &'a Step) -> Situation<'a> {
 
 /// Whether no machine of this size can ever serve the request.
 pub(super) fn is_too_large(step: &Step, want: &Want, size: u64) -> bool {
-    let exceeds_memory = pages_of(size) > step.record.before.nr_managed_pages;
+    // Linux compares whole pages, so a request that is a part of a page too large is merely short.
+    let exceeds_memory = size / PAGE > step.record.before.nr_managed_pages;
     match want.family {
         Family::Pages { order } => order >= NR_ORDERS,
         Family::Kmalloc | Family::Cache(_) => size > rules::KMALLOC_MAX,

@@ -62,10 +62,10 @@ fn impossible(step: &Step, want: &Want, size: u64) -> Judgement {
     let never = match want.family {
         Family::Pages { order } => order >= NR_ORDERS,
         Family::Kmalloc | Family::Cache(_) => size > KMALLOC_MAX,
-        Family::Kvmalloc { .. } => size > INT_MAX || pages_of(size) > managed || with_guard > space,
+        Family::Kvmalloc { .. } => size > INT_MAX || size / PAGE > managed || with_guard > space,
         Family::Vmalloc { range } => {
             let room = range.map_or(space, |(start, end, _)| end.saturating_sub(start));
-            size == 0 || pages_of(size) > managed || with_guard > room
+            size == 0 || size / PAGE > managed || with_guard > room
         }
     };
     if want.is_nofail() && (never || !want.may_block()) {
