@@ -216,6 +216,12 @@ pub fn vmalloc_cost(nr_pages: u64) -> VmallocCost {
     }
 }
 
+/// The most pages of vmalloc space that may wait for a purge: 32 MiB on one CPU (R4.10), and in a
+/// small space a quarter of it.
+pub fn lazy_max(nr_vmalloc_pages: u64) -> u64 {
+    8192.min(nr_vmalloc_pages / 4)
+}
+
 /// What one vmalloc takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VmallocCost {

@@ -8,6 +8,7 @@
 //! empty again, the node that it preloaded, and a purge of lazily freed areas.
 
 use super::{End, Event, Judgement, Oracle, Step};
+use crate::model::rules::{PAGE, lazy_max};
 use crate::subject::{Answer, Facts};
 
 pub(super) const ORACLE: Oracle = Oracle {
@@ -21,6 +22,7 @@ fn judge(event: &Event) -> Judgement {
         Event::Step(step) => {
             conserved(&step.record.after)?;
             agrees_with_book(step)?;
+            purged_in_time(step)?;
             match step.record.reply.answer {
                 Answer::Refused(_) | Answer::WouldBlock(_) | Answer::Busy(_) => {
                     unchanged(&step.record.before, &step.record.after)
@@ -72,6 +74,19 @@ fn agrees_with_book(step: &Step) -> Judgement {
         if expected != actual {
             return Err(format!("callers hold {expected} {what}, the allocator counts {actual}"));
         }
+    }
+    Ok(())
+}
+
+/// Address space that was freed does not wait for ever (R4.10).
+fn purged_in_time(step: &Step) -> Judgement {
+    let layout = step.model.layout();
+    let most = lazy_max((layout.vmalloc_end - layout.vmalloc_start) / PAGE);
+    let waiting = step.record.after.nr_lazy_pages;
+    if waiting > most {
+        return Err(format!(
+            "{waiting} pages of vmalloc space wait for a purge, at most {most} may"
+        ));
     }
     Ok(())
 }
@@ -129,15 +144,15 @@ mod test {
     use crate::subject::{Refusal, Request};
     use alloc_core::gfp::GFP_KERNEL;
 
-    const PAGE: Request = Request::AllocPages { gfp: GFP_KERNEL, order: 0 };
+    const ONE_PAGE: Request = Request::AllocPages { gfp: GFP_KERNEL, order: 0 };
     const FAILED: Answer = Answer::Refused(Refusal::Pages { order: 0 });
 
     #[test]
     fn barks_on_a_lost_page() {
-        let mut lost = record(PAGE, FAILED);
+        let mut lost = record(ONE_PAGE, FAILED);
         lost.after.nr_free_pages -= 1;
         barks(&ORACLE, &model(), &lost, "do not make 64");
-        let mut miscounted = record(PAGE, FAILED);
+        let mut miscounted = record(ONE_PAGE, FAILED);
         miscounted.after.nr_free_blocks[0] += 1;
         barks(&ORACLE, &model(), &miscounted, "free blocks hold 65");
     }
@@ -146,22 +161,31 @@ mod test {
     fn barks_on_counters_that_the_book_does_not_know() {
         let mut model = model();
         enter(&mut model, DIRECT, 4096, Kind::Pages { order: 0 }, &[0]);
-        barks(&ORACLE, &model, &record(PAGE, FAILED), "callers hold 1 pages of blocks");
+        barks(&ORACLE, &model, &record(ONE_PAGE, FAILED), "callers hold 1 pages of blocks");
     }
 
     #[test]
     fn barks_on_a_failed_call_that_kept_something() {
-        let mut kept = record(PAGE, FAILED);
+        let mut kept = record(ONE_PAGE, FAILED);
         kept.after.nr_free_pages -= 1;
         kept.after.nr_vmalloc_pages += 1;
         kept.after.nr_free_blocks = [63, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         barks(&ORACLE, &model(), &kept, "a failed call changed");
-        let mut objects = record(PAGE, FAILED);
+        let mut objects = record(ONE_PAGE, FAILED);
         objects.after.nr_internal_objects += 2;
         barks(&ORACLE, &model(), &objects, "kept 2 objects");
-        let mut hole = record(PAGE, FAILED);
+        let mut hole = record(ONE_PAGE, FAILED);
         hole.after.nr_largest_hole_pages -= 1;
         barks(&ORACLE, &model(), &hole, "largest hole");
+    }
+
+    #[test]
+    fn barks_on_space_that_is_never_purged() {
+        let mut freed = record(Request::VmUnmapAliases, Answer::Done);
+        freed.after.nr_lazy_pages = 16;
+        silent(&ORACLE, &model(), &freed);
+        freed.after.nr_lazy_pages = 17;
+        barks(&ORACLE, &model(), &freed, "wait for a purge");
     }
 
     #[test]
@@ -175,7 +199,7 @@ mod test {
 
     #[test]
     fn silent_on_a_failed_call_that_left_an_empty_slab() {
-        let mut slab = record(PAGE, FAILED);
+        let mut slab = record(ONE_PAGE, FAILED);
         slab.after.nr_free_pages -= 1;
         slab.after.nr_empty_slab_pages += 1;
         slab.after.nr_free_blocks = [1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0];
