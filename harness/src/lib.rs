@@ -4,9 +4,9 @@
 //! The one idea: there is one entry point, [`check`]. A fuzz target, a property test, the corpus
 //! replay and the command line all hand it a campaign and a trace, and get counts or a [`Failure`].
 //!
-//! The modules are floors; each uses only what stands before it: `op`, `trace`, `text` and
-//! `subject`; `generate`, `mutate`, `paint` and `model`; `bytes`, `lane` and `oracle`; `verdict`,
-//! `stats` and `exec`; `campaign`; `shrink`, `recording`, `report` and `fuzz`.
+//! The modules are floors; each uses only its own and those before it: `op` and `trace`; `text`,
+//! `subject` and `paint`; `generate`, `mutate`, `shrink`, `recording` and `model`; `bytes`; `lane`;
+//! `oracle` and `stats`; `verdict` and `campaign`; `exec`; `report`; `fuzz`.
 
 pub mod bytes;
 pub mod campaign;

@@ -1,0 +1,78 @@
+//! `docs/trace-language.md` lists the calls, the properties and the classes that the tables have.
+//!
+//! The one idea: the lists in the page are printed from the same tables that parse and print a
+//! trace, so the page cannot lag behind. The test shows the right text when it differs.
+//!
+//! What the calls mean is written by hand around the lists.
+
+use kvroute_harness::Trace;
+use kvroute_harness::op::{CALLS, CLASSES, Yields};
+use kvroute_harness::text::{FAULT_SITES, MACHINE_FIELDS, ROUTES};
+use std::fs;
+use std::path::Path;
+
+fn page() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/trace-language.md");
+    fs::read_to_string(path).expect("docs/trace-language.md is readable")
+}
+
+/// The fenced block of this name in the page.
+fn block<'a>(page: &'a str, name: &str) -> &'a str {
+    let opening = format!("```text {name}\n");
+    let start = page.find(&opening).unwrap_or_else(|| panic!("no block {name}")) + opening.len();
+    let end = page[start..].find("```").unwrap_or_else(|| panic!("block {name} does not end"));
+    &page[start..start + end]
+}
+
+#[track_caller]
+fn check(name: &str, expected: &str) {
+    let page = page();
+    let actual = block(&page, name);
+    assert_eq!(actual, expected, "\nthe block {name} should be:\n\n{expected}");
+}
+
+#[test]
+fn the_calls_are_all_there() {
+    let line = |spec: &kvroute_harness::op::CallSpec| {
+        let dst = match spec.yields {
+            Yields::Nothing => "",
+            Yields::Memory => "rN = ",
+            Yields::Cache => "cN = ",
+        };
+        let args: Vec<&str> = spec.args.iter().map(|(name, _)| *name).collect();
+        let route = if spec.takes_route { "  (route)" } else { "" };
+        format!("{dst}{}({}){route}\n", spec.name, args.join(", "))
+    };
+    check("calls", &CALLS.iter().map(line).collect::<String>());
+}
+
+#[test]
+fn the_classes_are_all_there() {
+    let line = |(_, name, meaning): &(_, &str, &str)| format!("{name:<17} {meaning}\n");
+    check("classes", &CLASSES.iter().map(line).collect::<String>());
+}
+
+#[test]
+fn the_properties_are_all_there() {
+    let routes: Vec<&str> = ROUTES.iter().map(|(name, _)| *name).collect();
+    let sites = FAULT_SITES.iter().map(|site| format!("{}: n\n", site.name)).collect::<String>();
+    check("properties", &format!("route: {}\n{sites}", routes.join(" | ")));
+}
+
+#[test]
+fn the_machine_is_all_there() {
+    let machine = kvroute_harness::trace::Machine::default();
+    let line = |field: &kvroute_harness::text::MachineField| {
+        let (least, most) = field.limits;
+        format!("{:<14} {least} to {most}, {} if not given\n", field.name, (field.of)(&machine))
+    };
+    check("machine", &MACHINE_FIELDS.iter().map(line).collect::<String>());
+}
+
+#[test]
+fn the_example_reads_and_gives_what_it_expects() {
+    let page = page();
+    let trace = Trace::parse(block(&page, "example")).unwrap_or_else(|error| panic!("{error}"));
+    let campaign = &kvroute_harness::campaign::ROUTED;
+    kvroute_harness::check_expected(campaign, &trace).unwrap_or_else(|failure| panic!("{failure}"));
+}
