@@ -14,13 +14,13 @@ usage() { die "usage: ci/fuzz.sh <campaign> <seconds> [libFuzzer options]; campa
 # Prints a failing input, its shortened form, and the command that repeats it.
 explain() {
   local campaign=$1 artefact=$2
-  local trace="${artefact##*/}.failing.trace"
+  local hash="${artefact##*-}"
+  local trace="$campaign-${hash:0:8}.failing.trace"
   say "=== the trace at which the fuzzer stopped ($artefact)"
   cat "$artefact"
   say "" "=== shortened ($trace)"
-  if cargo kvroute shrink "$campaign" "$artefact" -o "$trace"; then
-    say "" "=== repeat it with" "cargo kvroute check $campaign $trace"
-  else
+  # Its last line is the command that repeats the failure.
+  if ! cargo kvroute shrink "$campaign" "$artefact" -o "$trace"; then
     say "without the fuzzer it does not fail (a time limit, or a sanitizer's finding); repeat it with"
     say "${fuzz[*]} run ${options[*]} $campaign $artefact"
   fi

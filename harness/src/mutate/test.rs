@@ -1,7 +1,7 @@
 //! Mutants are traces, fit in their buffers, and follow their seeds.
 
 use super::*;
-use crate::op::{ALL_CALLS, Call};
+use crate::op::ALL_CALLS;
 
 static PROFILE: Profile = Profile { misuse: Share(200), ..Profile::new(ALL_CALLS) };
 

@@ -69,10 +69,11 @@ fn regression_test(failure: &Failure, trace: &Trace) -> String {
     let campaign = failure.campaign;
     let body: String = trace.to_string().lines().map(|line| format!("        {line}\n")).collect();
     format!(
-        "#[test]\nfn {name}_objects_no_longer_in_{campaign}() {{\n    let trace = r\"\n{body}    \";\n    \
+        "#[test]\nfn {name}_objects_no_longer_in_{campaign}() {{\n    let trace = r#\"\n{body}    \"#;\n    \
          let trace = kvroute_harness::Trace::parse(trace).expect(\"the trace reads\");\n    \
          let campaign = &kvroute_harness::campaign::{};\n    \
-         kvroute_harness::check_expected(campaign, &trace).expect(\"no oracle objects\");\n}}\n",
+         let verdict = kvroute_harness::check_expected(campaign, &trace);\n    \
+         verdict.unwrap_or_else(|failure| panic!(\"{{failure}}\"));\n}}\n",
         campaign.to_uppercase()
     )
 }
