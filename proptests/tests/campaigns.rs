@@ -9,7 +9,7 @@
 
 use kvroute_harness::generate::{Profile, generate};
 use kvroute_harness::shrink::Shrinker;
-use kvroute_harness::{Campaign, Trace, campaign, check};
+use kvroute_harness::{Campaign, Trace, campaign, check, exec};
 use proptest::prelude::any;
 use proptest::strategy::{NewTree, Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
@@ -143,4 +143,18 @@ fn a_failing_trace_shrinks_to_its_cause() {
     });
     let Err(TestError::Fail(_, minimal)) = verdict else { panic!("no trace calls kvfree twice") };
     assert_eq!((minimal.ops.len(), frees(&minimal)), (2, 2), "{minimal}");
+}
+
+/// A machine that an earlier trace has used is as good as a fresh one, so answers do not depend on
+/// what ran before.
+#[test]
+fn the_same_trace_gives_the_same_answers() {
+    let traces: Vec<Trace> = (0..64)
+        .map(|seed| generate(&campaign::ROUTED.profile, &mut fastrand::Rng::with_seed(seed)))
+        .collect();
+    let answers = |trace| exec::explain(&campaign::ROUTED, trace).answers;
+    let forwards: Vec<_> = traces.iter().map(answers).collect();
+    let mut backwards: Vec<_> = traces.iter().rev().map(answers).collect();
+    backwards.reverse();
+    assert!(forwards == backwards, "an answer depends on the traces that ran before");
 }
