@@ -10,8 +10,8 @@ mod change;
 #[cfg(test)]
 mod test;
 
-use crate::generate::{Profile, Scene, Share, Swarm, draw, generate, generate_op};
-use crate::op::{Arg, ArgKind, Call, Op, Yields};
+use crate::generate::{Profile, Scene, Share, Swarm, draw, generate, generate_op, plain_op};
+use crate::op::{Arg, ArgKind, Call, MAX_ARGS, Op, Yields};
 use crate::text::{MACHINE_FIELDS, MAX_FUZZ_OPS, clamp_machine};
 use crate::trace::{Machine, Trace};
 use change::{change_op, nudged};
@@ -65,14 +65,25 @@ pub fn mutate(trace: &mut Trace, profile: &Profile, rng: &mut Rng) {
         let first = if trace.ops.len() > LONG { NR_GROWING } else { 0 };
         choose(&MUTATIONS[first..], knife.rng)(trace, &mut knife);
     }
-    trace.ops.truncate(MAX_FUZZ_OPS);
     mend_caches(trace, rng);
+    trace.ops.truncate(MAX_FUZZ_OPS);
     lighten(trace, rng);
 }
 
-/// Points ops whose cache was never made, since its line is gone, at one that was. A lane can only
-/// skip such an op, and in a corpus of mutants every tenth would be one.
+/// Points ops whose cache was never made, since its line is gone, at one that was; where there is
+/// none, it makes one. A lane can only skip such an op, and in a corpus of mutants every tenth would
+/// be one.
 fn mend_caches(trace: &mut Trace, rng: &mut Rng) {
+    let uses = |op: &Op| op.args.iter().any(|arg| matches!(arg, Arg::Cache(_)));
+    let makes = |op: &Op| op.call == Call::KmemCacheCreate && op.dst.is_some();
+    let first = trace.ops.iter().position(|op| uses(op) || makes(op));
+    if let Some(first) = first.filter(|first| uses(&trace.ops[*first])) {
+        let sizes = [Arg::Number(draw::size(0x1000, rng).max(1)), Arg::Number(8)];
+        let mut args = [Arg::Number(0); MAX_ARGS];
+        args[..2].copy_from_slice(&sizes);
+        let make = Op { dst: Some(0), ..plain_op(Call::KmemCacheCreate, args) };
+        trace.ops.insert(first, make);
+    }
     let mut made = Vec::new();
     for op in &mut trace.ops {
         for arg in &mut op.args {
@@ -160,9 +171,9 @@ pub fn cross(a: &Trace, b: &Trace, rng: &mut Rng) -> Trace {
             ops.extend_from_slice(&a.ops[to..]);
         }
     }
-    ops.truncate(MAX_FUZZ_OPS);
     let mut trace = Trace { machine, ops, ..Trace::default() };
     mend_caches(&mut trace, rng);
+    trace.ops.truncate(MAX_FUZZ_OPS);
     lighten(&mut trace, rng);
     trace
 }
