@@ -75,8 +75,7 @@ pub fn mutate(trace: &mut Trace, profile: &Profile, rng: &mut Rng) {
 /// be one.
 fn mend_caches(trace: &mut Trace, rng: &mut Rng) {
     let uses = |op: &Op| op.args.iter().any(|arg| matches!(arg, Arg::Cache(_)));
-    let makes = |op: &Op| op.call == Call::KmemCacheCreate && op.dst.is_some();
-    let first = trace.ops.iter().position(|op| uses(op) || makes(op));
+    let first = trace.ops.iter().position(|op| uses(op) || makes_cache(op));
     if let Some(first) = first.filter(|first| uses(&trace.ops[*first])) {
         let sizes = [Arg::Number(draw::size(0x1000, rng).max(1)), Arg::Number(8)];
         let mut args = [Arg::Number(0); MAX_ARGS];
@@ -95,12 +94,25 @@ fn mend_caches(trace: &mut Trace, rng: &mut Rng) {
             }
         }
         match (op.call, op.dst, op.args[0]) {
-            (Call::KmemCacheCreate, Some(register), _) => made.push(register),
+            (_, Some(register), _) if makes_cache(op) => made.push(register),
             (Call::KmemCacheDestroy, _, Arg::Cache(register)) => {
                 made.retain(|other| *other != register);
             }
             _ => {}
         }
+    }
+}
+
+/// Whether an op asks for a cache that an allocator can make.
+fn makes_cache(op: &Op) -> bool {
+    let sound = |size: u64, align: u64| {
+        (1..=1 << 20).contains(&size) && (align == 0 || align.is_power_of_two() && align <= 4096)
+    };
+    match (op.call, op.dst, op.args) {
+        (Call::KmemCacheCreate, Some(_), [Arg::Number(size), Arg::Number(align), ..]) => {
+            sound(size, align)
+        }
+        _ => false,
     }
 }
 
