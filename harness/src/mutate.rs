@@ -71,8 +71,8 @@ pub fn mutate(trace: &mut Trace, profile: &Profile, rng: &mut Rng) {
 }
 
 /// Points ops whose cache was never made, since its line is gone, at one that was; where there is
-/// none, it makes one. A lane can only skip such an op, and in a corpus of mutants every tenth would
-/// be one.
+/// none, it makes one. A lane can only skip such an op, and in a corpus of mutants every tenth
+/// would be one.
 fn mend_caches(trace: &mut Trace, rng: &mut Rng) {
     let uses = |op: &Op| op.args.iter().any(|arg| matches!(arg, Arg::Cache(_)));
     let first = trace.ops.iter().position(|op| uses(op) || makes_cache(op));
