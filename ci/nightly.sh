@@ -45,7 +45,7 @@ hunt() {
 
 # The lines of a log that say how much was done.
 figures() {
-  grep -E '^stat::number_of_executed_units|^Done [0-9]+ runs|ops carried out| cov: ' "$1" |
+  grep -E '^stat::number_of_executed_units|^Done [0-9]+ runs|lane-ops in | cov: ' "$1" |
     sed -E 's/^.*(cov: [0-9]+ ft: [0-9]+).*$/\1/; s/^stat::number_of_executed_units: /executions: /' |
     awk '{ last[$1] = $0 } END { for (first in last) printf "%s  ", last[first] }'
 }
