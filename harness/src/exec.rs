@@ -42,7 +42,7 @@ pub fn run(
 
 /// What each lane answered to each op, for people to read.
 pub struct Explanation {
-    /// Per op the class of every lane's answer, or why it was skipped.
+    /// Per op the class of every lane's answer, or `skipped`.
     pub answers: Vec<Vec<String>>,
     /// Where it ended, if an oracle objected.
     pub failure: Option<Box<Failure>>,

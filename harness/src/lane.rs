@@ -120,11 +120,6 @@ impl Lane {
         self.subject.as_ref()
     }
 
-    /// The counters as last read.
-    pub fn facts(&self) -> &Facts {
-        &self.facts
-    }
-
     /// The NOFAIL requests that wait.
     pub fn waiters(&self) -> &[Waiter] {
         &self.waiters

@@ -15,6 +15,7 @@ use clap::{Parser, Subcommand};
 use kvroute_harness::campaign::{self, CAMPAIGNS, Campaign};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Mutex;
 
 /// Differential testing of kernel-style allocators under random routing.
 #[derive(Parser)]
@@ -54,21 +55,40 @@ impl From<String> for Trouble {
 
 type Outcome = Result<(), Trouble>;
 
+/// What the last panic said, and where.
+static LAST_PANIC: Mutex<String> = Mutex::new(String::new());
+
+/// An allocator under test may panic, which is a finding like any other, and shrinking one repeats
+/// it a thousand times. So panics are silent here; one that nobody catches is a fault of this
+/// program.
 fn main() -> ExitCode {
-    let outcome = match Arguments::parse().command {
-        Command::Run(options) => run::run(&options),
-        Command::Check(options) => check::check(&options),
-        Command::Show(options) => check::show(&options),
-        Command::Shrink(options) => shrink::shrink(&options),
-        Command::Replay(options) => replay::replay(&options),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Trouble::Failure) => ExitCode::from(1),
-        Err(Trouble::Input(message)) => {
+    std::panic::set_hook(Box::new(|panic| {
+        if let Ok(mut last) = LAST_PANIC.lock() {
+            *last = panic.to_string();
+        }
+    }));
+    match std::panic::catch_unwind(|| carry_out(&Arguments::parse().command)) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(Trouble::Failure)) => ExitCode::from(1),
+        Ok(Err(Trouble::Input(message))) => {
             eprintln!("kvroute: {message}");
             ExitCode::from(2)
         }
+        Err(_) => {
+            let last = LAST_PANIC.lock().map(|last| last.clone()).unwrap_or_default();
+            eprintln!("kvroute: a fault of kvroute itself: {last}");
+            ExitCode::from(101)
+        }
+    }
+}
+
+fn carry_out(command: &Command) -> Outcome {
+    match command {
+        Command::Run(options) => run::run(options),
+        Command::Check(options) => check::check(options),
+        Command::Show(options) => check::show(options),
+        Command::Shrink(options) => shrink::shrink(options),
+        Command::Replay(options) => replay::replay(options),
     }
 }
 
