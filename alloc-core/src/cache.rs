@@ -45,6 +45,32 @@ impl CacheId {
     }
 }
 
+/// Flags of a cache (`slab_flags_t`), bit for bit Linux's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SlabFlags(pub u32);
+
+/// Objects start at cache lines, or share one evenly if they are at most half as large (R2.2).
+pub const SLAB_HWCACHE_ALIGN: SlabFlags = SlabFlags(0x2000);
+
+impl SlabFlags {
+    /// Whether every bit of `flag` is set.
+    pub const fn has(self, flag: Self) -> bool {
+        self.0 & flag.0 == flag.0
+    }
+
+    /// Whether no bit is set that has no meaning here (`SLAB_FLAGS_PERMITTED`, R2.1).
+    pub(crate) const fn are_known(self) -> bool {
+        self.0 & !SLAB_HWCACHE_ALIGN.0 == 0
+    }
+}
+
+/// A constructor, as what it leaves behind: this word, all over the object.
+///
+/// It runs when a slab is made and never again (R2.5): an object comes back as its last holder
+/// left it, and leaving it in the constructed state is the holder's duty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ctor(pub u64);
+
 /// Whose objects a cache holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -70,20 +96,30 @@ pub(crate) struct Geometry {
     pub(crate) min_order: u8,
     /// Whose objects they are.
     pub(crate) kind: CacheKind,
+    /// Whether its objects are constructed, and so keep the free list out of their contents.
+    pub(crate) has_ctor: bool,
 }
 
 impl Geometry {
     /// Lays out objects of `object_size` (1 to 4 MiB) bytes at multiples of `align`.
     pub(crate) const fn new(object_size: u64, align: u64, kind: CacheKind) -> Self {
-        let align = if align < 8 { 8 } else { align };
-        let size = object_size.next_multiple_of(align);
-        let min_order = order_for(size);
+        Self::of_stride(stride(object_size, align, None), object_size, kind)
+    }
+
+    /// Lays out objects that `ctor` constructs.
+    pub(crate) const fn constructed(object_size: u64, align: u64, ctor: Option<Ctor>) -> Self {
+        let stride = stride(object_size, align, ctor);
+        Self { has_ctor: ctor.is_some(), ..Self::of_stride(stride, object_size, CacheKind::User) }
+    }
+
+    const fn of_stride(size: u64, object_size: u64, kind: CacheKind) -> Self {
         Self {
             size: size as u32,
             object_size: object_size as u32,
             order: slab_order(size) as u8,
-            min_order: min_order as u8,
+            min_order: order_for(size) as u8,
             kind,
+            has_ctor: false,
         }
     }
 
@@ -92,10 +128,34 @@ impl Geometry {
         ((PAGE_SIZE << order) / self.size as u64) as u16
     }
 
-    /// Where in a free object the link to the next one is (R2.3).
+    /// Where in a free object's place the link to the next one is: in the middle of the object,
+    /// or behind an object whose contents outlive it (R2.3).
     pub(crate) const fn link_offset(self) -> u64 {
-        (self.object_size as u64 / 2) & !7
+        if self.has_ctor { self.constructed_bytes() } else { (self.object_size as u64 / 2) & !7 }
     }
+
+    /// The bytes of an object that a constructor writes.
+    pub(crate) const fn constructed_bytes(self) -> u64 {
+        (self.object_size as u64).next_multiple_of(8)
+    }
+}
+
+/// Bytes from one object to the next (R2.3). A constructed object has a word behind it for the free
+/// list, which doubles the stride of one that fills its alignment.
+pub(crate) const fn stride(object_size: u64, align: u64, ctor: Option<Ctor>) -> u64 {
+    let align = if align < 8 { 8 } else { align };
+    let link = if ctor.is_some() { 8 } else { 0 };
+    (object_size.next_multiple_of(8) + link).next_multiple_of(align)
+}
+
+/// The alignment of objects under the flags: a cache line of 64 bytes, halved as long as two
+/// objects fit (R2.2).
+pub(crate) const fn alignment(object_size: u64, align: u64, flags: SlabFlags) -> u64 {
+    let mut line = if flags.has(SLAB_HWCACHE_ALIGN) { 64 } else { 8 };
+    while line > 8 && object_size <= line / 2 {
+        line /= 2;
+    }
+    if align < line { line } else { align }
 }
 
 /// The order of a cache's slabs (R1.8): the smallest with enough objects that wastes at most a
@@ -137,8 +197,8 @@ const fn order_wasting_at_most(size: u64, min_objects: u64, max_order: u32, frac
 const _: () = assert!(PAGE_ALLOC_COSTLY_ORDER < NR_ORDERS as u32, "a slab is a block of pages");
 
 /// The address of a cache's descriptor. Its words are:
-/// size and object size; orders, kind and alignment; active slab and first partial slab;
-/// live objects and slabs; generation; next cache; previous cache.
+/// size and object size; orders, kind and whether there is a constructor; active slab and first
+/// partial slab; live objects and slabs; generation; next cache; previous cache; constructor.
 /// The generation shares its place with the free-list link of a destroyed descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cache(pub(crate) Paddr);
@@ -159,7 +219,8 @@ impl Cache {
     pub(crate) fn init<M: Memory>(self, memory: &mut M, geometry: Geometry, generation: u16) {
         self.store(memory, 0, pair(geometry.size, geometry.object_size));
         let orders = u32::from(geometry.order) | u32::from(geometry.min_order) << 8;
-        self.store(memory, 1, pair(orders, geometry.kind as u32));
+        let kind = geometry.kind as u32 | u32::from(geometry.has_ctor) << 8;
+        self.store(memory, 1, pair(orders, kind));
         self.store(memory, 2, pair(u32::MAX, u32::MAX));
         self.store(memory, 3, 0);
         self.store(memory, 4, u64::from(generation));
@@ -170,13 +231,30 @@ impl Cache {
     /// Reads how the cache cuts its slabs.
     pub(crate) fn geometry<M: Memory>(self, memory: &M) -> Geometry {
         let (size, object_size) = halves(self.load(memory, 0));
-        let (orders, kind) = halves(self.load(memory, 1));
-        let kind = match kind {
+        let (orders, word) = halves(self.load(memory, 1));
+        let kind = match word as u8 {
             0 => CacheKind::Kmalloc,
             1 => CacheKind::User,
             _ => CacheKind::Internal,
         };
-        Geometry { size, object_size, order: orders as u8, min_order: (orders >> 8) as u8, kind }
+        Geometry {
+            size,
+            object_size,
+            order: orders as u8,
+            min_order: (orders >> 8) as u8,
+            kind,
+            has_ctor: word >> 8 != 0,
+        }
+    }
+
+    /// The word that a cache with a constructor writes all over a new object.
+    pub(crate) fn ctor<M: Memory>(self, memory: &M) -> u64 {
+        self.load(memory, 7)
+    }
+
+    /// Writes the constructor's word.
+    pub(crate) fn set_ctor<M: Memory>(self, memory: &mut M, word: u64) {
+        self.store(memory, 7, word);
     }
 
     /// The active slab, from which objects are taken, and the first slab of the partial list.
@@ -277,5 +355,26 @@ mod test {
         let geometry = Geometry::new(1, 0, CacheKind::User);
         assert_eq!((geometry.size, geometry.link_offset()), (8, 0));
         assert_eq!(Geometry::new(24, 64, CacheKind::User).size, 64);
+    }
+
+    #[test]
+    fn a_constructed_object_has_its_link_behind_it() {
+        // Each row: size, alignment, stride and link (R2.3).
+        for (size, align, stride, link) in
+            [(1024, 1024, 2048, 1024), (20, 0, 32, 24), (0, 0, 8, 0), (64, 8, 72, 64)]
+        {
+            let geometry = Geometry::constructed(size, align, Some(Ctor(1)));
+            assert_eq!((u64::from(geometry.size), geometry.link_offset()), (stride, link));
+        }
+        assert_eq!(Geometry::constructed(1024, 1024, None).size, 1024);
+    }
+
+    #[test]
+    fn a_cache_line_is_halved_as_long_as_two_objects_fit() {
+        for (size, expect) in [(65, 64), (33, 64), (32, 32), (17, 32), (16, 16), (1, 8)] {
+            assert_eq!(alignment(size, 0, SLAB_HWCACHE_ALIGN), expect, "{size} bytes");
+            assert_eq!(alignment(size, 0, SlabFlags(0)), 8);
+        }
+        assert_eq!(alignment(24, 128, SLAB_HWCACHE_ALIGN), 128);
     }
 }

@@ -6,12 +6,17 @@
 //!
 //! Names of caches given by callers ([`CacheId`]) are checked against the live descriptors, so that
 //! a stale or invented name is an error and never a wild access.
+//!
+//! Caches are never merged (`slab_nomerge`, R2.4): every cache has objects of its own, as it has on
+//! Linux with a constructor or a usercopy region.
 
 use crate::addr::{PAGE_SIZE, Paddr};
-use crate::cache::{CACHE_BYTES, Cache, CacheId, CacheKind, Geometry};
+use crate::cache::{
+    CACHE_BYTES, Cache, CacheId, CacheKind, Ctor, Geometry, SlabFlags, alignment, stride,
+};
 use crate::error::AllocError;
 use crate::frame::FrameState;
-use crate::gfp::{GFP_KERNEL, Gfp};
+use crate::gfp::{__GFP_ZERO, GFP_KERNEL, Gfp};
 use crate::memory::Memory;
 use crate::page::PageAllocator;
 use crate::slab::{Object, Refused, SlabAllocator};
@@ -134,18 +139,28 @@ impl<M: Memory> SlabAllocator<M> {
     }
 
     /// `kmem_cache_create`: a cache for objects of `size` bytes at multiples of `align`.
-    pub(crate) fn create(&mut self, size: u64, align: u64) -> Result<CacheId, AllocError> {
-        if size > KMALLOC_MAX_SIZE {
-            return Err(AllocError::TooLarge);
-        }
-        if size == 0 || align > PAGE_SIZE || (align != 0 && !align.is_power_of_two()) {
+    pub(crate) fn create(
+        &mut self,
+        size: u64,
+        align: u64,
+        flags: SlabFlags,
+        ctor: Option<Ctor>,
+    ) -> Result<CacheId, AllocError> {
+        let odd = align > PAGE_SIZE || (align != 0 && !align.is_power_of_two());
+        // Objects of no bytes divide by zero in Linux, unless each has a word for its link (R2.1).
+        if odd || !flags.are_known() || (size == 0 && ctor.is_none()) {
             return Err(AllocError::BadArgument);
+        }
+        let align = alignment(size, align, flags);
+        if size > KMALLOC_MAX_SIZE || stride(size, align, ctor) > KMALLOC_MAX_SIZE {
+            return Err(AllocError::TooLarge);
         }
         let cache = Cache(self.alloc(self.caches.kmem_cache(), GFP_KERNEL)?);
         let generation = self.caches.next_generation;
         self.caches.next_generation = generation.wrapping_add(1);
-        let geometry = Geometry::new(size, align, CacheKind::User);
-        cache.init(&mut self.pages.memory, geometry, generation);
+        let memory = &mut self.pages.memory;
+        cache.init(memory, Geometry::constructed(size, align, ctor), generation);
+        cache.set_ctor(memory, ctor.map_or(0, |ctor| ctor.0));
         self.list_add(cache);
         Ok(CacheId::new(cache, generation))
     }
@@ -185,6 +200,10 @@ impl<M: Memory> SlabAllocator<M> {
     pub(crate) fn alloc_by_name(&mut self, id: CacheId, gfp: Gfp) -> Result<Paddr, AllocError> {
         AllocError::check_nofail(gfp)?;
         if self.descriptor(id).is_none() {
+            return Err(AllocError::BadArgument);
+        }
+        // Linux warns and does not zero (R2.5), so the caller would not get what it asked for.
+        if gfp.has(__GFP_ZERO) && id.cache().geometry(&self.pages.memory).has_ctor {
             return Err(AllocError::BadArgument);
         }
         self.alloc(id.cache(), gfp)
@@ -268,7 +287,17 @@ mod test {
     extern crate std;
 
     use super::*;
+    use crate::cache::SLAB_HWCACHE_ALIGN;
     use crate::slab::test::boot;
+    use crate::test_memory::TestMemory;
+
+    fn create(
+        slab: &mut SlabAllocator<TestMemory>,
+        size: u64,
+        align: u64,
+    ) -> Result<CacheId, AllocError> {
+        slab.create(size, align, SlabFlags(0), None)
+    }
 
     #[test]
     fn every_size_has_the_class_of_a_live_kernel() {
@@ -281,7 +310,7 @@ mod test {
     #[test]
     fn a_cache_lives_from_create_to_destroy() {
         let mut slab = boot(256);
-        let id = slab.create(100, 64).unwrap();
+        let id = create(&mut slab, 100, 64).unwrap();
         let at = slab.alloc_by_name(id, GFP_KERNEL).unwrap();
         assert_eq!(at.0 % 64, 0);
         assert_eq!(slab.destroy(id), Err(DestroyError::Busy(1)));
@@ -297,9 +326,9 @@ mod test {
     #[test]
     fn a_stale_or_invented_name_is_an_error() {
         let mut slab = boot(256);
-        let old = slab.create(32, 0).unwrap();
+        let old = create(&mut slab, 32, 0).unwrap();
         slab.destroy(old).unwrap();
-        let new = slab.create(32, 0).unwrap();
+        let new = create(&mut slab, 32, 0).unwrap();
         assert_eq!(old.cache(), new.cache());
         let kmalloc = slab.caches.kmalloc(32);
         let rows =
@@ -315,10 +344,34 @@ mod test {
     #[test]
     fn impossible_caches_are_refused() {
         let mut slab = boot(256);
-        assert_eq!(slab.create(0, 0), Err(AllocError::BadArgument));
-        assert_eq!(slab.create(8, 24), Err(AllocError::BadArgument));
-        assert_eq!(slab.create(8, 8192), Err(AllocError::BadArgument));
-        assert_eq!(slab.create(KMALLOC_MAX_SIZE + 1, 0), Err(AllocError::TooLarge));
-        assert!(slab.create(KMALLOC_MAX_SIZE, 4096).is_ok());
+        assert_eq!(create(&mut slab, 0, 0), Err(AllocError::BadArgument));
+        assert_eq!(create(&mut slab, 8, 24), Err(AllocError::BadArgument));
+        assert_eq!(create(&mut slab, 8, 8192), Err(AllocError::BadArgument));
+        assert_eq!(create(&mut slab, KMALLOC_MAX_SIZE + 1, 0), Err(AllocError::TooLarge));
+        assert!(create(&mut slab, KMALLOC_MAX_SIZE, 4096).is_ok());
+        let (flags, ctor) = (SlabFlags(0), Some(Ctor(1)));
+        assert_eq!(slab.create(KMALLOC_MAX_SIZE, 0, flags, ctor), Err(AllocError::TooLarge));
+        assert_eq!(slab.create(u64::MAX, 0, flags, ctor), Err(AllocError::TooLarge));
+        assert!(slab.create(0, 0, flags, ctor).is_ok());
+        let unknown = slab.create(8, 0, SlabFlags(0x2001), None);
+        assert_eq!(unknown, Err(AllocError::BadArgument));
+    }
+
+    #[test]
+    fn a_constructed_object_keeps_its_contents_and_is_never_zeroed() {
+        let mut slab = boot(256);
+        let id = slab.create(24, 0, SLAB_HWCACHE_ALIGN, Some(Ctor(7))).unwrap();
+        let word = |slab: &SlabAllocator<TestMemory>, at: Paddr, nr: u64| {
+            slab.pages.memory.load(Paddr(at.0 + 8 * nr))
+        };
+        let at = slab.alloc_by_name(id, GFP_KERNEL).unwrap();
+        assert_eq!([0, 1, 2].map(|nr| word(&slab, at, nr)), [7; 3]);
+        slab.pages.memory.store(at, 9);
+        slab.free_by_name(id, at).unwrap();
+        assert_eq!(slab.alloc_by_name(id, GFP_KERNEL), Ok(at));
+        assert_eq!([0, 1, 2].map(|nr| word(&slab, at, nr)), [9, 7, 7]);
+        let zeroed = slab.alloc_by_name(id, GFP_KERNEL | __GFP_ZERO);
+        assert_eq!(zeroed, Err(AllocError::BadArgument));
+        slab.check().unwrap();
     }
 }

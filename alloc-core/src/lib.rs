@@ -11,7 +11,7 @@
 //! The floors, each owning the one below, so that no call can go upwards: pages, slab, kmalloc,
 //! vmalloc (with the address space beside it), kvmalloc, and [`Mm`] as the public face.
 //!
-//! There is one CPU, one node, one zone; no reclaim, no huge mappings, no constructors.
+//! There is one CPU, one node, one zone; no reclaim, no huge mappings.
 //!
 //! ```
 //! use alloc_core::addr::{PAGE_SIZE, Paddr, Pfn, VMALLOC_START, Vaddr};
@@ -87,7 +87,7 @@ mod vmap_tree;
 #[cfg(test)]
 mod test_memory;
 
-pub use cache::CacheId;
+pub use cache::{CacheId, Ctor, SLAB_HWCACHE_ALIGN, SlabFlags};
 pub use fault::FaultPlan;
 pub use kmem_cache::DestroyError;
 pub use kvmalloc::Route;

@@ -4,7 +4,7 @@
 //! allocation is passed down, and a refused free gets its reason.
 
 use crate::addr::{PAGE_SHIFT, Pfn, VMALLOC_START, Vaddr};
-use crate::cache::CacheId;
+use crate::cache::{CacheId, Ctor, SlabFlags};
 use crate::error::{AddrKind, AllocError, FreeCall, FreeFault};
 use crate::fault::FaultPlan;
 use crate::frame::{FRAME_BYTES, FrameState, MemMap};
@@ -162,11 +162,18 @@ impl<M: Memory> Mm<M> {
 impl<M: Memory> Mm<M> {
     /// Makes a cache of objects of 1 byte to 4 MiB, at multiples of `align`: a power of two up to
     /// a page, or 0.
-    pub fn kmem_cache_create(&mut self, size: u64, align: u64) -> Result<CacheId, AllocError> {
-        self.slab_floor().create(size, align)
+    pub fn kmem_cache_create(
+        &mut self,
+        size: u64,
+        align: u64,
+        flags: SlabFlags,
+        ctor: Option<Ctor>,
+    ) -> Result<CacheId, AllocError> {
+        self.slab_floor().create(size, align, flags, ctor)
     }
 
-    /// Takes an object; `BadArgument` when the name is of no cache.
+    /// Takes an object; `BadArgument` when the name is of no cache, or when an object that is
+    /// constructed shall be zeroed.
     pub fn kmem_cache_alloc(&mut self, cache: CacheId, gfp: Gfp) -> Result<Vaddr, AllocError> {
         self.slab_floor().alloc_by_name(cache, gfp).map(direct)
     }

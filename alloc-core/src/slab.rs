@@ -9,6 +9,9 @@
 //! objects wait on the partial list; full ones are on no list; of empty ones only the active is
 //! kept.
 //!
+//! Objects of a cache with a constructor are constructed when their slab is made, and have the link
+//! behind them instead, so that their contents outlive a free (R2.5).
+//!
 //! A link that a caller has overwritten retires its slab: no more objects are handed out of it, and
 //! its pages are given back when the last one is freed.
 
@@ -233,7 +236,22 @@ impl<M: Memory> SlabAllocator<M> {
         map.set_cache(memory, slab, cache.0);
         cache.count(memory, 0, 1);
         self.nr_empty_slab_pages += frame.nr_pages();
+        if geo.has_ctor {
+            self.construct(cache, geo, slab, objects);
+        }
         Ok(slab)
+    }
+
+    /// Runs the constructor over every object of a new slab (R2.5).
+    fn construct(&mut self, cache: Cache, geo: Geometry, slab: Pfn, objects: u16) {
+        let memory = &mut self.pages.memory;
+        let word = cache.ctor(memory);
+        for index in 0..u64::from(objects) {
+            let start = slab.to_phys().0 + index * u64::from(geo.size);
+            for at in (start..start + geo.constructed_bytes()).step_by(8) {
+                memory.store(Paddr(at), word);
+            }
+        }
     }
 
     /// Makes the slab that an object was freed into the active one.

@@ -61,6 +61,33 @@ pub fn first_nonzero(subject: &dyn Subject, addr: u64, len: u64) -> Result<Optio
     })
 }
 
+/// A constructor's word as it lies in memory from `offset` of an object on.
+fn word_at(word: u64, offset: u64) -> [u8; 8] {
+    word.rotate_right(offset as u32 % 8 * 8).to_le_bytes()
+}
+
+/// Writes a constructor's word all over `addr..addr + len`.
+pub fn construct(subject: &mut dyn Subject, addr: u64, len: u64, word: u64) {
+    let mut offset = 0;
+    while offset < len {
+        let Some(span) = subject.span_mut(addr + offset, len - offset) else { return };
+        let word = word_at(word, offset);
+        span.chunks_mut(8).for_each(|place| place.copy_from_slice(&word[..place.len()]));
+        offset += span.len() as u64;
+    }
+}
+
+/// The first byte of `addr..addr + len` that a constructor's word is not in.
+pub fn first_unconstructed(subject: &dyn Subject, addr: u64, len: u64, word: u64) -> Option<u64> {
+    let found = visit_spans(subject, addr, len, |span, offset| {
+        let word = word_at(word, offset);
+        let unlike = span.chunks(8).position(|place| *place != word[..place.len()])?;
+        let byte = span[unlike * 8..].iter().zip(word).position(|(byte, other)| *byte != other);
+        Some(offset + unlike as u64 * 8 + byte.unwrap_or(0) as u64)
+    });
+    found.unwrap_or_else(Some)
+}
+
 /// The first byte of `addr..addr + len` that is not mapped.
 pub fn first_unmapped(subject: &dyn Subject, addr: u64, len: u64) -> Option<u64> {
     visit_spans(subject, addr, len, |_, _| None).err()

@@ -16,9 +16,10 @@ mod test;
 use crate::op::{ALL_CALLS, Arg, Call, Faults, MAX_ARGS, Op, Ptr, Reg, Route, Yields};
 use crate::trace::{Machine, Trace};
 use alloc_core::addr::PAGE_SIZE;
+use alloc_core::gfp::__GFP_ZERO;
 use fastrand::Rng;
 
-pub use scene::{Scene, Slot, is_right_free, right_frees};
+pub use scene::{Scene, Slot, is_right_free, makes_cache, right_frees};
 
 /// A share in thousandths.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -227,6 +228,9 @@ fn make_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Option<Op> {
     });
     let Some(call) = call else { return create_op(scene, swarm, rng) };
     let mut op = plain_op(call, draw::args(call, scene, swarm, rng));
+    if rng.u8(0..16) > 0 {
+        unzero_constructed(&mut op, scene);
+    }
     // Memory that nobody keeps is freed at once; a register may also be given up by assignment.
     op.dst = match rng.u8(0..50) {
         0 => None,
@@ -240,6 +244,15 @@ fn make_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Option<Op> {
         op.faults = draw::faults(rng);
     }
     Some(op)
+}
+
+/// Asks for an object as constructed where one that is zeroed would be refused.
+fn unzero_constructed(op: &mut Op, scene: &Scene) {
+    let [Arg::Cache(cache), Arg::Gfp(gfp), ..] = op.args else { return };
+    if scene.has_ctor(cache) {
+        op.call = Call::KmemCacheAlloc;
+        op.args[1] = Arg::Gfp(gfp.without(__GFP_ZERO));
+    }
 }
 
 /// A new cache, in a register that has none.

@@ -10,7 +10,9 @@ mod change;
 #[cfg(test)]
 mod test;
 
-use crate::generate::{Profile, Scene, Share, Swarm, draw, generate, generate_op, plain_op};
+use crate::generate::{
+    Profile, Scene, Share, Swarm, draw, generate, generate_op, makes_cache, plain_op,
+};
 use crate::op::{Arg, ArgKind, Call, MAX_ARGS, Op, Yields};
 use crate::text::{MACHINE_FIELDS, MAX_FUZZ_OPS, clamp_machine};
 use crate::trace::{Machine, Trace};
@@ -75,7 +77,8 @@ pub fn mutate(trace: &mut Trace, profile: &Profile, rng: &mut Rng) {
 /// would be one.
 fn mend_caches(trace: &mut Trace, rng: &mut Rng) {
     let uses = |op: &Op| op.args.iter().any(|arg| matches!(arg, Arg::Cache(_)));
-    let first = trace.ops.iter().position(|op| uses(op) || makes_cache(op));
+    let makes = |op: &Op| op.dst.is_some() && makes_cache(op);
+    let first = trace.ops.iter().position(|op| uses(op) || makes(op));
     if let Some(first) = first.filter(|first| uses(&trace.ops[*first])) {
         let sizes = [Arg::Number(draw::size(0x1000, rng).max(1)), Arg::Number(8)];
         let mut args = [Arg::Number(0); MAX_ARGS];
@@ -100,19 +103,6 @@ fn mend_caches(trace: &mut Trace, rng: &mut Rng) {
             }
             _ => {}
         }
-    }
-}
-
-/// Whether an op asks for a cache that an allocator can make.
-fn makes_cache(op: &Op) -> bool {
-    let sound = |size: u64, align: u64| {
-        (1..=1 << 20).contains(&size) && (align == 0 || align.is_power_of_two() && align <= 4096)
-    };
-    match (op.call, op.dst, op.args) {
-        (Call::KmemCacheCreate, Some(_), [Arg::Number(size), Arg::Number(align), ..]) => {
-            sound(size, align)
-        }
-        _ => false,
     }
 }
 

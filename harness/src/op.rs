@@ -63,6 +63,17 @@ pub enum ArgKind {
     Ptr,
     /// A cache register.
     Cache,
+    /// Flags of a cache.
+    SlabFlags,
+    /// A constructor: the word that it leaves all over an object, or `NULL` for none.
+    Ctor,
+}
+
+impl ArgKind {
+    /// Whether an argument that is 0 may be left out at the end of a call.
+    pub fn is_optional(self) -> bool {
+        matches!(self, ArgKind::SlabFlags | ArgKind::Ctor)
+    }
 }
 
 /// What the register on the left of `=` receives.
@@ -119,7 +130,7 @@ calls! {
     Kcalloc          "kcalloc"              Memory  ("n" Count, "size" Size, "flags" Gfp) false;
     Kfree            "kfree"                Nothing ("ptr" Ptr) false;
     Ksize            "ksize"                Nothing ("ptr" Ptr) false;
-    KmemCacheCreate  "kmem_cache_create"    Cache   ("size" Size, "align" Align) false;
+    KmemCacheCreate  "kmem_cache_create"    Cache   ("size" Size, "align" Align, "flags" SlabFlags, "ctor" Ctor) false;
     KmemCacheAlloc   "kmem_cache_alloc"     Memory  ("cache" Cache, "flags" Gfp) false;
     KmemCacheZalloc  "kmem_cache_zalloc"    Memory  ("cache" Cache, "flags" Gfp) false;
     KmemCacheFree    "kmem_cache_free"      Nothing ("cache" Cache, "ptr" Ptr) false;

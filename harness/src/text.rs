@@ -24,6 +24,7 @@ mod words;
 
 use crate::op::{Faults, Route};
 use crate::trace::{Limits, Machine, Trace};
+use alloc_core::SLAB_HWCACHE_ALIGN;
 use arbitrary::{Arbitrary, Unstructured};
 
 pub use words::ParseError;
@@ -37,6 +38,9 @@ pub const MAX_ORDER_WRITTEN: u64 = 255;
 /// The names of the routes.
 pub const ROUTES: &[(&str, Route)] =
     &[("policy", Route::Policy), ("slab", Route::Slab), ("vmalloc", Route::Vmalloc)];
+
+/// The flags of a cache, by their C names.
+pub const SLAB_FLAG_NAMES: &[(&str, u64)] = &[("SLAB_HWCACHE_ALIGN", SLAB_HWCACHE_ALIGN.0 as u64)];
 
 /// A fault site: the name of its property, and the place of its count.
 #[derive(Debug)]

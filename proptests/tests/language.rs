@@ -39,9 +39,14 @@ fn the_calls_are_all_there() {
             Yields::Memory => "rN = ",
             Yields::Cache => "cN = ",
         };
-        let args: Vec<&str> = spec.args.iter().map(|(name, _)| *name).collect();
+        let names = |optional| {
+            let args = spec.args.iter().filter(move |(_, kind)| kind.is_optional() == optional);
+            args.map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+        };
+        let (args, optional) = (names(false), names(true));
+        let rest = if optional.is_empty() { optional } else { format!("[, {optional}]") };
         let route = if spec.takes_route { "  (route)" } else { "" };
-        format!("{dst}{}({}){route}\n", spec.name, args.join(", "))
+        format!("{dst}{}({args}{rest}){route}\n", spec.name)
     };
     check("calls", &CALLS.iter().map(line).collect::<String>());
 }

@@ -85,8 +85,8 @@ fn zeroed_memory_is_zero_to_the_last_usable_byte() {
 #[test]
 fn a_wrong_free_says_what_the_address_is() {
     let mut mm = boot(1024, 4096);
-    let cache = mm.kmem_cache_create(40, 0).unwrap();
-    let other = mm.kmem_cache_create(40, 0).unwrap();
+    let cache = mm.kmem_cache_create(40, 0, SlabFlags(0), None).unwrap();
+    let other = mm.kmem_cache_create(40, 0, SlabFlags(0), None).unwrap();
     let object = mm.kmalloc(64, GFP_KERNEL).unwrap();
     let large = mm.kmalloc(9000, GFP_KERNEL).unwrap();
     let cached = mm.kmem_cache_alloc(cache, GFP_KERNEL).unwrap();
@@ -208,7 +208,7 @@ fn nofail_is_refused_where_it_cannot_be_kept() {
     let start = Vaddr(VMALLOC_START);
     let end = Vaddr(VMALLOC_START + PAGE_SIZE);
     let range = VmallocRange { size: 1, align: 1, start, end, gfp: nofail };
-    let cache = mm.kmem_cache_create(8, 0).unwrap();
+    let cache = mm.kmem_cache_create(8, 0, SlabFlags(0), None).unwrap();
     let rows = [
         (mm.kmalloc(8, atomic), Impossible::NonBlocking),
         (mm.kmem_cache_alloc(cache, atomic), Impossible::NonBlocking),
@@ -364,7 +364,8 @@ fn a_random_walk_ends_as_at_boot() {
     for seed in 1..6 {
         let mut mm = boot(1024, 2200);
         let at_boot = mm.stat();
-        let caches = [24, 200, 3000].map(|size| mm.kmem_cache_create(size, 8).unwrap());
+        let caches =
+            [24, 200, 3000].map(|size| mm.kmem_cache_create(size, 8, SlabFlags(0), None).unwrap());
         let (mut live, mut random) = (Vec::new(), TestRandom(seed * 7919));
         for _ in 0..3000 {
             let before = mm.stat();

@@ -11,7 +11,7 @@
 use alloc_core::addr::{PAGE_SIZE, Paddr, Pfn, VMALLOC_START, Vaddr};
 use alloc_core::gfp::{__GFP_ZERO, GFP_KERNEL};
 use alloc_core::memory::{MapError, Memory};
-use alloc_core::{BootParams, Mm, Route};
+use alloc_core::{BootParams, Mm, Route, SlabFlags};
 use core::hint::black_box;
 
 const NR_FRAMES: usize = 64;
@@ -72,7 +72,7 @@ fn exercise() -> Option<()> {
     let params = BootParams { min_free_pages: black_box(4), shuffle: black_box(1) };
     let mut mm = Mm::boot(machine, params).ok()?;
     let page = mm.alloc_pages(black_box(GFP_KERNEL), black_box(1)).ok()?;
-    let cache = mm.kmem_cache_create(black_box(24), black_box(8)).ok()?;
+    let cache = mm.kmem_cache_create(black_box(24), black_box(8), SlabFlags(0), None).ok()?;
     let object = mm.kmem_cache_alloc(cache, black_box(GFP_KERNEL)).ok()?;
     let area = mm.vmalloc(black_box(9000)).ok()?;
     let either = mm.kvmalloc(black_box(9000), GFP_KERNEL | __GFP_ZERO, Route::Policy).ok()?;

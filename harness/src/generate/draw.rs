@@ -10,6 +10,7 @@ use super::{Scene, Swarm};
 use crate::op::{Arg, ArgKind, Call, CallSpec, Faults, MAX_ARGS, Op, Ptr, Route, Yields};
 use crate::text::FAULT_SITES;
 use crate::trace::Machine;
+use alloc_core::SLAB_HWCACHE_ALIGN;
 use alloc_core::addr::{PAGE_OFFSET, PAGE_SIZE, VMALLOC_START};
 use alloc_core::gfp::*;
 use fastrand::Rng;
@@ -177,6 +178,8 @@ pub fn arg(
             None => Ptr::Const(0),
         }),
         ArgKind::Cache => Arg::Cache(scene.any_cache(rng).unwrap_or(0)),
+        ArgKind::SlabFlags => Arg::Number(slab_flags(rng)),
+        ArgKind::Ctor => Arg::Number(ctor(rng)),
     }
 }
 
@@ -206,6 +209,25 @@ fn align(rng: &mut Rng) -> u64 {
         1..=3 => 1 << rng.u32(12..=21),
         4..=20 => 1,
         _ => 1 << rng.u32(0..=12),
+    }
+}
+
+/// Flags of a cache: mostly none, and seldom some that are not known.
+fn slab_flags(rng: &mut Rng) -> u64 {
+    match rng.u8(0..64) {
+        0 => 1 << rng.u32(0..33),
+        1..=16 => SLAB_HWCACHE_ALIGN.0.into(),
+        _ => 0,
+    }
+}
+
+/// The word of a constructor, for a few caches.
+fn ctor(rng: &mut Rng) -> u64 {
+    match rng.u8(0..16) {
+        0 => 1,
+        1 => u64::MAX,
+        2 => rng.u64(1..),
+        _ => 0,
     }
 }
 

@@ -5,6 +5,7 @@
 //! with failures and recycled addresses, is the model's business.
 
 use crate::op::{Arg, ArgKind, Call, Faults, MAX_ARGS, Op, Ptr, Reg, Yields};
+use alloc_core::SLAB_HWCACHE_ALIGN;
 use alloc_core::addr::{NR_ORDERS, PAGE_SHIFT, PAGE_SIZE};
 use fastrand::Rng;
 
@@ -100,6 +101,15 @@ pub fn is_right_free(scene: &Scene, op: &Op) -> bool {
     scene.freed_by(op).is_some()
 }
 
+/// What a cache register holds.
+#[derive(Clone, Copy, Debug)]
+struct Cache {
+    /// Bytes of an object.
+    size: u64,
+    /// Whether its objects are constructed, so that none can be had zeroed.
+    has_ctor: bool,
+}
+
 /// The registers after some ops.
 #[derive(Clone, Debug, Default)]
 pub struct Scene {
@@ -108,8 +118,8 @@ pub struct Scene {
     live: Vec<Reg>,
     /// The registers freed last.
     freed: Vec<Reg>,
-    /// The object size of each live cache.
-    caches: Vec<Option<u64>>,
+    /// The live caches.
+    caches: Vec<Option<Cache>>,
     bytes_live: u64,
 }
 
@@ -131,10 +141,10 @@ impl Scene {
             (Yields::Cache, Some(cache)) if usize::from(cache) < NR_REGISTERS => {
                 let place = usize::from(cache);
                 self.caches.resize(self.caches.len().max(place + 1), None);
-                let size = number(op, ArgKind::Size).filter(|size| *size > 0);
-                let align = number(op, ArgKind::Align).unwrap_or(0);
-                let odd = align & align.wrapping_sub(1) != 0 || align > PAGE_SIZE;
-                self.caches[place] = size.filter(|_| !odd && op.faults == Faults::default());
+                let sound = makes_cache(op) && op.faults == Faults::default();
+                let size = number(op, ArgKind::Size).unwrap_or(0);
+                let has_ctor = number(op, ArgKind::Ctor) != Some(0);
+                self.caches[place] = sound.then_some(Cache { size, has_ctor });
             }
             _ => {}
         }
@@ -175,7 +185,7 @@ impl Scene {
     /// The bytes that an allocation asks for; none if their number does not fit.
     fn bytes_asked(&self, op: &Op) -> Option<u64> {
         if let Arg::Cache(cache) = op.args[0] {
-            return self.caches.get(usize::from(cache)).copied().flatten();
+            return self.cache(cache).map(|cache| cache.size);
         }
         match number(op, ArgKind::Size) {
             Some(size) => size.checked_mul(number(op, ArgKind::Count).unwrap_or(1)),
@@ -266,7 +276,16 @@ impl Scene {
 
     /// Whether the register holds a live cache.
     pub fn has_cache(&self, cache: Reg) -> bool {
-        self.caches.get(usize::from(cache)).is_some_and(Option::is_some)
+        self.cache(cache).is_some()
+    }
+
+    fn cache(&self, cache: Reg) -> Option<Cache> {
+        self.caches.get(usize::from(cache)).copied().flatten()
+    }
+
+    /// Whether the objects of a live cache are constructed.
+    pub fn has_ctor(&self, cache: Reg) -> bool {
+        self.cache(cache).is_some_and(|cache| cache.has_ctor)
     }
 
     /// A live cache.
@@ -287,6 +306,17 @@ impl Scene {
         let from_cache = |slot: Slot| needs_cache(slot.made_by) && slot.cache == cache;
         self.live.iter().filter_map(|&register| self.slot(register)).any(from_cache)
     }
+}
+
+/// Whether an op asks for a cache that an allocator can make, and that is not very large.
+pub fn makes_cache(op: &Op) -> bool {
+    let [size, align, flags, ctor] =
+        [ArgKind::Size, ArgKind::Align, ArgKind::SlabFlags, ArgKind::Ctor]
+            .map(|kind| number(op, kind).unwrap_or(0));
+    let has_size = (1..=1 << 20).contains(&size) || (size == 0 && ctor != 0);
+    let is_aligned = align == 0 || (align.is_power_of_two() && align <= PAGE_SIZE);
+    let is_known = flags & !u64::from(SLAB_HWCACHE_ALIGN.0) == 0;
+    op.call.spec().yields == Yields::Cache && has_size && is_aligned && is_known
 }
 
 /// The argument of this kind, if the call has one.

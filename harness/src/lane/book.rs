@@ -7,8 +7,8 @@
 
 use super::{Lane, Record, Waiter};
 use crate::bytes::{self, Damage};
-use crate::model::rules::{Family, Want};
-use crate::model::{Allocation, Contents, Free, Verdict};
+use crate::model::rules::{Family, Want, cache_alignment};
+use crate::model::{Allocation, Cache, Contents, Free, Verdict};
 use crate::op::Reg;
 use crate::paint::mix;
 use crate::subject::{Answer, Request};
@@ -47,8 +47,9 @@ impl Lane {
                 self.waiters.push(Waiter { id: record.id, dst, request: record.request });
             }
             Answer::Cache(handle) => {
-                if let Request::KmemCacheCreate { size, align } = record.request {
-                    self.model.enter_cache(handle, size, align);
+                if let Request::KmemCacheCreate { size, align, flags, ctor } = record.request {
+                    let align = cache_alignment(size, align, flags);
+                    self.model.enter_cache(handle, Cache { size, align, ctor, nr_objects: 0 });
                 }
                 if let Some(dst) = dst {
                     self.registers.set_cache(dst, handle);

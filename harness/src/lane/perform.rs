@@ -33,6 +33,8 @@ pub struct Record {
     pub damage: Option<Damage>,
     /// The first byte of granted memory that should be zero and is not.
     pub nonzero: Option<u64>,
+    /// The first byte of a granted object that its constructor left otherwise.
+    pub unconstructed: Option<u64>,
     /// The first byte of granted memory that cannot be accessed.
     pub unmapped: Option<u64>,
     /// Whether the page behind a granted vmalloc area can be accessed although it must not.
@@ -55,6 +57,10 @@ impl Lane {
         {
             damage = bytes::verify(self.subject.as_ref(), allocation);
             collect_frames(self.subject.as_ref(), addr, allocation.usable, &mut frames);
+            // Its holder owes the next one a constructed object (R2.5).
+            if let Some(word) = self.model.ctor_of(allocation.kind) {
+                bytes::construct(self.subject.as_mut(), addr, allocation.size, word);
+            }
         }
         let reply = self.subject.apply(&request, faults);
         let before = std::mem::replace(&mut self.facts, self.subject.facts());
@@ -68,6 +74,7 @@ impl Lane {
             after: self.facts,
             damage,
             nonzero: None,
+            unconstructed: None,
             unmapped: None,
             guard_page_mapped: false,
             frames,
@@ -91,6 +98,9 @@ impl Lane {
                 Ok(nonzero) => record.nonzero = nonzero,
                 Err(offset) => record.unmapped = Some(offset),
             }
+        }
+        if let Some(word) = self.model.ctor_of(self.model.kind_of(want, addr)) {
+            record.unconstructed = bytes::first_unconstructed(subject, addr, size, word);
         }
         record.unmapped = record.unmapped.or_else(|| bytes::first_unmapped(subject, addr, usable));
         if self.model.is_vmalloc(addr) && record.unmapped.is_none() {

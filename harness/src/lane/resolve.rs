@@ -10,6 +10,7 @@ use crate::model::Allocation;
 use crate::model::rules::{Family, Want};
 use crate::op::{Arg, Call, Op, Route};
 use crate::subject::{CacheHandle, Request};
+use alloc_core::SlabFlags;
 use alloc_core::gfp::Gfp;
 
 /// Why an op was not carried out.
@@ -114,7 +115,11 @@ impl Lane {
             Call::Kfree => Request::Kfree { addr: args.ptr(0)? },
             Call::Ksize => Request::Ksize { addr: args.ptr(0)? },
             Call::KmemCacheCreate => {
-                Request::KmemCacheCreate { size: args.number(0), align: args.number(1) }
+                let (size, align) = (args.number(0), args.number(1));
+                // A bit beyond the word is as unknown as any.
+                let flags = SlabFlags(u32::try_from(args.number(2)).unwrap_or(u32::MAX));
+                let ctor = Some(args.number(3)).filter(|word| *word != 0);
+                Request::KmemCacheCreate { size, align, flags, ctor }
             }
             Call::KmemCacheAlloc => {
                 Request::KmemCacheAlloc { cache: args.cache(0)?, gfp: args.gfp(1) }

@@ -104,8 +104,10 @@ impl Allocation {
 pub struct Cache {
     /// Bytes of an object.
     pub size: u64,
-    /// The alignment asked for.
+    /// The alignment that the caller may rely on.
     pub align: u64,
+    /// The word that the constructor leaves all over a new object.
+    pub ctor: Option<u64>,
     /// Live objects.
     pub nr_objects: u64,
 }
@@ -217,6 +219,12 @@ impl Model {
         self.caches.keys().copied()
     }
 
+    /// The word that the constructor of an allocation's cache left all over it.
+    pub fn ctor_of(&self, kind: Kind) -> Option<u64> {
+        let Kind::CacheObject(handle) = kind else { return None };
+        self.caches.get(&handle)?.ctor
+    }
+
     /// The size and the alignment that a request's caller may rely on.
     pub fn promise(&self, want: &Want) -> (u64, u64) {
         match want.family {
@@ -325,8 +333,8 @@ impl Model {
     }
 
     /// Enters a cache.
-    pub fn enter_cache(&mut self, handle: CacheHandle, size: u64, align: u64) {
-        self.caches.insert(handle, Cache { size, align, nr_objects: 0 });
+    pub fn enter_cache(&mut self, handle: CacheHandle, cache: Cache) {
+        self.caches.insert(handle, cache);
     }
 
     /// Strikes a cache out.

@@ -13,6 +13,7 @@ use alloc_core::gfp::{
     __GFP_DIRECT_RECLAIM, __GFP_HIGH, __GFP_MEMALLOC, __GFP_NOFAIL, __GFP_NOMEMALLOC, __GFP_ZERO,
     GFP_KERNEL, Gfp,
 };
+use alloc_core::{SLAB_HWCACHE_ALIGN, SlabFlags};
 
 /// Bytes in a page.
 pub const PAGE: u64 = 4096;
@@ -151,6 +152,26 @@ pub fn size_class(size: u64) -> Option<u64> {
     }
 }
 
+/// The alignment of a cache's objects: what was asked for, but at least a word, and under
+/// `SLAB_HWCACHE_ALIGN` the smallest power of two that holds the object, up to a cache line (R2.2).
+pub fn cache_alignment(size: u64, align: u64, flags: SlabFlags) -> u64 {
+    let line = match size {
+        _ if !flags.has(SLAB_HWCACHE_ALIGN) => 8,
+        0..=8 => 8,
+        9..=16 => 16,
+        17..=32 => 32,
+        _ => 64,
+    };
+    line.max(align)
+}
+
+/// Bytes from one object of a cache to the next: a constructed object has a word of the allocator's
+/// behind it (R2.3).
+pub fn cache_stride(size: u64, align: u64, ctor: Option<u64>) -> u64 {
+    let nr_words = size.div_ceil(8) + u64::from(ctor.is_some());
+    (nr_words * 8).div_ceil(align) * align
+}
+
 /// The number of pages that hold `size` bytes.
 pub fn pages_of(size: u64) -> u64 {
     size / PAGE + u64::from(!size.is_multiple_of(PAGE))
@@ -277,6 +298,20 @@ mod test {
             assert_eq!(size_class(size), Some(class), "{size}");
         }
         assert_eq!((size_class(0), size_class(8193)), (None, None));
+    }
+
+    #[test]
+    fn caches_are_laid_out_as_r2_2_and_r2_3_say() {
+        for (size, align, flags, expected) in [
+            (20, 0, SlabFlags(0), (8, 24, 32)),
+            (20, 0, SLAB_HWCACHE_ALIGN, (32, 32, 32)),
+            (100, 8, SLAB_HWCACHE_ALIGN, (64, 128, 128)),
+            (1024, 1024, SlabFlags(0), (1024, 1024, 2048)),
+        ] {
+            let align = cache_alignment(size, align, flags);
+            let strides = (cache_stride(size, align, None), cache_stride(size, align, Some(1)));
+            assert_eq!((align, strides.0, strides.1), expected, "{size} bytes");
+        }
     }
 
     #[test]

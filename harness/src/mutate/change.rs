@@ -44,6 +44,7 @@ fn change_arg(op: &Op, place: usize, scene: &Scene, knife: &mut Knife<'_>) -> Ar
         (ArgKind::Order, Arg::Number(order)) => {
             Arg::Number(if rng.bool() { (order + 1).min(11) } else { order.saturating_sub(1) })
         }
+        (ArgKind::SlabFlags, _) => draw::arg(spec, place, &op.args, scene, &knife.swarm, rng),
         (_, Arg::Number(number)) => Arg::Number(nudged(number, rng)),
         (_, Arg::Gfp(flags)) => {
             let flag = draw::modifier(rng);

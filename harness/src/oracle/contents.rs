@@ -1,5 +1,5 @@
-//! Contents: live memory holds what its caller wrote, zeroed memory is zero, and the guard is
-//! whole.
+//! Contents: live memory holds what its caller wrote, zeroed memory is zero, constructed objects
+//! are as constructed, and the guard is whole.
 //!
 //! The one idea: every byte of live memory is known, so every byte can be asked for. Between the
 //! requested and the usable size lies a painted guard, which shows a write of one byte too many
@@ -13,7 +13,7 @@ use crate::bytes::{Damage, Wrong};
 
 pub(super) const ORACLE: Oracle = Oracle {
     name: "contents",
-    sentence: "live memory holds what was written, zeroed memory is zero, the guard is whole",
+    sentence: "live memory holds what was written or constructed, zeroed memory is zero, the guard is whole",
     judge,
 };
 
@@ -21,9 +21,12 @@ fn judge(event: &Event) -> Judgement {
     match event {
         Event::Step(step) => {
             whole(step.record.damage)?;
-            match step.record.nonzero {
-                Some(offset) => Err(format!("zeroed memory is not zero at byte {offset:#x}")),
-                None => Ok(()),
+            match (step.record.nonzero, step.record.unconstructed) {
+                (Some(offset), _) => Err(format!("zeroed memory is not zero at byte {offset:#x}")),
+                (_, Some(offset)) => Err(format!(
+                    "byte {offset:#x} of an object that was given back as constructed is not"
+                )),
+                _ => Ok(()),
             }
         }
         Event::Rewrite { damage } | Event::Check { damage, .. } => whole(*damage),
@@ -49,7 +52,7 @@ fn whole(damage: Option<Damage>) -> Judgement {
 mod test {
     use super::super::fixture::{DIRECT, barks, memory, model, record, silent};
     use super::*;
-    use crate::subject::{Answer, Request};
+    use crate::subject::{Answer, CacheHandle, Request};
     use alloc_core::gfp::{__GFP_ZERO, GFP_KERNEL};
 
     fn damage(what: Wrong) -> Option<Damage> {
@@ -72,6 +75,15 @@ mod test {
         let mut granted = record(request, memory(DIRECT, 64));
         granted.nonzero = Some(63);
         barks(&ORACLE, &model(), &granted, "0x3f");
+    }
+
+    #[test]
+    fn barks_on_an_object_that_is_not_as_constructed() {
+        let request = Request::KmemCacheAlloc { cache: CacheHandle(1), gfp: GFP_KERNEL };
+        let mut granted = record(request, memory(DIRECT, 64));
+        silent(&ORACLE, &model(), &granted);
+        granted.unconstructed = Some(12);
+        barks(&ORACLE, &model(), &granted, "0xc");
     }
 
     #[test]

@@ -8,13 +8,14 @@
 
 use super::{Event, Judgement, Oracle, Step};
 use crate::model::rules::{
-    Family, NR_ORDERS, PAGE, Want, has_block, lowest_watermark, order_of, pages_of, sides,
-    size_class,
+    Family, NR_ORDERS, PAGE, Want, cache_alignment, cache_stride, has_block, lowest_watermark,
+    order_of, pages_of, sides, size_class,
 };
 use crate::model::shortage::Situation;
 use crate::model::window::Place;
 use crate::model::{Kind, rules};
 use crate::subject::{Answer, Refusal, Request};
+use alloc_core::SLAB_HWCACHE_ALIGN;
 use alloc_core::gfp::__GFP_NOFAIL;
 
 pub(super) const ORACLE: Oracle = Oracle {
@@ -40,9 +41,15 @@ fn judge(event: &Event) -> Judgement {
 }
 
 fn judge_cache(request: Request, step: &Step) -> Judgement {
-    let Request::KmemCacheCreate { size, align } = request else { return Ok(()) };
-    let bad = size == 0 || (align != 0 && !align.is_power_of_two()) || align > PAGE;
-    let large = size > rules::KMALLOC_MAX;
+    let Request::KmemCacheCreate { size, align, flags, ctor } = request else { return Ok(()) };
+    // Linux rounds odd alignments to garbage, divides by objects of no bytes, and refuses flags
+    // that it does not know (R2.1, R2.2).
+    let bad = (size == 0 && ctor.is_none())
+        || (align != 0 && !align.is_power_of_two())
+        || align > PAGE
+        || flags.0 & !SLAB_HWCACHE_ALIGN.0 != 0;
+    let large = size > rules::KMALLOC_MAX
+        || cache_stride(size, cache_alignment(size, align, flags), ctor) > rules::KMALLOC_MAX;
     match step.record.reply.answer {
         Answer::Cache(handle) if !bad && !large && step.model.cache(handle).is_none() => Ok(()),
         Answer::Refused(Refusal::BadArgument) if bad => Ok(()),
@@ -54,7 +61,7 @@ fn judge_cache(request: Request, step: &Step) -> Judgement {
             Ok(())
         }
         Answer::Refused(Refusal::Injected) if step.record.reply.nr_faults > 0 => Ok(()),
-        other => Err(format!("a cache of {size:#x} bytes aligned to {align:#x}: {other:?}")),
+        other => Err(format!("{request:?}: {other:?}")),
     }
 }
 
@@ -69,7 +76,9 @@ fn promises(step: &Step, want: &Want, addr: u64, usable: u64) -> Judgement {
         Kind::LargeKmalloc => Some(PAGE << order_of(size)),
         Kind::Pages { order } => Some(PAGE << order),
         Kind::Vmalloc => Some(pages_of(size) * PAGE),
-        Kind::CacheObject(_) => None,
+        Kind::CacheObject(handle) => {
+            step.model.cache(handle).map(|cache| cache_stride(size, align, cache.ctor))
+        }
     };
     if exact.is_some_and(|exact| exact != usable) {
         return Err(format!("{addr:#x} has {usable:#x} usable bytes; the rules give {exact:#x?}"));
@@ -179,6 +188,10 @@ pub(super) fn is_too_large(step: &Step, want: &Want, size: u64) -> bool {
 }
 
 fn is_bad_argument(step: &Step, want: &Want) -> bool {
+    if let Family::Cache(handle) = want.family {
+        // Linux does not zero what was constructed, and says so in the log only (R2.5).
+        return step.model.ctor_of(Kind::CacheObject(handle)).is_some() && want.wants_zero();
+    }
     let Family::Vmalloc { range: Some((start, end, align)) } = want.family else { return false };
     let layout = step.model.layout();
     let space = layout.vmalloc_end - layout.vmalloc_start;
@@ -189,7 +202,10 @@ fn is_bad_argument(step: &Step, want: &Want) -> bool {
 mod test {
     use super::super::fixture::{DIRECT, VMALLOC, barks, enter, memory, model, record, silent};
     use super::*;
-    use alloc_core::gfp::{GFP_ATOMIC, GFP_KERNEL};
+    use crate::model::Cache;
+    use crate::subject::CacheHandle;
+    use alloc_core::SlabFlags;
+    use alloc_core::gfp::{__GFP_ZERO, GFP_ATOMIC, GFP_KERNEL};
 
     const KMALLOC: Request = Request::Kmalloc { size: 64, gfp: GFP_KERNEL };
     const ORDER_1: Request = Request::AllocPages { gfp: GFP_KERNEL, order: 1 };
@@ -250,6 +266,38 @@ mod test {
         }
         let space = Answer::Refused(Refusal::VmallocSpace);
         barks(&ORACLE, &model(), &record(AREA, space), "without need");
+    }
+
+    #[test]
+    fn barks_on_a_constructed_object_of_another_stride_and_on_a_spurious_bad_argument() {
+        let (mut model, handle) = (model(), CacheHandle(3));
+        let cache = Cache { size: 1024, align: 1024, ctor: Some(7), nr_objects: 0 };
+        model.enter_cache(handle, cache);
+        let alloc = |gfp| Request::KmemCacheAlloc { cache: handle, gfp };
+        silent(&ORACLE, &model, &record(alloc(GFP_KERNEL), memory(DIRECT, 2048)));
+        barks(&ORACLE, &model, &record(alloc(GFP_KERNEL), memory(DIRECT, 1024)), "rules give");
+        let refused = Answer::Refused(Refusal::BadArgument);
+        silent(&ORACLE, &model, &record(alloc(GFP_KERNEL | __GFP_ZERO), refused));
+        barks(&ORACLE, &model, &record(alloc(GFP_KERNEL), refused), "without need");
+    }
+
+    #[test]
+    fn barks_on_caches_that_cannot_be_and_silent_on_those_that_can() {
+        for (size, flags, ctor, is_bad) in [
+            (0, 0, None, true),
+            (0, 0, Some(1), false),
+            (64, 0x2000, None, false),
+            (64, 0x2001, None, true),
+            (4 << 20, 0, Some(1), true),
+        ] {
+            let flags = SlabFlags(flags);
+            let request = Request::KmemCacheCreate { size, align: 0, flags, ctor };
+            let made = record(request, Answer::Cache(CacheHandle(1)));
+            match is_bad {
+                true => barks(&ORACLE, &model(), &made, "KmemCacheCreate"),
+                false => silent(&ORACLE, &model(), &made),
+            }
+        }
     }
 
     #[test]

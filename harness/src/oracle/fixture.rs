@@ -53,6 +53,7 @@ pub(super) fn record(request: Request, answer: Answer) -> Record {
         after: all_free(),
         damage: None,
         nonzero: None,
+        unconstructed: None,
         unmapped: None,
         guard_page_mapped: false,
         frames: Vec::new(),

@@ -12,7 +12,7 @@ use crate::op::{Class, Faults, Route};
 use crate::trace::Machine;
 use alloc_core::addr::{PAGE_OFFSET, PAGE_SIZE, Pfn, VMALLOC_START, Vaddr};
 use alloc_core::error::{AllocError, FreeCall, FreeFault, FreeVerdict, Shortage};
-use alloc_core::{BootParams, CacheId, DestroyError, FaultPlan, Mm, VmallocRange};
+use alloc_core::{BootParams, CacheId, Ctor, DestroyError, FaultPlan, Mm, VmallocRange};
 use std::cell::RefCell;
 
 thread_local! {
@@ -63,10 +63,12 @@ impl AllocCore {
             Request::FreePages { addr, order } => freed(mm.free_pages(Vaddr(addr), order)),
             Request::Kfree { addr } => freed(mm.kfree(Vaddr(addr))),
             Request::Ksize { addr } => mm.ksize(Vaddr(addr)).map_or_else(bad_free, Answer::Size),
-            Request::KmemCacheCreate { size, align } => match mm.kmem_cache_create(size, align) {
-                Ok(cache) => Answer::Cache(CacheHandle(cache.to_raw())),
-                Err(error) => refused(error),
-            },
+            Request::KmemCacheCreate { size, align, flags, ctor } => {
+                match mm.kmem_cache_create(size, align, flags, ctor.map(Ctor)) {
+                    Ok(cache) => Answer::Cache(CacheHandle(cache.to_raw())),
+                    Err(error) => refused(error),
+                }
+            }
             Request::KmemCacheFree { cache, addr } => {
                 freed(mm.kmem_cache_free(id(cache), Vaddr(addr)))
             }

@@ -11,6 +11,7 @@ pub mod alloc_core;
 pub mod sim_memory;
 
 use crate::op::{Class, Faults, Route};
+use ::alloc_core::SlabFlags;
 use ::alloc_core::gfp::Gfp;
 
 /// A request with every register resolved to an address.
@@ -28,7 +29,7 @@ pub enum Request {
     Kcalloc { n: u64, size: u64, gfp: Gfp },
     Kfree { addr: u64 },
     Ksize { addr: u64 },
-    KmemCacheCreate { size: u64, align: u64 },
+    KmemCacheCreate { size: u64, align: u64, flags: SlabFlags, ctor: Option<u64> },
     KmemCacheAlloc { cache: CacheHandle, gfp: Gfp },
     KmemCacheZalloc { cache: CacheHandle, gfp: Gfp },
     KmemCacheFree { cache: CacheHandle, addr: u64 },

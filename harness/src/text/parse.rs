@@ -8,7 +8,10 @@
 
 use super::cursor::{Cursor, END, is_word};
 use super::words::{Bad, Expected, ParseError, Vocabulary};
-use super::{FAULT_SITES, MACHINE_FIELDS, MAX_FUZZ_OPS, MAX_ORDER_WRITTEN, ROUTES, clamp_machine};
+use super::{
+    FAULT_SITES, MACHINE_FIELDS, MAX_FUZZ_OPS, MAX_ORDER_WRITTEN, ROUTES, SLAB_FLAG_NAMES,
+    clamp_machine,
+};
 use crate::op::{
     Arg, ArgKind, CALLS, CLASSES, CallSpec, Faults, MAX_ARGS, Op, Ptr, Reg, Route, Yields,
 };
@@ -245,6 +248,9 @@ impl Cursor<'_> {
         self.expect(b'(')?;
         for (place, &(_, kind)) in spec.args.iter().enumerate() {
             if place > 0 && !self.take(b',') {
+                if kind.is_optional() {
+                    break;
+                }
                 return self.bad(Expected::Argument(spec.call, place));
             }
             args[place] = self.argument(kind)?;
@@ -265,6 +271,8 @@ impl Cursor<'_> {
                 Arg::Number(self.number("an offset in bytes", u64::MAX)?)
             }
             ArgKind::Gfp => Arg::Gfp(self.gfp()?),
+            ArgKind::SlabFlags => Arg::Number(self.slab_flags()?),
+            ArgKind::Ctor => Arg::Number(self.ctor()?),
             ArgKind::Ptr => Arg::Ptr(self.ptr()?),
             ArgKind::Cache => {
                 self.skip_spaces();
@@ -277,19 +285,54 @@ impl Cursor<'_> {
     }
 
     fn gfp(&mut self) -> Result<Gfp, Bad> {
-        let mut flags = Gfp(0);
+        let bits = |word: &[u8]| {
+            let row = GFP_NAMES.iter().find(|(name, _)| name.as_bytes() == word);
+            row.map(|row| row.1.0.into())
+        };
+        let flags = self.flags(Vocabulary::Flag, "GFP flags", u32::MAX.into(), bits)?;
+        Ok(Gfp(flags as u32))
+    }
+
+    fn slab_flags(&mut self) -> Result<u64, Bad> {
+        let bits = |word: &[u8]| {
+            let row = SLAB_FLAG_NAMES.iter().find(|(name, _)| name.as_bytes() == word);
+            row.map(|row| row.1)
+        };
+        self.flags(Vocabulary::SlabFlag, "flags of a cache", u64::MAX, bits)
+    }
+
+    /// Reads names of flags and numbers, joined with `|`.
+    fn flags(
+        &mut self,
+        vocabulary: Vocabulary,
+        what: &'static str,
+        most: u64,
+        bits_of: impl Fn(&[u8]) -> Option<u64>,
+    ) -> Result<u64, Bad> {
+        let mut flags = 0;
         loop {
             self.skip_spaces();
             if self.peek().is_ascii_digit() {
-                flags.0 |= self.number("GFP flags", u32::MAX.into())? as u32;
+                flags |= self.number(what, most)?;
             } else {
                 let (at, word) = self.word();
-                let row = GFP_NAMES.iter().find(|(name, _)| name.as_bytes() == word);
-                flags |= row.ok_or(one_of(at, Vocabulary::Flag))?.1;
+                flags |= bits_of(word).ok_or(one_of(at, vocabulary))?;
             }
             if !self.take(b'|') {
                 return Ok(flags);
             }
+        }
+    }
+
+    fn ctor(&mut self) -> Result<u64, Bad> {
+        const WORD: &str = "`NULL` or the word that the constructor writes";
+        self.skip_spaces();
+        if self.peek().is_ascii_digit() {
+            return self.number(WORD, u64::MAX);
+        }
+        match self.word() {
+            (_, b"NULL") => Ok(0),
+            (at, _) => Err(Bad { at, expected: Expected::Phrase(WORD) }),
         }
     }
 

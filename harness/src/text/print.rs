@@ -7,7 +7,7 @@
 //! printed, so that a trace means the same when the default machine changes. It runs in the
 //! fuzzer's loop, so it pushes bytes and does not use `write!`.
 
-use super::{FAULT_SITES, MACHINE_FIELDS, ROUTES};
+use super::{FAULT_SITES, MACHINE_FIELDS, ROUTES, SLAB_FLAG_NAMES};
 use crate::op::{Arg, ArgKind, Op, Ptr, Reg, Route, Yields};
 use crate::trace::{Machine, Trace};
 use alloc_core::gfp::{GFP_NAMES, Gfp};
@@ -45,7 +45,12 @@ impl Op {
         }
         out.extend_from_slice(spec.name.as_bytes());
         out.push(b'(');
-        for (place, (&(_, kind), arg)) in spec.args.iter().zip(&self.args).enumerate() {
+        let is_left_out = |place: &usize| {
+            spec.args[*place].1.is_optional() && self.args[*place] == Arg::Number(0)
+        };
+        let nr_left_out = (0..spec.args.len()).rev().take_while(is_left_out).count();
+        let written = &spec.args[..spec.args.len() - nr_left_out];
+        for (place, (&(_, kind), arg)) in written.iter().zip(&self.args).enumerate() {
             if place > 0 {
                 out.extend_from_slice(b", ");
             }
@@ -107,33 +112,43 @@ fn machine(machine: Machine, out: &mut Vec<u8>) {
 fn argument(kind: ArgKind, arg: Arg, out: &mut Vec<u8>) {
     match (kind, arg) {
         (ArgKind::Count | ArgKind::Order, Arg::Number(number)) => decimal(number, out),
+        (ArgKind::Ctor, Arg::Number(0)) => out.extend_from_slice(b"NULL"),
+        (ArgKind::SlabFlags, Arg::Number(flags)) => {
+            flag_names(SLAB_FLAG_NAMES.iter().copied(), flags, out);
+        }
         (_, Arg::Number(number)) => hex(number, out),
-        (_, Arg::Gfp(flags)) => gfp(flags, out),
+        (_, Arg::Gfp(Gfp(flags))) => {
+            flag_names(
+                GFP_NAMES.iter().map(|(name, bits)| (*name, bits.0.into())),
+                flags.into(),
+                out,
+            );
+        }
         (_, Arg::Ptr(address)) => ptr(address, out),
         (_, Arg::Cache(cache)) => register(b'c', cache, out),
     }
 }
 
 /// Names the flags as ftrace does: each composite that fits, then single bits, then the rest.
-fn gfp(flags: Gfp, out: &mut Vec<u8>) {
+fn flag_names(names: impl Iterator<Item = (&'static str, u64)>, flags: u64, out: &mut Vec<u8>) {
     let mut rest = flags;
     let mut separator: &[u8] = b"";
-    for &(name, bits) in GFP_NAMES {
-        if rest == Gfp(0) {
+    for (name, bits) in names {
+        if rest == 0 {
             break;
         }
-        if rest.has(bits) {
+        if rest & bits == bits {
             out.extend_from_slice(separator);
             out.extend_from_slice(name.as_bytes());
-            rest = rest.without(bits);
+            rest &= !bits;
             separator = b"|";
         }
     }
-    if flags == Gfp(0) {
+    if flags == 0 {
         out.push(b'0');
-    } else if rest != Gfp(0) {
+    } else if rest != 0 {
         out.extend_from_slice(separator);
-        hex(rest.0.into(), out);
+        hex(rest, out);
     }
 }
 

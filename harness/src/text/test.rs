@@ -99,6 +99,22 @@ fn spelling_does_not_matter() {
 }
 
 #[test]
+fn what_may_be_left_out_is_left_out() {
+    for (written, printed) in [
+        ("c0 = kmem_cache_create(8, 8)", "c0 = kmem_cache_create(0x8, 0x8)"),
+        ("c0 = kmem_cache_create(8, 8, 0, NULL)", "c0 = kmem_cache_create(0x8, 0x8)"),
+        (
+            "c0 = kmem_cache_create(8, 8, 0x2000)",
+            "c0 = kmem_cache_create(0x8, 0x8, SLAB_HWCACHE_ALIGN)",
+        ),
+        ("c0 = kmem_cache_create(8, 8, 0, 29)", "c0 = kmem_cache_create(0x8, 0x8, 0, 0x1d)"),
+    ] {
+        let trace = Trace::parse(written).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(trace.ops[0].to_string(), printed);
+    }
+}
+
+#[test]
 fn an_expectation_stands_at_its_column() {
     let trace = Trace::parse("kfree(r0+8) # -> Interior").unwrap();
     let line = trace.ops[0].to_string();
@@ -219,6 +235,24 @@ fn grammar_mistakes_are_found_where_they_are() {
     check("r0 = kfree(r1)", 1, 1, "no register, since kfree yields nothing, found `r0`");
     check("  c0 = kmalloc(1, 0)", 1, 3, "a memory register `r0`, `r1`, …, found `c0`");
     check("r0 = kmem_cache_create(8, 8)", 1, 1, "a cache register `c0`, `c1`, …, found `r0`");
+    check(
+        "c0 = kmem_cache_create(8)",
+        1,
+        25,
+        "`,` and `align`, argument 2 of the 4 of kmem_cache_create, found `)`",
+    );
+    check(
+        "c0 = kmem_cache_create(8, 8, SLAB_HWCACHE)",
+        1,
+        30,
+        "flags of a cache, found `SLAB_HWCACHE`",
+    );
+    check(
+        "c0 = kmem_cache_create(8, 8, 0, f)",
+        1,
+        33,
+        "`NULL` or the word that the constructor writes, found `f`",
+    );
     check(
         "kmalloc(1, 0) (route: slab)",
         1,

@@ -5,7 +5,7 @@
 //!
 //! This file does not read traces; `parse` does.
 
-use super::{FAULT_SITES, MACHINE_FIELDS, ROUTES};
+use super::{FAULT_SITES, MACHINE_FIELDS, ROUTES, SLAB_FLAG_NAMES};
 use crate::op::{CALLS, CLASSES, Call};
 use alloc_core::gfp::GFP_NAMES;
 use std::fmt;
@@ -43,6 +43,7 @@ impl std::error::Error for ParseError {}
 pub(super) enum Vocabulary {
     Call,
     Flag,
+    SlabFlag,
     Property,
     MachineField,
     Route,
@@ -54,6 +55,7 @@ impl Vocabulary {
         match self {
             Self::Call => "a call",
             Self::Flag => "GFP flags",
+            Self::SlabFlag => "flags of a cache",
             Self::Property => "a property of the call",
             Self::MachineField => "a field of the machine",
             Self::Route => "a route",
@@ -65,6 +67,7 @@ impl Vocabulary {
         match self {
             Self::Call => CALLS.iter().map(|spec| spec.name).chain(["machine"]).collect(),
             Self::Flag => GFP_NAMES.iter().map(|(name, _)| *name).collect(),
+            Self::SlabFlag => SLAB_FLAG_NAMES.iter().map(|(name, _)| *name).collect(),
             Self::Property => FAULT_SITES.iter().map(|site| site.name).chain(["route"]).collect(),
             Self::MachineField => MACHINE_FIELDS.iter().map(|field| field.name).collect(),
             Self::Route => ROUTES.iter().map(|(name, _)| *name).collect(),
