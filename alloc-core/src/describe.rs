@@ -10,6 +10,7 @@ use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Paddr, Pfn, Vaddr};
 use crate::cache::CacheKind;
 use crate::error::{AddrKind, FreeCall, FreeFault, FreeVerdict};
 use crate::frame::{Frame, FrameState};
+use crate::guide::right_free;
 use crate::kmalloc::{direct, direct_phys};
 use crate::kvmalloc::Kvmalloc;
 use crate::memory::Memory;
@@ -60,7 +61,7 @@ impl<M: Memory> Kvmalloc<M> {
             None if is == AddrKind::Free => FreeVerdict::DoubleFree,
             None => FreeVerdict::Wild,
         };
-        let right = live.and_then(|_| right_call(is));
+        let right = live.and_then(|_| right_free(is));
         FreeFault { addr, called, verdict, is, right }
     }
 
@@ -119,16 +120,5 @@ const fn mistake(is: AddrKind, called: FreeCall) -> FreeVerdict {
             FreeVerdict::WrongCache
         }
         _ => FreeVerdict::WrongAllocator,
-    }
-}
-
-/// The call that frees live memory of a kind.
-const fn right_call(is: AddrKind) -> Option<FreeCall> {
-    match is {
-        AddrKind::KmallocObject | AddrKind::LargeKmalloc => Some(FreeCall::Kfree),
-        AddrKind::CacheObject => Some(FreeCall::KmemCacheFree),
-        AddrKind::Pages => Some(FreeCall::FreePages),
-        AddrKind::Vmalloc => Some(FreeCall::Vfree),
-        _ => None,
     }
 }

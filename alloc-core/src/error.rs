@@ -5,6 +5,7 @@
 
 use crate::addr::Vaddr;
 use crate::gfp::{__GFP_NOFAIL, Gfp};
+use core::fmt::{self, Display, Formatter};
 
 /// The resource that a request could not get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -116,6 +117,19 @@ pub enum FreeCall {
     FreePages,
 }
 
+impl FreeCall {
+    /// The call's C name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Kfree => "kfree",
+            Self::Vfree => "vfree",
+            Self::Kvfree => "kvfree",
+            Self::KmemCacheFree => "kmem_cache_free",
+            Self::FreePages => "free_pages",
+        }
+    }
+}
+
 /// What an address is, as far as the allocator can tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AddrKind {
@@ -139,6 +153,23 @@ pub enum AddrKind {
     Reserved,
     /// No memory of this machine.
     Nothing,
+}
+
+impl Display for AddrKind {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Null => "NULL",
+            Self::ZeroSizePtr => "ZERO_SIZE_PTR",
+            Self::KmallocObject => "an object of kmalloc",
+            Self::CacheObject => "an object of a cache",
+            Self::LargeKmalloc => "a large block of kmalloc",
+            Self::Pages => "a block of pages",
+            Self::Vmalloc => "an area of vmalloc",
+            Self::Free => "free memory",
+            Self::Reserved => "memory of the allocator's own",
+            Self::Nothing => "no memory of this machine",
+        })
+    }
 }
 
 /// What was wrong with a free.
@@ -173,4 +204,65 @@ pub struct FreeFault {
     pub is: AddrKind,
     /// The call that frees the live memory at or around the address, given its start.
     pub right: Option<FreeCall>,
+}
+
+/// The conversions between addresses and pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ConvertCall {
+    /// `is_vmalloc_addr`.
+    IsVmallocAddr,
+    /// `virt_addr_valid`.
+    VirtAddrValid,
+    /// `virt_to_page`.
+    VirtToPage,
+    /// `page_address`.
+    PageAddress,
+    /// `virt_to_phys`.
+    VirtToPhys,
+    /// `vmalloc_to_page`.
+    VmallocToPage,
+}
+
+impl ConvertCall {
+    /// The call's C name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::IsVmallocAddr => "is_vmalloc_addr",
+            Self::VirtAddrValid => "virt_addr_valid",
+            Self::VirtToPage => "virt_to_page",
+            Self::PageAddress => "page_address",
+            Self::VirtToPhys => "virt_to_phys",
+            Self::VmallocToPage => "vmalloc_to_page",
+        }
+    }
+}
+
+impl Display for ConvertCall {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        out.write_str(self.name())
+    }
+}
+
+/// A conversion that was refused, where the kernel's would have yielded a wrong page or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConvertFault {
+    /// The address that the caller gave, or that the page would have.
+    pub addr: Vaddr,
+    /// The call that was made.
+    pub called: ConvertCall,
+    /// What the address is.
+    pub is: AddrKind,
+    /// The conversion that does apply to the address, if one does.
+    pub right: Option<ConvertCall>,
+}
+
+impl Display for ConvertFault {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        let Self { addr, called, is, right } = self;
+        write!(out, "{called} of {:#x} refused: {is}", addr.0)?;
+        match right {
+            Some(right) => write!(out, "; use {right}"),
+            None => Ok(()),
+        }
+    }
 }

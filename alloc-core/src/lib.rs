@@ -65,9 +65,11 @@
 pub mod addr;
 pub mod error;
 pub mod gfp;
+pub mod guide;
 pub mod memory;
 
 mod cache;
+mod convert;
 mod describe;
 mod fault;
 mod frame;

@@ -3,9 +3,9 @@
 //! The one idea: a thin front. What a call does is on the floor that its name belongs to; here an
 //! allocation is passed down, and a refused free gets its reason.
 
-use crate::addr::{PAGE_SHIFT, Pfn, VMALLOC_START, Vaddr};
+use crate::addr::{PAGE_SHIFT, Paddr, Pfn, VMALLOC_START, Vaddr};
 use crate::cache::{CacheId, Ctor, SlabFlags};
-use crate::error::{AddrKind, AllocError, FreeCall, FreeFault};
+use crate::error::{AddrKind, AllocError, ConvertCall, ConvertFault, FreeCall, FreeFault};
 use crate::fault::FaultPlan;
 use crate::frame::{FRAME_BYTES, FrameState, MemMap};
 use crate::gfp::{__GFP_ZERO, GFP_KERNEL, Gfp};
@@ -331,6 +331,40 @@ impl<M: Memory> Mm<M> {
     pub fn kvfree(&mut self, addr: Vaddr) -> Result<(), FreeFault> {
         let result = self.kvmalloc.kvfree(addr);
         self.freed(result, addr, FreeCall::Kvfree)
+    }
+}
+
+/// Conversions between addresses and pages (section 7): those that apply to the wrong kind of
+/// address in the kernel, and then yield a wrong page, are refused.
+impl<M: Memory> Mm<M> {
+    /// Whether the address lies in the vmalloc space, mapped or not.
+    pub const fn is_vmalloc_addr(&self, addr: Vaddr) -> bool {
+        self.kvmalloc.is_vmalloc_addr(addr)
+    }
+
+    /// Whether the address lies in the direct map of a frame: the only test there is (R7.1).
+    pub fn virt_addr_valid(&self, addr: Vaddr) -> bool {
+        self.kvmalloc.virt_addr_valid(addr)
+    }
+
+    /// The page behind an address of the direct map.
+    pub fn virt_to_page(&self, addr: Vaddr) -> Result<Pfn, ConvertFault> {
+        self.kvmalloc.page_of(addr, ConvertCall::VirtToPage)
+    }
+
+    /// The address of a page in the direct map.
+    pub fn page_address(&self, pfn: Pfn) -> Result<Vaddr, ConvertFault> {
+        self.kvmalloc.page_address(pfn)
+    }
+
+    /// The physical address behind an address of the direct map.
+    pub fn virt_to_phys(&self, addr: Vaddr) -> Result<Paddr, ConvertFault> {
+        self.kvmalloc.virt_to_phys(addr)
+    }
+
+    /// The page behind a mapped address; like the kernel's, it takes the direct map as well.
+    pub fn vmalloc_to_page(&self, addr: Vaddr) -> Result<Pfn, ConvertFault> {
+        self.kvmalloc.page_of(addr, ConvertCall::VmallocToPage)
     }
 }
 

@@ -57,6 +57,8 @@ const PAGE_CALLS: &[Call] = &[
     Call::GetZeroedPage,
     Call::FreePagesPage,
     Call::FreePages,
+    Call::VirtToPage,
+    Call::PageAddress,
     Call::Write,
 ];
 
@@ -74,6 +76,8 @@ const KMALLOC_CALLS: &[Call] = &[
     Call::KmemCacheDestroy,
     Call::AllocPages,
     Call::FreePagesPage,
+    Call::VirtAddrValid,
+    Call::VirtToPhys,
     Call::Write,
 ];
 
@@ -86,6 +90,8 @@ const VMALLOC_CALLS: &[Call] = &[
     Call::VmUnmapAliases,
     Call::Kmalloc,
     Call::Kfree,
+    Call::VmallocToPage,
+    Call::PageAddress,
     Call::Write,
 ];
 
@@ -100,6 +106,8 @@ const KVMALLOC_CALLS: &[Call] = &[
     Call::Vmalloc,
     Call::Vfree,
     Call::VmUnmapAliases,
+    Call::IsVmallocAddr,
+    Call::VmallocToPage,
     Call::Write,
 ];
 

@@ -285,11 +285,14 @@ fn free_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Option<Op> {
 fn other_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Option<Op> {
     let Some((register, slot)) = scene.any_live(rng) else { return create_op(scene, swarm, rng) };
     let idle = scene.idle_cache(rng);
+    let astray = swarm.misuse.hit(rng);
     let call = pick(swarm, rng, |call| match call {
         Call::Write => slot.bytes > 0,
         Call::Ksize => scene::has_ksize(slot.made_by),
         Call::KmemCacheDestroy => idle.is_some() && scene.nr_caches() > 1,
         Call::VmUnmapAliases | Call::KmemCacheCreate => true,
+        Call::VirtToPage | Call::VirtToPhys => astray || scene::is_contiguous(slot.made_by),
+        _ if scene::is_conversion(call) => true,
         _ => false,
     })?;
     let mut args = [Arg::Number(0); MAX_ARGS];
@@ -310,9 +313,24 @@ fn other_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Option<Op> {
             }
         }
         Call::Ksize => args[0] = Arg::Ptr(Ptr::Reg(register, 0)),
+        _ if scene::is_conversion(call) => {
+            let inside = if rng.bool() { 0 } else { draw::inside(slot.bytes.max(1), rng).0 };
+            let anywhere = astray && rng.bool();
+            let ptr = Ptr::Reg(register, inside as i64);
+            args[0] = Arg::Ptr(if anywhere { elsewhere(register, scene, swarm, rng) } else { ptr });
+        }
         _ => {}
     }
     Some(plain_op(call, args))
+}
+
+/// An address that is not of live memory, or beside it.
+fn elsewhere(from: Reg, scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Ptr {
+    match rng.u8(0..5) {
+        0 | 1 => Ptr::Reg(scene.any_freed(rng).unwrap_or(from), 0),
+        2 | 3 => Ptr::Reg(from, draw::interior(scene.bytes_in(from), rng)),
+        _ => Ptr::Const(draw::wild(swarm, rng)),
+    }
 }
 
 /// Makes a right free wrong.
@@ -322,13 +340,11 @@ fn spoilt(mut op: Op, scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Op {
     };
     let ptr = match rng.u8(0..8) {
         0 | 1 => return mismatched(from, scene, swarm, rng).unwrap_or(op),
-        2 | 3 => Ptr::Reg(scene.any_freed(rng).unwrap_or(from), 0),
-        4 | 5 => Ptr::Reg(from, draw::interior(scene.bytes_in(from), rng)),
-        6 => Ptr::Const(draw::wild(swarm, rng)),
-        _ => {
+        2 => {
             draw::nudge_selectors(&mut op, rng);
             return op;
         }
+        _ => elsewhere(from, scene, swarm, rng),
     };
     for arg in &mut op.args {
         if let Arg::Ptr(old) = arg {

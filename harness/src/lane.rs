@@ -173,6 +173,10 @@ impl Lane {
             Answer::WouldBlock(_) => Class::Blocked,
             Answer::BadFree(refusal) => refusal.verdict,
             Answer::Busy(_) => Class::Busy,
+            Answer::Flag(true) => Class::Yes,
+            Answer::Flag(false) => Class::No,
+            Answer::WrongKind(_) => Class::WrongKind,
+            Answer::Frame(_) | Answer::Address(_) | Answer::Phys(_) => Class::Done,
             Answer::Cache(_) | Answer::Size(_) | Answer::Done => Class::Done,
             Answer::Unsupported => return None,
         })

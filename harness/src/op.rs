@@ -39,6 +39,12 @@ pub enum Call {
     KvmallocArray,
     Kvcalloc,
     Kvfree,
+    IsVmallocAddr,
+    VirtAddrValid,
+    VirtToPage,
+    PageAddress,
+    VirtToPhys,
+    VmallocToPage,
     Write,
 }
 
@@ -146,6 +152,12 @@ calls! {
     KvmallocArray    "kvmalloc_array"       Memory  ("n" Count, "size" Size, "flags" Gfp) true;
     Kvcalloc         "kvcalloc"             Memory  ("n" Count, "size" Size, "flags" Gfp) true;
     Kvfree           "kvfree"               Nothing ("addr" Ptr) false;
+    IsVmallocAddr    "is_vmalloc_addr"      Nothing ("addr" Ptr) false;
+    VirtAddrValid    "virt_addr_valid"      Nothing ("addr" Ptr) false;
+    VirtToPage       "virt_to_page"         Nothing ("addr" Ptr) false;
+    PageAddress      "page_address"         Nothing ("page" Ptr) false;
+    VirtToPhys       "virt_to_phys"         Nothing ("addr" Ptr) false;
+    VmallocToPage    "vmalloc_to_page"      Nothing ("addr" Ptr) false;
     Write            "write"                Nothing ("ptr" Ptr, "offset" Offset, "len" Size) false;
 }
 
@@ -231,6 +243,8 @@ pub struct Op {
 #[expect(missing_docs, reason = "the variants are described in CLASSES")]
 pub enum Class {
     Done,
+    Yes,
+    No,
     Slab,
     Pages,
     Vmalloc,
@@ -245,6 +259,7 @@ pub enum Class {
     BadArgument,
     ImpossibleNofail,
     Busy,
+    WrongKind,
     WrongAllocator,
     WrongOrder,
     WrongCache,
@@ -258,6 +273,8 @@ pub enum Class {
 /// Every class of answer: its name in a trace, and its meaning. `CLASSES[class as usize]`.
 pub static CLASSES: &[(Class, &str, &str)] = &[
     (Class::Done, "Done", "the call did what it was asked and yields no memory"),
+    (Class::Yes, "Yes", "what was asked about the address is true"),
+    (Class::No, "No", "what was asked about the address is not true"),
     (Class::Slab, "Slab", "memory in the direct map, an object of a slab cache"),
     (Class::Pages, "Pages", "memory in the direct map, a block of the page allocator"),
     (Class::Vmalloc, "Vmalloc", "memory in the vmalloc space"),
@@ -276,6 +293,7 @@ pub static CLASSES: &[(Class, &str, &str)] = &[
     (Class::BadArgument, "BadArgument", "refused: an alignment or a range that means nothing"),
     (Class::ImpossibleNofail, "ImpossibleNofail", "refused: a NOFAIL promise that cannot be kept"),
     (Class::Busy, "Busy", "refused: the cache still has live objects"),
+    (Class::WrongKind, "WrongKind", "conversion refused: it does not apply to such an address"),
     (Class::WrongAllocator, "WrongAllocator", "free refused: live memory of another allocator"),
     (Class::WrongOrder, "WrongOrder", "free refused: a block of another order"),
     (Class::WrongCache, "WrongCache", "free refused: an object of another cache"),

@@ -12,8 +12,15 @@ use serde_json::{Map, Value, json};
 use std::fmt::Write;
 
 /// Answers that give the caller what it asked for.
-const GRANTED: [Class; 5] =
-    [Class::Done, Class::Slab, Class::Pages, Class::Vmalloc, Class::ZeroSizePtr];
+const GRANTED: [Class; 7] = [
+    Class::Done,
+    Class::Yes,
+    Class::No,
+    Class::Slab,
+    Class::Pages,
+    Class::Vmalloc,
+    Class::ZeroSizePtr,
+];
 
 /// A count with its thousands set apart, as people read it.
 pub fn grouped(count: u64) -> String {

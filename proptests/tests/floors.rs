@@ -18,7 +18,7 @@ const BUILDINGS: [Building; 2] = [
     Building {
         name: "alloc-core",
         floors: &[
-            &["addr", "gfp", "error"],
+            &["addr", "gfp", "error", "guide"],
             &["memory"],
             &["frame", "fault", "memblock"],
             &["page"],
@@ -26,7 +26,7 @@ const BUILDINGS: [Building; 2] = [
             &["kmalloc", "vmap_tree", "vmap"],
             &["vmalloc"],
             &["kvmalloc"],
-            &["describe", "stat", "validate"],
+            &["describe", "convert", "stat", "validate"],
             &["mm"],
         ],
     },

@@ -9,6 +9,8 @@ use crate::gfp::{__GFP_NOFAIL, __GFP_RETRY_MAYFAIL, GFP_ATOMIC, GFP_NOWAIT};
 use crate::test_memory::{TestMemory, TestRandom};
 use std::vec::Vec;
 
+mod guide;
+
 fn boot(nr_frames: u32, nr_vmalloc_pages: u64) -> Mm<TestMemory> {
     let memory = TestMemory::new(nr_frames, nr_vmalloc_pages);
     Mm::boot(memory, BootParams { min_free_pages: 0, shuffle: 77 }).unwrap()

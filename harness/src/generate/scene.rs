@@ -62,6 +62,24 @@ pub(super) fn has_ksize(maker: Call) -> bool {
     MAKERS.iter().any(|row| row.call == maker && row.has_ksize)
 }
 
+/// Whether what `maker` returns is sure to be physically contiguous.
+pub(super) fn is_contiguous(maker: Call) -> bool {
+    !matches!(right_frees(maker).first(), Some(Call::Vfree | Call::Kvfree))
+}
+
+/// Whether the call converts an address.
+pub(super) fn is_conversion(call: Call) -> bool {
+    matches!(
+        call,
+        Call::IsVmallocAddr
+            | Call::VirtAddrValid
+            | Call::VirtToPage
+            | Call::PageAddress
+            | Call::VirtToPhys
+            | Call::VmallocToPage
+    )
+}
+
 /// Whether the call allocates from a cache.
 pub(super) fn needs_cache(call: Call) -> bool {
     let spec = call.spec();

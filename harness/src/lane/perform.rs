@@ -9,7 +9,7 @@
 use super::Lane;
 use crate::bytes::{self, Damage};
 use crate::model::rules::{PAGE, Want};
-use crate::model::{Free, Verdict};
+use crate::model::{Conversion, Free, Verdict};
 use crate::op::Faults;
 use crate::subject::{Answer, Facts, Reply, Request, Subject};
 
@@ -39,7 +39,8 @@ pub struct Record {
     pub unmapped: Option<u64>,
     /// Whether the page behind a granted vmalloc area can be accessed although it must not.
     pub guard_page_mapped: bool,
-    /// The frames behind the granted memory, or behind the memory about to be freed.
+    /// The frames behind the granted memory, behind the memory about to be freed, or behind the
+    /// address to convert.
     pub frames: Vec<u32>,
     /// Whether this is a waiter asking again.
     pub is_retry: bool,
@@ -61,6 +62,8 @@ impl Lane {
             if let Some(word) = self.model.ctor_of(allocation.kind) {
                 bytes::construct(self.subject.as_mut(), addr, allocation.size, word);
             }
+        } else if let Some((_, addr)) = Conversion::of(&request) {
+            frames.extend(self.subject.frame_of(addr));
         }
         let reply = self.subject.apply(&request, faults);
         let before = std::mem::replace(&mut self.facts, self.subject.facts());

@@ -191,6 +191,19 @@ fn mapped_request(call: Call, args: &Arguments, route: Route) -> Result<Request,
             Request::Kvcalloc { n, size, gfp: args.gfp(2), route }
         }
         Call::Kvfree => Request::Kvfree { addr: args.ptr(0)? },
+        _ => return conversion(call, args.ptr(0)?),
+    })
+}
+
+/// The conversions between addresses and pages.
+fn conversion(call: Call, addr: u64) -> Result<Request, Skip> {
+    Ok(match call {
+        Call::IsVmallocAddr => Request::IsVmallocAddr { addr },
+        Call::VirtAddrValid => Request::VirtAddrValid { addr },
+        Call::VirtToPage => Request::VirtToPage { addr },
+        Call::PageAddress => Request::PageAddress { page: addr },
+        Call::VirtToPhys => Request::VirtToPhys { addr },
+        Call::VmallocToPage => Request::VmallocToPage { addr },
         _ => return Err(Skip::Unsupported),
     })
 }

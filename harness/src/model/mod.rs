@@ -6,6 +6,7 @@
 //!
 //! It does not predict where policy is free, and it keeps no contents: those follow from a seed.
 
+mod convert;
 mod free;
 pub mod rules;
 pub mod shortage;
@@ -13,6 +14,7 @@ pub mod window;
 
 use crate::op::Reg;
 use crate::subject::{CacheHandle, Layout, Request};
+pub use convert::Conversion;
 pub use free::{Free, Verdict, right_call};
 use rules::{Family, KMALLOC_MAX_CACHE, PAGE, Want, pages_of, vmalloc_cost};
 use std::collections::BTreeMap;

@@ -33,7 +33,7 @@ fn judge(event: &Event) -> Judgement {
 /// Everything that lanes may legally differ in.
 fn may_differ(one: &View, two: &View, first: Class, second: Class) -> bool {
     // An address that was granted differently, or whose owner is already free in one lane.
-    if one.target != two.target || (one.target.is_none() && is_free_verdict(first, second)) {
+    if one.target != two.target || (one.target.is_none() && is_about_an_address(first, second)) {
         return true;
     }
     // A call that is right for one side only, on memory whose side the caller cannot know.
@@ -49,8 +49,11 @@ fn may_differ(one: &View, two: &View, first: Class, second: Class) -> bool {
     one.is_kv && two.is_kv && of_kv(first) && of_kv(second)
 }
 
-fn is_free_verdict(first: Class, second: Class) -> bool {
-    let verdict = |class: Class| class == Class::Done || class >= Class::WrongAllocator;
+fn is_about_an_address(first: Class, second: Class) -> bool {
+    use Class::{Done, No, WrongKind, Yes};
+    let verdict = |class: Class| {
+        matches!(class, Done | Yes | No | WrongKind) || class >= Class::WrongAllocator
+    };
     verdict(first) && verdict(second)
 }
 

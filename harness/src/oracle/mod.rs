@@ -12,6 +12,7 @@ mod accounting;
 mod agreement;
 mod contents;
 mod contract;
+mod conversion;
 #[cfg(test)]
 mod fixture;
 mod nofail;
@@ -116,6 +117,7 @@ pub static ORACLES: &[Oracle] = &[
     contract::ORACLE,
     routing::ORACLE,
     wrong_free::ORACLE,
+    conversion::ORACLE,
     nofail::ORACLE,
     accounting::ORACLE,
     structure::ORACLE,

@@ -11,7 +11,9 @@ use super::{Answer, CacheHandle, Facts, FreeRefusal, Layout, Refusal, Reply, Req
 use crate::op::{Class, Faults, Route};
 use crate::trace::Machine;
 use alloc_core::addr::{PAGE_OFFSET, PAGE_SIZE, Pfn, VMALLOC_START, Vaddr};
-use alloc_core::error::{AllocError, FreeCall, FreeFault, FreeVerdict, Shortage};
+use alloc_core::error::{
+    AllocError, ConvertCall, ConvertFault, FreeCall, FreeFault, FreeVerdict, Shortage,
+};
 use alloc_core::{BootParams, CacheId, Ctor, DestroyError, FaultPlan, Mm, VmallocRange};
 use std::cell::RefCell;
 
@@ -89,7 +91,8 @@ impl AllocCore {
                     Answer::Memory { addr: addr.0, usable }
                 }
                 Some(Err(error)) => refused(error),
-                None => Answer::Unsupported,
+                None => convert(mm, request)
+                    .unwrap_or_else(|fault| Answer::WrongKind(fault.right.map(ConvertCall::name))),
             },
         }
     }
@@ -123,6 +126,23 @@ fn allocate(mm: &mut Mm<SimMemory>, request: &Request) -> Option<Result<Vaddr, A
         }
         Request::Kvcalloc { n, size, gfp, route } => mm.kvcalloc(n, size, gfp, side(route)),
         _ => return None,
+    })
+}
+
+/// The conversions between addresses and pages.
+fn convert(mm: &Mm<SimMemory>, request: &Request) -> Result<Answer, ConvertFault> {
+    Ok(match *request {
+        Request::IsVmallocAddr { addr } => Answer::Flag(mm.is_vmalloc_addr(Vaddr(addr))),
+        Request::VirtAddrValid { addr } => Answer::Flag(mm.virt_addr_valid(Vaddr(addr))),
+        Request::VirtToPage { addr } => Answer::Frame(mm.virt_to_page(Vaddr(addr))?.0),
+        // A trace has no pages, so it names one by an address that shows it.
+        Request::PageAddress { page } => {
+            let page = mm.vmalloc_to_page(Vaddr(page)).unwrap_or(Pfn(u32::MAX));
+            Answer::Address(mm.page_address(page)?.0)
+        }
+        Request::VirtToPhys { addr } => Answer::Phys(mm.virt_to_phys(Vaddr(addr))?.0),
+        Request::VmallocToPage { addr } => Answer::Frame(mm.vmalloc_to_page(Vaddr(addr))?.0),
+        _ => Answer::Unsupported,
     })
 }
 
@@ -164,14 +184,7 @@ fn bad_free(fault: FreeFault) -> Answer {
         FreeVerdict::Misaligned => Class::Misaligned,
         FreeVerdict::Wild => Class::Wild,
     };
-    let right = fault.right.map(|call| match call {
-        FreeCall::Kfree => "kfree",
-        FreeCall::Vfree => "vfree",
-        FreeCall::Kvfree => "kvfree",
-        FreeCall::KmemCacheFree => "kmem_cache_free",
-        FreeCall::FreePages => "free_pages",
-    });
-    Answer::BadFree(FreeRefusal { verdict, right })
+    Answer::BadFree(FreeRefusal { verdict, right: fault.right.map(FreeCall::name) })
 }
 
 fn refused(error: AllocError) -> Answer {

@@ -45,6 +45,12 @@ pub enum Request {
     KvmallocArray { n: u64, size: u64, gfp: Gfp, route: Route },
     Kvcalloc { n: u64, size: u64, gfp: Gfp, route: Route },
     Kvfree { addr: u64 },
+    IsVmallocAddr { addr: u64 },
+    VirtAddrValid { addr: u64 },
+    VirtToPage { addr: u64 },
+    PageAddress { page: u64 },
+    VirtToPhys { addr: u64 },
+    VmallocToPage { addr: u64 },
 }
 
 /// A subject's own name for a cache.
@@ -106,6 +112,17 @@ pub enum Answer {
     Cache(CacheHandle),
     /// A size in bytes (`ksize`).
     Size(u64),
+    /// Yes or no (`is_vmalloc_addr`, `virt_addr_valid`).
+    Flag(bool),
+    /// A page, by the number of its frame (`virt_to_page`, `vmalloc_to_page`).
+    Frame(u32),
+    /// A virtual address (`page_address`).
+    Address(u64),
+    /// A physical address (`virt_to_phys`).
+    Phys(u64),
+    /// A conversion that does not apply to the address, refused; and the one that does apply, by
+    /// its C name, if there is one.
+    WrongKind(Option<&'static str>),
     /// Done; nothing to return.
     Done,
     /// Refused, and allowed to be.
