@@ -7,16 +7,19 @@ extern crate std;
 
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Paddr, Pfn, VMALLOC_START, Vaddr};
 use crate::memory::{MapError, Memory};
+use std::cell::Cell;
 use std::vec;
 use std::vec::Vec;
 
-/// Frames, page tables, and a budget of mappings.
+/// Frames, page tables, a budget of mappings, and a count of loads.
 #[derive(Clone)]
 pub(crate) struct TestMemory {
     words: Vec<u64>,
     table: Vec<u32>,
     /// How many more mappings the page tables take.
     pub(crate) nr_mappings_left: u32,
+    /// How many words have been read.
+    pub(crate) nr_loads: Cell<u64>,
 }
 
 impl TestMemory {
@@ -26,6 +29,7 @@ impl TestMemory {
             words: vec![0xdead_beef_dead_beef; nr_frames as usize * 512],
             table: vec![u32::MAX; nr_vmalloc_pages as usize],
             nr_mappings_left: u32::MAX,
+            nr_loads: Cell::new(0),
         }
     }
 
@@ -53,6 +57,7 @@ impl Memory for TestMemory {
 
     fn load(&self, at: Paddr) -> u64 {
         assert_eq!(at.0 % 8, 0);
+        self.nr_loads.set(self.nr_loads.get() + 1);
         self.words[(at.0 / 8) as usize]
     }
 

@@ -208,11 +208,8 @@ impl VmapSpace {
         let VmapRequest { size, align, start: vstart, end: vend, .. } = *request;
         let exact = align <= PAGE_SIZE || vend - vstart == size;
         let length = if exact { size } else { size.checked_add(align - 1)? };
-        let fit = Fit { size, length, align, vstart };
+        let fit = Fit { size, length, align, vstart, vend };
         let (hole, start) = self.free.lowest_fit(&slab.pages.memory, &fit)?;
-        if start + size > vend {
-            return None;
-        }
         self.cut(slab, hole, start, start + size).map(|unused| (start, unused))
     }
 

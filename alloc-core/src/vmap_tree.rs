@@ -114,10 +114,12 @@ pub(crate) struct Fit {
     pub(crate) align: u64,
     /// The lowest address to use.
     pub(crate) vstart: u64,
+    /// The range must end at or below this address.
+    pub(crate) vend: u64,
 }
 
 impl Fit {
-    /// Where the range would start in `node`.
+    /// Where the range would start in `node`, wherever it then ends.
     fn place<M: Memory>(&self, m: &M, node: VmapArea) -> Option<u64> {
         let start = node.start(m).max(self.vstart).checked_next_multiple_of(self.align)?;
         let fits = node.size(m) >= self.length && start.checked_add(self.size)? <= node.end(m);
@@ -212,9 +214,10 @@ impl VmapTree {
         (below, above)
     }
 
-    /// The lowest range that fits, and where in it (R4.7).
+    /// The lowest range that fits, and where in it; if that place leaves the range that may be
+    /// used, there is none (R4.7).
     pub(crate) fn lowest_fit<M: Memory>(&self, m: &M, fit: &Fit) -> Option<(VmapArea, u64)> {
-        lowest_fit(m, self.root, fit)
+        lowest_fit(m, self.root, fit).filter(|(_, start)| start + fit.size <= fit.vend)
     }
 }
 
@@ -305,6 +308,11 @@ fn lowest_fit<M: Memory>(m: &M, at: VmapArea, fit: &Fit) -> Option<(VmapArea, u6
     {
         return Some(found);
     }
+    // What starts at or above `vend` cannot be used. Without this, a search that waives the length
+    // for its alignment would try every large range above, and find each misplaced.
+    if at.start(m) >= fit.vend {
+        return None;
+    }
     match fit.place(m, at) {
         Some(start) => Some((at, start)),
         None => lowest_fit(m, at.right(m), fit),
@@ -350,12 +358,54 @@ mod test {
             let actual = tree.find(&m, addr).map(|node| node.start(&m));
             assert_eq!(actual, expect.map(|(&start, _)| start));
             let size = (1 + random.below(16)) * PAGE_SIZE;
-            let fit = Fit { size, length: size, align: PAGE_SIZE, vstart: addr };
+            let fit = Fit { size, length: size, align: PAGE_SIZE, vstart: addr, vend: u64::MAX };
             let expect = model.iter().find(|&(&s, &e)| e - s >= size && s.max(addr) + size <= e);
             let actual = tree.lowest_fit(&m, &fit).map(|(node, _)| node.start(&m));
             assert_eq!(actual, expect.map(|(&start, _)| start));
             if round % 100 == 0 {
                 assert!(depth(&m, tree.root()) < 40);
+            }
+        }
+    }
+
+    /// How many words a search of `tree` loads.
+    fn nr_loads(m: &TestMemory, tree: &VmapTree, fit: &Fit, expect: Option<u64>) -> u64 {
+        let before = m.nr_loads.get();
+        let found = tree.lowest_fit(m, fit).map(|(node, _)| node.start(m) / PAGE_SIZE);
+        let nr_loads = m.nr_loads.get() - before;
+        assert_eq!(found, expect, "{fit:?}");
+        nr_loads
+    }
+
+    /// Loads are counted, since they do not depend on who else uses the machine.
+    #[test]
+    fn a_search_is_logarithmic_in_the_number_of_holes() {
+        for nr_nodes in [100, 1_000, 10_000, 100_000] {
+            let mut m = TestMemory::new((nr_nodes / 64 + 2) as u32, 0);
+            let mut tree = VmapTree::EMPTY;
+            // Holes of 9 pages at odd places, too short for an aligned 8; only the last has room.
+            for number in 0..nr_nodes {
+                let (start, nr_pages) =
+                    (number * 32 + 1, if number + 1 < nr_nodes { 9 } else { 15 });
+                let node = VmapArea(Paddr(64 + number * 64));
+                node.set_range(&mut m, start * PAGE_SIZE, (start + nr_pages) * PAGE_SIZE);
+                tree.insert(&mut m, node);
+            }
+            let (last, page) = ((nr_nodes - 1) * 32 + 1, PAGE_SIZE);
+            let all =
+                Fit { size: 10 * page, length: 10 * page, align: page, vstart: 0, vend: u64::MAX };
+            let aligned = Fit { size: 8 * page, length: 15 * page, align: 8 * page, ..all };
+            // A range of just the size, anywhere: no length is added, so every hole is a candidate.
+            let at = nr_nodes / 2 * 32 * page;
+            let exact = Fit { length: 8 * page, vstart: at, vend: at + 8 * page, ..aligned };
+            let late = Fit { size: page, length: page, vstart: (last - 1) * page, ..all };
+            let searches =
+                [(all, Some(last)), (aligned, Some(last)), (exact, None), (late, Some(last))];
+            for (fit, expect) in searches {
+                let nr_loads = nr_loads(&m, &tree, &fit, expect);
+                let most = 20 * (nr_nodes.ilog2() as u64);
+                std::println!("{nr_nodes} {nr_loads} {most} {}", depth(&m, tree.root()));
+                assert!(nr_loads <= most, "{nr_loads} words of {nr_nodes} nodes for {fit:?}");
             }
         }
     }
