@@ -290,8 +290,7 @@ impl Model {
         }
         self.count(&allocation, |total, amount| *total += amount);
         if allocation.kind == Kind::Vmalloc {
-            let nr_pages = pages_of(allocation.size);
-            self.window.enter(allocation.addr, nr_pages, vmalloc_cost(nr_pages).nr_areas);
+            self.window.enter(allocation.addr, pages_of(allocation.usable));
         }
         self.live.insert(allocation.addr, allocation);
     }

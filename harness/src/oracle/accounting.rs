@@ -67,6 +67,7 @@ fn agrees_with_book(step: &Step) -> Judgement {
         ("pages of vmallocs", totals.nr_vmalloc_pages, facts.nr_vmalloc_pages),
         ("areas", totals.nr_areas, facts.nr_areas),
         ("pages of areas", totals.nr_area_pages, facts.nr_area_pages),
+        ("pages that wait for a purge", step.model.window().nr_lazy_pages(), facts.nr_lazy_pages),
         ("kmalloc objects", totals.nr_kmalloc_objects, facts.nr_kmalloc_objects),
         ("cache objects", totals.nr_cache_objects, facts.nr_cache_objects),
     ];
