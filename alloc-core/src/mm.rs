@@ -45,7 +45,7 @@ pub enum BootError {
 /// have been taken and be kept empty, and lazily freed areas may have been purged.
 #[derive(Debug)]
 pub struct Mm<M> {
-    kvmalloc: Kvmalloc<M>,
+    pub(crate) kvmalloc: Kvmalloc<M>,
 }
 
 impl<M: Memory> Mm<M> {
@@ -401,6 +401,15 @@ impl<M: Memory> Mm<M> {
     /// The first invariant found broken.
     pub fn validate(&self) -> Result<(), Corruption> {
         self.kvmalloc.check()
+    }
+
+    /// Checks the trees of the vmalloc space alone, the augmented maxima among them. Takes time in
+    /// proportion to the areas and holes, so that it can be done after every call.
+    ///
+    /// # Errors
+    /// The first invariant found broken.
+    pub fn validate_vmap(&self) -> Result<(), Corruption> {
+        self.kvmalloc.vmalloc.check_trees().map(|_| ())
     }
 }
 

@@ -23,6 +23,18 @@ pub struct Campaign {
     pub follows: usize,
     /// What traces are generated.
     pub profile: Profile,
+    /// What is validated after every op; everything is now and then.
+    pub every_op: EveryOp,
+}
+
+/// What a campaign validates after every op.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EveryOp {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// The trees of the vmalloc space: their order and their augmented maxima.
+    VmapTrees,
 }
 
 const fn lane(name: &'static str, routing: Routing) -> LaneSpec {
@@ -112,13 +124,17 @@ const KVMALLOC_CALLS: &[Call] = &[
 ];
 
 macro_rules! campaigns {
-    ($($place:ident $name:literal $lanes:ident $profile:expr, $sentence:literal;)*) => {
+    ($($place:ident $name:literal $lanes:ident $profile:expr, $sentence:literal
+        $(validates $every_op:ident)?;)*) => {
         $(#[doc = $sentence] pub static $place: Campaign = Campaign {
             name: $name, sentence: $sentence, lanes: $lanes, follows: 0, profile: $profile,
+            every_op: campaigns!(@every_op $($every_op)?),
         };)*
         /// Every campaign.
         pub static CAMPAIGNS: &[&Campaign] = &[$(&$place),*];
     };
+    (@every_op) => { EveryOp::Nothing };
+    (@every_op $every_op:ident) => { EveryOp::$every_op };
 }
 
 campaigns! {
@@ -127,7 +143,7 @@ campaigns! {
     KMALLOC "kmalloc" AS_WRITTEN Profile::new(KMALLOC_CALLS),
         "Slab caches and kmalloc: size classes, caches of any size, large blocks.";
     VMALLOC "vmalloc" AS_WRITTEN Profile::new(VMALLOC_CALLS),
-        "The vmalloc space: fits and splits, ranges, lazy purge, mappings.";
+        "The vmalloc space: fits and splits, ranges, lazy purge, mappings." validates VmapTrees;
     KVMALLOC "kvmalloc" AS_WRITTEN Profile::new(KVMALLOC_CALLS),
         "kvmalloc alone: its decision procedure under fragmentation.";
     ROUTED "routed" ROUTED_LANES Profile::new(ALL_CALLS),
@@ -147,6 +163,7 @@ pub static REPLAY: Campaign = Campaign {
     lanes: REPLAY_LANES,
     follows: 0,
     profile: Profile::new(ALL_CALLS),
+    every_op: EveryOp::Nothing,
 };
 
 /// The campaign of this name.

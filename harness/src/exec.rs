@@ -7,7 +7,7 @@
 //!
 //! It decides nothing: what is legal is the oracles' business, what is done the lanes'.
 
-use crate::campaign::Campaign;
+use crate::campaign::{Campaign, EveryOp};
 use crate::lane::{Action, Lane, Record, Skip, Waiter};
 use crate::model::Free;
 use crate::op::{Call, Class, Faults, Op, Reg};
@@ -102,6 +102,7 @@ fn run_lanes(
     let boot = |(place, spec)| Runner {
         place,
         lane: Lane::boot(spec, &trace.machine),
+        every_op: campaign.every_op,
         next_check: CHECK_INTERVAL_OPS,
     };
     let mut runners: Vec<Runner> = campaign.lanes.iter().copied().enumerate().map(boot).collect();
@@ -166,6 +167,7 @@ fn as_expected(op: &Op, view: &View) -> Result<(), Objection> {
 struct Runner {
     place: usize,
     lane: Lane,
+    every_op: EveryOp,
     /// The op after which everything is looked at next.
     next_check: usize,
 }
@@ -180,6 +182,10 @@ impl Runner {
                 View { class: None, is_kv: op.call.spec().takes_route, target: None }
             }
         };
+        if self.every_op == EveryOp::VmapTrees {
+            let structure = self.lane.subject().validate_vmap();
+            oracle::judge(&Event::Check { damage: None, structure })?;
+        }
         if index >= self.next_check {
             self.next_check = index + CHECK_INTERVAL_OPS.max(self.lane.model().nr_live());
             self.check(stats)?;

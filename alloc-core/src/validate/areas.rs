@@ -4,6 +4,7 @@ use super::{Corruption, ensure, ensure_at};
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VMALLOC_START, Vaddr};
 use crate::frame::FrameState;
 use crate::kmalloc::direct_phys;
+use crate::kmem_cache::AREA_BYTES;
 use crate::memory::Memory;
 use crate::vmalloc::{Owner, VmStruct, Vmalloc};
 use crate::vmap_tree::{VmapArea, VmapTree};
@@ -19,6 +20,15 @@ struct Walk {
     last_end: u64,
 }
 
+/// A node on the way of a walk.
+struct Visit {
+    node: VmapArea,
+    start: u64,
+    end: u64,
+    /// Where the range before it ends.
+    last_end: u64,
+}
+
 /// What the busy areas add up to.
 #[derive(Debug, Default)]
 struct Owned {
@@ -30,38 +40,53 @@ impl<M: Memory> Vmalloc<M> {
     /// Checks invariants 8 to 11, given 1 to 7.
     pub(crate) fn check(&self) -> Result<(), Corruption> {
         let nowhere = Vaddr::NULL;
-        let (mut holes, mut busy, mut lazy) = (Walk::default(), Walk::default(), Walk::default());
-        let mut owned = Owned::default();
+        let nr_nodes = self.check_trees()?;
         let vmap = &self.vmap;
-        self.walk(vmap.free.root(), 0, &mut holes, &mut |start, _, last_end| {
+        let mut owned = Owned::default();
+        self.walk(vmap.free.root(), 0, &mut Walk::default(), &mut |visit| self.ensure_node(visit))?;
+        self.walk(vmap.lazy.root(), 0, &mut Walk::default(), &mut |visit| {
+            self.ensure_node(visit)?;
+            self.ensure_apart(&vmap.free, visit.start, visit.end)
+        })?;
+        self.walk(vmap.busy.root(), 0, &mut Walk::default(), &mut |visit| {
+            self.ensure_node(visit)?;
+            self.ensure_apart(&vmap.free, visit.start, visit.end)?;
+            self.ensure_apart(&vmap.lazy, visit.start, visit.end)?;
+            self.check_area(visit.start, visit.end, &mut owned)
+        })?;
+        let same = owned.nr_internal == self.nr_internal_areas;
+        ensure(same, 9, "the count of areas of page arrays is off", nowhere)?;
+        let slab = &self.kmalloc.slab;
+        let preloaded = u32::from(vmap.preload != VmapArea::NONE);
+        let sound = preloaded == 0 || self.is_node(vmap.preload);
+        ensure(sound, 8, "the preloaded node is no node", nowhere)?;
+        let (nr_live, _) = slab.caches.vmap_area().counts(&slab.pages.memory);
+        ensure(nr_nodes + preloaded == nr_live + 1, 8, "a node is on no tree, or on two", nowhere)?;
+        let (nr_live, _) = slab.caches.vm_struct().counts(&slab.pages.memory);
+        ensure(vmap.nr_areas == nr_live, 10, "a descriptor has no area", nowhere)?;
+        let in_state = u64::from(slab.pages.nr_pages(FrameState::Vmalloc));
+        ensure(owned.nr_pages == in_state, 10, "a vmalloc page is in no area", nowhere)
+    }
+
+    /// Checks the three trees by themselves, in time that grows with the ranges only: the order of
+    /// the nodes, the largest range below each, and that together they cover the space. Returns
+    /// the number of nodes.
+    pub(crate) fn check_trees(&self) -> Result<u32, Corruption> {
+        let nowhere = Vaddr::NULL;
+        let vmap = &self.vmap;
+        let (mut holes, mut busy, mut lazy) = (Walk::default(), Walk::default(), Walk::default());
+        self.walk(vmap.free.root(), 0, &mut holes, &mut |&Visit { start, last_end, .. }| {
             ensure(start != last_end, 9, "two holes touch and are not merged", Vaddr(start))
         })?;
-        self.walk(vmap.lazy.root(), 0, &mut lazy, &mut |start, end, _| {
-            self.ensure_apart(&vmap.free, start, end)
-        })?;
-        self.walk(vmap.busy.root(), 0, &mut busy, &mut |start, end, _| {
-            self.ensure_apart(&vmap.free, start, end)?;
-            self.ensure_apart(&vmap.lazy, start, end)?;
-            self.check_area(start, end, &mut owned)
-        })?;
+        self.walk(vmap.busy.root(), 0, &mut busy, &mut |_| Ok(()))?;
+        self.walk(vmap.lazy.root(), 0, &mut lazy, &mut |_| Ok(()))?;
         let covered = holes.nr_pages + busy.nr_pages + lazy.nr_pages;
         let space = (vmap.end().0 - VMALLOC_START) >> PAGE_SHIFT;
         ensure(covered == space, 9, "holes and areas do not cover the space", nowhere)?;
         let same = busy.nr_pages == vmap.nr_area_pages && lazy.nr_pages == vmap.nr_lazy_pages;
         ensure(same, 9, "the counts of pages of areas are off", nowhere)?;
-        let same = busy.nr_nodes == vmap.nr_areas && owned.nr_internal == self.nr_internal_areas;
-        ensure(same, 9, "the count of areas is off", nowhere)?;
-        let slab = &self.kmalloc.slab;
-        let preloaded = u32::from(vmap.preload != VmapArea::NONE);
-        let sound = preloaded == 0 || self.is_node(vmap.preload);
-        ensure(sound, 8, "the preloaded node is no node", nowhere)?;
-        let nr_nodes = holes.nr_nodes + busy.nr_nodes + lazy.nr_nodes + preloaded;
-        let (nr_live, _) = slab.caches.vmap_area().counts(&slab.pages.memory);
-        ensure(nr_nodes == nr_live + 1, 8, "a node is on no tree, or on two", nowhere)?;
-        let (nr_live, _) = slab.caches.vm_struct().counts(&slab.pages.memory);
-        ensure(busy.nr_nodes == nr_live, 10, "a descriptor has no area", nowhere)?;
-        let in_state = u64::from(slab.pages.nr_pages(FrameState::Vmalloc));
-        ensure(owned.nr_pages == in_state, 10, "a vmalloc page is in no area", nowhere)
+        ensure(busy.nr_nodes == vmap.nr_areas, 9, "the count of areas is off", nowhere)?;
+        Ok(holes.nr_nodes + busy.nr_nodes + lazy.nr_nodes)
     }
 
     fn is_node(&self, node: VmapArea) -> bool {
@@ -69,34 +94,42 @@ impl<M: Memory> Vmalloc<M> {
         node == self.vmap.first || slab.is_object_of(slab.caches.vmap_area(), node.0)
     }
 
-    /// Visits a subtree in order. It ends whatever the links are: a node met twice would start
-    /// below the end of the last one, and a chain without end is too deep.
+    fn ensure_node(&self, visit: &Visit) -> Result<(), Corruption> {
+        ensure_at(self.is_node(visit.node), 8, "a node of a tree is no live node", visit.node.0)
+    }
+
+    /// Visits a subtree in order; returns its largest range. It ends whatever the links are: a node
+    /// met twice would start below the end of the last one, and a chain without end is too deep.
     fn walk(
         &self,
         node: VmapArea,
         depth: u32,
         walk: &mut Walk,
-        visit: &mut dyn FnMut(u64, u64, u64) -> Result<(), Corruption>,
-    ) -> Result<(), Corruption> {
+        visit: &mut dyn FnMut(&Visit) -> Result<(), Corruption>,
+    ) -> Result<u64, Corruption> {
         if node == VmapArea::NONE {
-            return Ok(());
+            return Ok(0);
         }
         let memory = self.memory();
+        let memory_end = u64::from(memory.nr_frames()) << PAGE_SHIFT;
         ensure_at(depth < MAX_DEPTH, 8, "a tree is too deep", node.0)?;
-        ensure_at(self.is_node(node), 8, "a node of a tree is no live node", node.0)?;
-        self.walk(node.left(memory), depth + 1, walk, visit)?;
+        let is_inside = node.0.0.is_multiple_of(AREA_BYTES) && node.0.0 < memory_end;
+        ensure_at(is_inside, 8, "a node of a tree is no node", node.0)?;
+        let below = self.walk(node.left(memory), depth + 1, walk, visit)?;
         let (start, end) = (node.start(memory), node.end(memory));
         let inside = VMALLOC_START <= start && start < end && end <= self.vmap.end().0;
         ensure_at(inside, 8, "a range is empty or outside the space", node.0)?;
         let aligned = (start | end) % PAGE_SIZE == 0;
         ensure_at(aligned && start >= walk.last_end, 8, "ranges overlap or are odd", node.0)?;
-        visit(start, end, walk.last_end)?;
+        visit(&Visit { node, start, end, last_end: walk.last_end })?;
         walk.last_end = end;
         walk.nr_nodes += 1;
         walk.nr_pages += (end - start) >> PAGE_SHIFT;
-        self.walk(node.right(memory), depth + 1, walk, visit)?;
-        let same = node.largest(memory) == node.compute_largest(memory);
-        ensure_at(same, 8, "a subtree's largest range is wrong", node.0)
+        let above = self.walk(node.right(memory), depth + 1, walk, visit)?;
+        let largest = below.max(above).max(end - start);
+        let same = node.largest(memory) == largest;
+        ensure_at(same, 8, "a subtree's largest range is wrong", node.0)?;
+        Ok(largest)
     }
 
     /// No range of a tree that was walked before overlaps `start..end`.
@@ -193,5 +226,17 @@ mod test {
             damage(mm.memory_mut(), area);
             assert_eq!(mm.validate().unwrap_err().invariant, invariant);
         }
+    }
+
+    #[test]
+    fn a_stale_maximum_is_found_by_looking_at_the_trees_alone() {
+        let mut mm = Mm::boot(TestMemory::new(256, 256), BootParams::default()).unwrap();
+        mm.vmalloc(2 * PAGE_SIZE).unwrap();
+        let vmalloc = &mut mm.kvmalloc.vmalloc;
+        let hole = vmalloc.vmap.free.root();
+        let (start, end) = (hole.start(vmalloc.memory()), hole.end(vmalloc.memory()));
+        hole.set_range(&mut vmalloc.kmalloc.slab.pages.memory, start, end - PAGE_SIZE);
+        assert_eq!(mm.validate_vmap().unwrap_err().invariant, 8);
+        assert_eq!(mm.validate().unwrap_err().invariant, 8);
     }
 }

@@ -272,6 +272,10 @@ impl Subject for AllocCore {
         }
     }
 
+    fn validate_vmap(&self) -> Result<(), String> {
+        self.mm().validate_vmap().map_err(|corruption| corruption.to_string())
+    }
+
     fn settle(&mut self) {
         let mm = self.mm_mut();
         mm.vm_unmap_aliases();
