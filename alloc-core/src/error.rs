@@ -64,6 +64,8 @@ pub enum AllocError {
     Overflow,
     /// An alignment that is no power of two, or a range that is empty or outside the vmalloc space.
     BadArgument,
+    /// The call may sleep and its caller must not (R4.4, R5.7; Linux corrupts or hangs itself).
+    BadContext,
     /// `__GFP_NOFAIL` in a request that cannot keep the promise, refused up front.
     ImpossibleNofail(Impossible),
 }

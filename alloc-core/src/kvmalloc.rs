@@ -4,21 +4,20 @@
 //! makes that choice an argument: the kernel's own policy, or either side wherever that side
 //! could ever serve the call (seeds/lwn-kvmalloc-2017.txt).
 
-use crate::addr::{PAGE_SIZE, Vaddr};
+use crate::addr::Vaddr;
 use crate::error::{AllocError, Impossible};
-use crate::gfp::{__GFP_NOFAIL, __GFP_NORETRY, __GFP_NOWARN, __GFP_RETRY_MAYFAIL, Gfp};
+use crate::gfp::Gfp;
 use crate::kmem_cache::KMALLOC_MAX_SIZE;
 use crate::memory::Memory;
+use crate::policy::{Course, Rules};
 use crate::slab::Refused;
 use crate::vmalloc::Vmalloc;
-
-/// Larger requests are mistakes, and refused (R5.1).
-const INT_MAX: u64 = i32::MAX as u64;
 
 /// Which side serves a kvmalloc.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Route {
-    /// Linux 6.1's policy: the slab side first, then vmalloc for more than a page (R5.1).
+    /// The policy of the machine's version: by Linux 6.1's the slab side first, then vmalloc for
+    /// more than a page (R5.1).
     #[default]
     Policy,
     /// The slab side only, without the fallback; the policy where slab can never serve the size.
@@ -31,6 +30,7 @@ pub enum Route {
 #[derive(Debug)]
 pub(crate) struct Kvmalloc<M> {
     pub(crate) vmalloc: Vmalloc<M>,
+    pub(crate) rules: Rules,
 }
 
 impl<M: Memory> Kvmalloc<M> {
@@ -47,7 +47,7 @@ impl<M: Memory> Kvmalloc<M> {
         AllocError::check_nofail(gfp)?;
         match route {
             Route::Slab if size <= KMALLOC_MAX_SIZE => self.vmalloc.kmalloc.kmalloc(size, gfp),
-            Route::Vmalloc if gfp.may_block() && size <= INT_MAX => self.mapped(size, gfp),
+            Route::Vmalloc if self.rules.may_map(size, gfp) => self.mapped(size, gfp),
             _ => self.by_policy(size, gfp),
         }
     }
@@ -61,27 +61,25 @@ impl<M: Memory> Kvmalloc<M> {
         }
     }
 
-    /// Linux 6.1's procedure (R5.1).
+    /// The procedure of R5.1, by the rules of the machine's version.
     fn by_policy(&mut self, size: u64, gfp: Gfp) -> Result<Vaddr, AllocError> {
-        let mut lightly = gfp;
-        if size > PAGE_SIZE {
-            lightly |= __GFP_NOWARN;
-            if !gfp.has(__GFP_RETRY_MAYFAIL) {
-                lightly |= __GFP_NORETRY;
-            }
-            lightly = lightly.without(__GFP_NOFAIL);
-        }
-        let error = match self.vmalloc.kmalloc.kmalloc(size, lightly) {
+        let course = self.rules.course(size, gfp);
+        let flags = match course {
+            Course::Kmalloc => gfp,
+            _ => self.rules.first_try(size, gfp),
+        };
+        let error = match self.vmalloc.kmalloc.kmalloc(size, flags) {
             Ok(addr) => return Ok(addr),
             Err(error) => error,
         };
-        if size <= PAGE_SIZE || !gfp.may_block() {
-            return Err(error);
+        match course {
+            Course::Kmalloc | Course::FirstTry => Err(error),
+            _ if self.rules.is_too_large(size) => {
+                Err(AllocError::never(gfp, Impossible::TooLarge, AllocError::TooLarge))
+            }
+            Course::Fallback => self.mapped(size, gfp),
+            Course::Bug => Err(AllocError::BadContext),
         }
-        if size > INT_MAX {
-            return Err(AllocError::never(gfp, Impossible::TooLarge, AllocError::TooLarge));
-        }
-        self.mapped(size, gfp)
     }
 
     fn mapped(&mut self, size: u64, gfp: Gfp) -> Result<Vaddr, AllocError> {

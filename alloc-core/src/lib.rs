@@ -47,7 +47,8 @@
 //! }
 //!
 //! let machine = Array { words: vec![0; 64 * 512], table: [None; 64] };
-//! let mut mm = Mm::boot(machine, BootParams { min_free_pages: 4, shuffle: 1 }).unwrap();
+//! let params = BootParams { min_free_pages: 4, shuffle: 1, ..BootParams::default() };
+//! let mut mm = Mm::boot(machine, params).unwrap();
 //!
 //! // The caller cannot tell the sides apart, but for the address.
 //! let contiguous = mm.kvmalloc(9000, GFP_KERNEL, Route::Policy).unwrap();
@@ -79,6 +80,7 @@ mod kvmalloc;
 mod memblock;
 mod mm;
 mod page;
+mod policy;
 mod slab;
 mod stat;
 mod validate;
@@ -94,6 +96,7 @@ pub use fault::FaultPlan;
 pub use kmem_cache::DestroyError;
 pub use kvmalloc::Route;
 pub use mm::{BootError, BootParams, Mm};
+pub use policy::Policy;
 pub use stat::MmStat;
 pub use validate::Corruption;
 pub use vmalloc::VmallocRange;

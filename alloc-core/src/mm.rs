@@ -15,6 +15,7 @@ use crate::kvmalloc::{Kvmalloc, Route};
 use crate::memblock::Memblock;
 use crate::memory::Memory;
 use crate::page::PageAllocator;
+use crate::policy::{Policy, Rules};
 use crate::slab::{Refused, SlabAllocator};
 use crate::stat::MmStat;
 use crate::validate::Corruption;
@@ -28,6 +29,11 @@ pub struct BootParams {
     pub min_free_pages: u32,
     /// The seed of the shuffle that scatters single pages; 0 hands out the lower half always.
     pub shuffle: u32,
+    /// The version of kvmalloc.
+    pub policy: Policy,
+    /// The largest request, in pages, for which kvmalloc never falls back to vmalloc; 0 leaves it
+    /// to the version.
+    pub cutoff_pages: u32,
 }
 
 /// Why a machine did not boot.
@@ -69,13 +75,14 @@ impl<M: Memory> Mm<M> {
         if first.0 == nr_frames {
             return Err(BootError::TooFewFrames);
         }
-        let BootParams { min_free_pages, shuffle } = params;
+        let BootParams { min_free_pages, shuffle, policy, cutoff_pages } = params;
         let pages = PageAllocator::boot(memory, map, first, min_free_pages, shuffle);
         let mut slab = SlabAllocator::boot(pages, caches);
         let vmap = VmapSpace::boot(&mut slab.pages.memory, first_area);
         let kmalloc = Kmalloc { slab };
         let vmalloc = Vmalloc { kmalloc, vmap, nr_internal_areas: 0 };
-        Ok(Self { kvmalloc: Kvmalloc { vmalloc } })
+        let rules = Rules::of(policy, cutoff_pages);
+        Ok(Self { kvmalloc: Kvmalloc { vmalloc, rules } })
     }
 
     /// The machine.

@@ -144,7 +144,7 @@ campaigns! {
         "Slab caches and kmalloc: size classes, caches of any size, large blocks.";
     VMALLOC "vmalloc" AS_WRITTEN Profile::new(VMALLOC_CALLS),
         "The vmalloc space: fits and splits, ranges, lazy purge, mappings." validates VmapTrees;
-    KVMALLOC "kvmalloc" AS_WRITTEN Profile::new(KVMALLOC_CALLS),
+    KVMALLOC "kvmalloc" AS_WRITTEN Profile { policies: Share(500), ..Profile::new(KVMALLOC_CALLS) },
         "kvmalloc alone: its decision procedure under fragmentation.";
     ROUTED "routed" ROUTED_LANES Profile::new(ALL_CALLS),
         "Every call down four lanes: policy, always slab, always vmalloc, and as the trace routes.";

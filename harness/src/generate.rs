@@ -50,6 +50,8 @@ pub struct Profile {
     pub nofail: Share,
     /// Traces, not ops, that run on a machine short of frames or of vmalloc space.
     pub pressure: Share,
+    /// Traces whose kvmalloc is of another version, or has another cutoff.
+    pub policies: Share,
 }
 
 impl Profile {
@@ -61,6 +63,7 @@ impl Profile {
             faults: Share(40),
             nofail: Share(20),
             pressure: Share(250),
+            policies: Share(125),
         }
     }
 }
@@ -103,7 +106,10 @@ impl Swarm {
         let pressed = profile.pressure.hit(rng);
         let greedy = pressed || rng.u8(0..16) == 0;
         let routes = [0, 0, 100, 300, 500].map(Share);
-        let machine = draw::machine(pressed, rng);
+        let mut machine = draw::machine(pressed, rng);
+        if profile.policies.hit(rng) {
+            draw::policy(&mut machine, rng);
+        }
         // What is to run out must be asked for: a machine is used up by some dozens of allocations.
         let bytes = u64::from(machine.frames) * PAGE_SIZE;
         let least_ceiling = if greedy { bytes / 16 } else { 0 };

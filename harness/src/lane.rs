@@ -16,6 +16,7 @@ mod resolve;
 pub use perform::Record;
 pub use resolve::{Action, Skip};
 
+use crate::model::kvmalloc::Policy;
 use crate::model::{Allocation, Kind, Model};
 use crate::op::{Class, Reg, Route};
 use crate::paint::mix;
@@ -101,7 +102,7 @@ impl Lane {
             spec,
             min_free: machine.min_free.into(),
             at_boot: facts,
-            model: Model::new(subject.layout()),
+            model: Model::new(subject.layout(), Policy::of(machine)),
             subject,
             facts,
             registers: Registers::default(),

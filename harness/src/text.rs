@@ -23,7 +23,7 @@ mod test;
 mod words;
 
 use crate::op::{Faults, Route};
-use crate::trace::{Limits, Machine, Trace};
+use crate::trace::{Limits, Machine, POLICIES, Trace};
 use alloc_core::SLAB_HWCACHE_ALIGN;
 use arbitrary::{Arbitrary, Unstructured};
 
@@ -74,6 +74,30 @@ pub struct MachineField {
     pub limits: (u32, u32),
     /// The same for an input of the fuzzer, which must not ask for a giant machine.
     pub fuzz_limits: (u32, u32),
+    /// How a value is written.
+    pub written: Written,
+    /// Whether the header always has the field, or only where it is not at its default.
+    pub shown: Shown,
+}
+
+/// How the value of a field of the header is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// As a number that counts something.
+    Decimal,
+    /// As a pattern of bits.
+    Hexadecimal,
+    /// As the name in its place.
+    Name(&'static [&'static str]),
+}
+
+/// When a field of the header is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// In every header, so that a trace means the same when the default machine changes.
+    Always,
+    /// Where it differs from its default, which will not change.
+    IfSet,
 }
 
 /// Every field of the header, in the order in which they are printed. `min_free` may not exceed
@@ -85,6 +109,8 @@ pub static MACHINE_FIELDS: &[MachineField] = &[
         of_mut: |m| &mut m.frames,
         limits: Limits::FRAMES,
         fuzz_limits: (64, 4096),
+        written: Written::Decimal,
+        shown: Shown::Always,
     },
     MachineField {
         name: "vmalloc_pages",
@@ -92,6 +118,8 @@ pub static MACHINE_FIELDS: &[MachineField] = &[
         of_mut: |m| &mut m.vmalloc_pages,
         limits: Limits::VMALLOC_PAGES,
         fuzz_limits: (16, 16384),
+        written: Written::Decimal,
+        shown: Shown::Always,
     },
     MachineField {
         name: "min_free",
@@ -99,6 +127,8 @@ pub static MACHINE_FIELDS: &[MachineField] = &[
         of_mut: |m| &mut m.min_free,
         limits: (0, Limits::FRAMES.1),
         fuzz_limits: (0, 4096),
+        written: Written::Decimal,
+        shown: Shown::Always,
     },
     MachineField {
         name: "shuffle",
@@ -106,6 +136,26 @@ pub static MACHINE_FIELDS: &[MachineField] = &[
         of_mut: |m| &mut m.shuffle,
         limits: (0, u32::MAX),
         fuzz_limits: (0, u32::MAX),
+        written: Written::Hexadecimal,
+        shown: Shown::Always,
+    },
+    MachineField {
+        name: "policy",
+        of: |m| m.policy,
+        of_mut: |m| &mut m.policy,
+        limits: Limits::POLICY,
+        fuzz_limits: Limits::POLICY,
+        written: Written::Name(POLICIES),
+        shown: Shown::IfSet,
+    },
+    MachineField {
+        name: "cutoff",
+        of: |m| m.cutoff,
+        of_mut: |m| &mut m.cutoff,
+        limits: Limits::CUTOFF,
+        fuzz_limits: Limits::CUTOFF,
+        written: Written::Decimal,
+        shown: Shown::IfSet,
     },
 ];
 

@@ -19,11 +19,29 @@ pub struct Machine {
     pub min_free: u32,
     /// Seed of the order in which the page allocator splits blocks; 0 splits in address order.
     pub shuffle: u32,
+    /// The version of kvmalloc: its place in [`POLICIES`].
+    pub policy: u32,
+    /// Pages of the largest kvmalloc that never falls back; 0 leaves it to the version.
+    pub cutoff: u32,
 }
+
+/// The versions of kvmalloc (R5.7) by name, the oldest first.
+pub const POLICIES: &[&str] =
+    &["rfc2016", "v4.12", "v4.18", "v5.15", "v5.17", "v6.1", "v6.16", "latest"];
+
+/// The place of Linux 6.1 in [`POLICIES`].
+const V6_1: u32 = 5;
 
 impl Default for Machine {
     fn default() -> Self {
-        Self { frames: 2048, vmalloc_pages: 4096, min_free: 16, shuffle: 1 }
+        Self {
+            frames: 2048,
+            vmalloc_pages: 4096,
+            min_free: 16,
+            shuffle: 1,
+            policy: V6_1,
+            cutoff: 0,
+        }
     }
 }
 
@@ -35,6 +53,10 @@ impl Limits {
     pub const FRAMES: (u32, u32) = (64, 1 << 18);
     /// Pages of vmalloc space: up to 16 GiB.
     pub const VMALLOC_PAGES: (u32, u32) = (16, 1 << 22);
+    /// The last version in [`POLICIES`].
+    pub const POLICY: (u32, u32) = (0, POLICIES.len() as u32 - 1);
+    /// A cutoff in pages; with the largest, kvmalloc never falls back.
+    pub const CUTOFF: (u32, u32) = (0, 1 << 18);
 }
 
 /// A test case.

@@ -25,6 +25,7 @@ const BUILDINGS: [Building; 2] = [
             &["cache", "slab", "kmem_cache"],
             &["kmalloc", "vmap_tree", "vmap"],
             &["vmalloc"],
+            &["policy"],
             &["kvmalloc"],
             &["describe", "convert", "stat", "validate"],
             &["mm"],

@@ -7,7 +7,7 @@
 
 use kvroute_harness::Trace;
 use kvroute_harness::op::{CALLS, CLASSES, Yields};
-use kvroute_harness::text::{FAULT_SITES, MACHINE_FIELDS, ROUTES};
+use kvroute_harness::text::{FAULT_SITES, MACHINE_FIELDS, MachineField, ROUTES, Written};
 use std::fs;
 use std::path::Path;
 
@@ -67,9 +67,17 @@ fn the_properties_are_all_there() {
 #[test]
 fn the_machine_is_all_there() {
     let machine = kvroute_harness::trace::Machine::default();
-    let line = |field: &kvroute_harness::text::MachineField| {
+    let line = |field: &MachineField| {
         let (least, most) = field.limits;
-        format!("{:<14} {least} to {most}, {} if not given\n", field.name, (field.of)(&machine))
+        let value = |value: u32| match field.written {
+            Written::Name(names) => names[value as usize].to_owned(),
+            _ => value.to_string(),
+        };
+        let values = match field.written {
+            Written::Name(names) => names.join(" | "),
+            _ => format!("{least} to {most}"),
+        };
+        format!("{:<14} {values}, {} if not given\n", field.name, value((field.of)(&machine)))
     };
     check("machine", &MACHINE_FIELDS.iter().map(line).collect::<String>());
 }

@@ -13,7 +13,7 @@ mod guide;
 
 fn boot(nr_frames: u32, nr_vmalloc_pages: u64) -> Mm<TestMemory> {
     let memory = TestMemory::new(nr_frames, nr_vmalloc_pages);
-    Mm::boot(memory, BootParams { min_free_pages: 0, shuffle: 77 }).unwrap()
+    Mm::boot(memory, BootParams { shuffle: 77, ..BootParams::default() }).unwrap()
 }
 
 /// What must be as before after a failed call: counts, with pages of empty slabs as good as free.

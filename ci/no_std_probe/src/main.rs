@@ -69,7 +69,11 @@ impl Memory for Array {
 /// A call of each floor. `black_box` keeps the compiler from knowing how they end.
 fn exercise() -> Option<()> {
     let machine = Array { words: [0; NR_FRAMES * WORDS_PER_PAGE], table: [None; NR_FRAMES] };
-    let params = BootParams { min_free_pages: black_box(4), shuffle: black_box(1) };
+    let params = BootParams {
+        min_free_pages: black_box(4),
+        shuffle: black_box(1),
+        ..BootParams::default()
+    };
     let mut mm = Mm::boot(machine, params).ok()?;
     let page = mm.alloc_pages(black_box(GFP_KERNEL), black_box(1)).ok()?;
     let cache = mm.kmem_cache_create(black_box(24), black_box(8), SlabFlags(0), None).ok()?;

@@ -9,7 +9,7 @@
 use super::{Scene, Swarm};
 use crate::op::{Arg, ArgKind, Call, CallSpec, Faults, MAX_ARGS, Op, Ptr, Route, Yields};
 use crate::text::FAULT_SITES;
-use crate::trace::Machine;
+use crate::trace::{Limits, Machine};
 use alloc_core::SLAB_HWCACHE_ALIGN;
 use alloc_core::addr::{PAGE_OFFSET, PAGE_SIZE, VMALLOC_START};
 use alloc_core::gfp::*;
@@ -385,4 +385,12 @@ pub(super) fn machine(pressed: bool, rng: &mut Rng) -> Machine {
         machine.min_free = rng.u32(0..=32);
     }
     machine
+}
+
+/// Another version of kvmalloc, and in one trace of four another cutoff: a few pages, or never.
+pub(super) fn policy(machine: &mut Machine, rng: &mut Rng) {
+    machine.policy = rng.u32(Limits::POLICY.0..=Limits::POLICY.1);
+    if rng.u8(0..4) == 0 {
+        machine.cutoff = *one_of(&[1, 2, 3, 8, 16, Limits::CUTOFF.1], rng);
+    }
 }

@@ -8,6 +8,7 @@
 
 mod convert;
 mod free;
+pub mod kvmalloc;
 pub mod rules;
 pub mod shortage;
 pub mod window;
@@ -16,6 +17,7 @@ use crate::op::Reg;
 use crate::subject::{CacheHandle, Layout, Request};
 pub use convert::Conversion;
 pub use free::{Free, Verdict, right_call};
+use kvmalloc::Policy;
 use rules::{Family, KMALLOC_MAX_CACHE, PAGE, Want, pages_of, vmalloc_cost};
 use std::collections::BTreeMap;
 use window::Window;
@@ -146,6 +148,7 @@ enum FrameUse {
 /// The book of one lane.
 pub struct Model {
     layout: Layout,
+    policy: Policy,
     live: BTreeMap<u64, Allocation>,
     frames: Vec<FrameUse>,
     caches: BTreeMap<CacheHandle, Cache>,
@@ -157,10 +160,11 @@ pub struct Model {
 
 impl Model {
     /// An empty book about a machine.
-    pub fn new(layout: Layout) -> Self {
+    pub fn new(layout: Layout, policy: Policy) -> Self {
         let nr_frames = ((layout.direct_end - layout.direct_start) / PAGE) as usize;
         Self {
             layout,
+            policy,
             live: BTreeMap::new(),
             frames: vec![FrameUse::Nobody; nr_frames],
             caches: BTreeMap::new(),
@@ -199,6 +203,11 @@ impl Model {
     /// Where the lane's memory lies.
     pub fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// How kvmalloc decides.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// The vmalloc space.

@@ -254,26 +254,6 @@ pub struct VmallocCost {
     pub nr_area_pages: u64,
 }
 
-/// The sides of kvmalloc that may serve a request (R5.1 and the route).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sides {
-    /// kmalloc may serve it.
-    pub slab: bool,
-    /// vmalloc may serve it.
-    pub vmalloc: bool,
-}
-
-/// Which sides may serve a kvmalloc of `size` bytes.
-pub fn sides(size: u64, gfp: Gfp, route: Route) -> Sides {
-    let can_slab = size <= KMALLOC_MAX;
-    let can_vmalloc = size > 0 && size <= INT_MAX && gfp.has(__GFP_DIRECT_RECLAIM);
-    match route {
-        Route::Slab if can_slab => Sides { slab: true, vmalloc: false },
-        Route::Vmalloc if can_vmalloc => Sides { slab: false, vmalloc: true },
-        _ => Sides { slab: can_slab, vmalloc: can_vmalloc && size > PAGE },
-    }
-}
-
 #[cfg(test)]
 mod test {
     use super::*;
@@ -333,22 +313,5 @@ mod test {
         assert_eq!(vmalloc_cost(512).nr_areas, 1);
         let cost = vmalloc_cost(513);
         assert_eq!((cost.nr_pages, cost.nr_areas, cost.nr_area_pages), (515, 2, 517));
-    }
-
-    #[test]
-    fn kvmalloc_takes_the_sides_of_r5_1() {
-        let both = |slab, vmalloc| Sides { slab, vmalloc };
-        for (size, gfp, route, expected) in [
-            (PAGE, GFP_KERNEL, Route::Policy, both(true, false)),
-            (PAGE + 1, GFP_KERNEL, Route::Policy, both(true, true)),
-            (PAGE + 1, GFP_ATOMIC, Route::Policy, both(true, false)),
-            (KMALLOC_MAX + 1, GFP_KERNEL, Route::Policy, both(false, true)),
-            (KMALLOC_MAX + 1, GFP_KERNEL, Route::Slab, both(false, true)),
-            (8, GFP_KERNEL, Route::Vmalloc, both(false, true)),
-            (8, GFP_ATOMIC, Route::Vmalloc, both(true, false)),
-            (0, GFP_KERNEL, Route::Vmalloc, both(true, false)),
-        ] {
-            assert_eq!(sides(size, gfp, route), expected, "{size} {gfp:?} {route:?}");
-        }
     }
 }

@@ -7,13 +7,14 @@
 //! Where the exact need is not known (metadata, fragmentation of slabs) the rule leans to the
 //! allocator.
 
+use super::kvmalloc::Policy;
 use super::rules::{
     Family, KMALLOC_MAX, PAGE, VmallocCost, Want, has_block, lowest_watermark, min_slab_order,
-    order_of, pages_of, sides, size_class, vmalloc_cost,
+    order_of, pages_of, size_class, vmalloc_cost,
 };
 use super::window::{Place, Window};
+use crate::op::Route;
 use crate::subject::{Facts, Refusal};
-use alloc_core::gfp::__GFP_NOFAIL;
 
 /// Frames that the metadata of one vmalloc may need beyond what is counted for it: a slab each for
 /// vm_struct, vmap_area (twice) and the page array, the largest of order 3.
@@ -27,6 +28,8 @@ pub struct Situation<'a> {
     pub after: &'a Facts,
     /// The taken parts of the vmalloc space.
     pub window: &'a Window,
+    /// How kvmalloc decides.
+    pub policy: &'a Policy,
     /// The min watermark.
     pub min_free: u64,
     /// Injected failures that fired.
@@ -57,19 +60,26 @@ impl Situation<'_> {
             Family::Cache(_) => order <= order_of(2 * size) && self.is_block_short(want, order),
             Family::Vmalloc { .. } => self.are_frames_short(size),
             Family::Kvmalloc { route } => {
-                let sides = sides(size, want.gfp, route);
+                let sides = self.policy.sides(size, want.gfp, route);
+                // The first try, kmalloc, may have lost __GFP_NOFAIL and with it half of the
+                // reserve.
+                let first_try = Want { gfp: self.policy.first_try(size, want.gfp, route), ..*want };
                 if sides.vmalloc {
-                    // The first try, kmalloc, has lost __GFP_NOFAIL and with it half of the
-                    // reserve.
-                    let first_try = Want { gfp: want.gfp.without(__GFP_NOFAIL), ..*want };
                     let order = order_of_kmalloc(size);
                     self.are_frames_short(size)
                         && (!sides.slab || self.is_block_short(&first_try, order))
                 } else {
-                    self.is_kmalloc_short(want, size, order)
+                    self.is_kmalloc_short(&first_try, size, order)
                 }
             }
         }
+    }
+
+    /// Whether kmalloc could not serve a kvmalloc's first try.
+    pub fn is_first_try_short(&self, want: &Want, size: u64, route: Route) -> bool {
+        let first_try = Want { gfp: self.policy.first_try(size, want.gfp, route), ..*want };
+        let order = order_of_kmalloc(size);
+        self.nr_faults > 0 || size > KMALLOC_MAX || self.is_block_short(&first_try, order)
     }
 
     fn is_kmalloc_short(&self, want: &Want, size: u64, order: u32) -> bool {
@@ -114,6 +124,7 @@ fn order_of_kmalloc(size: u64) -> u32 {
 mod test {
     use super::*;
     use crate::subject::Request;
+    use crate::trace::Machine;
     use alloc_core::gfp::{GFP_ATOMIC, GFP_KERNEL, Gfp};
 
     #[track_caller]
@@ -130,6 +141,7 @@ mod test {
             before: &facts,
             after: &facts,
             window: &window,
+            policy: &Policy::of(&Machine::default()),
             min_free: 16,
             nr_faults: 0,
         };

@@ -9,14 +9,13 @@
 use super::{Event, Judgement, Oracle, Step};
 use crate::model::rules::{
     Family, NR_ORDERS, PAGE, Want, cache_alignment, cache_stride, has_block, lowest_watermark,
-    order_of, pages_of, sides, size_class,
+    order_of, pages_of, size_class,
 };
 use crate::model::shortage::Situation;
 use crate::model::window::Place;
 use crate::model::{Kind, rules};
 use crate::subject::{Answer, Refusal, Request};
 use alloc_core::SLAB_HWCACHE_ALIGN;
-use alloc_core::gfp::__GFP_NOFAIL;
 
 pub(super) const ORACLE: Oracle = Oracle {
     name: "contract",
@@ -102,12 +101,9 @@ fn reserves(step: &Step, want: &Want, addr: u64) -> Judgement {
         Kind::LargeKmalloc => order_of(want.size.unwrap_or(0)),
         _ => return Ok(()),
     };
-    // Where kvmalloc may fall back, its first try has lost __GFP_NOFAIL (R5.1).
     let size = want.size.unwrap_or(0);
     let gfp = match want.family {
-        Family::Kvmalloc { route } if sides(size, want.gfp, route).vmalloc => {
-            want.gfp.without(__GFP_NOFAIL)
-        }
+        Family::Kvmalloc { route } => step.model.policy().first_try(size, want.gfp, route),
         _ => want.gfp,
     };
     let watermark = lowest_watermark(gfp, step.min_free);
@@ -146,6 +142,7 @@ fn refused(step: &Step, want: &Want, refusal: Refusal) -> Judgement {
         Refusal::TooLarge => is_too_large(step, want, size),
         Refusal::ZeroSize => size == 0 && matches!(want.family, Family::Vmalloc { .. }),
         Refusal::BadArgument => is_bad_argument(step, want),
+        Refusal::BadContext => is_bad_context(step, want, size),
         Refusal::ImpossibleNofail => return Ok(()),
         Refusal::Injected => step.record.reply.nr_faults > 0,
         shortage => {
@@ -169,6 +166,7 @@ pub(super) fn situation<'a>(step: &'a Step) -> Situation<'a> {
         before: &step.record.before,
         after: &step.record.after,
         window: step.model.window(),
+        policy: step.model.policy(),
         min_free: step.min_free,
         nr_faults: step.record.reply.nr_faults,
     }
@@ -182,9 +180,19 @@ pub(super) fn is_too_large(step: &Step, want: &Want, size: u64) -> bool {
         Family::Pages { order } => order >= NR_ORDERS,
         Family::Kmalloc | Family::Cache(_) => size > rules::KMALLOC_MAX,
         Family::Vmalloc { .. } => exceeds_memory,
-        Family::Kvmalloc { .. } if !want.may_block() => size > rules::KMALLOC_MAX,
-        Family::Kvmalloc { .. } => exceeds_memory || size > rules::INT_MAX,
+        Family::Kvmalloc { route } => {
+            let policy = step.model.policy();
+            let maps = policy.sides(size, want.gfp, route).vmalloc;
+            maps && exceeds_memory || policy.is_too_large(size, want.gfp)
+        }
     }
+}
+
+/// Whether the caller cannot sleep where the call may.
+fn is_bad_context(step: &Step, want: &Want, size: u64) -> bool {
+    let Family::Kvmalloc { route } = want.family else { return false };
+    step.model.policy().is_bug(size, want.gfp, route)
+        && situation(step).is_first_try_short(want, size, route)
 }
 
 fn is_bad_argument(step: &Step, want: &Want) -> bool {
@@ -200,10 +208,14 @@ fn is_bad_argument(step: &Step, want: &Want) -> bool {
 
 #[cfg(test)]
 mod test {
-    use super::super::fixture::{DIRECT, VMALLOC, barks, enter, memory, model, record, silent};
+    use super::super::fixture::{
+        DIRECT, VMALLOC, barks, enter, memory, model, model_of, record, silent,
+    };
     use super::*;
     use crate::model::Cache;
+    use crate::op::Route;
     use crate::subject::CacheHandle;
+    use crate::trace::Machine;
     use alloc_core::SlabFlags;
     use alloc_core::gfp::{__GFP_ZERO, GFP_ATOMIC, GFP_KERNEL};
 
@@ -298,6 +310,18 @@ mod test {
                 false => silent(&ORACLE, &model(), &made),
             }
         }
+    }
+
+    #[test]
+    fn barks_on_a_bug_that_the_version_does_not_have() {
+        let request = Request::Kvmalloc { size: 9000, gfp: GFP_ATOMIC, route: Route::Policy };
+        let mut refused = record(request, Answer::Refused(Refusal::BadContext));
+        let v5_17 = model_of(&Machine { policy: 4, ..Machine::default() });
+        // There is a block for the first try.
+        barks(&ORACLE, &v5_17, &refused, "without need");
+        refused.before.nr_free_blocks = [64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        barks(&ORACLE, &model(), &refused, "without need");
+        silent(&ORACLE, &v5_17, &refused);
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 use super::{Event, Oracle, Step};
 use crate::lane::Record;
+use crate::model::kvmalloc::Policy;
 use crate::model::rules::Want;
 use crate::model::{Allocation, Contents, Kind, Model};
 use crate::subject::{Answer, Facts, Layout, Reply, Request};
+use crate::trace::Machine;
 
 /// First address of the direct map of the hand-made machine.
 pub(super) const DIRECT: u64 = 0xffff_8880_0000_0000;
@@ -13,12 +15,18 @@ pub(super) const VMALLOC: u64 = 0xffff_c900_0000_0000;
 
 /// An empty book of a machine of 64 frames and 64 pages of vmalloc space.
 pub(super) fn model() -> Model {
-    Model::new(Layout {
+    model_of(&Machine::default())
+}
+
+/// The same with the policy of this header.
+pub(super) fn model_of(machine: &Machine) -> Model {
+    let layout = Layout {
         direct_start: DIRECT,
         direct_end: DIRECT + 64 * 4096,
         vmalloc_start: VMALLOC,
         vmalloc_end: VMALLOC + 64 * 4096,
-    })
+    };
+    Model::new(layout, Policy::of(machine))
 }
 
 /// Enters an allocation into a book; `frames` lie behind it.

@@ -8,7 +8,7 @@
 //! Fairness among several waiters is not judged here.
 
 use super::{Event, Judgement, Oracle, Step, contract};
-use crate::model::rules::{Family, INT_MAX, KMALLOC_MAX, NR_ORDERS, PAGE, Want, pages_of};
+use crate::model::rules::{Family, KMALLOC_MAX, NR_ORDERS, PAGE, Want, pages_of};
 use crate::subject::{Answer, Refusal};
 
 pub(super) const ORACLE: Oracle = Oracle {
@@ -62,7 +62,12 @@ fn impossible(step: &Step, want: &Want, size: u64) -> Judgement {
     let never = match want.family {
         Family::Pages { order } => order >= NR_ORDERS,
         Family::Kmalloc | Family::Cache(_) => size > KMALLOC_MAX,
-        Family::Kvmalloc { .. } => size > INT_MAX || size / PAGE > managed || with_guard > space,
+        Family::Kvmalloc { route } => {
+            let policy = step.model.policy();
+            let maps = policy.sides(size, want.gfp, route).vmalloc;
+            maps && (size / PAGE > managed || with_guard > space)
+                || policy.is_too_large(size, want.gfp)
+        }
         Family::Vmalloc { range } => {
             let room = range.map_or(space, |(start, end, _)| end.saturating_sub(start));
             size == 0 || size / PAGE > managed || with_guard > room

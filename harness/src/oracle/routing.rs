@@ -6,9 +6,7 @@
 //! That `kvfree` takes memory of both sides is judged in `wrong_free`.
 
 use super::{Event, Judgement, Oracle, Step};
-use crate::model::rules::{
-    Family, KMALLOC_MAX_CACHE, Want, has_block, lowest_watermark, order_of, sides,
-};
+use crate::model::rules::{Family, KMALLOC_MAX_CACHE, Want, has_block, lowest_watermark, order_of};
 use crate::op::Route;
 use crate::subject::{Answer, Request};
 
@@ -35,7 +33,7 @@ fn judge(event: &Event) -> Judgement {
     }
     let (slab, vmalloc) = match want.family {
         Family::Kvmalloc { route } => {
-            let sides = sides(size, want.gfp, route);
+            let sides = step.model.policy().sides(size, want.gfp, route);
             (sides.slab, sides.vmalloc && !must_be_slab(step, want, size, route))
         }
         Family::Vmalloc { .. } => (false, true),
@@ -52,10 +50,11 @@ fn judge(event: &Event) -> Judgement {
 /// a slab may have been full.
 fn must_be_slab(step: &Step, want: &Want, size: u64, route: Route) -> bool {
     let plain = route == Route::Policy && size > KMALLOC_MAX_CACHE;
-    // The first try has lost __GFP_NOFAIL, and with it the way below the watermark.
-    let gfp = want.gfp.without(alloc_core::gfp::__GFP_NOFAIL);
+    let policy = step.model.policy();
+    // The first try may have lost __GFP_NOFAIL, and with it the way below the watermark.
+    let gfp = policy.first_try(size, want.gfp, route);
     plain
-        && sides(size, gfp, route).slab
+        && policy.sides(size, want.gfp, route).slab
         && step.record.reply.nr_faults == 0
         && has_block(&step.record.before, order_of(size), gfp, lowest_watermark(gfp, step.min_free))
 }
@@ -74,10 +73,11 @@ fn within_range(request: Request, step: &Step, addr: u64, size: u64) -> Judgemen
 
 #[cfg(test)]
 mod test {
-    use super::super::fixture::{DIRECT, VMALLOC, barks, memory, model, record, silent};
+    use super::super::fixture::{DIRECT, VMALLOC, barks, memory, model, model_of, record, silent};
     use super::*;
     use crate::lane::Record;
-    use alloc_core::gfp::{GFP_ATOMIC, GFP_KERNEL, Gfp};
+    use crate::trace::Machine;
+    use alloc_core::gfp::{GFP_ATOMIC, GFP_KERNEL, GFP_NOFS, Gfp};
 
     fn kvmalloc(size: u64, gfp: Gfp, route: Route, addr: u64) -> Record {
         record(Request::Kvmalloc { size, gfp, route }, memory(addr, size))
@@ -100,6 +100,21 @@ mod test {
         barks(&ORACLE, &model, &fallback, "kmalloc's");
         fallback.before.nr_free_blocks = [64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         silent(&ORACLE, &model, &fallback);
+    }
+
+    #[test]
+    fn barks_on_a_fallback_that_the_version_or_the_cutoff_forbids() {
+        let v4_18 = model_of(&Machine { policy: 2, ..Machine::default() });
+        let mut fallback = kvmalloc(9000, GFP_NOFS, Route::Policy, VMALLOC);
+        fallback.before.nr_free_blocks = [64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        barks(&ORACLE, &v4_18, &fallback, "kmalloc's");
+        barks(
+            &ORACLE,
+            &model_of(&Machine { cutoff: 3, ..Machine::default() }),
+            &fallback,
+            "kmalloc's",
+        );
+        silent(&ORACLE, &model(), &fallback);
     }
 
     #[test]

@@ -75,7 +75,7 @@ impl Peaks {
             frames: room(self.frames, 2, most_frames),
             vmalloc_pages: room(self.vmalloc_pages, 4, most_pages),
             min_free: 64,
-            shuffle: 1,
+            ..Machine::default()
         }
     }
 }

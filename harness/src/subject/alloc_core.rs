@@ -14,7 +14,7 @@ use alloc_core::addr::{PAGE_OFFSET, PAGE_SIZE, Pfn, VMALLOC_START, Vaddr};
 use alloc_core::error::{
     AllocError, ConvertCall, ConvertFault, FreeCall, FreeFault, FreeVerdict, Shortage,
 };
-use alloc_core::{BootParams, CacheId, Ctor, DestroyError, FaultPlan, Mm, VmallocRange};
+use alloc_core::{BootParams, CacheId, Ctor, DestroyError, FaultPlan, Mm, Policy, VmallocRange};
 use std::cell::RefCell;
 
 thread_local! {
@@ -35,7 +35,12 @@ struct AllocCore {
 pub fn boot(machine: &Machine) -> Box<dyn Subject> {
     let mut memory = MACHINES.with_borrow_mut(Vec::pop).unwrap_or_default();
     memory.reset(machine.frames, machine.vmalloc_pages);
-    let params = BootParams { min_free_pages: machine.min_free, shuffle: machine.shuffle };
+    let params = BootParams {
+        min_free_pages: machine.min_free,
+        shuffle: machine.shuffle,
+        policy: Policy::ALL[machine.policy as usize],
+        cutoff_pages: machine.cutoff,
+    };
     let mm = Mm::boot(memory, params).expect("every machine within Limits boots");
     Box::new(AllocCore { mm: Some(mm) })
 }
@@ -202,6 +207,7 @@ fn refused(error: AllocError) -> Answer {
         AllocError::ZeroSize => Refusal::ZeroSize,
         AllocError::Overflow => Refusal::Overflow,
         AllocError::BadArgument => Refusal::BadArgument,
+        AllocError::BadContext => Refusal::BadContext,
         AllocError::ImpossibleNofail(_) => Refusal::ImpossibleNofail,
     })
 }

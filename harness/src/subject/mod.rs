@@ -70,6 +70,7 @@ pub enum Refusal {
     ZeroSize,
     Overflow,
     BadArgument,
+    BadContext,
     ImpossibleNofail,
 }
 
@@ -84,6 +85,7 @@ impl Refusal {
             Refusal::ZeroSize => Class::ZeroSize,
             Refusal::Overflow => Class::Overflow,
             Refusal::BadArgument => Class::BadArgument,
+            Refusal::BadContext => Class::BadContext,
             Refusal::ImpossibleNofail => Class::ImpossibleNofail,
         }
     }

@@ -67,6 +67,16 @@ impl<'a> Cursor<'a> {
         (at, &self.text[at..self.at])
     }
 
+    /// Reads a word that may have dots in it.
+    pub(super) fn name(&mut self) -> (usize, &'a [u8]) {
+        self.skip_spaces();
+        let at = self.at;
+        while is_word(self.peek()) || self.peek() == b'.' {
+            self.at += 1;
+        }
+        (at, &self.text[at..self.at])
+    }
+
     pub(super) fn take(&mut self, symbol: u8) -> bool {
         self.skip_spaces();
         let there = self.peek() == symbol;

@@ -9,8 +9,8 @@
 use super::cursor::{Cursor, END, is_word};
 use super::words::{Bad, Expected, ParseError, Vocabulary};
 use super::{
-    FAULT_SITES, MACHINE_FIELDS, MAX_FUZZ_OPS, MAX_ORDER_WRITTEN, ROUTES, SLAB_FLAG_NAMES,
-    clamp_machine,
+    FAULT_SITES, MACHINE_FIELDS, MAX_FUZZ_OPS, MAX_ORDER_WRITTEN, MachineField, ROUTES,
+    SLAB_FLAG_NAMES, Written, clamp_machine,
 };
 use crate::op::{
     Arg, ArgKind, CALLS, CLASSES, CallSpec, Faults, MAX_ARGS, Op, Ptr, Reg, Route, Yields,
@@ -75,10 +75,10 @@ enum Stage {
     Ops,
 }
 
-/// A field of the header as written: where its number stands, and the number.
-type Written = Option<(usize, u64)>;
+/// The fields of the header as written: where each value stands, and the value.
+type Fields = [Option<(usize, u64)>; MACHINE_FIELDS.len()];
 
-fn lenient_machine(fields: &[Written; 4]) -> Machine {
+fn lenient_machine(fields: &Fields) -> Machine {
     let mut machine = Machine::default();
     for (field, written) in MACHINE_FIELDS.iter().zip(fields) {
         if let Some((_, value)) = *written {
@@ -89,7 +89,7 @@ fn lenient_machine(fields: &[Written; 4]) -> Machine {
     machine
 }
 
-fn strict_machine(fields: &[Written; 4]) -> Result<Machine, Bad> {
+fn strict_machine(fields: &Fields) -> Result<Machine, Bad> {
     let mut machine = Machine::default();
     for (field, written) in MACHINE_FIELDS.iter().zip(fields) {
         if let Some((at, value)) = *written {
@@ -144,9 +144,9 @@ impl Cursor<'_> {
         String::from_utf8_lossy(line.strip_prefix(b" ").unwrap_or(line)).into_owned()
     }
 
-    fn header(&mut self) -> Result<[Written; 4], Bad> {
+    fn header(&mut self) -> Result<Fields, Bad> {
         self.word();
-        let mut fields = [None; 4];
+        let mut fields = Fields::default();
         if self.take(b'(') {
             self.list(|cursor| {
                 let (at, word) = cursor.word();
@@ -157,8 +157,8 @@ impl Cursor<'_> {
                 }
                 cursor.expect(b':')?;
                 cursor.skip_spaces();
-                let number_at = cursor.at;
-                fields[place] = Some((number_at, cursor.number("a number", u64::MAX)?));
+                let value_at = cursor.at;
+                fields[place] = Some((value_at, cursor.value(&MACHINE_FIELDS[place])?));
                 Ok(())
             })?;
         }
@@ -166,6 +166,14 @@ impl Cursor<'_> {
             true => Ok(fields),
             false => self.bad(Expected::Phrase("the end of the line")),
         }
+    }
+
+    /// Reads the value of a field of the header.
+    fn value(&mut self, field: &MachineField) -> Result<u64, Bad> {
+        let Written::Name(names) = field.written else { return self.number("a number", u64::MAX) };
+        let (at, name) = self.name();
+        let place = names.iter().position(|known| known.as_bytes() == name);
+        place.map(|place| place as u64).ok_or(one_of(at, Vocabulary::Names(field.name, names)))
     }
 
     /// Whether nothing but a comment follows on the line.

@@ -3,11 +3,11 @@
 //! The one idea: what is printed reads back as the same trace, and the same trace always prints the
 //! same, so that two traces are equal when their text is.
 //!
-//! Sizes, alignments and offsets are hexadecimal, counts and orders decimal. The header is always
-//! printed, so that a trace means the same when the default machine changes. It runs in the
-//! fuzzer's loop, so it pushes bytes and does not use `write!`.
+//! Sizes, alignments and offsets are hexadecimal, counts and orders decimal. There is always a
+//! header, and [`Shown`] says which fields it always has. It runs in the fuzzer's loop, so it
+//! pushes bytes and does not use `write!`.
 
-use super::{FAULT_SITES, MACHINE_FIELDS, ROUTES, SLAB_FLAG_NAMES};
+use super::{FAULT_SITES, MACHINE_FIELDS, ROUTES, SLAB_FLAG_NAMES, Shown, Written};
 use crate::op::{Arg, ArgKind, Op, Ptr, Reg, Route, Yields};
 use crate::trace::{Machine, Trace};
 use alloc_core::gfp::{GFP_NAMES, Gfp};
@@ -93,16 +93,19 @@ impl fmt::Display for Op {
 fn machine(machine: Machine, out: &mut Vec<u8>) {
     out.extend_from_slice(b"machine ");
     let mut separator: &[u8] = b"(";
+    let default = Machine::default();
     for field in MACHINE_FIELDS {
+        let value = (field.of)(&machine);
+        if field.shown == Shown::IfSet && value == (field.of)(&default) {
+            continue;
+        }
         out.extend_from_slice(separator);
         out.extend_from_slice(field.name.as_bytes());
         out.extend_from_slice(b": ");
-        let value = (field.of)(&machine).into();
-        // A seed is a pattern of bits; the other fields count pages.
-        if field.name == "shuffle" {
-            hex(value, out);
-        } else {
-            decimal(value, out);
+        match field.written {
+            Written::Decimal => decimal(value.into(), out),
+            Written::Hexadecimal => hex(value.into(), out),
+            Written::Name(names) => out.extend_from_slice(names[value as usize].as_bytes()),
         }
         separator = b", ";
     }

@@ -115,6 +115,16 @@ fn what_may_be_left_out_is_left_out() {
 }
 
 #[test]
+fn a_version_goes_by_its_name_and_an_old_header_means_what_it_meant() {
+    let printed = |header: &str| Trace::parse(header).unwrap().to_string();
+    let old = "machine (frames: 2048, vmalloc_pages: 4096, min_free: 16, shuffle: 0x1)\n";
+    assert_eq!(printed(old), old);
+    assert_eq!(printed("machine (cutoff: 0, policy: v6.1)"), old);
+    let new = old.replace(')', ", policy: v5.17, cutoff: 8)");
+    assert_eq!(printed(&new), new);
+}
+
+#[test]
 fn an_expectation_stands_at_its_column() {
     let trace = Trace::parse("kfree(r0+8) # -> Interior").unwrap();
     let line = trace.ops[0].to_string();
@@ -171,6 +181,7 @@ fn misspelt_words_are_found_and_explained() {
         10,
         "a field of the machine, found `frame`; did you mean `frames`?",
     );
+    check("machine (policy: v6.2)", 1, 18, "policy, found `v6.2`; did you mean `v6.1`?");
     check("kvmalloc(1, 0) (route: slub)", 1, 24, "a route, found `slub`; did you mean `slab`?");
     check(
         "kfree(r0) # -> Intrior",

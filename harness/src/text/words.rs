@@ -48,6 +48,8 @@ pub(super) enum Vocabulary {
     MachineField,
     Route,
     Class,
+    /// The values of this field of the header.
+    Names(&'static str, &'static [&'static str]),
 }
 
 impl Vocabulary {
@@ -60,6 +62,7 @@ impl Vocabulary {
             Self::MachineField => "a field of the machine",
             Self::Route => "a route",
             Self::Class => "a class of answer",
+            Self::Names(field, _) => field,
         }
     }
 
@@ -72,6 +75,7 @@ impl Vocabulary {
             Self::MachineField => MACHINE_FIELDS.iter().map(|field| field.name).collect(),
             Self::Route => ROUTES.iter().map(|(name, _)| *name).collect(),
             Self::Class => CLASSES.iter().map(|(_, name, _)| *name).collect(),
+            Self::Names(_, names) => names.to_vec(),
         }
     }
 }
@@ -161,7 +165,8 @@ impl Bad {
 
 /// The word or the single character that `text` begins with; nothing at the end of the line.
 fn token(text: &str) -> &str {
-    let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
+    let inside = |c: char| c.is_ascii_alphanumeric() || "_.".contains(c);
+    let end = text.find(|c| !inside(c)).unwrap_or(text.len());
     match text.chars().next() {
         Some('\n' | '\r') | None => "",
         Some(c) => &text[..end.max(c.len_utf8())],

@@ -1,0 +1,217 @@
+//! Which versions of kvmalloc there have been, and by which rules each decided (R5.7).
+//!
+//! The one idea: a version is a row of [`ROWS`]. `kvmalloc` executes a row and knows no version, so
+//! what changed between two kernels is what differs between two rows.
+//!
+//! What a flag does once the page allocator has it is not said here.
+
+use crate::addr::PAGE_SIZE;
+use crate::gfp::{
+    __GFP_DIRECT_RECLAIM, __GFP_NOFAIL, __GFP_NORETRY, __GFP_NOWARN, __GFP_RETRY_MAYFAIL,
+    GFP_KERNEL, Gfp,
+};
+
+/// A version of kvmalloc.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Policy {
+    /// As proposed in December 2016 (seeds/kvmalloc-helpers-rfc-2016.txt).
+    Rfc2016,
+    /// As merged (a7c3e901a46f).
+    V4_12,
+    /// Callers without all of `GFP_KERNEL` get what kmalloc has (ce91f6ee5b3b).
+    V4_18,
+    /// More than `INT_MAX` bytes are refused (7661809d493b).
+    V5_15,
+    /// NOFS, NOIO and NOFAIL callers fall back too (a421ef303008), and by mistake those that
+    /// cannot sleep.
+    V5_17,
+    /// Callers that cannot sleep do not fall back (R5.1).
+    #[default]
+    V6_1,
+    /// The first try does not reclaim (46459154f997).
+    V6_16,
+    /// Late 2025: callers that cannot sleep fall back as well.
+    Latest,
+}
+
+/// What a version does for a caller that asks for more than the cutoff.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Course {
+    /// kmalloc, with the caller's flags.
+    Kmalloc,
+    /// kmalloc, without hurting anyone, and nothing behind it.
+    FirstTry,
+    /// The same, and behind it vmalloc.
+    Fallback,
+    /// The same, and behind it vmalloc although the caller cannot sleep: a bug of that version.
+    Bug,
+}
+
+/// Which side keeps the promise of `__GFP_NOFAIL`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Nofail {
+    /// The first try keeps the flag, so nothing is ever left to fall back for.
+    OnKmalloc,
+    /// The first try loses the flag.
+    OnVmalloc,
+}
+
+/// The rules of one version.
+#[derive(Debug)]
+struct Row {
+    /// For callers with all of `GFP_KERNEL`.
+    kernel: Course,
+    /// For other callers that can sleep: NOFS, NOIO.
+    restricted: Course,
+    /// For callers that cannot sleep.
+    atomic: Course,
+    nofail: Nofail,
+    /// What keeps the first try from hurting anyone: flags that it gains, and flags that it loses.
+    gains: Gfp,
+    loses: Gfp,
+    /// `__GFP_RETRY_MAYFAIL` (at first `__GFP_REPEAT`) spares a larger request than this that.
+    mayfail_above: u64,
+    /// vmalloc is asked for no more than this.
+    largest: u64,
+}
+
+const NONE: Gfp = Gfp(0);
+/// PAGE_SIZE << PAGE_ALLOC_COSTLY_ORDER.
+const COSTLY: u64 = PAGE_SIZE << 3;
+const INT_MAX: u64 = i32::MAX as u64;
+
+macro_rules! rows {
+    ($($policy:ident: $kernel:ident $restricted:ident $atomic:ident $nofail:ident
+       $gains:ident $loses:ident $mayfail:expr, $largest:expr;)*) => {
+        /// Every version, the oldest first.
+        static ROWS: &[Row] = &[$(Row {
+            kernel: Course::$kernel, restricted: Course::$restricted, atomic: Course::$atomic,
+            nofail: Nofail::$nofail, gains: $gains, loses: $loses,
+            mayfail_above: $mayfail, largest: $largest,
+        }),*];
+        impl Policy {
+            /// Every version, the oldest first.
+            pub const ALL: &[Policy] = &[$(Policy::$policy),*];
+        }
+    };
+}
+
+// The RFC and 4.12 warned about callers without all of GFP_KERNEL, and then fell back all the same.
+rows! {
+    //       KERNEL   NOFS     ATOMIC   NOFAIL    first try: gains, loses      MAYFAIL    largest
+    Rfc2016: Fallback Fallback Bug      OnKmalloc __GFP_NORETRY NONE                 u64::MAX,  u64::MAX;
+    V4_12:   Fallback Fallback Bug      OnKmalloc __GFP_NORETRY NONE                 COSTLY,    u64::MAX;
+    V4_18:   Fallback Kmalloc  Kmalloc  OnKmalloc __GFP_NORETRY NONE                 PAGE_SIZE, u64::MAX;
+    V5_15:   Fallback Kmalloc  Kmalloc  OnKmalloc __GFP_NORETRY NONE                 PAGE_SIZE, INT_MAX;
+    V5_17:   Fallback Fallback Bug      OnVmalloc __GFP_NORETRY NONE                 PAGE_SIZE, INT_MAX;
+    V6_1:    Fallback Fallback FirstTry OnVmalloc __GFP_NORETRY NONE                 PAGE_SIZE, INT_MAX;
+    V6_16:   Fallback Fallback FirstTry OnVmalloc NONE          __GFP_DIRECT_RECLAIM PAGE_SIZE, INT_MAX;
+    Latest:  Fallback Fallback Fallback OnVmalloc NONE          __GFP_DIRECT_RECLAIM PAGE_SIZE, INT_MAX;
+}
+
+/// A version's rules, and from which size on they let go of kmalloc.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    row: &'static Row,
+    cutoff: u64,
+}
+
+impl Rules {
+    /// The rules of a version. `cutoff_pages` is the largest request that never falls back; 0 means
+    /// the version's own, which has always been a page.
+    pub(crate) fn of(policy: Policy, cutoff_pages: u32) -> Self {
+        let cutoff = u64::from(cutoff_pages.max(1)) * PAGE_SIZE;
+        Self { row: &ROWS[policy as usize], cutoff }
+    }
+
+    /// What is done for a request.
+    pub(crate) fn course(&self, size: u64, gfp: Gfp) -> Course {
+        if size <= self.cutoff { Course::Kmalloc } else { self.course_of_caller(gfp) }
+    }
+
+    /// Whether vmalloc may serve a request, however small (R5.1).
+    pub(crate) fn may_map(&self, size: u64, gfp: Gfp) -> bool {
+        self.course_of_caller(gfp) == Course::Fallback && size <= self.row.largest
+    }
+
+    /// Whether the request is a mistake, since vmalloc is never asked for that much.
+    pub(crate) const fn is_too_large(&self, size: u64) -> bool {
+        size > self.row.largest
+    }
+
+    /// The flags with which a request larger than the cutoff asks kmalloc.
+    pub(crate) fn first_try(&self, size: u64, gfp: Gfp) -> Gfp {
+        let Row { gains, loses, mayfail_above, nofail, .. } = *self.row;
+        let insists = gfp.has(__GFP_RETRY_MAYFAIL) && size > mayfail_above;
+        let light = if insists { gfp } else { (gfp | gains).without(loses) } | __GFP_NOWARN;
+        match nofail {
+            Nofail::OnKmalloc => light,
+            Nofail::OnVmalloc => light.without(__GFP_NOFAIL),
+        }
+    }
+
+    fn course_of_caller(&self, gfp: Gfp) -> Course {
+        let course = match (gfp.may_block(), gfp.has(GFP_KERNEL)) {
+            (false, _) => self.row.atomic,
+            (true, false) => self.row.restricted,
+            (true, true) => self.row.kernel,
+        };
+        let waits = gfp.has(__GFP_NOFAIL) && self.row.nofail == Nofail::OnKmalloc;
+        if waits && course == Course::Fallback { Course::FirstTry } else { course }
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use crate::gfp::{GFP_ATOMIC, GFP_NOFS};
+
+    const SIZE: u64 = PAGE_SIZE + 1;
+    const NOFAIL: Gfp = Gfp(GFP_KERNEL.0 | __GFP_NOFAIL.0);
+
+    #[test]
+    fn rows_are_in_the_order_of_their_versions() {
+        assert_eq!(ROWS.len(), Policy::ALL.len());
+        assert!(Policy::ALL.iter().enumerate().all(|(place, policy)| *policy as usize == place));
+    }
+
+    #[test]
+    fn each_version_has_its_own_idea_of_who_may_fall_back() {
+        use Course::{Bug, Fallback, FirstTry, Kmalloc};
+        let callers = |policy| {
+            let rules = Rules::of(policy, 0);
+            [GFP_NOFS, GFP_ATOMIC, NOFAIL].map(|gfp| rules.course(SIZE, gfp))
+        };
+        assert_eq!(callers(Policy::V4_12), [Fallback, Bug, FirstTry]);
+        assert_eq!(callers(Policy::V4_18), [Kmalloc, Kmalloc, FirstTry]);
+        assert_eq!(callers(Policy::V5_17), [Fallback, Bug, Fallback]);
+        assert_eq!(callers(Policy::V6_1), [Fallback, FirstTry, Fallback]);
+        assert_eq!(callers(Policy::Latest), [Fallback; 3]);
+    }
+
+    #[test]
+    fn the_first_try_has_the_flags_of_its_version() {
+        let repeat = Gfp(GFP_KERNEL.0 | __GFP_RETRY_MAYFAIL.0);
+        let is_light = |policy, size, gfp| {
+            let first = Rules::of(policy, 0).first_try(size, gfp);
+            assert!(first.has(__GFP_NOWARN));
+            first.has(__GFP_NORETRY) || !first.may_block()
+        };
+        assert!(Policy::ALL.iter().all(|policy| is_light(*policy, SIZE, GFP_KERNEL)));
+        assert!(is_light(Policy::Rfc2016, COSTLY + 1, repeat));
+        assert!(is_light(Policy::V4_12, COSTLY, repeat));
+        assert!(!is_light(Policy::V4_12, COSTLY + 1, repeat));
+        assert!(!is_light(Policy::V4_18, SIZE, repeat));
+        assert!(!Rules::of(Policy::V6_16, 0).first_try(SIZE, GFP_KERNEL).may_block());
+        assert!(Rules::of(Policy::V5_15, 0).first_try(SIZE, NOFAIL).has(__GFP_NOFAIL));
+        assert!(!Rules::of(Policy::V5_17, 0).first_try(SIZE, NOFAIL).has(__GFP_NOFAIL));
+    }
+
+    #[test]
+    fn a_cutoff_moves_the_edge_and_no_route() {
+        let rules = Rules::of(Policy::V6_1, 4);
+        assert_eq!(rules.course(4 * PAGE_SIZE, GFP_KERNEL), Course::Kmalloc);
+        assert_eq!(rules.course(4 * PAGE_SIZE + 1, GFP_KERNEL), Course::Fallback);
+        assert!(rules.may_map(8, GFP_KERNEL) && !rules.may_map(INT_MAX + 1, GFP_KERNEL));
+    }
+}

@@ -1,0 +1,187 @@
+//! What each version of kvmalloc does, as the history of R5.7 tells it.
+//!
+//! The one idea: the versions are told apart by four questions (who falls back, how the first try
+//! asks, who keeps the promise of `__GFP_NOFAIL`, how much is too much), and the answers are worked
+//! out a second time here. Nothing of alloc-core's table is used.
+//!
+//! What is free on the machine is not looked at.
+
+use super::rules::{INT_MAX, KMALLOC_MAX, PAGE};
+use crate::op::Route;
+use crate::trace::Machine;
+use alloc_core::gfp::{__GFP_DIRECT_RECLAIM, __GFP_NOFAIL, __GFP_RETRY_MAYFAIL, GFP_KERNEL, Gfp};
+
+/// Who may fall back to vmalloc.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FallsBack {
+    /// Nobody asks: also those who cannot sleep, for whom it is a bug.
+    Unchecked,
+    /// Who brings all of `GFP_KERNEL`.
+    WholeGfpKernel,
+    /// Who can sleep.
+    Sleepers,
+    /// Everyone, since vmalloc has learnt not to sleep.
+    Everyone,
+}
+
+/// One version's answers.
+struct Version {
+    falls_back: FallsBack,
+    /// Whether `__GFP_NOFAIL` is kept on the vmalloc side, and not by the first try.
+    maps_nofail: bool,
+    /// Whether the first try may sleep even without `__GFP_RETRY_MAYFAIL`.
+    first_try_sleeps: bool,
+    /// The most that may be mapped.
+    most: u64,
+}
+
+const fn version(falls_back: FallsBack, maps_nofail: bool, first: bool, most: u64) -> Version {
+    Version { falls_back, maps_nofail, first_try_sleeps: first, most }
+}
+
+/// In the order of `trace::POLICIES`.
+static VERSIONS: [Version; 8] = [
+    version(FallsBack::Unchecked, false, true, u64::MAX),
+    version(FallsBack::Unchecked, false, true, u64::MAX),
+    version(FallsBack::WholeGfpKernel, false, true, u64::MAX),
+    version(FallsBack::WholeGfpKernel, false, true, INT_MAX),
+    version(FallsBack::Unchecked, true, true, INT_MAX),
+    version(FallsBack::Sleepers, true, true, INT_MAX),
+    version(FallsBack::Sleepers, true, false, INT_MAX),
+    version(FallsBack::Everyone, true, false, INT_MAX),
+];
+
+/// The sides of kvmalloc that may serve a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sides {
+    /// kmalloc may serve it.
+    pub slab: bool,
+    /// vmalloc may serve it.
+    pub vmalloc: bool,
+}
+
+/// How kvmalloc decides on one machine.
+#[derive(Clone, Copy)]
+pub struct Policy {
+    version: &'static Version,
+    /// The largest request that never falls back.
+    cutoff: u64,
+}
+
+impl Policy {
+    /// The policy that a header asks for.
+    pub fn of(machine: &Machine) -> Self {
+        let cutoff = if machine.cutoff == 0 { PAGE } else { PAGE * u64::from(machine.cutoff) };
+        Self { version: &VERSIONS[machine.policy as usize], cutoff }
+    }
+
+    /// Which sides may serve a kvmalloc of `size` bytes.
+    pub fn sides(&self, size: u64, gfp: Gfp, route: Route) -> Sides {
+        let can_slab = size <= KMALLOC_MAX;
+        let can_vmalloc = size > 0 && self.may_map(size, gfp);
+        match route {
+            Route::Slab if can_slab => Sides { slab: true, vmalloc: false },
+            Route::Vmalloc if can_vmalloc => Sides { slab: false, vmalloc: true },
+            _ => Sides { slab: can_slab, vmalloc: can_vmalloc && size > self.cutoff },
+        }
+    }
+
+    /// The flags, as far as they decide about memory, with which kmalloc is asked.
+    pub fn first_try(&self, size: u64, gfp: Gfp, route: Route) -> Gfp {
+        let forced = route == Route::Slab && size <= KMALLOC_MAX;
+        if forced || size <= self.cutoff || self.is_plain(gfp) {
+            return gfp;
+        }
+        let gfp = if self.version.maps_nofail { gfp.without(__GFP_NOFAIL) } else { gfp };
+        let sleeps = self.version.first_try_sleeps || gfp.has(__GFP_RETRY_MAYFAIL);
+        if sleeps { gfp } else { gfp.without(__GFP_DIRECT_RECLAIM) }
+    }
+
+    /// Whether a request that kmalloc does not serve runs into the version's bug: vmalloc, by a
+    /// caller that cannot sleep.
+    pub fn is_bug(&self, size: u64, gfp: Gfp, route: Route) -> bool {
+        let forced = route == Route::Slab && size <= KMALLOC_MAX;
+        let unchecked = self.version.falls_back == FallsBack::Unchecked;
+        let asleep = gfp.has(__GFP_DIRECT_RECLAIM);
+        !forced && unchecked && !asleep && size > self.cutoff && size <= self.version.most
+    }
+
+    /// Whether no machine can serve the request, since its only side does not go that far.
+    pub fn is_too_large(&self, size: u64, gfp: Gfp) -> bool {
+        let maps = size > self.cutoff && self.may_map(size, gfp);
+        size > KMALLOC_MAX && !maps && !self.is_bug(size, gfp, Route::Policy)
+    }
+
+    /// Whether the caller has kmalloc to itself, without a word on how to ask.
+    fn is_plain(&self, gfp: Gfp) -> bool {
+        self.version.falls_back == FallsBack::WholeGfpKernel && !gfp.has(GFP_KERNEL)
+    }
+
+    fn may_map(&self, size: u64, gfp: Gfp) -> bool {
+        let sleeps = gfp.has(__GFP_DIRECT_RECLAIM);
+        let may = match self.version.falls_back {
+            FallsBack::Unchecked | FallsBack::Sleepers => sleeps,
+            FallsBack::WholeGfpKernel => gfp.has(GFP_KERNEL),
+            FallsBack::Everyone => true,
+        };
+        may && size <= self.version.most && (self.version.maps_nofail || !gfp.has(__GFP_NOFAIL))
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use crate::trace::POLICIES;
+    use alloc_core::gfp::{GFP_ATOMIC, GFP_NOFS};
+
+    fn policy(name: &str, cutoff: u32) -> Policy {
+        let place = POLICIES.iter().position(|known| *known == name).unwrap();
+        Policy::of(&Machine { policy: place as u32, cutoff, ..Machine::default() })
+    }
+
+    #[test]
+    fn kvmalloc_takes_the_sides_of_r5_1() {
+        let both = |slab, vmalloc| Sides { slab, vmalloc };
+        for (size, gfp, route, expected) in [
+            (PAGE, GFP_KERNEL, Route::Policy, both(true, false)),
+            (PAGE + 1, GFP_KERNEL, Route::Policy, both(true, true)),
+            (PAGE + 1, GFP_ATOMIC, Route::Policy, both(true, false)),
+            (KMALLOC_MAX + 1, GFP_KERNEL, Route::Policy, both(false, true)),
+            (KMALLOC_MAX + 1, GFP_KERNEL, Route::Slab, both(false, true)),
+            (8, GFP_KERNEL, Route::Vmalloc, both(false, true)),
+            (8, GFP_ATOMIC, Route::Vmalloc, both(true, false)),
+            (0, GFP_KERNEL, Route::Vmalloc, both(true, false)),
+        ] {
+            let sides = policy("v6.1", 0).sides(size, gfp, route);
+            assert_eq!(sides, expected, "{size} {gfp:?} {route:?}");
+        }
+    }
+
+    #[test]
+    fn versions_differ_in_who_may_fall_back() {
+        let nofail = GFP_KERNEL | __GFP_NOFAIL;
+        for (name, expected) in [
+            ("rfc2016", [true, false, false]),
+            ("v4.12", [true, false, false]),
+            ("v4.18", [false, false, false]),
+            ("v5.15", [false, false, false]),
+            ("v5.17", [true, false, true]),
+            ("v6.1", [true, false, true]),
+            ("v6.16", [true, false, true]),
+            ("latest", [true, true, true]),
+        ] {
+            let falls_back = |gfp| policy(name, 0).sides(PAGE + 1, gfp, Route::Policy).vmalloc;
+            assert_eq!([GFP_NOFS, GFP_ATOMIC, nofail].map(falls_back), expected, "{name}");
+        }
+        let runs_into_it = |name| policy(name, 0).is_bug(PAGE + 1, GFP_ATOMIC, Route::Policy);
+        assert!(runs_into_it("v5.17") && runs_into_it("rfc2016") && !runs_into_it("v6.1"));
+    }
+
+    #[test]
+    fn a_cutoff_takes_the_fallback_away_and_no_route() {
+        let moved = policy("v6.1", 4);
+        let sides = |size, route| moved.sides(size, GFP_KERNEL, route).vmalloc;
+        assert!(!sides(4 * PAGE, Route::Policy) && sides(4 * PAGE + 1, Route::Policy));
+        assert!(sides(8, Route::Vmalloc));
+    }
+}
