@@ -19,6 +19,9 @@ pub const PAGE_ALLOC_COSTLY_ORDER: u32 = 3;
 pub const PAGE_OFFSET: u64 = 0xffff_8880_0000_0000;
 /// First virtual address of the vmalloc space (x86_64 without KASLR, R4.6).
 pub const VMALLOC_START: u64 = 0xffff_c900_0000_0000;
+/// Where a device sees frame 0: its bus has other memory below, as behind a `dma-ranges` property.
+/// So a bus address is never a physical one by accident, nor a virtual one (R7.3).
+pub const DMA_OFFSET: u64 = 0x40_0000_0000;
 
 /// The number of a page frame: physical address divided by [`PAGE_SIZE`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +42,17 @@ impl Pfn {
 /// A physical address in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Paddr(pub u64);
+
+impl Paddr {
+    /// What a device calls the address (`phys_to_dma`).
+    pub const fn to_dma(self) -> DmaAddr {
+        DmaAddr(self.0 + DMA_OFFSET)
+    }
+}
+
+/// An address as a device sees it on its bus, in bytes (`dma_addr_t`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DmaAddr(pub u64);
 
 /// A kernel virtual address in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

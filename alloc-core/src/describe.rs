@@ -25,6 +25,8 @@ pub(crate) struct Live {
     step: u64,
     /// Bytes that its holder may use.
     pub(crate) usable: u64,
+    /// Whether it must be given back as it was constructed.
+    has_ctor: bool,
 }
 
 impl<M: Memory> Kvmalloc<M> {
@@ -53,7 +55,7 @@ impl<M: Memory> Kvmalloc<M> {
     pub(crate) fn fault(&self, addr: Vaddr, called: FreeCall) -> FreeFault {
         let (is, live) = self.describe(addr);
         let verdict = match live {
-            Some(live) if live.start == addr => mistake(is, called),
+            Some(live) if live.start == addr => mistake(is, called, live),
             Some(live) if (addr.0 - live.start.0).is_multiple_of(live.step) => {
                 FreeVerdict::Interior
             }
@@ -75,16 +77,19 @@ impl<M: Memory> Kvmalloc<M> {
             return (AddrKind::Reserved, None);
         }
         let usable = area.size(memory) - PAGE_SIZE;
-        let live = Live { start: Vaddr(area.start(memory)), step: PAGE_SIZE, usable };
+        let live =
+            Live { start: Vaddr(area.start(memory)), step: PAGE_SIZE, usable, has_ctor: false };
         (AddrKind::Vmalloc, Some(live))
     }
 
     fn describe_direct(&self, at: Paddr, head: Pfn, frame: Frame) -> (AddrKind, Option<Live>) {
         let usable = u64::from(frame.nr_pages()) << PAGE_SHIFT;
-        let block = Live { start: head.to_virt(), step: PAGE_SIZE, usable };
+        let block = Live { start: head.to_virt(), step: PAGE_SIZE, usable, has_ctor: false };
         match frame.state {
             FrameState::Free => (AddrKind::Free, None),
             FrameState::Pages => (AddrKind::Pages, Some(block)),
+            FrameState::PagesExact => (AddrKind::PagesExact, Some(self.exact_pages(head))),
+            FrameState::DmaCoherent => (AddrKind::DmaCoherent, Some(block)),
             FrameState::LargeKmalloc => (AddrKind::LargeKmalloc, Some(block)),
             FrameState::Slab | FrameState::RetiredSlab => self.describe_object(at, head, frame),
             // The direct map's view of a vmalloc page is nobody's to free.
@@ -92,6 +97,13 @@ impl<M: Memory> Kvmalloc<M> {
                 (AddrKind::Reserved, None)
             }
         }
+    }
+
+    /// All the pages that were asked for together with this one.
+    fn exact_pages(&self, page: Pfn) -> Live {
+        let run = self.vmalloc.kmalloc.slab.pages.exact_run(page);
+        let usable = u64::from(run.nr_pages) << PAGE_SHIFT;
+        Live { start: run.first.to_virt(), step: PAGE_SIZE, usable, has_ctor: false }
     }
 
     fn describe_object(&self, at: Paddr, slab: Pfn, frame: Frame) -> (AddrKind, Option<Live>) {
@@ -108,14 +120,24 @@ impl<M: Memory> Kvmalloc<M> {
             return (AddrKind::Free, None);
         }
         let usable = u64::from(object.geometry.size);
-        (kind, Some(Live { start: direct(object.start), step: 8, usable }))
+        let has_ctor = object.geometry.has_ctor;
+        (kind, Some(Live { start: direct(object.start), step: 8, usable, has_ctor }))
     }
 }
 
 /// What is wrong with freeing live memory at its start, given that it was refused.
-const fn mistake(is: AddrKind, called: FreeCall) -> FreeVerdict {
+const fn mistake(is: AddrKind, called: FreeCall, live: Live) -> FreeVerdict {
     match (called, is) {
         (FreeCall::FreePages, AddrKind::Pages) => FreeVerdict::WrongOrder,
+        (FreeCall::FreePagesExact, AddrKind::PagesExact)
+        | (FreeCall::DmaFreeCoherent, AddrKind::DmaCoherent) => FreeVerdict::WrongSize,
+        (
+            FreeCall::KvfreeSensitive,
+            AddrKind::KmallocObject
+            | AddrKind::CacheObject
+            | AddrKind::LargeKmalloc
+            | AddrKind::Vmalloc,
+        ) if !live.has_ctor => FreeVerdict::WrongSize,
         (FreeCall::KmemCacheFree, AddrKind::KmallocObject | AddrKind::CacheObject) => {
             FreeVerdict::WrongCache
         }

@@ -58,7 +58,7 @@ pub enum AllocError {
     /// Larger than this allocator can ever serve: order 11, 4 MiB of kmalloc, `INT_MAX`, all of
     /// memory (R1.1, R3.2, R4.2, R5.1).
     TooLarge,
-    /// A vmalloc of no bytes (R4.2).
+    /// No bytes, of an interface that gives whole pages and has no `ZERO_SIZE_PTR` (R3.3, R4.2).
     ZeroSize,
     /// The product of an array call does not fit (R1.1, R5.4).
     Overflow,
@@ -97,7 +97,7 @@ pub enum Impossible {
     NonBlocking,
     /// It is larger than any block or than all of memory (R3.2, R4.2; Linux 6.1 returns NULL).
     TooLarge,
-    /// It asks for no bytes of vmalloc memory (R4.2; Linux 6.1 returns NULL).
+    /// It asks for no bytes of whole pages (R3.3, R4.2; Linux 6.1 returns NULL).
     ZeroSize,
     /// The caller's range is shorter than the request with its guard page (R4.14; Linux 6.1 loops
     /// for ever).
@@ -115,8 +115,16 @@ pub enum FreeCall {
     Kvfree,
     /// `kmem_cache_free`.
     KmemCacheFree,
-    /// `free_pages` and `__free_pages`.
+    /// `free_pages`, `__free_pages` and `free_page`.
     FreePages,
+    /// `free_pages_exact`.
+    FreePagesExact,
+    /// `dma_free_coherent`.
+    DmaFreeCoherent,
+    /// `kfree_sensitive`.
+    KfreeSensitive,
+    /// `kvfree_sensitive`.
+    KvfreeSensitive,
 }
 
 impl FreeCall {
@@ -128,6 +136,10 @@ impl FreeCall {
             Self::Kvfree => "kvfree",
             Self::KmemCacheFree => "kmem_cache_free",
             Self::FreePages => "free_pages",
+            Self::FreePagesExact => "free_pages_exact",
+            Self::DmaFreeCoherent => "dma_free_coherent",
+            Self::KfreeSensitive => "kfree_sensitive",
+            Self::KvfreeSensitive => "kvfree_sensitive",
         }
     }
 }
@@ -147,6 +159,10 @@ pub enum AddrKind {
     LargeKmalloc,
     /// Inside a block of `alloc_pages` or `__get_free_pages`.
     Pages,
+    /// Inside memory of `alloc_pages_exact`.
+    PagesExact,
+    /// Inside memory of `dma_alloc_coherent`.
+    DmaCoherent,
     /// Inside an area of `vmalloc` or its guard page.
     Vmalloc,
     /// An object, block or area that has been freed, or was never handed out.
@@ -166,6 +182,8 @@ impl Display for AddrKind {
             Self::CacheObject => "an object of a cache",
             Self::LargeKmalloc => "a large block of kmalloc",
             Self::Pages => "a block of pages",
+            Self::PagesExact => "pages of alloc_pages_exact",
+            Self::DmaCoherent => "coherent memory",
             Self::Vmalloc => "an area of vmalloc",
             Self::Free => "free memory",
             Self::Reserved => "memory of the allocator's own",
@@ -181,6 +199,8 @@ pub enum FreeVerdict {
     WrongAllocator,
     /// A block of pages, freed with another order than its own.
     WrongOrder,
+    /// The right call, with another size than the memory's own or more bytes than it has.
+    WrongSize,
     /// An object, freed into another cache than its own.
     WrongCache,
     /// The memory is already free.

@@ -16,7 +16,7 @@ pub(crate) const FRAME_BYTES: u64 = 32;
 /// The link of a frame that has no neighbour on its list.
 pub(crate) const NO_FRAME: Pfn = Pfn(u32::MAX);
 /// The number of frame states, for counters indexed by state.
-pub(crate) const NR_FRAME_STATES: usize = 8;
+pub(crate) const NR_FRAME_STATES: usize = 10;
 
 /// What a frame is the head of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,10 @@ pub(crate) enum FrameState {
     LargeKmalloc = 6,
     /// A page of a vmalloc area.
     Vmalloc = 7,
+    /// A page of `alloc_pages_exact`.
+    PagesExact = 8,
+    /// A block that a device sees as well.
+    DmaCoherent = 9,
 }
 
 impl FrameState {
@@ -50,6 +54,8 @@ impl FrameState {
             5 => Self::RetiredSlab,
             6 => Self::LargeKmalloc,
             7 => Self::Vmalloc,
+            8 => Self::PagesExact,
+            9 => Self::DmaCoherent,
             _ => Self::Reserved,
         }
     }
@@ -150,6 +156,7 @@ impl MemMap {
     }
 
     /// Of a slab: its first free object, 0 for none. Of a vmalloc page: the address that shows it.
+    /// Of an exact page: the run of pages that it belongs to.
     pub(crate) fn private<M: Memory>(&self, memory: &M, pfn: Pfn) -> u64 {
         memory.load(self.word(pfn, 2))
     }
@@ -227,6 +234,8 @@ mod test {
             FrameState::RetiredSlab,
             FrameState::LargeKmalloc,
             FrameState::Vmalloc,
+            FrameState::PagesExact,
+            FrameState::DmaCoherent,
         ];
         assert_eq!(states.len(), NR_FRAME_STATES);
         for state in states {

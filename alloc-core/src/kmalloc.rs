@@ -5,7 +5,7 @@
 //!
 //! Why a free was refused is not decided here: an address may belong to a floor above.
 
-use crate::addr::{NR_ORDERS, PAGE_OFFSET, Paddr, Vaddr, order_for};
+use crate::addr::{NR_ORDERS, PAGE_OFFSET, PAGE_SHIFT, Paddr, Vaddr, order_for};
 use crate::error::{AllocError, Impossible};
 use crate::frame::FrameState;
 use crate::gfp::{__GFP_ZERO, Gfp};
@@ -68,6 +68,41 @@ impl<M: Memory> Kmalloc<M> {
             }
             _ => Err(Refused),
         }
+    }
+}
+
+/// Clearing before freeing, so that no secret stays behind (R5.6).
+impl<M: Memory> Kmalloc<M> {
+    /// `ksize`: the bytes that the holder of an address may use; none behind NULL and
+    /// `ZERO_SIZE_PTR` (R1.2). An object that was constructed is refused: what is cleared on the
+    /// way to the free list would cheat its next holder (R2.5).
+    pub(crate) fn usable(&self, addr: Vaddr) -> Result<u64, Refused> {
+        if addr.is_zero_or_null() {
+            return Ok(0);
+        }
+        let at = direct_phys(addr).ok_or(Refused)?;
+        if let Some(object) = self.slab.live_object(at) {
+            let size = object.geometry.size.into();
+            return if object.geometry.has_ctor { Err(Refused) } else { Ok(size) };
+        }
+        let pages = &self.slab.pages;
+        match pages.map.head_of(&pages.memory, at) {
+            Some((pfn, frame))
+                if frame.state == FrameState::LargeKmalloc && pfn.to_phys() == at =>
+            {
+                Ok(u64::from(frame.nr_pages()) << PAGE_SHIFT)
+            }
+            _ => Err(Refused),
+        }
+    }
+
+    /// `kfree_sensitive`: clears all that the holder could use, and not only what it asked for.
+    pub(crate) fn kfree_sensitive(&mut self, addr: Vaddr) -> Result<(), Refused> {
+        let nr_bytes = self.usable(addr)?;
+        if let Some(at) = direct_phys(addr) {
+            self.slab.pages.memory.zero(at, nr_bytes);
+        }
+        self.kfree(addr)
     }
 }
 

@@ -4,7 +4,7 @@
 //! makes that choice an argument: the kernel's own policy, or either side wherever that side
 //! could ever serve the call (seeds/lwn-kvmalloc-2017.txt).
 
-use crate::addr::Vaddr;
+use crate::addr::{PAGE_SIZE, Vaddr};
 use crate::error::{AllocError, Impossible};
 use crate::gfp::Gfp;
 use crate::kmem_cache::KMALLOC_MAX_SIZE;
@@ -58,6 +58,35 @@ impl<M: Memory> Kvmalloc<M> {
             self.vmalloc.vfree(addr)
         } else {
             self.vmalloc.kmalloc.kfree(addr)
+        }
+    }
+
+    /// `kvfree_sensitive`: clears `len` bytes, no more and no fewer, and frees (R5.6).
+    pub(crate) fn kvfree_sensitive(&mut self, addr: Vaddr, len: u64) -> Result<(), Refused> {
+        if addr.is_zero_or_null() {
+            return Ok(());
+        }
+        if len > self.usable(addr)? {
+            return Err(Refused);
+        }
+        let mut done = 0;
+        while done < len {
+            let from = Vaddr(addr.0 + done);
+            let nr_bytes = (len - done).min(PAGE_SIZE - from.0 % PAGE_SIZE);
+            if let Some(at) = self.vmalloc.phys(from) {
+                self.vmalloc.memory_mut().zero_bytes(at, nr_bytes);
+            }
+            done += nr_bytes;
+        }
+        self.kvfree(addr)
+    }
+
+    /// The bytes that the holder of an address may use, from either side.
+    fn usable(&self, addr: Vaddr) -> Result<u64, Refused> {
+        if self.vmalloc.vmap.contains(addr) {
+            self.vmalloc.usable(addr)
+        } else {
+            self.vmalloc.kmalloc.usable(addr)
         }
     }
 

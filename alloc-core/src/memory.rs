@@ -31,6 +31,19 @@ pub trait Memory {
     /// Writes `nr_bytes` (a multiple of eight) zero bytes; the run may span frames.
     fn zero(&mut self, at: Paddr, nr_bytes: u64);
 
+    /// Writes `nr_bytes` zero bytes, wherever they begin and end.
+    fn zero_bytes(&mut self, at: Paddr, nr_bytes: u64) {
+        let (start, end) = (at.0, at.0 + nr_bytes);
+        let (first_word, last_word) = (start.next_multiple_of(8), end & !7);
+        if first_word > last_word {
+            clear_in_word(self, start, end);
+            return;
+        }
+        clear_in_word(self, start, first_word);
+        self.zero(Paddr(first_word), last_word - first_word);
+        clear_in_word(self, last_word, end);
+    }
+
     /// Makes `page` show `frame`. The page is not mapped yet.
     ///
     /// # Errors
@@ -45,4 +58,35 @@ pub trait Memory {
 
     /// Forgets cached translations of the range `start..end` (`flush_tlb_kernel_range`).
     fn flush(&mut self, start: Vaddr, end: Vaddr);
+}
+
+/// Writes zero to the bytes `start..end`, which lie in one word and are not all of it.
+fn clear_in_word<M: Memory + ?Sized>(memory: &mut M, start: u64, end: u64) {
+    if start < end {
+        let mask = ((1 << ((end - start) * 8)) - 1) << (start % 8 * 8);
+        let word = Paddr(start & !7);
+        let kept = memory.load(word) & !mask;
+        memory.store(word, kept);
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use crate::test_memory::TestMemory;
+
+    #[test]
+    fn exactly_the_bytes_asked_for_become_zero() {
+        for (start, nr_bytes) in [(0, 0), (3, 0), (0, 8), (1, 3), (7, 2), (5, 30), (8, 17)] {
+            let mut memory = TestMemory::new(1, 0);
+            (0..8).for_each(|word| memory.store(Paddr(word * 8), u64::MAX));
+            memory.zero_bytes(Paddr(start), nr_bytes);
+            for byte in 0..64 {
+                let word = memory.load(Paddr(byte & !7)).to_le_bytes();
+                let is_zero = word[byte as usize % 8] == 0;
+                let expected = (start..start + nr_bytes).contains(&byte);
+                assert_eq!(is_zero, expected, "byte {byte} of {start}+{nr_bytes}");
+            }
+        }
+    }
 }

@@ -135,6 +135,11 @@ impl<M: Memory> Mm<M> {
         self.__get_free_pages(gfp | __GFP_ZERO, 0)
     }
 
+    /// One page, whatever it holds.
+    pub fn __get_free_page(&mut self, gfp: Gfp) -> Result<Vaddr, AllocError> {
+        self.__get_free_pages(gfp, 0)
+    }
+
     /// Gives back a block, which must have been taken with the same order.
     pub fn __free_pages(&mut self, pfn: Pfn, order: u32) -> Result<(), FreeFault> {
         let pages = &mut self.slab_floor().pages;
@@ -162,6 +167,11 @@ impl<M: Memory> Mm<M> {
             }
             _ => Err(self.kvmalloc.fault(addr, FreeCall::FreePages)),
         }
+    }
+
+    /// Gives back a page.
+    pub fn free_page(&mut self, addr: Vaddr) -> Result<(), FreeFault> {
+        self.free_pages(addr, 0)
     }
 }
 
@@ -246,6 +256,12 @@ impl<M: Memory> Mm<M> {
     pub fn kfree(&mut self, addr: Vaddr) -> Result<(), FreeFault> {
         let result = self.kmalloc_floor().kfree(addr);
         self.freed(result, addr, FreeCall::Kfree)
+    }
+
+    /// [`Self::kfree`] of memory that held a secret: all of it is cleared first.
+    pub fn kfree_sensitive(&mut self, addr: Vaddr) -> Result<(), FreeFault> {
+        let result = self.kmalloc_floor().kfree_sensitive(addr);
+        self.freed(result, addr, FreeCall::KfreeSensitive)
     }
 
     /// How many bytes of a kmalloc or cache object its holder may use; 0 for NULL and
@@ -420,5 +436,6 @@ impl<M: Memory> Mm<M> {
     }
 }
 
+mod sized;
 #[cfg(test)]
 mod test;

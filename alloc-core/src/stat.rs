@@ -21,7 +21,7 @@ pub struct MmStat {
     pub nr_free_pages: u32,
     /// Free blocks of each order.
     pub nr_free_blocks: [u32; NR_ORDERS],
-    /// Pages of blocks of the page interface.
+    /// Pages of blocks of the page interface, exact and coherent ones included.
     pub nr_block_pages: u32,
     /// Pages of kmalloc blocks that are too large for a size class.
     pub nr_large_kmalloc_pages: u32,
@@ -61,7 +61,9 @@ impl<M: Memory> Kvmalloc<M> {
             nr_managed_pages: pages.nr_managed_pages(),
             nr_free_pages: pages.nr_free_pages(),
             nr_free_blocks: *pages.nr_free_blocks(),
-            nr_block_pages: pages.nr_pages(FrameState::Pages),
+            nr_block_pages: pages.nr_pages(FrameState::Pages)
+                + pages.nr_pages(FrameState::PagesExact)
+                + pages.nr_pages(FrameState::DmaCoherent),
             nr_large_kmalloc_pages: pages.nr_pages(FrameState::LargeKmalloc),
             nr_slab_pages: slab.nr_slab_pages(),
             nr_empty_slab_pages: slab.nr_empty_slab_pages,

@@ -127,21 +127,30 @@ impl<M: Memory> Vmalloc<M> {
         if addr == Vaddr::NULL {
             return Ok(());
         }
-        let memory = self.memory();
-        let area = self.vmap.find_area(memory, addr).ok_or(Refused)?;
-        let vm = VmStruct(area.vm(memory));
-        if area.start(memory) != addr.0 || vm.owner(memory) != Owner::Caller {
-            return Err(Refused);
-        }
+        let area = self.callers_area(addr)?;
         self.free_area(area, Reuse::Lazily);
         Ok(())
+    }
+
+    /// The bytes that the holder of a caller's area may use: all but the guard page.
+    pub(crate) fn usable(&self, addr: Vaddr) -> Result<u64, Refused> {
+        let area = self.callers_area(addr)?;
+        Ok(area.size(self.memory()) - PAGE_SIZE)
+    }
+
+    /// The area that starts at `addr` and that a caller may free.
+    fn callers_area(&self, addr: Vaddr) -> Result<VmapArea, Refused> {
+        let memory = self.memory();
+        let area = self.vmap.find_area(memory, addr).ok_or(Refused)?;
+        let is_callers = VmStruct(area.vm(memory)).owner(memory) == Owner::Caller;
+        if area.start(memory) == addr.0 && is_callers { Ok(area) } else { Err(Refused) }
     }
 
     pub(crate) const fn memory(&self) -> &M {
         &self.kmalloc.slab.pages.memory
     }
 
-    const fn memory_mut(&mut self) -> &mut M {
+    pub(crate) const fn memory_mut(&mut self) -> &mut M {
         &mut self.kmalloc.slab.pages.memory
     }
 
@@ -239,7 +248,11 @@ impl<M: Memory> Vmalloc<M> {
 
     /// Where element `index` of a page array is.
     pub(crate) fn slot(&self, array: Vaddr, index: u64) -> Option<Paddr> {
-        let addr = Vaddr(array.0 + index * 8);
+        self.phys(Vaddr(array.0 + index * 8))
+    }
+
+    /// The physical address behind an address of the direct map or of a mapped page.
+    pub(crate) fn phys(&self, addr: Vaddr) -> Option<Paddr> {
         if !self.vmap.contains(addr) {
             return direct_phys(addr);
         }

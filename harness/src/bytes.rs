@@ -6,6 +6,7 @@
 //!
 //! Nothing here decides whether a finding is a bug; the oracles do.
 
+use crate::model::rules::PAGE;
 use crate::model::{Allocation, Contents};
 use crate::paint;
 use crate::subject::Subject;
@@ -86,6 +87,35 @@ pub fn first_unconstructed(subject: &dyn Subject, addr: u64, len: u64, word: u64
         Some(offset + unlike as u64 * 8 + byte.unwrap_or(0) as u64)
     });
     found.unwrap_or_else(Some)
+}
+
+/// The first of `len` bytes that is not zero, of memory that began `start` bytes into the first of
+/// these frames, as the direct map shows them. Of the words with such bytes the first `nr_spared`
+/// do not count.
+pub fn first_remaining(
+    subject: &dyn Subject,
+    direct_start: u64,
+    frames: &[u32],
+    start: u64,
+    len: u64,
+    mut nr_spared: usize,
+) -> Option<u64> {
+    let mut offset = 0;
+    while offset < len {
+        let inside = (start + offset) % PAGE;
+        let frame = *frames.get(((start + offset) / PAGE) as usize)?;
+        let addr = direct_start + u64::from(frame) * PAGE + inside;
+        let nr_bytes = (len - offset).min(PAGE - inside);
+        match first_nonzero(subject, addr, nr_bytes) {
+            Ok(None) => offset += nr_bytes,
+            Ok(Some(at)) if nr_spared > 0 => {
+                nr_spared -= 1;
+                offset = (offset + at) / 8 * 8 + 8;
+            }
+            Ok(Some(at)) | Err(at) => return Some(offset + at),
+        }
+    }
+    None
 }
 
 /// The first byte of `addr..addr + len` that is not mapped.

@@ -66,11 +66,17 @@ const REPLAY_LANES: &[LaneSpec] = &[
 const PAGE_CALLS: &[Call] = &[
     Call::AllocPages,
     Call::GetFreePages,
+    Call::GetFreePage,
     Call::GetZeroedPage,
     Call::FreePagesPage,
     Call::FreePages,
     Call::VirtToPage,
     Call::PageAddress,
+    Call::FreePage,
+    Call::AllocPagesExact,
+    Call::FreePagesExact,
+    Call::DmaAllocCoherent,
+    Call::DmaFreeCoherent,
     Call::Write,
 ];
 
@@ -80,6 +86,7 @@ const KMALLOC_CALLS: &[Call] = &[
     Call::KmallocArray,
     Call::Kcalloc,
     Call::Kfree,
+    Call::KfreeSensitive,
     Call::Ksize,
     Call::KmemCacheCreate,
     Call::KmemCacheAlloc,
@@ -113,6 +120,7 @@ const KVMALLOC_CALLS: &[Call] = &[
     Call::KvmallocArray,
     Call::Kvcalloc,
     Call::Kvfree,
+    Call::KvfreeSensitive,
     Call::AllocPages,
     Call::FreePagesPage,
     Call::Vmalloc,

@@ -279,7 +279,10 @@ fn free_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Option<Op> {
         let (register, slot) = scene.any_live(rng)?;
         let frees = right_frees(slot.made_by);
         if let Some(call) = pick(swarm, rng, |call| frees.contains(&call)) {
-            let op = scene::right_free(register, &slot, call);
+            let mut op = scene::right_free(register, &slot, call);
+            if call == Call::KvfreeSensitive && slot.bytes > 0 && rng.bool() {
+                op.args[1] = Arg::Number(rng.u64(0..slot.bytes));
+            }
             let spoil = swarm.misuse.hit(rng);
             return Some(if spoil { spoilt(op, scene, swarm, rng) } else { op });
         }

@@ -166,8 +166,8 @@ impl Lane {
             Answer::Memory { addr, .. } => {
                 match record.want.map(|want| self.model.kind_of(&want, addr)) {
                     _ if self.model.is_vmalloc(addr) => Class::Vmalloc,
-                    Some(Kind::Pages { .. } | Kind::LargeKmalloc) => Class::Pages,
-                    _ => Class::Slab,
+                    Some(Kind::Kmalloc | Kind::CacheObject(_)) => Class::Slab,
+                    _ => Class::Pages,
                 }
             }
             Answer::Refused(refusal) => refusal.class(),

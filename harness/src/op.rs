@@ -14,14 +14,21 @@ use alloc_core::gfp::Gfp;
 pub enum Call {
     AllocPages,
     GetFreePages,
+    GetFreePage,
     GetZeroedPage,
     FreePagesPage,
     FreePages,
+    FreePage,
+    AllocPagesExact,
+    FreePagesExact,
+    DmaAllocCoherent,
+    DmaFreeCoherent,
     Kmalloc,
     Kzalloc,
     KmallocArray,
     Kcalloc,
     Kfree,
+    KfreeSensitive,
     Ksize,
     KmemCacheCreate,
     KmemCacheAlloc,
@@ -45,6 +52,7 @@ pub enum Call {
     PageAddress,
     VirtToPhys,
     VmallocToPage,
+    KvfreeSensitive,
     Write,
 }
 
@@ -127,14 +135,21 @@ macro_rules! calls {
 calls! {
     AllocPages       "alloc_pages"          Memory  ("gfp" Gfp, "order" Order) false;
     GetFreePages     "__get_free_pages"     Memory  ("gfp" Gfp, "order" Order) false;
+    GetFreePage      "__get_free_page"      Memory  ("gfp" Gfp) false;
     GetZeroedPage    "get_zeroed_page"      Memory  ("gfp" Gfp) false;
     FreePagesPage    "__free_pages"         Nothing ("page" Ptr, "order" Order) false;
     FreePages        "free_pages"           Nothing ("addr" Ptr, "order" Order) false;
+    FreePage         "free_page"            Nothing ("addr" Ptr) false;
+    AllocPagesExact  "alloc_pages_exact"    Memory  ("size" Size, "gfp" Gfp) false;
+    FreePagesExact   "free_pages_exact"     Nothing ("addr" Ptr, "size" Size) false;
+    DmaAllocCoherent "dma_alloc_coherent"   Memory  ("size" Size, "gfp" Gfp) false;
+    DmaFreeCoherent  "dma_free_coherent"    Nothing ("addr" Ptr, "size" Size) false;
     Kmalloc          "kmalloc"              Memory  ("size" Size, "flags" Gfp) false;
     Kzalloc          "kzalloc"              Memory  ("size" Size, "flags" Gfp) false;
     KmallocArray     "kmalloc_array"        Memory  ("n" Count, "size" Size, "flags" Gfp) false;
     Kcalloc          "kcalloc"              Memory  ("n" Count, "size" Size, "flags" Gfp) false;
     Kfree            "kfree"                Nothing ("ptr" Ptr) false;
+    KfreeSensitive   "kfree_sensitive"      Nothing ("ptr" Ptr) false;
     Ksize            "ksize"                Nothing ("ptr" Ptr) false;
     KmemCacheCreate  "kmem_cache_create"    Cache   ("size" Size, "align" Align, "flags" SlabFlags, "ctor" Ctor) false;
     KmemCacheAlloc   "kmem_cache_alloc"     Memory  ("cache" Cache, "flags" Gfp) false;
@@ -158,6 +173,7 @@ calls! {
     PageAddress      "page_address"         Nothing ("page" Ptr) false;
     VirtToPhys       "virt_to_phys"         Nothing ("addr" Ptr) false;
     VmallocToPage    "vmalloc_to_page"      Nothing ("addr" Ptr) false;
+    KvfreeSensitive  "kvfree_sensitive"     Nothing ("addr" Ptr, "len" Size) false;
     Write            "write"                Nothing ("ptr" Ptr, "offset" Offset, "len" Size) false;
 }
 
@@ -263,6 +279,7 @@ pub enum Class {
     WrongKind,
     WrongAllocator,
     WrongOrder,
+    WrongSize,
     WrongCache,
     DoubleFree,
     Interior,
@@ -289,7 +306,7 @@ pub static CLASSES: &[(Class, &str, &str)] = &[
     (Class::Injected, "Injected", "refused by failure injection"),
     (Class::Blocked, "Blocked", "a NOFAIL request that waits for its shortage to end"),
     (Class::TooLarge, "TooLarge", "refused: no such amount can ever be served"),
-    (Class::ZeroSize, "ZeroSize", "refused: a vmalloc of no bytes"),
+    (Class::ZeroSize, "ZeroSize", "refused: no bytes, of a call that gives whole pages"),
     (Class::Overflow, "Overflow", "refused: the array's size does not fit"),
     (Class::BadArgument, "BadArgument", "refused: an alignment or a range that means nothing"),
     (Class::BadContext, "BadContext", "refused: the call may sleep, and its caller must not"),
@@ -298,6 +315,7 @@ pub static CLASSES: &[(Class, &str, &str)] = &[
     (Class::WrongKind, "WrongKind", "conversion refused: it does not apply to such an address"),
     (Class::WrongAllocator, "WrongAllocator", "free refused: live memory of another allocator"),
     (Class::WrongOrder, "WrongOrder", "free refused: a block of another order"),
+    (Class::WrongSize, "WrongSize", "free refused: the memory has another size, or fewer bytes"),
     (Class::WrongCache, "WrongCache", "free refused: an object of another cache"),
     (Class::DoubleFree, "DoubleFree", "free refused: already free"),
     (Class::Interior, "Interior", "free refused: inside live memory"),

@@ -75,8 +75,14 @@ impl<M: Memory> PageAllocator<M> {
         ensure(free == self.nr_free_pages(), 4, "the count of free pages is off", nowhere)?;
         let managed = self.map.nr_frames() - nr_pages[FrameState::Reserved as usize];
         ensure(managed == self.nr_managed_pages(), 4, "a reserved frame came or went", nowhere)?;
-        let states =
-            [FrameState::Pages, FrameState::Slab, FrameState::LargeKmalloc, FrameState::Vmalloc];
+        let states = [
+            FrameState::Pages,
+            FrameState::PagesExact,
+            FrameState::DmaCoherent,
+            FrameState::Slab,
+            FrameState::LargeKmalloc,
+            FrameState::Vmalloc,
+        ];
         for state in states {
             let same = nr_pages[state as usize] == self.nr_pages(state);
             ensure(same, 4, "the count of pages in some use is off", nowhere)?;

@@ -350,13 +350,18 @@ pub fn wild(swarm: &Swarm, rng: &mut Rng) -> u64 {
     *one_of(&addresses, rng)
 }
 
-/// Turns the order and the cache of an op into others nearby.
+/// Turns the order, the size and the cache of a free into others nearby.
 pub fn nudge_selectors(op: &mut Op, rng: &mut Rng) {
     for (arg, (_, kind)) in op.args.iter_mut().zip(op.call.spec().args) {
         match (kind, arg) {
             (ArgKind::Order, Arg::Number(order)) => {
                 *order = if rng.bool() { *order + 1 } else { order.saturating_sub(1) };
                 *order = (*order).min(11);
+            }
+            (ArgKind::Size, Arg::Number(size)) => {
+                let nudge = *one_of(&[PAGE_SIZE, 1, *size], rng);
+                *size =
+                    if rng.bool() { size.wrapping_add(nudge) } else { *size - nudge.min(*size) };
             }
             (ArgKind::Cache, Arg::Cache(cache)) => *cache = (*cache ^ (1 << rng.u16(0..2))) & 7,
             _ => {}

@@ -28,23 +28,26 @@ macro_rules! makers {
 }
 
 static MAKERS: &[Maker] = makers! {
-    AllocPages       [FreePagesPage]     false;
-    GetFreePages     [FreePages]         false;
-    GetZeroedPage    [FreePages]         false;
-    Kmalloc          [Kfree, Kvfree]     true;
-    Kzalloc          [Kfree, Kvfree]     true;
-    KmallocArray     [Kfree, Kvfree]     true;
-    Kcalloc          [Kfree, Kvfree]     true;
-    KmemCacheAlloc   [KmemCacheFree]     true;
-    KmemCacheZalloc  [KmemCacheFree]     true;
-    Vmalloc          [Vfree, Kvfree]     false;
-    Vzalloc          [Vfree, Kvfree]     false;
-    VmallocGfp       [Vfree, Kvfree]     false;
-    VmallocNodeRange [Vfree, Kvfree]     false;
-    Kvmalloc         [Kvfree]            false;
-    Kvzalloc         [Kvfree]            false;
-    KvmallocArray    [Kvfree]            false;
-    Kvcalloc         [Kvfree]            false;
+    AllocPages       [FreePagesPage] false;
+    GetFreePages     [FreePages] false;
+    GetFreePage      [FreePage, FreePages] false;
+    GetZeroedPage    [FreePages, FreePage] false;
+    AllocPagesExact  [FreePagesExact] false;
+    DmaAllocCoherent [DmaFreeCoherent] false;
+    Kmalloc          [Kfree, Kvfree, KfreeSensitive, KvfreeSensitive] true;
+    Kzalloc          [Kfree, Kvfree, KfreeSensitive] true;
+    KmallocArray     [Kfree, Kvfree, KfreeSensitive] true;
+    Kcalloc          [Kfree, Kvfree, KfreeSensitive] true;
+    KmemCacheAlloc   [KmemCacheFree] true;
+    KmemCacheZalloc  [KmemCacheFree, KfreeSensitive] true;
+    Vmalloc          [Vfree, Kvfree, KvfreeSensitive] false;
+    Vzalloc          [Vfree, Kvfree] false;
+    VmallocGfp       [Vfree, Kvfree] false;
+    VmallocNodeRange [Vfree, Kvfree] false;
+    Kvmalloc         [Kvfree, KvfreeSensitive] false;
+    Kvzalloc         [Kvfree, KvfreeSensitive] false;
+    KvmallocArray    [Kvfree, KvfreeSensitive] false;
+    Kvcalloc         [Kvfree, KvfreeSensitive] false;
 };
 
 /// The calls that may free what `maker` returns, the most natural one first.
@@ -108,6 +111,7 @@ pub(super) fn right_free(register: Reg, slot: &Slot, call: Call) -> Op {
         *arg = match kind {
             ArgKind::Ptr => Arg::Ptr(Ptr::Reg(register, 0)),
             ArgKind::Cache => Arg::Cache(slot.cache),
+            ArgKind::Size => Arg::Number(slot.bytes),
             _ => Arg::Number(slot.order),
         };
     }
@@ -187,11 +191,13 @@ impl Scene {
             _ => None,
         });
         let (bytes, order) = (self.bytes_asked(op), number(op, ArgKind::Order).unwrap_or(0));
-        // KMALLOC_MAX_SIZE, and more than any machine here has.
-        let most = if right_frees(op.call).contains(&Call::Kfree) { 4 << 20 } else { 1 << 32 };
+        let frees = right_frees(op.call);
+        let by_size = matches!(op.call, Call::AllocPagesExact | Call::DmaAllocCoherent);
+        // The largest block and KMALLOC_MAX_SIZE, and more than any machine here has.
+        let most = if by_size || frees.contains(&Call::Kfree) { 4 << 20 } else { 1 << 32 };
         let cannot = bytes.is_none_or(|bytes| bytes > most)
             || order >= NR_ORDERS as u64
-            || (bytes == Some(0) && right_frees(op.call)[0] == Call::Vfree)
+            || (bytes == Some(0) && (by_size || frees[0] == Call::Vfree))
             || cache.is_some_and(|cache| !self.has_cache(cache));
         self.slots[place] = bytes.filter(|_| !cannot).map(|bytes| {
             self.live.push(register);
@@ -221,8 +227,12 @@ impl Scene {
             _ => None,
         })?;
         let slot = self.slot(register).filter(|slot| slot.live)?;
-        let right = right_frees(slot.made_by).contains(&op.call)
-            && right_free(register, &slot, op.call).args == op.args;
+        let mut args = right_free(register, &slot, op.call).args;
+        // Any part of a secret may be cleared.
+        if let (Call::KvfreeSensitive, Arg::Number(len)) = (op.call, op.args[1]) {
+            args[1] = Arg::Number(len.min(slot.bytes));
+        }
+        let right = right_frees(slot.made_by).contains(&op.call) && args == op.args;
         right.then_some(register)
     }
 

@@ -28,7 +28,7 @@ impl Lane {
 
     fn enter_in_book(&mut self, record: Record, dst: Option<Reg>) {
         match record.reply.answer {
-            Answer::Memory { addr, usable } => {
+            Answer::Memory { addr, usable, .. } => {
                 if let Some(want) = record.want {
                     self.enter(&record, &want, addr, usable, dst);
                 }

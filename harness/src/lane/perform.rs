@@ -39,6 +39,10 @@ pub struct Record {
     pub unmapped: Option<u64>,
     /// Whether the page behind a granted vmalloc area can be accessed although it must not.
     pub guard_page_mapped: bool,
+    /// The first byte of coherent memory where the device finds another frame than the processor.
+    pub unshared: Option<u64>,
+    /// The first byte that a free had to clear and has not, looked at just after.
+    pub remains: Option<u64>,
     /// The frames behind the granted memory, behind the memory about to be freed, or behind the
     /// address to convert.
     pub frames: Vec<u32>,
@@ -51,12 +55,13 @@ impl Lane {
     pub fn perform(&mut self, id: u32, request: Request, faults: Faults, is_retry: bool) -> Record {
         let mut frames = std::mem::take(&mut self.frames);
         frames.clear();
-        let mut damage = None;
+        let (mut damage, mut nr_cleared) = (None, 0);
         if let Some((free, addr)) = Free::of(&request)
             && let Verdict::Accept(addr) = self.model.judge_free(free, addr)
             && let Some(allocation) = self.model.at(addr)
         {
             damage = bytes::verify(self.subject.as_ref(), allocation);
+            nr_cleared = free.nr_cleared(allocation.usable);
             collect_frames(self.subject.as_ref(), addr, allocation.usable, &mut frames);
             // Its holder owes the next one a constructed object (R2.5).
             if let Some(word) = self.model.ctor_of(allocation.kind) {
@@ -80,13 +85,47 @@ impl Lane {
             unconstructed: None,
             unmapped: None,
             guard_page_mapped: false,
+            unshared: None,
+            remains: None,
             frames,
             is_retry,
         };
-        if let (Some(want), Answer::Memory { addr, usable }) = (want, reply.answer) {
-            self.look_at(&mut record, &want, addr, usable);
+        match (want, reply.answer) {
+            (Some(want), Answer::Memory { addr, usable, bus }) => {
+                self.look_at(&mut record, &want, addr, usable);
+                record.unshared = bus.and_then(|bus| self.first_unshared(bus, &record.frames));
+            }
+            (None, Answer::Done) if nr_cleared > 0 => {
+                record.remains = self.first_remaining(&record, nr_cleared);
+            }
+            _ => {}
         }
         record
+    }
+
+    /// The first byte of coherent memory where a device does not find the frame in `frames`.
+    fn first_unshared(&self, bus: u64, frames: &[u32]) -> Option<u64> {
+        let pages = (0..).step_by(PAGE as usize).zip(frames);
+        let differs = |offset, frame| self.subject.frame_of_bus(bus + offset) != Some(frame);
+        pages.map(|(at, frame)| (at, *frame)).find(|(at, frame)| differs(*at, *frame)).map(|f| f.0)
+    }
+
+    /// The first of `nr_bytes` bytes, just freed, that was not cleared. The direct map still shows
+    /// the frames. A small object may hold one word of the allocator's: its free list is there.
+    fn first_remaining(&self, record: &Record, nr_bytes: u64) -> Option<u64> {
+        let (_, addr) = Free::of(&record.request)?;
+        let allocation = self.model.at(addr)?;
+        let nr_words = usize::from(allocation.is_small());
+        let direct = self.model.layout().direct_start;
+        let frames = &record.frames;
+        bytes::first_remaining(
+            self.subject.as_ref(),
+            direct,
+            frames,
+            addr % PAGE,
+            nr_bytes,
+            nr_words,
+        )
     }
 
     /// Looks at memory that was just granted, before anything is written to it.

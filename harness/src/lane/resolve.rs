@@ -95,13 +95,6 @@ impl Lane {
 
     fn request(&self, call: Call, args: &Arguments, route: Route) -> Result<Request, Skip> {
         Ok(match call {
-            Call::AllocPages => Request::AllocPages { gfp: args.gfp(0), order: args.order(1) },
-            Call::GetFreePages => Request::GetFreePages { gfp: args.gfp(0), order: args.order(1) },
-            Call::GetZeroedPage => Request::GetZeroedPage { gfp: args.gfp(0) },
-            Call::FreePagesPage => {
-                Request::FreePagesPage { page: args.ptr(0)?, order: args.order(1) }
-            }
-            Call::FreePages => Request::FreePages { addr: args.ptr(0)?, order: args.order(1) },
             Call::Kmalloc => Request::Kmalloc { size: args.number(0), gfp: args.gfp(1) },
             Call::Kzalloc => Request::Kzalloc { size: args.number(0), gfp: args.gfp(1) },
             Call::KmallocArray => {
@@ -113,6 +106,7 @@ impl Lane {
                 Request::Kcalloc { n, size, gfp: args.gfp(2) }
             }
             Call::Kfree => Request::Kfree { addr: args.ptr(0)? },
+            Call::KfreeSensitive => Request::KfreeSensitive { addr: args.ptr(0)? },
             Call::Ksize => Request::Ksize { addr: args.ptr(0)? },
             Call::KmemCacheCreate => {
                 let (size, align) = (args.number(0), args.number(1));
@@ -133,7 +127,7 @@ impl Lane {
             Call::KmemCacheDestroy => {
                 Request::KmemCacheDestroy { cache: self.unwaited(args.cache(0)?)? }
             }
-            _ => return mapped_request(call, args, route),
+            _ => return block_request(call, args, route),
         })
     }
 
@@ -165,6 +159,32 @@ impl Lane {
     }
 }
 
+/// The calls of the page allocator and of devices; all others are passed on.
+fn block_request(call: Call, args: &Arguments, route: Route) -> Result<Request, Skip> {
+    Ok(match call {
+        Call::AllocPages => Request::AllocPages { gfp: args.gfp(0), order: args.order(1) },
+        Call::GetFreePages => Request::GetFreePages { gfp: args.gfp(0), order: args.order(1) },
+        Call::GetFreePage => Request::GetFreePage { gfp: args.gfp(0) },
+        Call::GetZeroedPage => Request::GetZeroedPage { gfp: args.gfp(0) },
+        Call::FreePagesPage => Request::FreePagesPage { page: args.ptr(0)?, order: args.order(1) },
+        Call::FreePages => Request::FreePages { addr: args.ptr(0)?, order: args.order(1) },
+        Call::FreePage => Request::FreePage { addr: args.ptr(0)? },
+        Call::AllocPagesExact => {
+            Request::AllocPagesExact { size: args.number(0), gfp: args.gfp(1) }
+        }
+        Call::FreePagesExact => {
+            Request::FreePagesExact { addr: args.ptr(0)?, size: args.number(1) }
+        }
+        Call::DmaAllocCoherent => {
+            Request::DmaAllocCoherent { size: args.number(0), gfp: args.gfp(1) }
+        }
+        Call::DmaFreeCoherent => {
+            Request::DmaFreeCoherent { addr: args.ptr(0)?, size: args.number(1) }
+        }
+        _ => return mapped_request(call, args, route),
+    })
+}
+
 /// The calls of vmalloc and kvmalloc.
 fn mapped_request(call: Call, args: &Arguments, route: Route) -> Result<Request, Skip> {
     Ok(match call {
@@ -191,6 +211,9 @@ fn mapped_request(call: Call, args: &Arguments, route: Route) -> Result<Request,
             Request::Kvcalloc { n, size, gfp: args.gfp(2), route }
         }
         Call::Kvfree => Request::Kvfree { addr: args.ptr(0)? },
+        Call::KvfreeSensitive => {
+            Request::KvfreeSensitive { addr: args.ptr(0)?, len: args.number(1) }
+        }
         _ => return conversion(call, args.ptr(0)?),
     })
 }

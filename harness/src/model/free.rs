@@ -7,7 +7,8 @@
 //!
 //! Nothing here changes the book.
 
-use super::{Allocation, Kind, Model, rules::PAGE};
+use super::rules::{PAGE, order_of, pages_of};
+use super::{Allocation, Kind, Model};
 use crate::op::Class;
 use crate::subject::{CacheHandle, Request};
 
@@ -24,6 +25,14 @@ pub enum Free {
     Cache(CacheHandle),
     /// `free_pages` with this order.
     Pages(u32),
+    /// `free_pages_exact` of this many bytes.
+    PagesExact(u64),
+    /// `dma_free_coherent` of this many bytes.
+    DmaCoherent(u64),
+    /// `kfree_sensitive`.
+    KfreeSensitive,
+    /// `kvfree_sensitive` of this many bytes.
+    KvfreeSensitive(u64),
 }
 
 impl Free {
@@ -37,8 +46,32 @@ impl Free {
             Request::FreePages { addr, order } | Request::FreePagesPage { page: addr, order } => {
                 Some((Free::Pages(order), addr))
             }
+            Request::FreePage { addr } => Some((Free::Pages(0), addr)),
+            Request::FreePagesExact { addr, size } => Some((Free::PagesExact(size), addr)),
+            Request::DmaFreeCoherent { addr, size } => Some((Free::DmaCoherent(size), addr)),
+            Request::KfreeSensitive { addr } => Some((Free::KfreeSensitive, addr)),
+            Request::KvfreeSensitive { addr, len } => Some((Free::KvfreeSensitive(len), addr)),
             _ => None,
         }
+    }
+
+    /// How many bytes of memory with `usable` bytes the call clears before it frees them (R5.6).
+    pub fn nr_cleared(self, usable: u64) -> u64 {
+        match self {
+            Free::KfreeSensitive => usable,
+            Free::KvfreeSensitive(len) => len,
+            _ => 0,
+        }
+    }
+
+    /// Whether the call is one of `kfree`'s or of `kvfree`'s, which accept `ZERO_SIZE_PTR` and
+    /// tell what they are given by its address.
+    fn is_kfree(self) -> bool {
+        matches!(self, Free::Kfree | Free::KfreeSensitive) || self.is_kvfree()
+    }
+
+    fn is_kvfree(self) -> bool {
+        matches!(self, Free::Kvfree | Free::KvfreeSensitive(_))
     }
 }
 
@@ -65,13 +98,11 @@ impl Model {
             };
         }
         if addr <= 16 {
-            return match free {
-                Free::Kfree | Free::Kvfree => Verdict::NoOp,
-                _ => Verdict::Refuse(Class::Wild, None),
-            };
+            let wild = Verdict::Refuse(Class::Wild, None);
+            return if free.is_kfree() { Verdict::NoOp } else { wild };
         }
         if let Some(allocation) = self.containing(addr) {
-            return judge_live(free, allocation, addr);
+            return self.judge_live(free, allocation, addr);
         }
         if !self.is_direct(addr) && !self.is_vmalloc(addr) {
             return Verdict::Refuse(Class::Wild, None);
@@ -83,28 +114,44 @@ impl Model {
             _ => Verdict::RefuseSomehow,
         }
     }
-}
 
-fn judge_live(free: Free, allocation: &Allocation, addr: u64) -> Verdict {
-    let offset = addr - allocation.addr;
-    if offset != 0 {
-        let step = if allocation.is_small() { 8 } else { PAGE };
-        let inside = offset.is_multiple_of(step);
-        let class = if inside { Class::Interior } else { Class::Misaligned };
-        return Verdict::Refuse(class, Some(right_call(allocation.kind)));
-    }
-    let accept = Verdict::Accept(addr);
-    let refuse = |class| Verdict::Refuse(class, Some(right_call(allocation.kind)));
-    match (allocation.kind, free) {
-        (Kind::Kmalloc | Kind::LargeKmalloc, Free::Kfree | Free::Kvfree) => accept,
-        // Silent in SLUB, and documented since 6.4 (R2.7).
-        (Kind::CacheObject(_), Free::Kfree | Free::Kvfree) => accept,
-        (Kind::CacheObject(own), Free::Cache(given)) if own == given => accept,
-        (Kind::CacheObject(_) | Kind::Kmalloc, Free::Cache(_)) => refuse(Class::WrongCache),
-        (Kind::Pages { order }, Free::Pages(given)) if order == given => accept,
-        (Kind::Pages { .. }, Free::Pages(_)) => refuse(Class::WrongOrder),
-        (Kind::Vmalloc, Free::Vfree | Free::Kvfree) => accept,
-        _ => refuse(Class::WrongAllocator),
+    fn judge_live(&self, free: Free, allocation: &Allocation, addr: u64) -> Verdict {
+        let offset = addr - allocation.addr;
+        if offset != 0 {
+            let step = if allocation.is_small() { 8 } else { PAGE };
+            let inside = offset.is_multiple_of(step);
+            let class = if inside { Class::Interior } else { Class::Misaligned };
+            return Verdict::Refuse(class, Some(right_call(allocation.kind)));
+        }
+        let accept = Verdict::Accept(addr);
+        let refuse = |class| Verdict::Refuse(class, Some(right_call(allocation.kind)));
+        let sized = |fits| if fits { accept } else { refuse(Class::WrongSize) };
+        let fits = free.nr_cleared(allocation.usable) <= allocation.usable;
+        match (allocation.kind, free) {
+            // What is cleared on the way cheats the next holder of a constructed object (R2.5).
+            (kind, Free::KfreeSensitive | Free::KvfreeSensitive(_))
+                if self.ctor_of(kind).is_some() =>
+            {
+                refuse(Class::WrongAllocator)
+            }
+            // For a cache's objects this is silent in SLUB, and documented since 6.4 (R2.7).
+            (Kind::Kmalloc | Kind::LargeKmalloc | Kind::CacheObject(_), _) if free.is_kfree() => {
+                sized(fits)
+            }
+            (Kind::CacheObject(own), Free::Cache(given)) if own == given => accept,
+            (Kind::CacheObject(_) | Kind::Kmalloc, Free::Cache(_)) => refuse(Class::WrongCache),
+            (Kind::Pages { order }, Free::Pages(given)) if order == given => accept,
+            (Kind::Pages { .. }, Free::Pages(_)) => refuse(Class::WrongOrder),
+            (Kind::PagesExact { nr_pages }, Free::PagesExact(size)) => {
+                sized(nr_pages == pages_of(size))
+            }
+            (Kind::DmaCoherent { order }, Free::DmaCoherent(size)) => {
+                sized(size > 0 && order == order_of(size))
+            }
+            (Kind::Vmalloc, Free::Vfree) => accept,
+            (Kind::Vmalloc, _) if free.is_kvfree() => sized(fits),
+            _ => refuse(Class::WrongAllocator),
+        }
     }
 }
 
@@ -114,6 +161,8 @@ pub fn right_call(kind: Kind) -> &'static str {
         Kind::Kmalloc | Kind::LargeKmalloc => "kfree",
         Kind::CacheObject(_) => "kmem_cache_free",
         Kind::Pages { .. } => "free_pages",
+        Kind::PagesExact { .. } => "free_pages_exact",
+        Kind::DmaCoherent { .. } => "dma_free_coherent",
         Kind::Vmalloc => "vfree",
     }
 }

@@ -36,6 +36,16 @@ pub enum Kind {
         /// log2 of its number of pages.
         order: u32,
     },
+    /// Pages of `alloc_pages_exact`.
+    PagesExact {
+        /// How many.
+        nr_pages: u64,
+    },
+    /// A block of `dma_alloc_coherent`.
+    DmaCoherent {
+        /// log2 of its number of pages.
+        order: u32,
+    },
     /// An area of the vmalloc space.
     Vmalloc,
 }
@@ -94,11 +104,14 @@ impl Allocation {
             Kind::Kmalloc | Kind::LargeKmalloc => Request::Kfree { addr },
             Kind::CacheObject(cache) => Request::KmemCacheFree { cache, addr },
             Kind::Pages { order } => Request::FreePages { addr, order },
+            Kind::PagesExact { .. } => Request::FreePagesExact { addr, size: self.size },
+            Kind::DmaCoherent { .. } => Request::DmaFreeCoherent { addr, size: self.size },
             Kind::Vmalloc => Request::Vfree { addr },
         }
     }
 
-    fn is_small(&self) -> bool {
+    /// Whether it is an object of a slab.
+    pub fn is_small(&self) -> bool {
         matches!(self.kind, Kind::Kmalloc | Kind::CacheObject(_))
     }
 }
@@ -119,7 +132,7 @@ pub struct Cache {
 /// Sums over the book, to hold against the allocator's counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Frames of page blocks.
+    /// Frames of page blocks, exact and coherent ones included.
     pub nr_block_pages: u64,
     /// Frames of large kmalloc blocks.
     pub nr_large_kmalloc_pages: u64,
@@ -262,6 +275,10 @@ impl Model {
     pub fn kind_of(&self, want: &Want, addr: u64) -> Kind {
         match want.family {
             Family::Pages { order } => Kind::Pages { order },
+            Family::PagesExact => Kind::PagesExact { nr_pages: pages_of(want.size.unwrap_or(0)) },
+            Family::DmaCoherent => {
+                Kind::DmaCoherent { order: rules::order_of(want.size.unwrap_or(0)) }
+            }
             Family::Cache(handle) => Kind::CacheObject(handle),
             Family::Vmalloc { .. } => Kind::Vmalloc,
             Family::Kvmalloc { .. } if self.is_vmalloc(addr) => Kind::Vmalloc,
@@ -365,7 +382,10 @@ impl Model {
             Kind::LargeKmalloc => {
                 add(&mut totals.nr_large_kmalloc_pages, 1 << rules::order_of(allocation.size));
             }
-            Kind::Pages { order } => add(&mut totals.nr_block_pages, 1 << order),
+            Kind::Pages { order } | Kind::DmaCoherent { order } => {
+                add(&mut totals.nr_block_pages, 1 << order);
+            }
+            Kind::PagesExact { nr_pages } => add(&mut totals.nr_block_pages, nr_pages),
             Kind::Vmalloc => {
                 let cost = vmalloc_cost(pages_of(allocation.size));
                 add(&mut totals.nr_vmalloc_pages, cost.nr_pages);

@@ -37,6 +37,10 @@ pub enum Family {
         /// log2 of the number of pages.
         order: u32,
     },
+    /// `alloc_pages_exact`.
+    PagesExact,
+    /// `dma_alloc_coherent`.
+    DmaCoherent,
     /// `kmalloc` and its array forms.
     Kmalloc,
     /// `kmem_cache_alloc`.
@@ -73,6 +77,12 @@ impl Want {
         match *request {
             Request::AllocPages { gfp, order } | Request::GetFreePages { gfp, order } => {
                 want(Family::Pages { order }, PAGE.checked_shl(order), gfp)
+            }
+            Request::GetFreePage { gfp } => want(Family::Pages { order: 0 }, Some(PAGE), gfp),
+            Request::AllocPagesExact { size, gfp } => want(Family::PagesExact, Some(size), gfp),
+            // Coherent memory is zeroed whatever the flags say (`dma_direct_alloc`).
+            Request::DmaAllocCoherent { size, gfp } => {
+                want(Family::DmaCoherent, Some(size), gfp | __GFP_ZERO)
             }
             Request::GetZeroedPage { gfp } => {
                 want(Family::Pages { order: 0 }, Some(PAGE), gfp | __GFP_ZERO)
@@ -132,6 +142,7 @@ impl Want {
         let natural = if size.is_power_of_two() { size.max(8) } else { 8 };
         match self.family {
             Family::Pages { order } => PAGE << order.min(LARGEST_ORDER),
+            Family::PagesExact | Family::DmaCoherent => PAGE << order_of(size),
             Family::Kmalloc if size > KMALLOC_MAX_CACHE => PAGE << order_of(size),
             Family::Kmalloc => natural,
             Family::Cache(_) => cache_align.max(8),

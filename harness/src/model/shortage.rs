@@ -56,6 +56,9 @@ impl Situation<'_> {
     fn are_pages_short(&self, want: &Want, size: u64, order: u32) -> bool {
         match want.family {
             Family::Pages { order: wanted } => order == wanted && self.is_block_short(want, order),
+            Family::PagesExact | Family::DmaCoherent => {
+                order == order_of(size) && self.is_block_short(want, order)
+            }
             Family::Kmalloc => self.is_kmalloc_short(want, size, order),
             Family::Cache(_) => order <= order_of(2 * size) && self.is_block_short(want, order),
             Family::Vmalloc { .. } => self.are_frames_short(size),

@@ -1,19 +1,21 @@
 //! Contents: live memory holds what its caller wrote, zeroed memory is zero, constructed objects
-//! are as constructed, and the guard is whole.
+//! are as constructed, the guard is whole, and no secret stays behind.
 //!
 //! The one idea: every byte of live memory is known, so every byte can be asked for. Between the
 //! requested and the usable size lies a painted guard, which shows a write of one byte too many
 //! even inside a size class; the harness writes such a byte itself now and then, to see the guard
-//! work.
+//! work. Memory that held a secret is looked at once more when it is free.
 //!
 //! Whose fault a wrong byte is cannot be told from here.
 
 use super::{Event, Judgement, Oracle};
 use crate::bytes::{Damage, Wrong};
+use crate::lane::Record;
 
 pub(super) const ORACLE: Oracle = Oracle {
     name: "contents",
-    sentence: "live memory holds what was written or constructed, zeroed memory is zero, the guard is whole",
+    sentence: "live memory holds what was written or constructed, zeroed memory is zero, \
+               the guard is whole, and no secret stays behind",
     judge,
 };
 
@@ -21,11 +23,15 @@ fn judge(event: &Event) -> Judgement {
     match event {
         Event::Step(step) => {
             whole(step.record.damage)?;
-            match (step.record.nonzero, step.record.unconstructed) {
-                (Some(offset), _) => Err(format!("zeroed memory is not zero at byte {offset:#x}")),
-                (_, Some(offset)) => Err(format!(
-                    "byte {offset:#x} of an object that was given back as constructed is not"
+            let Record { nonzero, unconstructed, remains, .. } = *step.record;
+            match (nonzero, unconstructed, remains) {
+                (Some(at), ..) => Err(format!("zeroed memory is not zero at byte {at:#x}")),
+                (_, Some(at), _) => Err(format!(
+                    "byte {at:#x} of an object that was given back as constructed is not"
                 )),
+                (.., Some(at)) => {
+                    Err(format!("byte {at:#x} had to be cleared before the memory was freed"))
+                }
                 _ => Ok(()),
             }
         }
@@ -84,6 +90,15 @@ mod test {
         silent(&ORACLE, &model(), &granted);
         granted.unconstructed = Some(12);
         barks(&ORACLE, &model(), &granted, "0xc");
+    }
+
+    #[test]
+    fn barks_on_a_secret_that_stays_behind() {
+        let request = Request::KfreeSensitive { addr: DIRECT };
+        let mut freed = record(request, Answer::Done);
+        silent(&ORACLE, &model(), &freed);
+        freed.remains = Some(8);
+        barks(&ORACLE, &model(), &freed, "cleared");
     }
 
     #[test]

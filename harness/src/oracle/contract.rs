@@ -28,7 +28,7 @@ fn judge(event: &Event) -> Judgement {
     let Some(want) = &step.record.want else { return judge_cache(step.record.request, step) };
     match step.record.reply.answer {
         Answer::Memory { addr: 16, .. } => Ok(()),
-        Answer::Memory { addr, usable } => {
+        Answer::Memory { addr, usable, .. } => {
             promises(step, want, addr, usable)?;
             reserves(step, want, addr)?;
             place(step, want, addr)
@@ -73,7 +73,8 @@ fn promises(step: &Step, want: &Want, addr: u64, usable: u64) -> Judgement {
     let exact = match step.model.kind_of(want, addr) {
         Kind::Kmalloc => size_class(size),
         Kind::LargeKmalloc => Some(PAGE << order_of(size)),
-        Kind::Pages { order } => Some(PAGE << order),
+        Kind::Pages { order } | Kind::DmaCoherent { order } => Some(PAGE << order),
+        Kind::PagesExact { nr_pages } => Some(PAGE * nr_pages),
         Kind::Vmalloc => Some(pages_of(size) * PAGE),
         Kind::CacheObject(handle) => {
             step.model.cache(handle).map(|cache| cache_stride(size, align, cache.ctor))
@@ -97,8 +98,8 @@ fn promises(step: &Step, want: &Want, addr: u64, usable: u64) -> Judgement {
 /// A block may not come from reserves that the request may not touch (R3.6).
 fn reserves(step: &Step, want: &Want, addr: u64) -> Judgement {
     let order = match step.model.kind_of(want, addr) {
-        Kind::Pages { order } => order,
-        Kind::LargeKmalloc => order_of(want.size.unwrap_or(0)),
+        Kind::Pages { order } | Kind::DmaCoherent { order } => order,
+        Kind::LargeKmalloc | Kind::PagesExact { .. } => order_of(want.size.unwrap_or(0)),
         _ => return Ok(()),
     };
     let size = want.size.unwrap_or(0);
@@ -140,7 +141,7 @@ fn refused(step: &Step, want: &Want, refusal: Refusal) -> Judgement {
     let legal = match refusal {
         Refusal::Overflow => want.size.is_none() && !matches!(want.family, Family::Pages { .. }),
         Refusal::TooLarge => is_too_large(step, want, size),
-        Refusal::ZeroSize => size == 0 && matches!(want.family, Family::Vmalloc { .. }),
+        Refusal::ZeroSize => size == 0 && has_no_zero_size_ptr(want.family),
         Refusal::BadArgument => is_bad_argument(step, want),
         Refusal::BadContext => is_bad_context(step, want, size),
         Refusal::ImpossibleNofail => return Ok(()),
@@ -158,6 +159,11 @@ fn refused(step: &Step, want: &Want, refusal: Refusal) -> Judgement {
         "{:?} was refused with {refusal:?} without need; free before: {} pages {:?}",
         step.record.request, step.record.before.nr_free_pages, step.record.before.nr_free_blocks
     ))
+}
+
+/// Whether the interface has no answer for no bytes.
+pub(super) fn has_no_zero_size_ptr(family: Family) -> bool {
+    matches!(family, Family::Vmalloc { .. } | Family::PagesExact | Family::DmaCoherent)
 }
 
 /// What was free around a step.
@@ -178,6 +184,7 @@ pub(super) fn is_too_large(step: &Step, want: &Want, size: u64) -> bool {
     let exceeds_memory = size / PAGE > step.record.before.nr_managed_pages;
     match want.family {
         Family::Pages { order } => order >= NR_ORDERS,
+        Family::PagesExact | Family::DmaCoherent => order_of(size) >= NR_ORDERS,
         Family::Kmalloc | Family::Cache(_) => size > rules::KMALLOC_MAX,
         Family::Vmalloc { .. } => exceeds_memory,
         Family::Kvmalloc { route } => {

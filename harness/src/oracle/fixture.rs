@@ -64,6 +64,8 @@ pub(super) fn record(request: Request, answer: Answer) -> Record {
         unconstructed: None,
         unmapped: None,
         guard_page_mapped: false,
+        unshared: None,
+        remains: None,
         frames: Vec::new(),
         is_retry: false,
     }
@@ -71,7 +73,7 @@ pub(super) fn record(request: Request, answer: Answer) -> Record {
 
 /// Memory granted at an address.
 pub(super) fn memory(addr: u64, usable: u64) -> Answer {
-    Answer::Memory { addr, usable }
+    Answer::Memory { addr, usable, bus: None }
 }
 
 /// The oracle objects to the step, and its reason holds `word`.

@@ -13,6 +13,7 @@ mod agreement;
 mod contents;
 mod contract;
 mod conversion;
+mod device;
 #[cfg(test)]
 mod fixture;
 mod nofail;
@@ -115,6 +116,7 @@ pub static ORACLES: &[Oracle] = &[
     overlap::ORACLE,
     contents::ORACLE,
     contract::ORACLE,
+    device::ORACLE,
     routing::ORACLE,
     wrong_free::ORACLE,
     conversion::ORACLE,

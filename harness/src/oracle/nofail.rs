@@ -8,7 +8,7 @@
 //! Fairness among several waiters is not judged here.
 
 use super::{Event, Judgement, Oracle, Step, contract};
-use crate::model::rules::{Family, KMALLOC_MAX, NR_ORDERS, PAGE, Want, pages_of};
+use crate::model::rules::{Family, KMALLOC_MAX, NR_ORDERS, PAGE, Want, order_of, pages_of};
 use crate::subject::{Answer, Refusal};
 
 pub(super) const ORACLE: Oracle = Oracle {
@@ -61,6 +61,7 @@ fn impossible(step: &Step, want: &Want, size: u64) -> Judgement {
     let with_guard = pages_of(size).saturating_add(1).saturating_mul(PAGE);
     let never = match want.family {
         Family::Pages { order } => order >= NR_ORDERS,
+        Family::PagesExact | Family::DmaCoherent => size == 0 || order_of(size) >= NR_ORDERS,
         Family::Kmalloc | Family::Cache(_) => size > KMALLOC_MAX,
         Family::Kvmalloc { route } => {
             let policy = step.model.policy();

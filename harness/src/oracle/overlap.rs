@@ -16,7 +16,8 @@ pub(super) const ORACLE: Oracle = Oracle {
 
 fn judge(event: &Event) -> Judgement {
     let Event::Step(Step { model, record, .. }) = event else { return Ok(()) };
-    let (Some(want), Answer::Memory { addr, usable }) = (&record.want, record.reply.answer) else {
+    let (Some(want), Answer::Memory { addr, usable, .. }) = (&record.want, record.reply.answer)
+    else {
         return Ok(());
     };
     if addr <= 16 {

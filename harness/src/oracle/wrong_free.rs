@@ -91,11 +91,16 @@ mod test {
         Answer::BadFree(FreeRefusal { verdict, right })
     }
 
+    const EXACT: u64 = DIRECT + 0xc000;
+    const COHERENT: u64 = DIRECT + 0x10000;
+
     fn book() -> Model {
         let mut model = model();
         enter(&mut model, DIRECT + 64, 64, Kind::Kmalloc, &[0]);
         enter(&mut model, DIRECT + 0x4000, 0x2000, Kind::Pages { order: 1 }, &[4, 5]);
         enter(&mut model, VMALLOC, 5000, Kind::Vmalloc, &[8, 9]);
+        enter(&mut model, EXACT, 0x3000, Kind::PagesExact { nr_pages: 3 }, &[12, 13, 14]);
+        enter(&mut model, COHERENT, 0x2000, Kind::DmaCoherent { order: 1 }, &[16, 17]);
         model
     }
 
@@ -105,6 +110,9 @@ mod test {
         let vfree = |addr| Request::Vfree { addr };
         let kvfree = |addr| Request::Kvfree { addr };
         let pages = |addr, order| Request::FreePages { addr, order };
+        let exact = |addr, size| Request::FreePagesExact { addr, size };
+        let coherent = |addr, size| Request::DmaFreeCoherent { addr, size };
+        let secret = |addr, len| Request::KvfreeSensitive { addr, len };
         vec![
             (kfree(DIRECT + 64), Answer::Done),
             (kvfree(DIRECT + 64), Answer::Done),
@@ -122,6 +130,18 @@ mod test {
             (vfree(VMALLOC + 4096), refused(Class::Interior, Some("vfree"))),
             (vfree(VMALLOC + 8192), refused(Class::Interior, Some("vfree"))),
             (vfree(VMALLOC + 8), refused(Class::Misaligned, Some("vfree"))),
+            (exact(EXACT, 0x2001), Answer::Done),
+            (exact(EXACT, 0x2000), refused(Class::WrongSize, Some("free_pages_exact"))),
+            (exact(EXACT + 0x1000, 0x2000), refused(Class::Interior, Some("free_pages_exact"))),
+            (pages(EXACT, 2), refused(Class::WrongAllocator, Some("free_pages_exact"))),
+            (coherent(COHERENT, 0x1001), Answer::Done),
+            (coherent(COHERENT, 0), refused(Class::WrongSize, Some("dma_free_coherent"))),
+            (pages(COHERENT, 1), refused(Class::WrongAllocator, Some("dma_free_coherent"))),
+            (secret(VMALLOC, 0x2000), Answer::Done),
+            (secret(VMALLOC, 0x2001), refused(Class::WrongSize, Some("vfree"))),
+            (secret(DIRECT + 64, 65), refused(Class::WrongSize, Some("kfree"))),
+            (secret(16, 65), Answer::Done),
+            (Request::KfreeSensitive { addr: DIRECT + 64 }, Answer::Done),
             (kfree(0x1234), refused(Class::Wild, None)),
         ]
     }

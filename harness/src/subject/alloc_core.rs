@@ -14,7 +14,9 @@ use alloc_core::addr::{PAGE_OFFSET, PAGE_SIZE, Pfn, VMALLOC_START, Vaddr};
 use alloc_core::error::{
     AllocError, ConvertCall, ConvertFault, FreeCall, FreeFault, FreeVerdict, Shortage,
 };
-use alloc_core::{BootParams, CacheId, Ctor, DestroyError, FaultPlan, Mm, Policy, VmallocRange};
+use alloc_core::{
+    BootParams, CacheId, Coherent, Ctor, DestroyError, FaultPlan, Mm, Policy, VmallocRange,
+};
 use std::cell::RefCell;
 
 thread_local! {
@@ -68,7 +70,13 @@ impl AllocCore {
         match *request {
             Request::FreePagesPage { page, order } => freed(free_page(mm, page, order)),
             Request::FreePages { addr, order } => freed(mm.free_pages(Vaddr(addr), order)),
+            Request::FreePage { addr } => freed(mm.free_page(Vaddr(addr))),
+            Request::FreePagesExact { addr, size } => freed(mm.free_pages_exact(Vaddr(addr), size)),
+            Request::DmaFreeCoherent { addr, size } => {
+                freed(mm.dma_free_coherent(Vaddr(addr), size))
+            }
             Request::Kfree { addr } => freed(mm.kfree(Vaddr(addr))),
+            Request::KfreeSensitive { addr } => freed(mm.kfree_sensitive(Vaddr(addr))),
             Request::Ksize { addr } => mm.ksize(Vaddr(addr)).map_or_else(bad_free, Answer::Size),
             Request::KmemCacheCreate { size, align, flags, ctor } => {
                 match mm.kmem_cache_create(size, align, flags, ctor.map(Ctor)) {
@@ -90,11 +98,13 @@ impl AllocCore {
                 Answer::Done
             }
             Request::Kvfree { addr } => freed(mm.kvfree(Vaddr(addr))),
+            Request::KvfreeSensitive { addr, len } => freed(mm.kvfree_sensitive(Vaddr(addr), len)),
+            Request::DmaAllocCoherent { size, gfp } => match mm.dma_alloc_coherent(size, gfp) {
+                Ok(Coherent { addr, bus }) => granted(mm, addr, Some(bus.0)),
+                Err(error) => refused(error),
+            },
             _ => match allocate(mm, request) {
-                Some(Ok(addr)) => {
-                    let usable = mm.usable_size(addr).unwrap_or(0);
-                    Answer::Memory { addr: addr.0, usable }
-                }
+                Some(Ok(addr)) => granted(mm, addr, None),
                 Some(Err(error)) => refused(error),
                 None => convert(mm, request)
                     .unwrap_or_else(|fault| Answer::WrongKind(fault.right.map(ConvertCall::name))),
@@ -103,12 +113,19 @@ impl AllocCore {
     }
 }
 
+fn granted(mm: &Mm<SimMemory>, addr: Vaddr, bus: Option<u64>) -> Answer {
+    let usable = mm.usable_size(addr).unwrap_or(0);
+    Answer::Memory { addr: addr.0, usable, bus }
+}
+
 /// The calls that ask for memory.
 fn allocate(mm: &mut Mm<SimMemory>, request: &Request) -> Option<Result<Vaddr, AllocError>> {
     let id = |cache: CacheHandle| CacheId::from_raw(cache.0);
     Some(match *request {
         Request::AllocPages { gfp, order } => mm.alloc_pages(gfp, order).map(Pfn::to_virt),
         Request::GetFreePages { gfp, order } => mm.__get_free_pages(gfp, order),
+        Request::GetFreePage { gfp } => mm.__get_free_page(gfp),
+        Request::AllocPagesExact { size, gfp } => mm.alloc_pages_exact(size, gfp),
         Request::GetZeroedPage { gfp } => mm.get_zeroed_page(gfp),
         Request::Kmalloc { size, gfp } => mm.kmalloc(size, gfp),
         Request::Kzalloc { size, gfp } => mm.kzalloc(size, gfp),
@@ -183,6 +200,7 @@ fn bad_free(fault: FreeFault) -> Answer {
     let verdict = match fault.verdict {
         FreeVerdict::WrongAllocator => Class::WrongAllocator,
         FreeVerdict::WrongOrder => Class::WrongOrder,
+        FreeVerdict::WrongSize => Class::WrongSize,
         FreeVerdict::WrongCache => Class::WrongCache,
         FreeVerdict::DoubleFree => Class::DoubleFree,
         FreeVerdict::Interior => Class::Interior,
@@ -231,6 +249,10 @@ impl Subject for AllocCore {
 
     fn frame_of(&self, addr: u64) -> Option<u32> {
         self.mm().memory().frame_of(addr)
+    }
+
+    fn frame_of_bus(&self, bus: u64) -> Option<u32> {
+        self.mm().memory().frame_of_bus(bus)
     }
 
     fn facts(&self) -> Facts {

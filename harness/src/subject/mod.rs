@@ -20,14 +20,21 @@ use ::alloc_core::gfp::Gfp;
 pub enum Request {
     AllocPages { gfp: Gfp, order: u32 },
     GetFreePages { gfp: Gfp, order: u32 },
+    GetFreePage { gfp: Gfp },
     GetZeroedPage { gfp: Gfp },
     FreePagesPage { page: u64, order: u32 },
     FreePages { addr: u64, order: u32 },
+    FreePage { addr: u64 },
+    AllocPagesExact { size: u64, gfp: Gfp },
+    FreePagesExact { addr: u64, size: u64 },
+    DmaAllocCoherent { size: u64, gfp: Gfp },
+    DmaFreeCoherent { addr: u64, size: u64 },
     Kmalloc { size: u64, gfp: Gfp },
     Kzalloc { size: u64, gfp: Gfp },
     KmallocArray { n: u64, size: u64, gfp: Gfp },
     Kcalloc { n: u64, size: u64, gfp: Gfp },
     Kfree { addr: u64 },
+    KfreeSensitive { addr: u64 },
     Ksize { addr: u64 },
     KmemCacheCreate { size: u64, align: u64, flags: SlabFlags, ctor: Option<u64> },
     KmemCacheAlloc { cache: CacheHandle, gfp: Gfp },
@@ -51,6 +58,7 @@ pub enum Request {
     PageAddress { page: u64 },
     VirtToPhys { addr: u64 },
     VmallocToPage { addr: u64 },
+    KvfreeSensitive { addr: u64, len: u64 },
 }
 
 /// A subject's own name for a cache.
@@ -109,6 +117,8 @@ pub enum Answer {
         addr: u64,
         /// At least the requested size.
         usable: u64,
+        /// Where a device sees the memory, if it is coherent.
+        bus: Option<u64>,
     },
     /// A new cache.
     Cache(CacheHandle),
@@ -210,6 +220,9 @@ pub trait Subject {
 
     /// The number of the frame behind an address.
     fn frame_of(&self, addr: u64) -> Option<u32>;
+
+    /// The number of the frame that a device finds at an address of its bus.
+    fn frame_of_bus(&self, bus: u64) -> Option<u32>;
 
     /// What the allocator counts.
     fn facts(&self) -> Facts;

@@ -7,7 +7,9 @@
 //!
 //! It does not know which frames are allocated. Times and caches are not simulated.
 
-use alloc_core::addr::{PAGE_OFFSET, PAGE_SHIFT, PAGE_SIZE, Paddr, Pfn, VMALLOC_START, Vaddr};
+use alloc_core::addr::{
+    DMA_OFFSET, PAGE_OFFSET, PAGE_SHIFT, PAGE_SIZE, Paddr, Pfn, VMALLOC_START, Vaddr,
+};
 use alloc_core::memory::{MapError, Memory};
 
 /// The byte that memory holds before anything is written to it.
@@ -80,6 +82,12 @@ impl SimMemory {
             return self.translate(Vaddr(addr & !(PAGE_SIZE - 1))).map(|pfn| pfn.0);
         }
         let pfn = addr.checked_sub(PAGE_OFFSET)? >> PAGE_SHIFT;
+        (pfn < u64::from(self.nr_frames)).then_some(pfn as u32)
+    }
+
+    /// The frame that a device finds at an address of its bus, where frame 0 is at `DMA_OFFSET`.
+    pub fn frame_of_bus(&self, bus: u64) -> Option<u32> {
+        let pfn = bus.checked_sub(DMA_OFFSET)? >> PAGE_SHIFT;
         (pfn < u64::from(self.nr_frames)).then_some(pfn as u32)
     }
 

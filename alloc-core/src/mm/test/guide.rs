@@ -29,6 +29,9 @@ fn allocate(mm: &mut Mm<TestMemory>, call: &str, size: u64, cache: CacheId) -> [
             "kvcalloc" => mm.kvcalloc(1, size, GFP_KERNEL, route),
             "alloc_pages" => mm.alloc_pages(GFP_KERNEL, order).map(Pfn::to_virt),
             "__get_free_pages" => mm.__get_free_pages(GFP_KERNEL, order),
+            "__get_free_page" => mm.__get_free_page(GFP_KERNEL),
+            "alloc_pages_exact" => mm.alloc_pages_exact(size, GFP_KERNEL),
+            "dma_alloc_coherent" => mm.dma_alloc_coherent(size, GFP_KERNEL).map(|got| got.addr),
             "get_zeroed_page" => mm.get_zeroed_page(GFP_KERNEL),
             unknown => panic!("the guide names {unknown}"),
         };
@@ -40,7 +43,7 @@ fn free(
     mm: &mut Mm<TestMemory>,
     call: FreeCall,
     addr: Vaddr,
-    order: u32,
+    size: u64,
     cache: CacheId,
 ) -> Result<(), FreeFault> {
     match call {
@@ -48,7 +51,11 @@ fn free(
         FreeCall::Kvfree => mm.kvfree(addr),
         FreeCall::Vfree => mm.vfree(addr),
         FreeCall::KmemCacheFree => mm.kmem_cache_free(cache, addr),
-        FreeCall::FreePages => mm.free_pages(addr, order),
+        FreeCall::FreePages => mm.free_pages(addr, crate::addr::order_for(size)),
+        FreeCall::FreePagesExact => mm.free_pages_exact(addr, size),
+        FreeCall::DmaFreeCoherent => mm.dma_free_coherent(addr, size),
+        FreeCall::KfreeSensitive => mm.kfree_sensitive(addr),
+        FreeCall::KvfreeSensitive => mm.kvfree_sensitive(addr, size),
     }
 }
 
@@ -72,18 +79,20 @@ fn every_row_is_true_of_the_memory_it_is_about() {
     let cache = mm.kmem_cache_create(40, 0, SlabFlags(0), None).unwrap();
     for row in ALLOCATORS {
         for (call, size) in row.calls.iter().flat_map(|call| SIZES.map(|size| (*call, size))) {
-            let order = if call == "get_zeroed_page" { 0 } else { crate::addr::order_for(size) };
+            let one_page = ["__get_free_page", "get_zeroed_page"].contains(&call);
+            let size = if one_page { PAGE_SIZE } else { size };
             for &right in row.frees {
                 for addr in allocate(&mut mm, call, size, cache) {
                     let is = mm.describe(addr);
                     assert!(row.kinds.contains(&is), "{call}: {is}");
-                    let align = row.alignment.of(size).min(mm.usable_size(addr).unwrap());
+                    let usable = mm.usable_size(addr).unwrap().next_power_of_two();
+                    let align = row.alignment.of(size).min(usable);
                     assert_eq!(addr.0 % align, 0, "{call} of {size}");
                     let mapping =
                         if mm.is_vmalloc_addr(addr) { Mapping::Vmalloc } else { Mapping::Direct };
                     assert!(row.mappings.contains(&mapping), "{call}: {mapping:?}");
                     assert_eq!(mm.virt_addr_valid(addr), mapping == Mapping::Direct);
-                    free(&mut mm, right, addr, order, cache).unwrap();
+                    free(&mut mm, right, addr, size, cache).unwrap();
                 }
             }
         }

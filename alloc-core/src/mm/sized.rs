@@ -1,0 +1,59 @@
+//! The calls that are told the size of memory a second time, when they give it back.
+//!
+//! The one idea: Linux believes that size, and frees, clears or copies that much whatever is there.
+//! Here it is held against the memory's own, and a size that does not fit is a refused free.
+//!
+//! This is a part of the public face; what the calls do is on the floors below.
+
+use super::Mm;
+use crate::addr::{Pfn, Vaddr};
+use crate::dma::Coherent;
+use crate::error::{AllocError, FreeCall, FreeFault};
+use crate::gfp::Gfp;
+use crate::kmalloc::direct_phys;
+use crate::memory::Memory;
+use crate::slab::Refused;
+
+/// Pages by their size, and memory for devices (R3.3, R7.3).
+impl<M: Memory> Mm<M> {
+    /// Takes the pages that hold `size` bytes, next to each other, and no more.
+    pub fn alloc_pages_exact(&mut self, size: u64, gfp: Gfp) -> Result<Vaddr, AllocError> {
+        self.slab_floor().pages.alloc_exact(size, gfp).map(Pfn::to_virt)
+    }
+
+    /// Gives back all pages of an [`Self::alloc_pages_exact`] of as many pages; NULL is nothing to
+    /// do.
+    pub fn free_pages_exact(&mut self, addr: Vaddr, size: u64) -> Result<(), FreeFault> {
+        let result = match direct_phys(addr) {
+            _ if addr == Vaddr::NULL => Ok(()),
+            Some(at) if self.slab_floor().pages.free_exact(at, size) => Ok(()),
+            _ => Err(Refused),
+        };
+        self.freed(result, addr, FreeCall::FreePagesExact)
+    }
+
+    /// Takes memory that the processor and a device see alike, and that reads as zero. What the
+    /// device calls it does not follow from the address.
+    pub fn dma_alloc_coherent(&mut self, size: u64, gfp: Gfp) -> Result<Coherent, AllocError> {
+        self.slab_floor().pages.dma_alloc(size, gfp)
+    }
+
+    /// Gives back memory of [`Self::dma_alloc_coherent`] of the same order; NULL is nothing to do.
+    pub fn dma_free_coherent(&mut self, addr: Vaddr, size: u64) -> Result<(), FreeFault> {
+        let result = match direct_phys(addr) {
+            _ if addr == Vaddr::NULL => Ok(()),
+            Some(at) if self.slab_floor().pages.dma_free(at, size) => Ok(()),
+            _ => Err(Refused),
+        };
+        self.freed(result, addr, FreeCall::DmaFreeCoherent)
+    }
+}
+
+/// Freeing secrets from either side (R5.6).
+impl<M: Memory> Mm<M> {
+    /// [`Self::kvfree`] of memory whose first `len` bytes held a secret: these are cleared first.
+    pub fn kvfree_sensitive(&mut self, addr: Vaddr, len: u64) -> Result<(), FreeFault> {
+        let result = self.kvmalloc.kvfree_sensitive(addr, len);
+        self.freed(result, addr, FreeCall::KvfreeSensitive)
+    }
+}
