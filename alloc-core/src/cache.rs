@@ -1,18 +1,27 @@
 //! The descriptor of a slab cache (Linux's `struct kmem_cache`) and the geometry of its slabs.
 //!
-//! The one idea: a descriptor is eight words of managed memory, an object of the cache of caches
+//! The one idea: a descriptor is some words of managed memory, an object of the cache of caches
 //! (or carved at boot for the caches that must exist first); a [`Cache`] is its address and nothing
 //! else. So making a cache can fail for want of memory, like everything else.
 //!
 //! This file lays out and reads descriptors. It takes and gives no object.
 
 use crate::addr::{NR_ORDERS, PAGE_ALLOC_COSTLY_ORDER, PAGE_SIZE, Paddr, Pfn, order_for};
+use crate::frame::NO_FRAME;
 use crate::memory::Memory;
 
-/// Bytes of a descriptor.
-pub(crate) const CACHE_BYTES: u64 = 64;
-/// Objects that a slab should hold: `4 * (fls(ncpu) + 1)` with one CPU (R1.8).
-const MIN_OBJECTS: u64 = 8;
+/// Words of a descriptor that do not depend on the number of CPUs.
+const COMMON_WORDS: u64 = 8;
+
+/// Bytes of a descriptor, which grows with the number of CPUs.
+pub(crate) const fn cache_bytes(nr_cpus: u32) -> u64 {
+    (COMMON_WORDS + nr_cpus as u64 / 2) * 8
+}
+
+/// Objects that a slab should hold, so that CPUs seldom meet at the partial list (R1.8).
+const fn min_objects(nr_cpus: u32) -> u64 {
+    4 * (nr_cpus.ilog2() as u64 + 2)
+}
 
 /// A cache as its creator names it: opaque, and stale once the cache has been destroyed.
 ///
@@ -102,24 +111,26 @@ pub(crate) struct Geometry {
 
 impl Geometry {
     /// Lays out objects of `object_size` (1 to 4 MiB) bytes at multiples of `align`.
-    pub(crate) const fn new(object_size: u64, align: u64, kind: CacheKind) -> Self {
-        Self::of_stride(stride(object_size, align, None), object_size, kind)
-    }
-
-    /// Lays out objects that `ctor` constructs.
-    pub(crate) const fn constructed(object_size: u64, align: u64, ctor: Option<Ctor>) -> Self {
-        let stride = stride(object_size, align, ctor);
-        Self { has_ctor: ctor.is_some(), ..Self::of_stride(stride, object_size, CacheKind::User) }
-    }
-
-    const fn of_stride(size: u64, object_size: u64, kind: CacheKind) -> Self {
+    /// `nr_cpus` decide how many objects a slab should have.
+    pub(crate) const fn new(object_size: u64, align: u64, kind: CacheKind, nr_cpus: u32) -> Self {
+        let size = stride(object_size, align, None);
         Self {
             size: size as u32,
             object_size: object_size as u32,
-            order: slab_order(size) as u8,
+            order: slab_order(size, min_objects(nr_cpus)) as u8,
             min_order: order_for(size) as u8,
             kind,
             has_ctor: false,
+        }
+    }
+
+    /// Lays out objects for callers, which `ctor` constructs if there is one.
+    pub(crate) const fn of_user(size: u64, align: u64, ctor: Option<Ctor>, nr_cpus: u32) -> Self {
+        let stride = stride(size, align, ctor);
+        Self {
+            object_size: size as u32,
+            has_ctor: ctor.is_some(),
+            ..Self::new(stride, 0, CacheKind::User, nr_cpus)
         }
     }
 
@@ -161,10 +172,10 @@ pub(crate) const fn alignment(object_size: u64, align: u64, flags: SlabFlags) ->
 /// The order of a cache's slabs (R1.8): the smallest with enough objects that wastes at most a
 /// sixteenth, or an eighth, or a quarter; then the same with fewer objects. A slab is never
 /// costlier than order 3, unless a single object is.
-const fn slab_order(size: u64) -> u32 {
+const fn slab_order(size: u64, least_objects: u64) -> u32 {
     let max_order = PAGE_ALLOC_COSTLY_ORDER;
     let most = (PAGE_SIZE << max_order) / size;
-    let mut min_objects = if most < MIN_OBJECTS { most } else { MIN_OBJECTS };
+    let mut min_objects = if most < least_objects { most } else { least_objects };
     while min_objects > 1 {
         let mut fraction = 16;
         while fraction >= 4 {
@@ -197,11 +208,20 @@ const fn order_wasting_at_most(size: u64, min_objects: u64, max_order: u32, frac
 const _: () = assert!(PAGE_ALLOC_COSTLY_ORDER < NR_ORDERS as u32, "a slab is a block of pages");
 
 /// The address of a cache's descriptor. Its words are:
-/// size and object size; orders, kind and whether there is a constructor; active slab and first
-/// partial slab; live objects and slabs; generation; next cache; previous cache; constructor.
-/// The generation shares its place with the free-list link of a destroyed descriptor.
+/// size and object size; orders, kind and whether there is a constructor; active slab of the first
+/// CPU and first partial slab; live objects and slabs; generation; next cache; previous cache;
+/// constructor; and the active slabs of the other CPUs, two to a word. What shares its place with
+/// the free-list link of a destroyed descriptor is no word that could be taken for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cache(pub(crate) Paddr);
+
+/// The word that holds a CPU's active slab, and whether that is its upper half.
+const fn place_of_active(cpu: u32) -> (u64, bool) {
+    match cpu {
+        0 => (2, false),
+        _ => (COMMON_WORDS + (cpu as u64 - 1) / 2, cpu.is_multiple_of(2)),
+    }
+}
 
 impl Cache {
     /// No cache.
@@ -216,14 +236,21 @@ impl Cache {
     }
 
     /// Writes a fresh descriptor: no slab, no object, on no list.
-    pub(crate) fn init<M: Memory>(self, memory: &mut M, geometry: Geometry, generation: u16) {
+    pub(crate) fn init<M: Memory>(
+        self,
+        memory: &mut M,
+        geometry: Geometry,
+        generation: u16,
+        nr_cpus: u32,
+    ) {
         self.store(memory, 0, pair(geometry.size, geometry.object_size));
         let orders = u32::from(geometry.order) | u32::from(geometry.min_order) << 8;
         let kind = geometry.kind as u32 | u32::from(geometry.has_ctor) << 8;
         self.store(memory, 1, pair(orders, kind));
-        self.store(memory, 2, pair(u32::MAX, u32::MAX));
+        self.store(memory, 2, pair(NO_FRAME.0, NO_FRAME.0));
         self.store(memory, 3, 0);
         self.store(memory, 4, u64::from(generation));
+        (1..nr_cpus).for_each(|cpu| self.set_active(memory, cpu, NO_FRAME));
         self.set_next(memory, Self::NONE);
         self.set_prev(memory, Self::NONE);
     }
@@ -257,15 +284,31 @@ impl Cache {
         self.store(memory, 7, word);
     }
 
-    /// The active slab, from which objects are taken, and the first slab of the partial list.
-    pub(crate) fn slabs<M: Memory>(self, memory: &M) -> (Pfn, Pfn) {
-        let (active, partial) = halves(self.load(memory, 2));
-        (Pfn(active), Pfn(partial))
+    /// The slab from which a CPU takes objects.
+    pub(crate) fn active<M: Memory>(self, memory: &M, cpu: u32) -> Pfn {
+        let (index, is_high) = place_of_active(cpu);
+        let (low, high) = halves(self.load(memory, index));
+        Pfn(if is_high { high } else { low })
     }
 
-    /// Writes the active slab and the first slab of the partial list.
-    pub(crate) fn set_slabs<M: Memory>(self, memory: &mut M, active: Pfn, partial: Pfn) {
-        self.store(memory, 2, pair(active.0, partial.0));
+    /// Writes the slab from which a CPU takes objects.
+    pub(crate) fn set_active<M: Memory>(self, memory: &mut M, cpu: u32, slab: Pfn) {
+        let (index, is_high) = place_of_active(cpu);
+        let (low, high) = halves(self.load(memory, index));
+        let word = if is_high { pair(low, slab.0) } else { pair(slab.0, high) };
+        self.store(memory, index, word);
+    }
+
+    /// The first slab of the partial list.
+    pub(crate) fn partial<M: Memory>(self, memory: &M) -> Pfn {
+        let (_, partial) = halves(self.load(memory, 2));
+        Pfn(partial)
+    }
+
+    /// Writes the first slab of the partial list.
+    pub(crate) fn set_partial<M: Memory>(self, memory: &mut M, partial: Pfn) {
+        let (active, _) = halves(self.load(memory, 2));
+        self.store(memory, 2, pair(active, partial.0));
     }
 
     /// The numbers of live objects and of slabs.
@@ -338,23 +381,32 @@ mod test {
             (8192, 4, 8),
         ];
         for (size, objects, pages) in rows {
-            let geometry = Geometry::new(size, 8, CacheKind::Kmalloc);
+            let geometry = Geometry::new(size, 8, CacheKind::Kmalloc, 1);
             let order = u32::from(geometry.order);
             assert_eq!((geometry.objects(order), 1 << order), (objects, pages), "class {size}");
         }
     }
 
     #[test]
+    fn more_cpus_have_more_objects_to_a_slab() {
+        // Each row: CPUs, and the pages of a slab of kmalloc-1k (R1.8).
+        for (nr_cpus, pages) in [(1, 2), (2, 4), (3, 4), (4, 4), (8, 8)] {
+            let geometry = Geometry::new(1024, 1024, CacheKind::Kmalloc, nr_cpus);
+            assert_eq!(1 << geometry.order, pages, "{nr_cpus} CPUs");
+        }
+    }
+
+    #[test]
     fn a_huge_object_has_a_slab_of_its_own() {
-        let geometry = Geometry::new(4 << 20, 0, CacheKind::User);
+        let geometry = Geometry::new(4 << 20, 0, CacheKind::User, 1);
         assert_eq!((geometry.order, geometry.min_order, geometry.objects(10)), (10, 10, 1));
     }
 
     #[test]
     fn a_tiny_object_is_a_link_long() {
-        let geometry = Geometry::new(1, 0, CacheKind::User);
+        let geometry = Geometry::new(1, 0, CacheKind::User, 1);
         assert_eq!((geometry.size, geometry.link_offset()), (8, 0));
-        assert_eq!(Geometry::new(24, 64, CacheKind::User).size, 64);
+        assert_eq!(Geometry::new(24, 64, CacheKind::User, 1).size, 64);
     }
 
     #[test]
@@ -363,10 +415,10 @@ mod test {
         for (size, align, stride, link) in
             [(1024, 1024, 2048, 1024), (20, 0, 32, 24), (0, 0, 8, 0), (64, 8, 72, 64)]
         {
-            let geometry = Geometry::constructed(size, align, Some(Ctor(1)));
+            let geometry = Geometry::of_user(size, align, Some(Ctor(1)), 1);
             assert_eq!((u64::from(geometry.size), geometry.link_offset()), (stride, link));
         }
-        assert_eq!(Geometry::constructed(1024, 1024, None).size, 1024);
+        assert_eq!(Geometry::of_user(1024, 1024, None, 1).size, 1024);
     }
 
     #[test]

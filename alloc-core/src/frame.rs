@@ -68,6 +68,8 @@ pub(crate) struct Frame {
     pub(crate) state: FrameState,
     /// log2 of the block's pages.
     pub(crate) order: u8,
+    /// Of a slab: whether it is some CPU's active one, and so on no list.
+    pub(crate) frozen: bool,
     /// Of a slab: how many objects it holds.
     pub(crate) objects: u16,
     /// Of a slab: how many of them are live.
@@ -79,7 +81,7 @@ pub(crate) struct Frame {
 impl Frame {
     /// The head of a block that is no slab.
     pub(crate) const fn block(state: FrameState, order: u32) -> Self {
-        Self { state, order: order as u8, objects: 0, inuse: 0, fresh: 0 }
+        Self { state, order: order as u8, frozen: false, objects: 0, inuse: 0, fresh: 0 }
     }
 
     /// The number of pages of the block.
@@ -95,6 +97,7 @@ impl Frame {
     const fn encode(self) -> u64 {
         self.state as u64
             | (self.order as u64) << 8
+            | (self.frozen as u64) << 15
             | (self.objects as u64) << 16
             | (self.inuse as u64) << 32
             | (self.fresh as u64) << 48
@@ -103,7 +106,8 @@ impl Frame {
     const fn decode(word: u64) -> Self {
         Self {
             state: FrameState::decode(word as u8),
-            order: (word >> 8) as u8,
+            order: (word >> 8) as u8 & 0x7f,
+            frozen: word >> 15 & 1 == 1,
             objects: (word >> 16) as u16,
             inuse: (word >> 32) as u16,
             fresh: (word >> 48) as u16,
@@ -142,6 +146,18 @@ impl MemMap {
     /// Writes what a frame is.
     pub(crate) fn set_frame<M: Memory>(&self, memory: &mut M, pfn: Pfn, frame: Frame) {
         memory.store(self.word(pfn, 0), frame.encode());
+    }
+
+    /// Says that a slab is some CPU's active one.
+    pub(crate) fn freeze<M: Memory>(&self, memory: &mut M, slab: Pfn) {
+        let frame = self.frame(memory, slab);
+        self.set_frame(memory, slab, Frame { frozen: true, ..frame });
+    }
+
+    /// Says that a slab is no longer any CPU's active one.
+    pub(crate) fn unfreeze<M: Memory>(&self, memory: &mut M, slab: Pfn) {
+        let frame = self.frame(memory, slab);
+        self.set_frame(memory, slab, Frame { frozen: false, ..frame });
     }
 
     /// The neighbours of a head on its list: next and previous.
@@ -239,8 +255,10 @@ mod test {
         ];
         assert_eq!(states.len(), NR_FRAME_STATES);
         for state in states {
-            let frame = Frame { state, order: 10, objects: 512, inuse: 7, fresh: 511 };
-            assert_eq!(Frame::decode(frame.encode()), frame);
+            for frozen in [false, true] {
+                let frame = Frame { state, order: 10, frozen, objects: 512, inuse: 7, fresh: 511 };
+                assert_eq!(Frame::decode(frame.encode()), frame);
+            }
         }
     }
 

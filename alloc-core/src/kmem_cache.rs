@@ -12,7 +12,7 @@
 
 use crate::addr::{PAGE_SIZE, Paddr};
 use crate::cache::{
-    CACHE_BYTES, Cache, CacheId, CacheKind, Ctor, Geometry, SlabFlags, alignment, stride,
+    Cache, CacheId, CacheKind, Ctor, Geometry, SlabFlags, alignment, cache_bytes, stride,
 };
 use crate::error::AllocError;
 use crate::frame::FrameState;
@@ -37,8 +37,11 @@ const VMAP_AREA: usize = 2;
 const KMALLOC: usize = 3;
 const PAGE_ARRAY: usize = KMALLOC + CLASS_SIZES.len();
 const NR_BOOT_CACHES: usize = PAGE_ARRAY + NR_ARRAY_CLASSES;
+
 /// Bytes that memblock must carve for the descriptors of the boot caches.
-pub(crate) const BOOT_CACHE_BYTES: u64 = NR_BOOT_CACHES as u64 * CACHE_BYTES;
+pub(crate) const fn boot_cache_bytes(nr_cpus: u32) -> u64 {
+    NR_BOOT_CACHES as u64 * cache_bytes(nr_cpus)
+}
 
 /// Why a cache was not destroyed; nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,11 +58,12 @@ pub(crate) struct CacheList {
     boot: Paddr,
     first: Cache,
     next_generation: u16,
+    nr_cpus: u32,
 }
 
 impl CacheList {
     fn boot_cache(&self, number: usize) -> Cache {
-        Cache(Paddr(self.boot.0 + number as u64 * CACHE_BYTES))
+        Cache(Paddr(self.boot.0 + number as u64 * cache_bytes(self.nr_cpus)))
     }
 
     /// The first cache on the list of all; [`Cache::next`] leads on.
@@ -75,7 +79,12 @@ impl CacheList {
     /// Whether a descriptor was carved at boot.
     pub(crate) const fn is_boot_cache(&self, cache: Cache) -> bool {
         let offset = cache.0.0.wrapping_sub(self.boot.0);
-        offset < BOOT_CACHE_BYTES && offset.is_multiple_of(CACHE_BYTES)
+        offset < boot_cache_bytes(self.nr_cpus) && offset.is_multiple_of(cache_bytes(self.nr_cpus))
+    }
+
+    /// The number of CPUs, each of which has an active slab of every cache.
+    pub(crate) const fn nr_cpus(&self) -> u32 {
+        self.nr_cpus
     }
 
     /// The cache of cache descriptors.
@@ -116,14 +125,14 @@ pub(crate) fn class_of(size_bytes: u64) -> usize {
 }
 
 impl<M: Memory> SlabAllocator<M> {
-    /// Makes the boot caches in the carved memory at `boot`.
-    pub(crate) fn boot(pages: PageAllocator<M>, boot: Paddr) -> Self {
-        let caches = CacheList { boot, first: Cache::NONE, next_generation: 1 };
+    /// Makes the boot caches of a machine of `nr_cpus` CPUs in the carved memory at `boot`.
+    pub(crate) fn boot(pages: PageAllocator<M>, boot: Paddr, nr_cpus: u32) -> Self {
+        let caches = CacheList { boot, first: Cache::NONE, next_generation: 1, nr_cpus };
         let mut slab =
             Self { pages, caches, nr_live: [0; 3], nr_empty_slab_pages: 0, nr_corrupt_slabs: 0 };
         for number in 0..NR_BOOT_CACHES {
             let (size, kind) = match number {
-                KMEM_CACHE => (CACHE_BYTES, CacheKind::Internal),
+                KMEM_CACHE => (cache_bytes(nr_cpus), CacheKind::Internal),
                 VM_STRUCT | VMAP_AREA => (AREA_BYTES, CacheKind::Internal),
                 KMALLOC..PAGE_ARRAY => (CLASS_SIZES[number - KMALLOC], CacheKind::Kmalloc),
                 _ => (CLASS_SIZES[number - PAGE_ARRAY], CacheKind::Internal),
@@ -131,8 +140,8 @@ impl<M: Memory> SlabAllocator<M> {
             // A power of two is aligned to itself (R1.3); 96 and 192 get 32 and 64, as on SLUB.
             let align = size & size.wrapping_neg();
             let cache = slab.caches.boot_cache(number);
-            let geometry = Geometry::new(size, align.min(PAGE_SIZE), kind);
-            cache.init(&mut slab.pages.memory, geometry, 0);
+            let geometry = Geometry::new(size, align.min(PAGE_SIZE), kind, nr_cpus);
+            cache.init(&mut slab.pages.memory, geometry, 0, nr_cpus);
             slab.list_add(cache);
         }
         slab
@@ -158,8 +167,9 @@ impl<M: Memory> SlabAllocator<M> {
         let cache = Cache(self.alloc(self.caches.kmem_cache(), GFP_KERNEL)?);
         let generation = self.caches.next_generation;
         self.caches.next_generation = generation.wrapping_add(1);
+        let nr_cpus = self.caches.nr_cpus;
         let memory = &mut self.pages.memory;
-        cache.init(memory, Geometry::constructed(size, align, ctor), generation);
+        cache.init(memory, Geometry::of_user(size, align, ctor, nr_cpus), generation, nr_cpus);
         cache.set_ctor(memory, ctor.map_or(0, |ctor| ctor.0));
         self.list_add(cache);
         Ok(CacheId::new(cache, generation))
@@ -173,14 +183,14 @@ impl<M: Memory> SlabAllocator<M> {
         if nr_live != 0 {
             return Err(DestroyError::Busy(nr_live));
         }
-        // Without live objects there is no slab but the active one.
+        // Without live objects there are no slabs but the active ones.
         self.shrink(cache);
         self.list_del(cache);
         self.free(&descriptor);
         Ok(())
     }
 
-    /// `kmem_cache_shrink`: gives back the empty slab of a caller's cache.
+    /// `kmem_cache_shrink`: gives back the empty slabs of a caller's cache.
     pub(crate) fn shrink_by_name(&mut self, id: CacheId) -> u32 {
         if self.descriptor(id).is_some() { self.shrink(id.cache()) } else { 0 }
     }

@@ -10,7 +10,7 @@ use crate::fault::FaultPlan;
 use crate::frame::{FRAME_BYTES, FrameState, MemMap};
 use crate::gfp::{__GFP_ZERO, GFP_KERNEL, Gfp};
 use crate::kmalloc::{Kmalloc, array_size, direct, direct_phys, zeroed};
-use crate::kmem_cache::{AREA_BYTES, BOOT_CACHE_BYTES, DestroyError};
+use crate::kmem_cache::{AREA_BYTES, DestroyError, boot_cache_bytes};
 use crate::kvmalloc::{Kvmalloc, Route};
 use crate::memblock::Memblock;
 use crate::memory::Memory;
@@ -68,7 +68,7 @@ impl<M: Memory> Mm<M> {
         let mut memblock = Memblock::new(nr_frames);
         let map_bytes = u64::from(nr_frames) * FRAME_BYTES;
         let map_at = memblock.carve(map_bytes).ok_or(BootError::TooFewFrames)?;
-        let caches = memblock.carve(BOOT_CACHE_BYTES).ok_or(BootError::TooFewFrames)?;
+        let caches = memblock.carve(boot_cache_bytes(1)).ok_or(BootError::TooFewFrames)?;
         let first_area = memblock.carve(AREA_BYTES).ok_or(BootError::TooFewFrames)?;
         let map = MemMap::clear(&mut memory, map_at, nr_frames);
         let first = memblock.hand_over();
@@ -77,7 +77,7 @@ impl<M: Memory> Mm<M> {
         }
         let BootParams { min_free_pages, shuffle, policy, cutoff_pages } = params;
         let pages = PageAllocator::boot(memory, map, first, min_free_pages, shuffle);
-        let mut slab = SlabAllocator::boot(pages, caches);
+        let mut slab = SlabAllocator::boot(pages, caches, 1);
         let vmap = VmapSpace::boot(&mut slab.pages.memory, first_area);
         let kmalloc = Kmalloc { slab };
         let vmalloc = Vmalloc { kmalloc, vmap, nr_internal_areas: 0 };
@@ -209,7 +209,7 @@ impl<M: Memory> Mm<M> {
         self.freed(result, addr, FreeCall::KmemCacheFree)
     }
 
-    /// Gives back the cache's empty slab; returns how many pages that were.
+    /// Gives back the cache's empty slabs; returns how many pages that were.
     pub fn kmem_cache_shrink(&mut self, cache: CacheId) -> u32 {
         self.slab_floor().shrink_by_name(cache)
     }

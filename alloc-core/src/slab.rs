@@ -4,10 +4,11 @@
 //! links to the next, and is marked so that it is recognised: an object whose word is no link of
 //! its slab is certainly live, so a double free is found without any word of our own per object.
 //!
-//! A cache takes objects from its *active* slab, and the slab that an object is freed into becomes
-//! the active one: the last object freed is the next one handed out (R1.10). Other slabs with free
-//! objects wait on the partial list; full ones are on no list; of empty ones only the active is
-//! kept.
+//! A CPU takes objects from its *active* slab, which is frozen: it is on no list and is kept when
+//! it is empty. An object goes back to the slab that it came from, whoever frees it. So what a CPU
+//! took last and then freed is what it takes next (R1.10), but what is freed into another slab is
+//! not. Other slabs with free objects wait on the partial list, the last one that was full in
+//! front; full ones are on no list; empty ones are given back at once.
 //!
 //! Objects of a cache with a constructor are constructed when their slab is made, and have the link
 //! behind them instead, so that their contents outlive a free (R2.5).
@@ -56,7 +57,8 @@ pub(crate) struct Object {
 ///
 /// # Invariants
 /// 5. A free list stays in its slab, has no cycle, and holds the objects handed out once and freed.
-/// 6. A cache's partial list holds its slabs that have both live and free objects, but the active.
+/// 6. A cache's partial list holds its slabs that have both live and free objects, but the frozen,
+///    each of which is the active slab of one CPU. Of empty slabs only frozen ones are kept.
 /// 7. The counts of objects and of slabs equal a recount.
 #[derive(Debug)]
 pub(crate) struct SlabAllocator<M> {
@@ -74,8 +76,9 @@ impl<M: Memory> SlabAllocator<M> {
             return Err(AllocError::NoMemory(Shortage::Injected(FaultSite::Slab)));
         }
         let geometry = cache.geometry(&self.pages.memory);
+        let cpu = self.cpu();
         let object = loop {
-            let (active, _) = cache.slabs(&self.pages.memory);
+            let active = cache.active(&self.pages.memory, cpu);
             if active != NO_FRAME
                 && let Some(object) = self.take(cache, geometry, active)
             {
@@ -104,11 +107,11 @@ impl<M: Memory> SlabAllocator<M> {
         memory.store(Paddr(start.0 + geometry.link_offset()), encode_link(slab, next));
         self.pages.map.set_private(memory, slab, start.0);
         self.pages.map.set_frame(memory, slab, frame);
-        if frame.state == FrameState::Slab {
-            if frame.inuse == 0 {
-                self.nr_empty_slab_pages += frame.nr_pages();
-            }
-            self.activate(cache, slab, was_full);
+        if frame.frozen {
+            let is_empty = frame.inuse == 0;
+            self.nr_empty_slab_pages += if is_empty { frame.nr_pages() } else { 0 };
+        } else if frame.state == FrameState::Slab {
+            self.list_or_release(cache, slab, frame, was_full);
         } else if frame.inuse == 0 {
             self.release(cache, slab);
         }
@@ -197,17 +200,23 @@ impl<M: Memory> SlabAllocator<M> {
         Some(Paddr(object))
     }
 
-    /// Replaces an active slab that has nothing left: by a partial slab, else by a new one.
+    /// Replaces this CPU's active slab, which has nothing left: by a partial slab, else by a new
+    /// one.
     fn next_active(&mut self, cache: Cache, geo: Geometry, gfp: Gfp) -> Result<(), AllocError> {
-        let (_, mut partial) = cache.slabs(&self.pages.memory);
-        let active = if partial == NO_FRAME {
-            self.new_slab(cache, geo, gfp)?
-        } else {
-            let first = partial;
-            self.pages.map.list_remove(&mut self.pages.memory, &mut partial, first);
-            first
-        };
-        cache.set_slabs(&mut self.pages.memory, active, partial);
+        let cpu = self.cpu();
+        let mut partial = cache.partial(&self.pages.memory);
+        let slab = if partial == NO_FRAME { self.new_slab(cache, geo, gfp)? } else { partial };
+        let (memory, map) = (&mut self.pages.memory, self.pages.map);
+        if partial != NO_FRAME {
+            map.list_remove(memory, &mut partial, slab);
+            cache.set_partial(memory, partial);
+        }
+        map.freeze(memory, slab);
+        let full = cache.active(memory, cpu);
+        if full != NO_FRAME {
+            map.unfreeze(memory, full);
+        }
+        cache.set_active(memory, cpu, slab);
         Ok(())
     }
 
@@ -254,57 +263,58 @@ impl<M: Memory> SlabAllocator<M> {
         }
     }
 
-    /// Makes the slab that an object was freed into the active one.
-    fn activate(&mut self, cache: Cache, slab: Pfn, was_full: bool) {
-        let (active, mut partial) = cache.slabs(&self.pages.memory);
-        if active == slab {
-            return;
-        }
+    /// Puts a slab that is no CPU's where it belongs, now that an object has been freed into it.
+    fn list_or_release(&mut self, cache: Cache, slab: Pfn, frame: Frame, was_full: bool) {
         let (memory, map) = (&mut self.pages.memory, self.pages.map);
-        if !was_full {
-            map.list_remove(memory, &mut partial, slab);
+        let mut partial = cache.partial(memory);
+        match (was_full, frame.inuse == 0) {
+            (true, false) => map.list_push(memory, &mut partial, slab),
+            (false, true) => map.list_remove(memory, &mut partial, slab),
+            _ => {}
         }
-        if active != NO_FRAME {
-            let frame = map.frame(memory, active);
-            if frame.inuse == 0 {
-                self.nr_empty_slab_pages -= frame.nr_pages();
-                self.release(cache, active);
-            } else if frame.inuse < frame.objects {
-                map.list_push(memory, &mut partial, active);
-            }
+        cache.set_partial(memory, partial);
+        if frame.inuse == 0 {
+            self.release(cache, slab);
         }
-        cache.set_slabs(&mut self.pages.memory, slab, partial);
     }
 
-    /// Takes a slab with a damaged free list out of service. It is the active one.
+    /// Takes this CPU's active slab, whose free list is damaged, out of service.
     #[cold]
     fn retire(&mut self, cache: Cache, slab: Pfn, frame: Frame) {
-        let (_, partial) = cache.slabs(&self.pages.memory);
-        cache.set_slabs(&mut self.pages.memory, NO_FRAME, partial);
+        let cpu = self.cpu();
+        cache.set_active(&mut self.pages.memory, cpu, NO_FRAME);
         self.nr_corrupt_slabs += 1;
         if frame.inuse == 0 {
             self.nr_empty_slab_pages -= frame.nr_pages();
             self.release(cache, slab);
         } else {
-            let retired = Frame { state: FrameState::RetiredSlab, ..frame };
+            let retired = Frame { state: FrameState::RetiredSlab, frozen: false, ..frame };
             self.pages.map.set_frame(&mut self.pages.memory, slab, retired);
         }
     }
 
-    /// Gives the active slab back if it is empty; returns how many pages that were.
+    /// Gives the empty slabs back, which are active; returns how many pages that were.
     pub(crate) fn shrink(&mut self, cache: Cache) -> u32 {
-        let (active, partial) = cache.slabs(&self.pages.memory);
-        if active == NO_FRAME {
-            return 0;
+        let mut nr_pages = 0;
+        for cpu in 0..self.caches.nr_cpus() {
+            let active = cache.active(&self.pages.memory, cpu);
+            if active == NO_FRAME {
+                continue;
+            }
+            let frame = self.pages.map.frame(&self.pages.memory, active);
+            if frame.inuse == 0 {
+                cache.set_active(&mut self.pages.memory, cpu, NO_FRAME);
+                self.release(cache, active);
+                nr_pages += frame.nr_pages();
+            }
         }
-        let frame = self.pages.map.frame(&self.pages.memory, active);
-        if frame.inuse != 0 {
-            return 0;
-        }
-        cache.set_slabs(&mut self.pages.memory, NO_FRAME, partial);
-        self.nr_empty_slab_pages -= frame.nr_pages();
-        self.release(cache, active);
-        frame.nr_pages()
+        self.nr_empty_slab_pages -= nr_pages;
+        nr_pages
+    }
+
+    /// The CPU that runs.
+    const fn cpu(&self) -> u32 {
+        0
     }
 
     fn release(&mut self, cache: Cache, slab: Pfn) {

@@ -141,6 +141,7 @@ impl Lane {
         self.subject.settle();
         self.facts = self.subject.facts();
         self.model.note_lazy(self.facts.nr_lazy_pages);
+        self.model.forget_reuse();
         self.facts
     }
 

@@ -4,17 +4,17 @@ extern crate std;
 
 use super::*;
 use crate::gfp::{GFP_KERNEL, GFP_NOWAIT};
-use crate::kmem_cache::BOOT_CACHE_BYTES;
+use crate::kmem_cache::boot_cache_bytes;
 use crate::test_memory::{TestMemory, TestRandom};
 use std::vec::Vec;
 
 /// A slab allocator of `nr_frames` frames, without a reserve.
 pub(crate) fn boot(nr_frames: u32) -> SlabAllocator<TestMemory> {
     let mut pages = crate::page::test::boot(nr_frames, 0, 5);
-    let nr_pages = BOOT_CACHE_BYTES.div_ceil(PAGE_SIZE);
+    let nr_pages = boot_cache_bytes(1).div_ceil(PAGE_SIZE);
     let order = nr_pages.next_power_of_two().trailing_zeros();
     let boot = pages.alloc_pages(GFP_KERNEL, order).unwrap();
-    SlabAllocator::boot(pages, boot.to_phys())
+    SlabAllocator::boot(pages, boot.to_phys(), 1)
 }
 
 fn free(slab: &mut SlabAllocator<TestMemory>, at: Paddr) {
@@ -23,14 +23,38 @@ fn free(slab: &mut SlabAllocator<TestMemory>, at: Paddr) {
 }
 
 #[test]
-fn the_last_object_freed_is_the_next_handed_out() {
+fn what_was_taken_last_and_freed_is_handed_out_next() {
     let mut slab = boot(256);
     let cache = slab.caches.kmalloc(1024);
-    let objects: Vec<Paddr> = (0..40).map(|_| slab.alloc(cache, GFP_KERNEL).unwrap()).collect();
-    for &object in &objects {
+    for _ in 0..40 {
+        let object = slab.alloc(cache, GFP_KERNEL).unwrap();
         free(&mut slab, object);
         assert_eq!(slab.alloc(cache, GFP_KERNEL), Ok(object));
     }
+    slab.check().unwrap();
+}
+
+#[test]
+fn an_object_goes_back_to_its_own_slab() {
+    let mut slab = boot(256);
+    let cache = slab.caches.kmalloc(1024);
+    let objects: Vec<Paddr> = (0..20).map(|_| slab.alloc(cache, GFP_KERNEL).unwrap()).collect();
+    // Two slabs of eight are full, and the third is active and half full.
+    for &object in &objects[..2] {
+        free(&mut slab, object);
+        slab.check().unwrap();
+    }
+    for _ in 0..4 {
+        let fresh = slab.alloc(cache, GFP_KERNEL).unwrap();
+        assert!(!objects.contains(&fresh));
+    }
+    // Now the active slab is full, and the partial one is next.
+    assert_eq!(slab.alloc(cache, GFP_KERNEL), Ok(objects[1]));
+    assert_eq!(slab.alloc(cache, GFP_KERNEL), Ok(objects[0]));
+    // A slab that is not active is given back when it is empty.
+    let free_pages = slab.pages.nr_free_pages();
+    objects[8..16].iter().for_each(|object| free(&mut slab, *object));
+    assert_eq!(slab.pages.nr_free_pages(), free_pages + 2);
     slab.check().unwrap();
 }
 

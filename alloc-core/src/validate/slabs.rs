@@ -13,6 +13,7 @@ struct Sums {
     nr_live: [u32; 3],
     nr_slabs: u32,
     nr_partial: u32,
+    nr_frozen: u32,
     nr_empty_pages: u32,
 }
 
@@ -60,15 +61,15 @@ impl<M: Memory> SlabAllocator<M> {
         ensure(sound, 7, "a slab has more live objects than it can", addr)?;
         if frame.state == FrameState::Slab {
             self.check_free_list(slab, frame, geometry)?;
-            let (active, _) = cache.slabs(memory);
-            if frame.inuse == 0 {
-                sums.nr_empty_pages += frame.nr_pages();
-                ensure(active == slab, 6, "an empty slab is kept but not active", addr)?;
-            } else if frame.inuse < frame.objects && active != slab {
-                sums.nr_partial += 1;
-            }
+            let is_active = (0..self.caches.nr_cpus()).any(|cpu| cache.active(memory, cpu) == slab);
+            ensure(is_active == frame.frozen, 6, "a slab is frozen but not active", addr)?;
+            ensure(is_active || frame.inuse > 0, 6, "an empty slab is kept but not active", addr)?;
+            sums.nr_frozen += u32::from(is_active);
+            sums.nr_empty_pages += if frame.inuse == 0 { frame.nr_pages() } else { 0 };
+            sums.nr_partial += u32::from(!is_active && frame.inuse < frame.objects);
         } else {
-            ensure(frame.inuse > 0, 6, "an empty retired slab is kept", addr)?;
+            let sound = frame.inuse > 0 && !frame.frozen;
+            ensure(sound, 6, "an empty retired slab is kept, or is active", addr)?;
         }
         sums.nr_live[geometry.kind as usize] += u32::from(frame.inuse);
         sums.nr_slabs += 1;
@@ -112,22 +113,29 @@ impl<M: Memory> SlabAllocator<M> {
     fn check_cache(&self, cache: Cache, sums: &mut Sums) -> Result<(), Corruption> {
         let (memory, map) = (&self.pages.memory, self.pages.map);
         let (nr_live, nr_slabs) = cache.counts(memory);
-        let (active, partial) = cache.slabs(memory);
         let is_own = |slab: Pfn| {
             slab.0 < map.nr_frames()
                 && map.frame(memory, slab).state == FrameState::Slab
                 && map.cache(memory, slab) == cache.0
         };
-        if active != NO_FRAME {
-            ensure(is_own(active), 6, "the active slab is none of the cache's", direct_of(cache))?;
-            let frame = map.frame(memory, active);
-            sums.nr_empty_pages += if frame.inuse == 0 { frame.nr_pages() } else { 0 };
+        for active in (0..self.caches.nr_cpus()).map(|cpu| cache.active(memory, cpu)) {
+            if active != NO_FRAME {
+                ensure(
+                    is_own(active),
+                    6,
+                    "an active slab is none of the cache's",
+                    direct_of(cache),
+                )?;
+                let frame = map.frame(memory, active);
+                sums.nr_frozen += 1;
+                sums.nr_empty_pages += if frame.inuse == 0 { frame.nr_pages() } else { 0 };
+            }
         }
-        let (mut prev, mut slab, mut nr) = (NO_FRAME, partial, 0);
+        let (mut prev, mut slab, mut nr) = (NO_FRAME, cache.partial(memory), 0);
         while slab != NO_FRAME {
             ensure(is_own(slab), 6, "a partial list leaves the cache", slab.to_virt())?;
             let frame = map.frame(memory, slab);
-            let is_partial = 0 < frame.inuse && frame.inuse < frame.objects && slab != active;
+            let is_partial = 0 < frame.inuse && frame.inuse < frame.objects && !frame.frozen;
             ensure(is_partial, 6, "a slab on a partial list is not partial", slab.to_virt())?;
             let (next, back) = map.links(memory, slab);
             let linked = back == prev && nr < nr_slabs;

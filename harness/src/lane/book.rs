@@ -8,7 +8,7 @@
 use super::{Lane, Record, Waiter};
 use crate::bytes::{self, Damage};
 use crate::model::rules::{Family, Want, cache_alignment};
-use crate::model::{Allocation, Cache, Contents, Free, Verdict};
+use crate::model::{Allocation, Cache, Contents, Free, Reuse, Verdict};
 use crate::op::Reg;
 use crate::paint::mix;
 use crate::subject::{Answer, Request};
@@ -49,7 +49,9 @@ impl Lane {
             Answer::Cache(handle) => {
                 if let Request::KmemCacheCreate { size, align, flags, ctor } = record.request {
                     let align = cache_alignment(size, align, flags);
-                    self.model.enter_cache(handle, Cache { size, align, ctor, nr_objects: 0 });
+                    let reuse = Reuse::default();
+                    let cache = Cache { size, align, ctor, nr_objects: 0, reuse };
+                    self.model.enter_cache(handle, cache);
                 }
                 if let Some(dst) = dst {
                     self.registers.set_cache(dst, handle);

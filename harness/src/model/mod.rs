@@ -9,6 +9,7 @@
 mod convert;
 mod free;
 pub mod kvmalloc;
+mod reuse;
 pub mod rules;
 pub mod shortage;
 pub mod window;
@@ -18,7 +19,9 @@ use crate::subject::{CacheHandle, Layout, Request};
 pub use convert::Conversion;
 pub use free::{Free, Verdict, right_call};
 use kvmalloc::Policy;
-use rules::{Family, KMALLOC_MAX_CACHE, PAGE, Want, pages_of, vmalloc_cost};
+use reuse::Classes;
+pub use reuse::Reuse;
+use rules::{Family, KMALLOC_MAX_CACHE, PAGE, Want, pages_of, size_class, vmalloc_cost};
 use std::collections::BTreeMap;
 use window::Window;
 
@@ -127,6 +130,8 @@ pub struct Cache {
     pub ctor: Option<u64>,
     /// Live objects.
     pub nr_objects: u64,
+    /// Which of its objects comes next.
+    pub reuse: Reuse,
 }
 
 /// Sums over the book, to hold against the allocator's counters.
@@ -167,6 +172,8 @@ pub struct Model {
     caches: BTreeMap<CacheHandle, Cache>,
     totals: Totals,
     window: Window,
+    /// Which object of each size class comes next.
+    classes: Classes,
     /// The last thing freed, as long as nothing has happened since.
     just_freed: Option<(u64, Kind)>,
 }
@@ -183,6 +190,7 @@ impl Model {
             caches: BTreeMap::new(),
             totals: Totals::default(),
             window: Window::new(layout.vmalloc_start, layout.vmalloc_end),
+            classes: Classes::default(),
             just_freed: None,
         }
     }
@@ -318,6 +326,9 @@ impl Model {
         if allocation.kind == Kind::Vmalloc {
             self.window.enter(allocation.addr, pages_of(allocation.usable));
         }
+        if let Some(reuse) = self.reuse_mut(&allocation) {
+            reuse.take(0, allocation.addr);
+        }
         self.live.insert(allocation.addr, allocation);
     }
 
@@ -335,8 +346,35 @@ impl Model {
         if allocation.kind == Kind::Vmalloc {
             self.window.retire(addr);
         }
+        if let Some(reuse) = self.reuse_mut(&allocation) {
+            reuse.free(addr);
+        }
         self.just_freed = Some((addr, allocation.kind));
         Some(allocation)
+    }
+
+    fn reuse_mut(&mut self, allocation: &Allocation) -> Option<&mut Reuse> {
+        match allocation.kind {
+            Kind::Kmalloc => Some(self.classes.of_mut(size_class(allocation.usable)?)),
+            Kind::CacheObject(handle) => Some(&mut self.caches.get_mut(&handle)?.reuse),
+            _ => None,
+        }
+    }
+
+    /// The object that a request for memory of `kind` must get, if that is certain (R1.10).
+    pub fn next_object(&self, kind: Kind, size: u64) -> Option<u64> {
+        match kind {
+            Kind::Kmalloc => self.classes.of(size_class(size)?).next(0),
+            Kind::CacheObject(handle) => self.caches.get(&handle)?.reuse.next(0),
+            _ => None,
+        }
+    }
+
+    /// Says that the allocator has given back what it kept for later, so that no object is known
+    /// to come next.
+    pub fn forget_reuse(&mut self) {
+        self.classes = Classes::default();
+        self.caches.values_mut().for_each(|cache| cache.reuse = Reuse::default());
     }
 
     /// Changes what a live allocation holds.

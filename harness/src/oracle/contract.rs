@@ -31,6 +31,7 @@ fn judge(event: &Event) -> Judgement {
         Answer::Memory { addr, usable, .. } => {
             promises(step, want, addr, usable)?;
             reserves(step, want, addr)?;
+            reuse(step, want, addr)?;
             place(step, want, addr)
         }
         Answer::Refused(refusal) => refused(step, want, refusal),
@@ -116,6 +117,17 @@ fn reserves(step: &Step, want: &Want, addr: u64) -> Judgement {
         "a block of order {order} was granted with {} pages free and a watermark of {watermark}",
         before.nr_free_pages
     ))
+}
+
+/// What a CPU took last and then freed is what it takes next (R1.10).
+fn reuse(step: &Step, want: &Want, addr: u64) -> Judgement {
+    let kind = step.model.kind_of(want, addr);
+    match step.model.next_object(kind, want.size.unwrap_or(0)) {
+        Some(next) if next != addr => Err(format!(
+            "{addr:#x} was handed out; {next:#x} was taken and freed last, and comes next"
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// The lowest hole is the one to take (R4.7).
@@ -219,7 +231,7 @@ mod test {
         DIRECT, VMALLOC, barks, enter, memory, model, model_of, record, silent,
     };
     use super::*;
-    use crate::model::Cache;
+    use crate::model::{Cache, Reuse};
     use crate::op::Route;
     use crate::subject::CacheHandle;
     use crate::trace::Machine;
@@ -290,7 +302,13 @@ mod test {
     #[test]
     fn barks_on_a_constructed_object_of_another_stride_and_on_a_spurious_bad_argument() {
         let (mut model, handle) = (model(), CacheHandle(3));
-        let cache = Cache { size: 1024, align: 1024, ctor: Some(7), nr_objects: 0 };
+        let cache = Cache {
+            size: 1024,
+            align: 1024,
+            ctor: Some(7),
+            nr_objects: 0,
+            reuse: Reuse::default(),
+        };
         model.enter_cache(handle, cache);
         let alloc = |gfp| Request::KmemCacheAlloc { cache: handle, gfp };
         silent(&ORACLE, &model, &record(alloc(GFP_KERNEL), memory(DIRECT, 2048)));
@@ -298,6 +316,19 @@ mod test {
         let refused = Answer::Refused(Refusal::BadArgument);
         silent(&ORACLE, &model, &record(alloc(GFP_KERNEL | __GFP_ZERO), refused));
         barks(&ORACLE, &model, &record(alloc(GFP_KERNEL), refused), "without need");
+    }
+
+    #[test]
+    fn barks_on_an_object_that_is_not_the_last_one_freed() {
+        let mut model = model();
+        enter(&mut model, DIRECT + 64, 64, Kind::Kmalloc, &[0]);
+        model.strike(DIRECT + 64, &[0]);
+        silent(&ORACLE, &model, &record(KMALLOC, memory(DIRECT + 64, 64)));
+        barks(&ORACLE, &model, &record(KMALLOC, memory(DIRECT + 128, 64)), "comes next");
+        let other_class = Request::Kmalloc { size: 65, gfp: GFP_KERNEL };
+        silent(&ORACLE, &model, &record(other_class, memory(DIRECT + 0x1080, 96)));
+        model.forget_reuse();
+        silent(&ORACLE, &model, &record(KMALLOC, memory(DIRECT + 128, 64)));
     }
 
     #[test]
