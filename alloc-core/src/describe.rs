@@ -14,6 +14,7 @@ use crate::guide::right_free;
 use crate::kmalloc::{direct, direct_phys};
 use crate::kvmalloc::Kvmalloc;
 use crate::memory::Memory;
+use crate::task::Context;
 use crate::vmalloc::{Owner, VmStruct};
 
 /// The live memory around an address.
@@ -55,7 +56,7 @@ impl<M: Memory> Kvmalloc<M> {
     pub(crate) fn fault(&self, addr: Vaddr, called: FreeCall) -> FreeFault {
         let (is, live) = self.describe(addr);
         let verdict = match live {
-            Some(live) if live.start == addr => mistake(is, called, live),
+            Some(live) if live.start == addr => mistake(is, called, live, self.vmalloc.context()),
             Some(live) if (addr.0 - live.start.0).is_multiple_of(live.step) => {
                 FreeVerdict::Interior
             }
@@ -63,7 +64,10 @@ impl<M: Memory> Kvmalloc<M> {
             None if is == AddrKind::Free => FreeVerdict::DoubleFree,
             None => FreeVerdict::Wild,
         };
-        let right = live.and_then(|_| right_free(is));
+        let right = match verdict {
+            FreeVerdict::BadContext => Some(FreeCall::VfreeAtomic),
+            _ => live.and_then(|_| right_free(is)),
+        };
         FreeFault { addr, called, verdict, is, right }
     }
 
@@ -73,8 +77,10 @@ impl<M: Memory> Kvmalloc<M> {
             // A hole was never handed out or has been freed, as has a lazy area.
             return (AddrKind::Free, None);
         };
-        if VmStruct(area.vm(memory)).owner(memory) == Owner::PageArray {
-            return (AddrKind::Reserved, None);
+        match VmStruct(area.vm(memory)).owner(memory) {
+            Owner::Caller => {}
+            Owner::PageArray => return (AddrKind::Reserved, None),
+            Owner::Deferred => return (AddrKind::Free, None),
         }
         let usable = area.size(memory) - PAGE_SIZE;
         let live =
@@ -126,8 +132,11 @@ impl<M: Memory> Kvmalloc<M> {
 }
 
 /// What is wrong with freeing live memory at its start, given that it was refused.
-const fn mistake(is: AddrKind, called: FreeCall, live: Live) -> FreeVerdict {
+fn mistake(is: AddrKind, called: FreeCall, live: Live, context: Context) -> FreeVerdict {
+    let sleeps = matches!(called, FreeCall::Vfree | FreeCall::Kvfree | FreeCall::KvfreeSensitive);
     match (called, is) {
+        // The right call, at the wrong time.
+        (_, AddrKind::Vmalloc) if sleeps && context == Context::Atomic => FreeVerdict::BadContext,
         (FreeCall::FreePages, AddrKind::Pages) => FreeVerdict::WrongOrder,
         (FreeCall::FreePagesExact, AddrKind::PagesExact)
         | (FreeCall::DmaFreeCoherent, AddrKind::DmaCoherent) => FreeVerdict::WrongSize,

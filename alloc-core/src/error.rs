@@ -5,6 +5,7 @@
 
 use crate::addr::Vaddr;
 use crate::gfp::{__GFP_NOFAIL, Gfp};
+use crate::task::Context;
 use core::fmt::{self, Display, Formatter};
 
 /// The resource that a request could not get.
@@ -64,19 +65,24 @@ pub enum AllocError {
     Overflow,
     /// An alignment that is no power of two, or a range that is empty or outside the vmalloc space.
     BadArgument,
-    /// The call may sleep and its caller must not (R4.4, R5.7; Linux corrupts or hangs itself).
-    BadContext,
     /// `__GFP_NOFAIL` in a request that cannot keep the promise, refused up front.
     ImpossibleNofail(Impossible),
+    /// The call may sleep and its caller must not, by its context or by its flags (R1.12, R4.4,
+    /// R4.13, R5.7).
+    BadContext,
 }
 
 impl AllocError {
-    /// Refuses `__GFP_NOFAIL` to a request that may not sleep, before anything is changed (R3.7).
+    /// Refuses what flags and context rule out, before anything is changed: to sleep where that is
+    /// forbidden (R1.12), and `__GFP_NOFAIL` to a request that may not sleep (R3.7).
     ///
     /// # Errors
-    /// [`AllocError::ImpossibleNofail`] with [`Impossible::NonBlocking`].
-    pub const fn check_nofail(gfp: Gfp) -> Result<(), Self> {
-        if gfp.has(__GFP_NOFAIL) && !gfp.may_block() {
+    /// [`AllocError::BadContext`], or [`AllocError::ImpossibleNofail`] with
+    /// [`Impossible::NonBlocking`].
+    pub const fn check_caller(gfp: Gfp, context: Context) -> Result<(), Self> {
+        if gfp.may_block() && !context.may_sleep() {
+            Err(Self::BadContext)
+        } else if gfp.has(__GFP_NOFAIL) && !gfp.may_block() {
             Err(Self::ImpossibleNofail(Impossible::NonBlocking))
         } else {
             Ok(())
@@ -111,6 +117,8 @@ pub enum FreeCall {
     Kfree,
     /// `vfree`.
     Vfree,
+    /// `vfree_atomic`.
+    VfreeAtomic,
     /// `kvfree`.
     Kvfree,
     /// `kmem_cache_free`.
@@ -133,6 +141,7 @@ impl FreeCall {
         match self {
             Self::Kfree => "kfree",
             Self::Vfree => "vfree",
+            Self::VfreeAtomic => "vfree_atomic",
             Self::Kvfree => "kvfree",
             Self::KmemCacheFree => "kmem_cache_free",
             Self::FreePages => "free_pages",
@@ -211,6 +220,8 @@ pub enum FreeVerdict {
     Misaligned,
     /// Nothing that can be freed is there.
     Wild,
+    /// The call may sleep and the caller's context forbids that (R4.13).
+    BadContext,
 }
 
 /// A free that was refused and changed nothing.

@@ -34,7 +34,7 @@ impl<M: Memory> Kmalloc<M> {
         if size_bytes == 0 {
             return Ok(Vaddr::ZERO_SIZE_PTR);
         }
-        AllocError::check_nofail(gfp)?;
+        AllocError::check_caller(gfp, self.slab.pages.current.context)?;
         if size_bytes <= KMALLOC_MAX_CACHE_SIZE {
             let cache = self.slab.caches.kmalloc(size_bytes);
             return self.slab.alloc(cache, gfp).map(direct);

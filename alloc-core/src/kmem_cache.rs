@@ -50,6 +50,8 @@ pub enum DestroyError {
     Busy(u32),
     /// The name is of no cache, or of one that was destroyed.
     NoSuchCache,
+    /// The call sleeps and the caller's context forbids that.
+    BadContext,
 }
 
 /// All caches, linked through their descriptors.
@@ -155,6 +157,7 @@ impl<M: Memory> SlabAllocator<M> {
         flags: SlabFlags,
         ctor: Option<Ctor>,
     ) -> Result<CacheId, AllocError> {
+        AllocError::check_caller(GFP_KERNEL, self.pages.current.context)?;
         let odd = align > PAGE_SIZE || (align != 0 && !align.is_power_of_two());
         // Objects of no bytes divide by zero in Linux, unless each has a word for its link (R2.1).
         if odd || !flags.are_known() || (size == 0 && ctor.is_none()) {
@@ -177,6 +180,9 @@ impl<M: Memory> SlabAllocator<M> {
 
     /// `kmem_cache_destroy`: gives back a cache that has no live object.
     pub(crate) fn destroy(&mut self, id: CacheId) -> Result<(), DestroyError> {
+        if !self.pages.current.context.may_sleep() {
+            return Err(DestroyError::BadContext);
+        }
         let descriptor = self.descriptor(id).ok_or(DestroyError::NoSuchCache)?;
         let cache = id.cache();
         let (nr_live, _) = cache.counts(&self.pages.memory);
@@ -208,7 +214,7 @@ impl<M: Memory> SlabAllocator<M> {
 
     /// `kmem_cache_alloc`.
     pub(crate) fn alloc_by_name(&mut self, id: CacheId, gfp: Gfp) -> Result<Paddr, AllocError> {
-        AllocError::check_nofail(gfp)?;
+        AllocError::check_caller(gfp, self.pages.current.context)?;
         if self.descriptor(id).is_none() {
             return Err(AllocError::BadArgument);
         }

@@ -11,6 +11,7 @@ use crate::kmem_cache::KMALLOC_MAX_SIZE;
 use crate::memory::Memory;
 use crate::policy::{Course, Rules};
 use crate::slab::Refused;
+use crate::task::Context;
 use crate::vmalloc::Vmalloc;
 
 /// Which side serves a kvmalloc.
@@ -44,7 +45,7 @@ impl<M: Memory> Kvmalloc<M> {
         if size == 0 {
             return Ok(Vaddr::ZERO_SIZE_PTR);
         }
-        AllocError::check_nofail(gfp)?;
+        AllocError::check_caller(gfp, self.vmalloc.context())?;
         match route {
             Route::Slab if size <= KMALLOC_MAX_SIZE => self.vmalloc.kmalloc.kmalloc(size, gfp),
             Route::Vmalloc if self.rules.may_map(size, gfp) => self.mapped(size, gfp),
@@ -66,7 +67,9 @@ impl<M: Memory> Kvmalloc<M> {
         if addr.is_zero_or_null() {
             return Ok(());
         }
-        if len > self.usable(addr)? {
+        let is_area = self.vmalloc.vmap.contains(addr);
+        let may_free = !is_area || self.vmalloc.context() != Context::Atomic;
+        if len > self.usable(addr)? || !may_free {
             return Err(Refused);
         }
         let mut done = 0;

@@ -11,7 +11,7 @@
 //! The floors, each owning the one below, so that no call can go upwards: pages, slab, kmalloc,
 //! vmalloc (with the address space beside it), kvmalloc, and [`Mm`] as the public face.
 //!
-//! There is one CPU, one node, one zone; no reclaim, no huge mappings.
+//! There is one node and one zone; no reclaim, no huge mappings.
 //!
 //! ```
 //! use alloc_core::addr::{PAGE_SIZE, Paddr, Pfn, VMALLOC_START, Vaddr};
@@ -68,6 +68,7 @@ pub mod error;
 pub mod gfp;
 pub mod guide;
 pub mod memory;
+pub mod task;
 
 mod cache;
 mod convert;
@@ -98,7 +99,8 @@ pub use dma::Coherent;
 pub use fault::FaultPlan;
 pub use kmem_cache::DestroyError;
 pub use kvmalloc::Route;
-pub use mm::{BootError, BootParams, Mm};
+pub use mm::{BootError, Mm};
+pub use page::BootParams;
 pub use policy::Policy;
 pub use stat::MmStat;
 pub use validate::Corruption;

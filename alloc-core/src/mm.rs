@@ -5,7 +5,9 @@
 
 use crate::addr::{PAGE_SHIFT, Paddr, Pfn, VMALLOC_START, Vaddr};
 use crate::cache::{CacheId, Ctor, SlabFlags};
-use crate::error::{AddrKind, AllocError, ConvertCall, ConvertFault, FreeCall, FreeFault};
+use crate::error::{
+    AddrKind, AllocError, ConvertCall, ConvertFault, FreeCall, FreeFault, Shortage,
+};
 use crate::fault::FaultPlan;
 use crate::frame::{FRAME_BYTES, FrameState, MemMap};
 use crate::gfp::{__GFP_ZERO, GFP_KERNEL, Gfp};
@@ -14,27 +16,14 @@ use crate::kmem_cache::{AREA_BYTES, DestroyError, boot_cache_bytes};
 use crate::kvmalloc::{Kvmalloc, Route};
 use crate::memblock::Memblock;
 use crate::memory::Memory;
-use crate::page::PageAllocator;
-use crate::policy::{Policy, Rules};
+use crate::page::{BootParams, PageAllocator};
+use crate::policy::Rules;
 use crate::slab::{Refused, SlabAllocator};
 use crate::stat::MmStat;
+use crate::task::{Current, NR_CPUS, Scope, ScopeError};
 use crate::validate::Corruption;
 use crate::vmalloc::{Vmalloc, VmallocRange};
 use crate::vmap::VmapSpace;
-
-/// What is decided when a machine boots.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct BootParams {
-    /// The watermark: ordinary requests leave this many pages free (`min_free_kbytes`, R3.6).
-    pub min_free_pages: u32,
-    /// The seed of the shuffle that scatters single pages; 0 hands out the lower half always.
-    pub shuffle: u32,
-    /// The version of kvmalloc.
-    pub policy: Policy,
-    /// The largest request, in pages, for which kvmalloc never falls back to vmalloc; 0 leaves it
-    /// to the version.
-    pub cutoff_pages: u32,
-}
 
 /// Why a machine did not boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,6 +32,8 @@ pub enum BootError {
     TooFewFrames,
     /// The vmalloc space is empty or reaches beyond the last address.
     BadVmallocSpace,
+    /// There is no CPU, or there are more than [`NR_CPUS`].
+    BadNrCpus,
 }
 
 /// A machine's memory and all that is allocated from it.
@@ -65,6 +56,9 @@ impl<M: Memory> Mm<M> {
         if memory.nr_vmalloc_pages() == 0 || memory.nr_vmalloc_pages() > last_page {
             return Err(BootError::BadVmallocSpace);
         }
+        if params.nr_cpus == 0 || usize::from(params.nr_cpus) > NR_CPUS {
+            return Err(BootError::BadNrCpus);
+        }
         let mut memblock = Memblock::new(nr_frames);
         let map_bytes = u64::from(nr_frames) * FRAME_BYTES;
         let map_at = memblock.carve(map_bytes).ok_or(BootError::TooFewFrames)?;
@@ -75,13 +69,12 @@ impl<M: Memory> Mm<M> {
         if first.0 == nr_frames {
             return Err(BootError::TooFewFrames);
         }
-        let BootParams { min_free_pages, shuffle, policy, cutoff_pages } = params;
-        let pages = PageAllocator::boot(memory, map, first, min_free_pages, shuffle);
+        let pages = PageAllocator::boot(memory, map, first, &params);
         let mut slab = SlabAllocator::boot(pages, caches, 1);
         let vmap = VmapSpace::boot(&mut slab.pages.memory, first_area);
         let kmalloc = Kmalloc { slab };
-        let vmalloc = Vmalloc { kmalloc, vmap, nr_internal_areas: 0 };
-        let rules = Rules::of(policy, cutoff_pages);
+        let vmalloc = Vmalloc::boot(kmalloc, vmap);
+        let rules = Rules::of(params.policy, params.cutoff_pages);
         Ok(Self { kvmalloc: Kvmalloc { vmalloc, rules } })
     }
 
@@ -309,10 +302,19 @@ impl<M: Memory> Mm<M> {
         self.freed(result, addr, FreeCall::Vfree)
     }
 
-    /// Purges all lazily freed areas, so that their addresses can be used again (R4.10).
-    pub fn vm_unmap_aliases(&mut self) {
+    /// Gives an area back at the next [`Self::tick`], and so in any context; NULL is nothing to do.
+    pub fn vfree_atomic(&mut self, addr: Vaddr) -> Result<(), FreeFault> {
+        let result = self.kvmalloc.vmalloc.vfree_atomic(addr);
+        self.freed(result, addr, FreeCall::VfreeAtomic)
+    }
+
+    /// Purges all lazily freed areas, so that their addresses can be used again (R4.10);
+    /// `BadContext` where the caller may not sleep.
+    pub fn vm_unmap_aliases(&mut self) -> Result<(), AllocError> {
         let Vmalloc { kmalloc, vmap, .. } = &mut self.kvmalloc.vmalloc;
+        AllocError::check_caller(GFP_KERNEL, kmalloc.slab.pages.current.context)?;
         vmap.purge(&mut kmalloc.slab);
+        Ok(())
     }
 }
 
@@ -388,6 +390,52 @@ impl<M: Memory> Mm<M> {
     /// The page behind a mapped address; like the kernel's, it takes the direct map as well.
     pub fn vmalloc_to_page(&self, addr: Vaddr) -> Result<Pfn, ConvertFault> {
         self.kvmalloc.page_of(addr, ConvertCall::VmallocToPage)
+    }
+}
+
+/// Who calls, and the passing of time.
+impl<M: Memory> Mm<M> {
+    /// Says who makes the calls that follow: the first task on the first CPU in task context,
+    /// unless this says otherwise.
+    pub const fn set_current(&mut self, current: Current) {
+        self.slab_floor().pages.set_current(current);
+    }
+
+    /// Opens a scope of the current task (`memalloc_nofs_save`, `memalloc_noio_save`).
+    ///
+    /// # Errors
+    /// [`ScopeError::TooDeep`].
+    pub fn memalloc_save(&mut self, scope: Scope) -> Result<(), ScopeError> {
+        self.slab_floor().pages.current_scopes().save(scope)
+    }
+
+    /// Closes the innermost scope of the current task (`memalloc_nofs_restore`,
+    /// `memalloc_noio_restore`).
+    ///
+    /// # Errors
+    /// [`ScopeError`], when that is not a scope of this kind.
+    pub fn memalloc_restore(&mut self, scope: Scope) -> Result<(), ScopeError> {
+        self.slab_floor().pages.current_scopes().restore(scope)
+    }
+
+    /// A number that changes whenever the shortage may have ended, so that who was told
+    /// `WouldBlock` need not ask again while it is the same (the early return that Morton asks for,
+    /// seeds/vmalloc-nofail-2021.txt). Page tables that took no more mappings and injected failures
+    /// have no such event: wait for a tick.
+    pub const fn release_epoch(&self, shortage: Shortage) -> u64 {
+        let Vmalloc { kmalloc, vmap, .. } = &self.kvmalloc.vmalloc;
+        match shortage {
+            Shortage::VmallocSpace | Shortage::Range => {
+                // A range also needs nodes, which are objects.
+                vmap.release_epoch + kmalloc.slab.pages.release_epoch
+            }
+            _ => kmalloc.slab.pages.release_epoch,
+        }
+    }
+
+    /// A timer tick: the workers run, which free what was deferred (R4.13).
+    pub fn tick(&mut self) {
+        self.kvmalloc.vmalloc.free_deferred();
     }
 }
 

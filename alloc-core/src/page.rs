@@ -13,6 +13,32 @@ use crate::fault::Faults;
 use crate::frame::{Frame, FrameState, MemMap, NO_FRAME, NR_FRAME_STATES};
 use crate::gfp::{__GFP_HIGH, __GFP_MEMALLOC, __GFP_NOFAIL, __GFP_NOMEMALLOC, __GFP_ZERO, Gfp};
 use crate::memory::Memory;
+use crate::policy::Policy;
+use crate::task::{Current, NR_TASKS, Scopes};
+
+/// What is decided when a machine boots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BootParams {
+    /// The watermark: ordinary requests leave this many pages free (`min_free_kbytes`, R3.6).
+    pub min_free_pages: u32,
+    /// The seed of the shuffle that scatters single pages; 0 hands out the lower half always.
+    pub shuffle: u32,
+    /// The number of CPUs, from 1 to [`NR_CPUS`](crate::task::NR_CPUS).
+    pub nr_cpus: u8,
+    /// The version of kvmalloc.
+    pub policy: Policy,
+    /// The largest request, in pages, for which kvmalloc never falls back to vmalloc; 0 leaves it
+    /// to the version.
+    pub cutoff_pages: u32,
+}
+
+impl Default for BootParams {
+    /// One CPU, no reserve, and blocks that are split in address order.
+    fn default() -> Self {
+        let policy = Policy::default();
+        Self { min_free_pages: 0, shuffle: 0, nr_cpus: 1, policy, cutoff_pages: 0 }
+    }
+}
 
 /// The coin that decides which half of a split block is handed out (`SHUFFLE_PAGE_ALLOCATOR`'s
 /// idea): consecutive pages are then scattered, as they are on a machine that has run for a while.
@@ -43,29 +69,39 @@ pub(crate) struct PageAllocator<M> {
     pub(crate) memory: M,
     pub(crate) map: MemMap,
     pub(crate) faults: Faults,
+    /// The caller; its numbers are below those of CPUs and tasks.
+    pub(crate) current: Current,
+    pub(crate) scopes: [Scopes; NR_TASKS],
     first: [Pfn; NR_ORDERS],
     nr_free_blocks: [u32; NR_ORDERS],
     nr_free_pages: u32,
     nr_managed_pages: u32,
+    /// How often memory has been given back, to this floor or to a slab.
+    pub(crate) release_epoch: u64,
     nr_pages: [u32; NR_FRAME_STATES],
     min_free_pages: u32,
+    nr_cpus: u8,
     shuffle: Shuffle,
 }
 
 impl<M: Memory> PageAllocator<M> {
     /// Takes over all frames from `first_pfn` on; those below stay reserved.
-    pub(crate) fn boot(memory: M, map: MemMap, first_pfn: Pfn, min_free: u32, seed: u32) -> Self {
+    pub(crate) fn boot(memory: M, map: MemMap, first_pfn: Pfn, params: &BootParams) -> Self {
         let mut pages = Self {
             memory,
             map,
             faults: Faults::default(),
+            current: Current::default(),
+            scopes: [Scopes::default(); NR_TASKS],
             first: [NO_FRAME; NR_ORDERS],
             nr_free_blocks: [0; NR_ORDERS],
             nr_free_pages: map.nr_frames() - first_pfn.0,
             nr_managed_pages: map.nr_frames() - first_pfn.0,
+            release_epoch: 0,
             nr_pages: [0; NR_FRAME_STATES],
-            min_free_pages: min_free,
-            shuffle: Shuffle { state: seed },
+            min_free_pages: params.min_free_pages,
+            nr_cpus: params.nr_cpus,
+            shuffle: Shuffle { state: params.shuffle },
         };
         for pfn in 0..first_pfn.0 {
             let reserved = Frame::block(FrameState::Reserved, 0);
@@ -79,6 +115,18 @@ impl<M: Memory> PageAllocator<M> {
             pfn += 1 << order;
         }
         pages
+    }
+
+    /// Says who makes the calls that follow.
+    pub(crate) const fn set_current(&mut self, current: Current) {
+        let Current { cpu, task, context } = current;
+        let (cpu, task) = (cpu % self.nr_cpus, task % NR_TASKS as u8);
+        self.current = Current { cpu, task, context };
+    }
+
+    /// The scopes of the current task.
+    pub(crate) const fn current_scopes(&mut self) -> &mut Scopes {
+        &mut self.scopes[self.current.task as usize]
     }
 
     /// The number of free pages.
@@ -108,7 +156,7 @@ impl<M: Memory> PageAllocator<M> {
 
     /// `alloc_pages`: a block for the page interface.
     pub(crate) fn alloc_pages(&mut self, gfp: Gfp, order: u32) -> Result<Pfn, AllocError> {
-        AllocError::check_nofail(gfp)?;
+        AllocError::check_caller(gfp, self.current.context)?;
         if order >= NR_ORDERS as u32 {
             return Err(AllocError::never(gfp, Impossible::TooLarge, AllocError::TooLarge));
         }
@@ -122,6 +170,7 @@ impl<M: Memory> PageAllocator<M> {
         order: u32,
         state: FrameState,
     ) -> Result<Pfn, AllocError> {
+        let gfp = self.scopes[self.current.task as usize].mask(gfp);
         if self.faults.should_fail(FaultSite::PageAlloc, gfp) {
             return Err(AllocError::NoMemory(Shortage::Injected(FaultSite::PageAlloc)));
         }
@@ -140,6 +189,7 @@ impl<M: Memory> PageAllocator<M> {
 
     /// Gives back the block whose head is `pfn`, which has been handed out.
     pub(crate) fn free_block(&mut self, pfn: Pfn) {
+        self.release_epoch += 1;
         let frame = self.map.frame(&self.memory, pfn);
         // A slab that was retired has been counted as a slab.
         let state = if frame.is_slab() { FrameState::Slab } else { frame.state };
@@ -238,7 +288,9 @@ pub(crate) mod test {
         let mut memory = TestMemory::new(nr_frames, 0);
         let map = MemMap::clear(&mut memory, Paddr(0), nr_frames);
         let first = (u64::from(nr_frames) * FRAME_BYTES).div_ceil(PAGE_SIZE) as u32;
-        PageAllocator::boot(memory, map, Pfn(first), min_free, seed)
+        let params =
+            BootParams { min_free_pages: min_free, shuffle: seed, ..BootParams::default() };
+        PageAllocator::boot(memory, map, Pfn(first), &params)
     }
 
     #[test]

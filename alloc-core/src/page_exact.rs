@@ -78,7 +78,7 @@ impl<M: Memory> PageAllocator<M> {
         gfp: Gfp,
         state: FrameState,
     ) -> Result<(Pfn, u32), AllocError> {
-        AllocError::check_nofail(gfp)?;
+        AllocError::check_caller(gfp, self.current.context)?;
         if size == 0 {
             return Err(AllocError::never(gfp, Impossible::ZeroSize, AllocError::ZeroSize));
         }

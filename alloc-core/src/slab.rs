@@ -97,6 +97,7 @@ impl<M: Memory> SlabAllocator<M> {
     /// Gives a live object back.
     pub(crate) fn free(&mut self, object: &Object) {
         let Object { cache, geometry, slab, mut frame, start, .. } = *object;
+        self.pages.release_epoch += 1;
         let memory = &mut self.pages.memory;
         let was_full = frame.inuse == frame.objects;
         frame.inuse -= 1;

@@ -39,10 +39,12 @@ pub struct MmStat {
     pub nr_internal_objects: u32,
     /// Slabs taken out of service because a caller damaged their free list, since boot.
     pub nr_corrupt_slabs: u32,
-    /// Live vmalloc areas, those of page arrays included.
+    /// Live vmalloc areas, those of page arrays and deferred ones included.
     pub nr_areas: u32,
     /// Live vmalloc areas that hold page arrays.
     pub nr_internal_areas: u32,
+    /// Areas that were freed where sleeping is forbidden, and go at the next tick.
+    pub nr_deferred_areas: u32,
     /// Pages of address space of live areas, guard pages included.
     pub nr_area_pages: u64,
     /// Pages of address space that wait for a purge.
@@ -74,6 +76,7 @@ impl<M: Memory> Kvmalloc<M> {
             nr_corrupt_slabs: slab.nr_corrupt_slabs,
             nr_areas: vmap.nr_areas,
             nr_internal_areas: self.vmalloc.nr_internal_areas,
+            nr_deferred_areas: self.vmalloc.nr_deferred_areas,
             nr_area_pages: vmap.nr_area_pages,
             nr_lazy_pages: vmap.nr_lazy_pages,
             nr_largest_hole_pages: vmap.free.root().largest(&pages.memory) >> PAGE_SHIFT,

@@ -10,12 +10,14 @@ use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Paddr, Pfn, VMALLOC_START, Vaddr, pages
 use crate::error::{AllocError, Impossible, Shortage};
 use crate::frame::FrameState;
 use crate::gfp::{
-    __GFP_ATOMIC, __GFP_FS, __GFP_HIGH, __GFP_IO, __GFP_MEMALLOC, __GFP_NOFAIL, __GFP_NOMEMALLOC,
-    __GFP_NORETRY, __GFP_NOWARN, __GFP_RECLAIM, __GFP_RETRY_MAYFAIL, Gfp,
+    __GFP_ATOMIC, __GFP_DIRECT_RECLAIM, __GFP_FS, __GFP_HIGH, __GFP_IO, __GFP_MEMALLOC,
+    __GFP_NOFAIL, __GFP_NOMEMALLOC, __GFP_NORETRY, __GFP_NOWARN, __GFP_RECLAIM,
+    __GFP_RETRY_MAYFAIL, Gfp,
 };
 use crate::kmalloc::{Kmalloc, direct, direct_phys};
 use crate::memory::Memory;
 use crate::slab::Refused;
+use crate::task::Context;
 use crate::vmap::{Taken, VmapRequest, VmapSpace};
 use crate::vmap_tree::VmapArea;
 
@@ -54,6 +56,9 @@ pub(crate) enum Owner {
     Caller = 0,
     /// The allocator: it holds another area's page array.
     PageArray = 1,
+    /// Nobody: a caller has freed it where sleeping is forbidden, and its pages go at the next tick
+    /// (R4.13).
+    Deferred = 2,
 }
 
 /// When the range of a freed area may be used again.
@@ -66,7 +71,7 @@ enum Reuse {
 }
 
 /// The descriptor of an area (Linux's `struct vm_struct`). Its words are: the bytes asked for, the
-/// number of pages, the address of the page array, and the owner.
+/// number of pages, the address of the page array, the owner, and the next deferred area.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct VmStruct(pub(crate) Paddr);
 
@@ -93,7 +98,22 @@ impl VmStruct {
 
     /// Whom the area belongs to.
     pub(crate) fn owner<M: Memory>(self, memory: &M) -> Owner {
-        if self.load(memory, 3) == 0 { Owner::Caller } else { Owner::PageArray }
+        match self.load(memory, 3) {
+            0 => Owner::Caller,
+            1 => Owner::PageArray,
+            _ => Owner::Deferred,
+        }
+    }
+
+    /// Of a deferred area: the one that was deferred before it.
+    pub(crate) fn next_deferred<M: Memory>(self, memory: &M) -> VmapArea {
+        VmapArea(Paddr(self.load(memory, 4)))
+    }
+
+    /// Makes the area a deferred one, in front of `next`.
+    fn defer<M: Memory>(self, memory: &mut M, next: VmapArea) {
+        memory.store(Paddr(self.0.0 + 3 * 8), Owner::Deferred as u64);
+        memory.store(Paddr(self.0.0 + 4 * 8), next.0.0);
     }
 }
 
@@ -103,14 +123,24 @@ impl VmStruct {
 /// 10. Every page of a busy area is mapped to the frame that the page array names; that frame is
 ///     in the vmalloc state and names the page in turn, so no frame is mapped twice.
 /// 11. The guard page of an area is not mapped.
+/// 12. The deferred areas are those on the deferred list, and their number equals a recount.
 #[derive(Debug)]
 pub(crate) struct Vmalloc<M> {
     pub(crate) kmalloc: Kmalloc<M>,
     pub(crate) vmap: VmapSpace,
     pub(crate) nr_internal_areas: u32,
+    pub(crate) nr_deferred_areas: u32,
+    /// The area deferred last.
+    pub(crate) deferred: VmapArea,
 }
 
 impl<M: Memory> Vmalloc<M> {
+    /// vmalloc of a machine where no area exists.
+    pub(crate) const fn boot(kmalloc: Kmalloc<M>, vmap: VmapSpace) -> Self {
+        let deferred = VmapArea::NONE;
+        Self { kmalloc, vmap, nr_internal_areas: 0, nr_deferred_areas: 0, deferred }
+    }
+
     /// The whole vmalloc space as a range.
     pub(crate) const fn anywhere(&self, size: u64, gfp: Gfp) -> VmallocRange {
         let start = Vaddr(VMALLOC_START);
@@ -122,14 +152,51 @@ impl<M: Memory> Vmalloc<M> {
         self.alloc_for(range, Owner::Caller)
     }
 
-    /// `vfree`: takes the start of a caller's area, and NULL.
+    /// `vfree`: takes the start of a caller's area, and NULL. It frees at once where it may sleep,
+    /// and at the next tick in an interrupt (R4.13).
     pub(crate) fn vfree(&mut self, addr: Vaddr) -> Result<(), Refused> {
         if addr == Vaddr::NULL {
             return Ok(());
         }
         let area = self.callers_area(addr)?;
-        self.free_area(area, Reuse::Lazily);
+        match self.context() {
+            Context::Task => self.free_area(area, Reuse::Lazily),
+            Context::Softirq | Context::Hardirq => self.defer(area),
+            Context::Atomic => return Err(Refused),
+        }
         Ok(())
+    }
+
+    /// `vfree_atomic`: frees at the next tick, and so may be called in any context.
+    pub(crate) fn vfree_atomic(&mut self, addr: Vaddr) -> Result<(), Refused> {
+        if addr != Vaddr::NULL {
+            let area = self.callers_area(addr)?;
+            self.defer(area);
+        }
+        Ok(())
+    }
+
+    /// Frees the deferred areas, the last one first, as the workqueue does (`delayed_vfree_work`).
+    pub(crate) fn free_deferred(&mut self) {
+        while self.deferred != VmapArea::NONE {
+            let area = self.deferred;
+            let memory = self.memory();
+            self.deferred = VmStruct(area.vm(memory)).next_deferred(memory);
+            self.nr_deferred_areas -= 1;
+            self.free_area(area, Reuse::Lazily);
+        }
+    }
+
+    fn defer(&mut self, area: VmapArea) {
+        let (vm, next) = (VmStruct(area.vm(self.memory())), self.deferred);
+        vm.defer(self.memory_mut(), next);
+        self.deferred = area;
+        self.nr_deferred_areas += 1;
+    }
+
+    /// The context of the caller.
+    pub(crate) const fn context(&self) -> Context {
+        self.kmalloc.slab.pages.current.context
     }
 
     /// The bytes that the holder of a caller's area may use: all but the guard page.
@@ -162,7 +229,10 @@ impl<M: Memory> Vmalloc<M> {
         if !align.is_power_of_two() || start >= end || outside {
             return Err(AllocError::BadArgument);
         }
-        AllocError::check_nofail(gfp)?;
+        // Whatever the flags say, page tables are taken with GFP_KERNEL and may sleep (R4.4); in an
+        // interrupt Linux stops at a BUG_ON (R4.2).
+        AllocError::check_caller(gfp | __GFP_DIRECT_RECLAIM, self.context())?;
+        AllocError::check_caller(gfp, self.context())?;
         if size == 0 {
             return Err(AllocError::never(gfp, Impossible::ZeroSize, AllocError::ZeroSize));
         }
@@ -196,7 +266,7 @@ impl<M: Memory> Vmalloc<M> {
                 let memory = self.memory_mut();
                 area.set_vm(memory, vm.0);
                 vm.init(memory, [range.size, nr_pages, pages.0, owner as u64]);
-                self.nr_internal_areas += owner as u32;
+                self.nr_internal_areas += u32::from(owner == Owner::PageArray);
                 Ok(Vaddr(area.start(self.memory())))
             }
             Err(error) => {
@@ -329,7 +399,7 @@ impl<M: Memory> Vmalloc<M> {
         let memory = self.memory();
         let (start, vm) = (area.start(memory), VmStruct(area.vm(memory)));
         let (nr_pages, array) = (vm.nr_pages(memory), vm.pages(memory));
-        self.nr_internal_areas -= vm.owner(memory) as u32;
+        self.nr_internal_areas -= u32::from(vm.owner(memory) == Owner::PageArray);
         self.unmap_pages(start, nr_pages);
         self.free_pages(array, nr_pages);
         self.free_array(array, nr_pages, reuse);

@@ -61,6 +61,8 @@ pub(crate) struct VmapSpace {
     pub(crate) nr_areas: u32,
     pub(crate) nr_area_pages: u64,
     pub(crate) nr_lazy_pages: u64,
+    /// How often a range has been given back.
+    pub(crate) release_epoch: u64,
     lazy_max_pages: u64,
     end: u64,
 }
@@ -80,6 +82,7 @@ impl VmapSpace {
             nr_areas: 0,
             nr_area_pages: 0,
             nr_lazy_pages: 0,
+            release_epoch: 0,
             // In a small space 32 MiB would never be reached, and every purge would be forced by
             // exhaustion; a quarter keeps both triggers alive.
             lazy_max_pages: LAZY_MAX_PAGES.min(nr_pages / 4),
@@ -158,6 +161,7 @@ impl VmapSpace {
 
     /// Frees an area, lazily (`free_vmap_area_noflush`, R4.10).
     pub(crate) fn free<M: Memory>(&mut self, slab: &mut SlabAllocator<M>, area: VmapArea) {
+        self.release_epoch += 1;
         self.take_from_busy(&mut slab.pages.memory, area);
         self.nr_lazy_pages += area.size(&slab.pages.memory) >> PAGE_SHIFT;
         self.lazy.insert(&mut slab.pages.memory, area);

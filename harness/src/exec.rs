@@ -8,10 +8,9 @@
 //! It decides nothing: what is legal is the oracles' business, what is done the lanes'.
 
 use crate::campaign::{Campaign, EveryOp};
-use crate::lane::{Action, Lane, Record, Skip, Waiter};
-use crate::model::Free;
-use crate::op::{Call, Class, Faults, Op, Reg};
-use crate::oracle::{self, End, Event, Step, Target, View};
+use crate::lane::{Action, Lane, Record, Retry, Skip, Waiter};
+use crate::op::{Call, Class, Op, Reg, Setting};
+use crate::oracle::{self, End, Event, Step, Target, View, Wake};
 use crate::stats::Stats;
 use crate::subject::{Answer, Request};
 use crate::trace::Trace;
@@ -216,7 +215,7 @@ impl Runner {
         let is_kv = op.call.spec().takes_route;
         let target = self.target(op);
         if let Some(request) = release {
-            self.release(id, request, stats)?;
+            self.release(id, request, &op.setting(), stats)?;
         }
         let class = match *action {
             Action::Request(request) => self.request(op, id, request, stats)?,
@@ -236,15 +235,11 @@ impl Runner {
         request: Request,
         stats: &mut Stats,
     ) -> Result<Option<Class>, Objection> {
-        let (class, answer) = self.step(id, request, op.faults, op.dst, stats)?;
+        let (class, answer) = self.step(id, request, &op.setting(), op.dst, stats)?;
         if let (Answer::Memory { addr, .. }, None) = (answer, op.dst) {
-            self.discard(id, addr, stats)?;
+            self.discard(id, addr, &op.setting(), stats)?;
         }
-        let frees = Free::of(&request).is_some()
-            || matches!(op.call, Call::VmUnmapAliases | Call::KmemCacheDestroy);
-        if frees && answer == Answer::Done {
-            self.serve_waiters(stats)?;
-        }
+        self.serve_waiters(op.call == Call::Tick, stats)?;
         Ok(class)
     }
 
@@ -253,11 +248,11 @@ impl Runner {
         &mut self,
         id: u32,
         request: Request,
-        faults: Faults,
+        setting: &Setting,
         dst: Option<Reg>,
         stats: &mut Stats,
     ) -> Result<(Option<Class>, Answer), Objection> {
-        let record = self.lane.perform(id, request, faults, false);
+        let record = self.lane.perform(id, request, setting, None);
         self.judge(&record)?;
         stats.request(self.place, &record);
         let (class, answer) = (self.lane.classify(&record), record.reply.answer);
@@ -271,40 +266,60 @@ impl Runner {
     }
 
     /// Frees something that the trace does not free itself.
-    fn release(&mut self, id: u32, request: Request, stats: &mut Stats) -> Result<(), Objection> {
+    fn release(
+        &mut self,
+        id: u32,
+        request: Request,
+        setting: &Setting,
+        stats: &mut Stats,
+    ) -> Result<(), Objection> {
         stats.nr_releases += 1;
-        self.step(id, request, Faults::default(), None, stats)?;
-        self.serve_waiters(stats)
+        self.step(id, request, &setting.of_harness(), None, stats)?;
+        self.serve_waiters(false, stats)
     }
 
     /// Frees memory that went to no register.
-    fn discard(&mut self, id: u32, addr: u64, stats: &mut Stats) -> Result<(), Objection> {
+    fn discard(
+        &mut self,
+        id: u32,
+        addr: u64,
+        setting: &Setting,
+        stats: &mut Stats,
+    ) -> Result<(), Objection> {
         match self.lane.release_of(addr) {
-            Some(request) => self.release(id, request, stats),
+            Some(request) => self.release(id, request, setting, stats),
             None => Ok(()),
         }
     }
 
-    /// Lets every waiter ask once more.
-    fn serve_waiters(&mut self, stats: &mut Stats) -> Result<(), Objection> {
+    /// Lets the waiters ask once more whose shortage may have ended, and at a tick all of them.
+    /// Memory that goes to no register is freed, which may wake others in turn.
+    fn serve_waiters(&mut self, is_tick: bool, stats: &mut Stats) -> Result<(), Objection> {
         if self.lane.waiters().is_empty() {
             return Ok(());
         }
-        for Waiter { id, dst, request } in self.lane.take_waiters() {
-            let record = self.lane.perform(id, request, Faults::default(), true);
+        let mut wakes = Vec::new();
+        let mut unwanted = Vec::new();
+        for (waiter, why) in self.lane.take_woken(is_tick) {
+            let Waiter { id, dst, request, caller, .. } = waiter;
+            let setting = Setting { caller, ..Setting::default() };
+            let record = self.lane.perform(id, request, &setting, Some(why));
             self.judge(&record)?;
             stats.request(self.place, &record);
             stats.nr_retries += 1;
             let answer = record.reply.answer;
+            let is_served = matches!(answer, Answer::Memory { .. });
+            wakes.push(Wake { request, is_served });
             self.lane.commit(record, dst);
             if let Answer::Memory { addr, .. } = answer {
                 stats.nr_served += 1;
                 if dst.is_none() {
-                    self.discard(id, addr, stats)?;
+                    unwanted.push((id, addr, setting));
                 }
             }
         }
-        Ok(())
+        oracle::judge(&Event::Wakes(&wakes))?;
+        unwanted.into_iter().try_for_each(|(id, addr, by)| self.discard(id, addr, &by, stats))
     }
 
     fn write(&mut self, id: u32, addr: u64, end: u64) -> Result<Class, Objection> {
@@ -337,6 +352,8 @@ impl Runner {
     /// Frees everything, serves who still waits, and compares the machine with a fresh one.
     fn finish(&mut self, stats: &mut Stats) -> Result<(), Objection> {
         self.check(stats)?;
+        self.step(u32::MAX, Request::Tick, &Setting::default(), None, stats)?;
+        self.serve_waiters(true, stats)?;
         self.free_everything(stats)?;
         while let Some(waiter) = self.lane.take_first_waiter() {
             self.settle_waiter(waiter, stats)?;
@@ -351,7 +368,7 @@ impl Runner {
     fn free_everything(&mut self, stats: &mut Stats) -> Result<(), Objection> {
         for request in self.lane.frees_at_end() {
             stats.nr_releases += 1;
-            self.step(u32::MAX, request, Faults::default(), None, stats)?;
+            self.step(u32::MAX, request, &Setting::default(), None, stats)?;
         }
         Ok(())
     }
@@ -359,7 +376,7 @@ impl Runner {
     fn destroy_caches(&mut self, stats: &mut Stats) -> Result<(), Objection> {
         for request in self.lane.destroys_at_end() {
             stats.nr_releases += 1;
-            self.step(u32::MAX, request, Faults::default(), None, stats)?;
+            self.step(u32::MAX, request, &Setting::default(), None, stats)?;
         }
         Ok(())
     }
@@ -369,8 +386,9 @@ impl Runner {
     /// machine has.
     fn settle_waiter(&mut self, waiter: Waiter, stats: &mut Stats) -> Result<(), Objection> {
         self.lane.settle();
-        let Waiter { id, request, .. } = waiter;
-        let record = self.lane.perform(id, request, Faults::default(), true);
+        let Waiter { id, request, caller, .. } = waiter;
+        let setting = Setting { caller, ..Setting::default() };
+        let record = self.lane.perform(id, request, &setting, Some(Retry::Alone));
         self.judge(&record)?;
         stats.nr_retries += 1;
         let answer = record.reply.answer;

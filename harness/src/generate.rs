@@ -8,6 +8,7 @@
 //!
 //! What single values look like is in [`draw`]. This file does not know whether an op succeeds.
 
+mod caller;
 pub mod draw;
 mod scene;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use crate::op::{ALL_CALLS, Arg, Call, Faults, MAX_ARGS, Op, Ptr, Reg, Route, Yie
 use crate::trace::{Machine, Trace};
 use alloc_core::addr::PAGE_SIZE;
 use alloc_core::gfp::__GFP_ZERO;
+use alloc_core::task::{Current, NR_TASKS};
 use fastrand::Rng;
 
 pub use scene::{Scene, Slot, is_right_free, makes_cache, right_frees};
@@ -94,6 +96,10 @@ pub struct Swarm {
     pub reach: Share,
     /// The number of registers in use.
     pub registers: Reg,
+    /// The share of calls that are made where sleeping is forbidden.
+    pub interrupts: Share,
+    /// The number of tasks.
+    pub tasks: u8,
     /// The machine that the trace runs on.
     pub machine: Machine,
     /// Whether the trace may try to use up its machine.
@@ -124,6 +130,8 @@ impl Swarm {
             ceiling: draw::ceiling(rng).max(least_ceiling),
             reach: if greedy { Share(rng.u16(0..=200)) } else { Share(30) },
             registers: if greedy { 32 << rng.u16(0..=2) } else { 4 << rng.u16(0..=5) },
+            interrupts: *draw::one_of(&[0, 0, 50, 300].map(Share), rng),
+            tasks: *draw::one_of(&[1, 2, 4, NR_TASKS as u8], rng),
             machine,
             greedy,
         }
@@ -198,9 +206,12 @@ pub fn generate_op(scene: &Scene, swarm: &Swarm, making: Share, rng: &mut Rng) -
     let make = !swarm.is_full(scene) && (scene.nr_live() == 0 || making.hit(rng));
     let other = if rng.u8(0..10) == 0 { other_op(scene, swarm, rng) } else { None };
     let op = other.or_else(|| if make { None } else { free_op(scene, swarm, rng) });
-    op.or_else(|| make_op(scene, swarm, rng))
+    let mut op = op
+        .or_else(|| make_op(scene, swarm, rng))
         .or_else(|| other_op(scene, swarm, rng))
-        .unwrap_or_else(|| blind_op(scene, swarm, rng))
+        .unwrap_or_else(|| blind_op(scene, swarm, rng));
+    caller::assign(&mut op, swarm, rng);
+    op
 }
 
 /// Any call of the swarm at all, for profiles that cannot allocate.
@@ -211,7 +222,15 @@ fn blind_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Op {
 
 /// An op without a register, a route or a fault.
 pub fn plain_op(call: Call, args: [Arg; MAX_ARGS]) -> Op {
-    Op { dst: None, call, args, route: Route::Policy, faults: Faults::default(), expect: None }
+    Op {
+        dst: None,
+        call,
+        args,
+        route: Route::Policy,
+        faults: Faults::default(),
+        caller: Current::default(),
+        expect: None,
+    }
 }
 
 /// One of the swarm's calls of which `fits` holds, by weight.
@@ -292,6 +311,9 @@ fn free_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Option<Op> {
 
 /// The ops that neither allocate nor free memory.
 fn other_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Option<Op> {
+    if rng.u8(0..4) == 0 {
+        return world_op(scene, swarm, rng);
+    }
     let Some((register, slot)) = scene.any_live(rng) else { return create_op(scene, swarm, rng) };
     let idle = scene.idle_cache(rng);
     let astray = swarm.misuse.hit(rng);
@@ -340,6 +362,27 @@ fn elsewhere(from: Reg, scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Ptr {
         2 | 3 => Ptr::Reg(from, draw::interior(scene.bytes_in(from), rng)),
         _ => Ptr::Const(draw::wild(swarm, rng)),
     }
+}
+
+/// The ops that are about no memory in particular: scopes and ticks.
+fn world_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Option<Op> {
+    let call = pick(swarm, rng, |call| scene::is_worldly(call) && !scene::is_restore(call))?;
+    let mut op = plain_op(call, [Arg::Number(0); MAX_ARGS]);
+    if !scene::is_save(call) {
+        return Some(op);
+    }
+    op.caller.task = rng.u8(0..swarm.tasks);
+    // Half of the time a scope is closed, the innermost one unless something is to go wrong.
+    if rng.bool() {
+        let open = scene.innermost_scope(op.caller.task);
+        op.call = match open {
+            _ if swarm.misuse.hit(rng) => Call::MemallocNoioRestore,
+            Some(Call::MemallocNofsSave) => Call::MemallocNofsRestore,
+            Some(_) => Call::MemallocNoioRestore,
+            None => return Some(op),
+        };
+    }
+    Some(op)
 }
 
 /// Makes a right free wrong.

@@ -13,15 +13,16 @@ mod perform;
 mod registers;
 mod resolve;
 
-pub use perform::Record;
+pub use perform::{Record, Retry};
 pub use resolve::{Action, Skip};
 
 use crate::model::kvmalloc::Policy;
 use crate::model::{Allocation, Kind, Model};
 use crate::op::{Class, Reg, Route};
 use crate::paint::mix;
-use crate::subject::{Answer, Facts, Request, Subject};
+use crate::subject::{Answer, Epochs, Facts, Refusal, Request, Subject};
 use crate::trace::Machine;
+use alloc_core::task::Current;
 use registers::Registers;
 
 /// How a lane chooses the side of kvmalloc.
@@ -75,6 +76,14 @@ pub struct Waiter {
     pub dst: Option<Reg>,
     /// The request.
     pub request: Request,
+    /// Who makes it, and is blocked until it is served.
+    pub caller: Current,
+    /// What is short.
+    pub shortage: Refusal,
+    /// The number that changes when that shortage may have ended.
+    pub epoch: u64,
+    /// Whether the shortage was not real but injected, so that nothing has to end it.
+    pub is_injected: bool,
 }
 
 /// One lane of a run.
@@ -90,6 +99,7 @@ pub struct Lane {
     facts: Facts,
     registers: Registers,
     waiters: Vec<Waiter>,
+    epochs: Epochs,
     frames: Vec<u32>,
 }
 
@@ -107,6 +117,7 @@ impl Lane {
             facts,
             registers: Registers::default(),
             waiters: Vec::new(),
+            epochs: Epochs::default(),
             frames: Vec::new(),
         }
     }
@@ -126,9 +137,25 @@ impl Lane {
         &self.waiters
     }
 
-    /// Takes the waiters out, for each to ask again.
-    pub fn take_waiters(&mut self) -> Vec<Waiter> {
-        std::mem::take(&mut self.waiters)
+    /// Takes out the waiters that ask again now, the longest first: all at a tick, else those whose
+    /// shortage may have ended.
+    pub fn take_woken(&mut self, is_tick: bool) -> Vec<(Waiter, Retry)> {
+        let epochs = self.epochs;
+        let mut woken = Vec::new();
+        self.waiters.retain(|waiter| {
+            let is_over = waiter.epoch != epochs.of(waiter.shortage);
+            let slept = if waiter.is_injected { Retry::Slept } else { Retry::SleptInVain };
+            if is_over || is_tick {
+                woken.push((*waiter, if is_over { Retry::Woken } else { slept }));
+            }
+            !is_over && !is_tick
+        });
+        woken
+    }
+
+    /// Whether a task waits for a NOFAIL request of its own.
+    pub fn is_blocked(&self, task: u8) -> bool {
+        self.waiters.iter().any(|waiter| waiter.caller.task == task)
     }
 
     /// Takes the longest waiter out.

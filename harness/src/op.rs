@@ -7,6 +7,7 @@
 //! This file does not know what a call does; `subject` and `model` do.
 
 use alloc_core::gfp::Gfp;
+use alloc_core::task::{Context, Current};
 
 /// A call of the allocation interface, under its C name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,6 +41,7 @@ pub enum Call {
     VmallocGfp,
     VmallocNodeRange,
     Vfree,
+    VfreeAtomic,
     VmUnmapAliases,
     Kvmalloc,
     Kvzalloc,
@@ -53,6 +55,11 @@ pub enum Call {
     VirtToPhys,
     VmallocToPage,
     KvfreeSensitive,
+    MemallocNofsSave,
+    MemallocNofsRestore,
+    MemallocNoioSave,
+    MemallocNoioRestore,
+    Tick,
     Write,
 }
 
@@ -161,6 +168,7 @@ calls! {
     VmallocGfp       "__vmalloc"            Memory  ("size" Size, "flags" Gfp) false;
     VmallocNodeRange "__vmalloc_node_range" Memory  ("size" Size, "align" Align, "start" VmallocOffset, "end" VmallocOffset, "flags" Gfp) false;
     Vfree            "vfree"                Nothing ("addr" Ptr) false;
+    VfreeAtomic      "vfree_atomic"         Nothing ("addr" Ptr) false;
     VmUnmapAliases   "vm_unmap_aliases"     Nothing () false;
     Kvmalloc         "kvmalloc"             Memory  ("size" Size, "flags" Gfp) true;
     Kvzalloc         "kvzalloc"             Memory  ("size" Size, "flags" Gfp) true;
@@ -174,6 +182,11 @@ calls! {
     VirtToPhys       "virt_to_phys"         Nothing ("addr" Ptr) false;
     VmallocToPage    "vmalloc_to_page"      Nothing ("addr" Ptr) false;
     KvfreeSensitive  "kvfree_sensitive"     Nothing ("addr" Ptr, "len" Size) false;
+    MemallocNofsSave    "memalloc_nofs_save"    Nothing () false;
+    MemallocNofsRestore "memalloc_nofs_restore" Nothing () false;
+    MemallocNoioSave    "memalloc_noio_save"    Nothing () false;
+    MemallocNoioRestore "memalloc_noio_restore" Nothing () false;
+    Tick             "tick"                 Nothing () false;
     Write            "write"                Nothing ("ptr" Ptr, "offset" Offset, "len" Size) false;
 }
 
@@ -234,6 +247,31 @@ pub struct Faults {
     pub vmap: u16,
 }
 
+/// What stands beside a call and is no argument of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Setting {
+    /// The failures to inject.
+    pub faults: Faults,
+    /// Who makes the call.
+    pub caller: Current,
+}
+
+impl Setting {
+    /// The harness itself calls, as the same task on the same CPU, and where it may sleep.
+    pub fn of_harness(self) -> Self {
+        let caller = Current { context: Context::Task, ..self.caller };
+        Self { faults: Faults::default(), caller }
+    }
+}
+
+/// The names of the contexts.
+pub static CONTEXTS: &[(&str, Context)] = &[
+    ("task", Context::Task),
+    ("atomic", Context::Atomic),
+    ("softirq", Context::Softirq),
+    ("hardirq", Context::Hardirq),
+];
+
 /// The most arguments that a call has.
 pub const MAX_ARGS: usize = 5;
 
@@ -250,8 +288,17 @@ pub struct Op {
     pub route: Route,
     /// `(fail_nth: …, failslab: …, fail_page_alloc: …, fail_vmap: …)`.
     pub faults: Faults,
+    /// `(task: …, cpu: …, context: …)`: who makes the call.
+    pub caller: Current,
     /// `# -> …`: what the lane that follows the trace must answer.
     pub expect: Option<Class>,
+}
+
+impl Op {
+    /// What stands beside the call.
+    pub fn setting(&self) -> Setting {
+        Setting { faults: self.faults, caller: self.caller }
+    }
 }
 
 /// The class of an answer: what an expectation names and a report counts.
@@ -273,8 +320,9 @@ pub enum Class {
     ZeroSize,
     Overflow,
     BadArgument,
-    BadContext,
     ImpossibleNofail,
+    BadContext,
+    Unbalanced,
     Busy,
     WrongKind,
     WrongAllocator,
@@ -309,8 +357,9 @@ pub static CLASSES: &[(Class, &str, &str)] = &[
     (Class::ZeroSize, "ZeroSize", "refused: no bytes, of a call that gives whole pages"),
     (Class::Overflow, "Overflow", "refused: the array's size does not fit"),
     (Class::BadArgument, "BadArgument", "refused: an alignment or a range that means nothing"),
-    (Class::BadContext, "BadContext", "refused: the call may sleep, and its caller must not"),
     (Class::ImpossibleNofail, "ImpossibleNofail", "refused: a NOFAIL promise that cannot be kept"),
+    (Class::BadContext, "BadContext", "refused: the call may sleep, and its caller may not"),
+    (Class::Unbalanced, "Unbalanced", "refused: no such scope is the innermost open one"),
     (Class::Busy, "Busy", "refused: the cache still has live objects"),
     (Class::WrongKind, "WrongKind", "conversion refused: it does not apply to such an address"),
     (Class::WrongAllocator, "WrongAllocator", "free refused: live memory of another allocator"),

@@ -18,6 +18,7 @@ use crate::op::{Arg, Faults, Op, Ptr, Reg, Route, Yields};
 use crate::text::{FAULT_SITES, MACHINE_FIELDS};
 use crate::trace::{Machine, Trace};
 use alloc_core::gfp::{GFP_KERNEL, Gfp};
+use alloc_core::task::Current;
 
 /// Shrinks `trace`, for which `fails` holds, as far as `budget_candidates` calls of `fails` go.
 pub fn shrink(
@@ -204,7 +205,7 @@ fn simpler_machine(machine: Machine, edit: usize) -> Option<Machine> {
     simpler.take(MACHINE_FIELDS.len()).nth(edit)
 }
 
-/// The op without its route, one of its faults, or its expectation.
+/// The op without its route, its caller, one of its faults, or its expectation.
 fn without_property(op: &Op, edit: usize) -> Option<Op> {
     let route = Op { route: Route::Policy, ..*op };
     let faults = Op { faults: Faults::default(), ..*op };
@@ -214,7 +215,8 @@ fn without_property(op: &Op, edit: usize) -> Option<Op> {
         *(site.of_mut)(&mut simpler.faults) = 0;
         simpler
     });
-    let edits = [route, faults].into_iter().chain(each_fault).chain([expect]);
+    let caller = Op { caller: Current::default(), ..*op };
+    let edits = [route, faults, caller].into_iter().chain(each_fault).chain([expect]);
     edits.filter(|simpler| simpler != op).nth(edit)
 }
 

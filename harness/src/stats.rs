@@ -10,8 +10,9 @@ use crate::op::{CALLS, CLASSES, Call, Class};
 use crate::subject::Facts;
 
 /// The reasons to skip an op, in the order in which [`Skips`] counts them.
-pub const SKIPS: [(Skip, &str); 4] = [
+pub const SKIPS: [(Skip, &str); 5] = [
     (Skip::Waiting, "its register belongs to a request that waits"),
+    (Skip::Blocked, "its task waits"),
     (Skip::NoCache, "its cache register holds no cache"),
     (Skip::NoMemory, "its register holds no memory to write to"),
     (Skip::Unsupported, "the allocator has no such call"),

@@ -25,6 +25,7 @@ mod words;
 use crate::op::{Faults, Route};
 use crate::trace::{Limits, Machine, POLICIES, Trace};
 use alloc_core::SLAB_HWCACHE_ALIGN;
+use alloc_core::task::{Current, NR_CPUS, NR_TASKS};
 use arbitrary::{Arbitrary, Unstructured};
 
 pub use words::ParseError;
@@ -59,6 +60,25 @@ pub static FAULT_SITES: &[FaultSite] = &[
     FaultSite { name: "failslab", of: |f| f.slab, of_mut: |f| &mut f.slab },
     FaultSite { name: "fail_page_alloc", of: |f| f.page_alloc, of_mut: |f| &mut f.page_alloc },
     FaultSite { name: "fail_vmap", of: |f| f.vmap, of_mut: |f| &mut f.vmap },
+];
+
+/// A number that says who makes a call: its property, and where it is kept.
+#[derive(Debug)]
+pub struct CallerField {
+    /// The property.
+    pub name: &'static str,
+    /// The number, to read.
+    pub of: fn(&Current) -> u8,
+    /// The number, to write.
+    pub of_mut: fn(&mut Current) -> &mut u8,
+    /// One more than the largest number.
+    pub end: u8,
+}
+
+/// Both numbers, in the order in which they are printed.
+pub static CALLER_FIELDS: &[CallerField] = &[
+    CallerField { name: "task", of: |c| c.task, of_mut: |c| &mut c.task, end: NR_TASKS as u8 },
+    CallerField { name: "cpu", of: |c| c.cpu, of_mut: |c| &mut c.cpu, end: NR_CPUS as u8 },
 ];
 
 /// A field of the header line.
@@ -154,6 +174,15 @@ pub static MACHINE_FIELDS: &[MachineField] = &[
         of_mut: |m| &mut m.cutoff,
         limits: Limits::CUTOFF,
         fuzz_limits: Limits::CUTOFF,
+        written: Written::Decimal,
+        shown: Shown::IfSet,
+    },
+    MachineField {
+        name: "cpus",
+        of: |m| m.cpus,
+        of_mut: |m| &mut m.cpus,
+        limits: (1, NR_CPUS as u32),
+        fuzz_limits: (1, NR_CPUS as u32),
         written: Written::Decimal,
         shown: Shown::IfSet,
     },

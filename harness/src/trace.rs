@@ -23,6 +23,8 @@ pub struct Machine {
     pub policy: u32,
     /// Pages of the largest kvmalloc that never falls back; 0 leaves it to the version.
     pub cutoff: u32,
+    /// CPUs.
+    pub cpus: u32,
 }
 
 /// The versions of kvmalloc (R5.7) by name, the oldest first.
@@ -41,6 +43,7 @@ impl Default for Machine {
             shuffle: 1,
             policy: V6_1,
             cutoff: 0,
+            cpus: 1,
         }
     }
 }

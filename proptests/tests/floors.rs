@@ -18,7 +18,7 @@ const BUILDINGS: [Building; 2] = [
     Building {
         name: "alloc-core",
         floors: &[
-            &["addr", "gfp", "error", "guide"],
+            &["addr", "gfp", "task", "error", "guide", "policy"],
             &["memory"],
             &["frame", "fault", "memblock"],
             &["page"],
@@ -26,7 +26,6 @@ const BUILDINGS: [Building; 2] = [
             &["cache", "slab", "kmem_cache"],
             &["kmalloc", "vmap_tree", "vmap"],
             &["vmalloc"],
-            &["policy"],
             &["kvmalloc"],
             &["dma"],
             &["describe", "convert", "stat", "validate"],

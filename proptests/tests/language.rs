@@ -6,8 +6,10 @@
 //! What the calls mean is written by hand around the lists.
 
 use kvroute_harness::Trace;
-use kvroute_harness::op::{CALLS, CLASSES, Yields};
-use kvroute_harness::text::{FAULT_SITES, MACHINE_FIELDS, MachineField, ROUTES, Written};
+use kvroute_harness::op::{CALLS, CLASSES, CONTEXTS, Yields};
+use kvroute_harness::text::{
+    CALLER_FIELDS, FAULT_SITES, MACHINE_FIELDS, MachineField, ROUTES, Written,
+};
 use std::fs;
 use std::path::Path;
 
@@ -61,7 +63,11 @@ fn the_classes_are_all_there() {
 fn the_properties_are_all_there() {
     let routes: Vec<&str> = ROUTES.iter().map(|(name, _)| *name).collect();
     let sites = FAULT_SITES.iter().map(|site| format!("{}: n\n", site.name)).collect::<String>();
-    check("properties", &format!("route: {}\n{sites}", routes.join(" | ")));
+    let callers = CALLER_FIELDS.iter().map(|field| format!("{}: n\n", field.name));
+    let contexts: Vec<&str> = CONTEXTS.iter().map(|(name, _)| *name).collect();
+    let (routes, contexts) = (routes.join(" | "), contexts.join(" | "));
+    let callers = callers.collect::<String>();
+    check("properties", &format!("route: {routes}\n{sites}{callers}context: {contexts}\n"));
 }
 
 #[test]

@@ -174,7 +174,7 @@ fn freed_ranges_wait_for_a_purge() {
     mm.vfree(low).unwrap();
     let next = mm.vmalloc(PAGE_SIZE).unwrap();
     assert_eq!(next.0, low.0 + 2 * PAGE_SIZE);
-    mm.vm_unmap_aliases();
+    mm.vm_unmap_aliases().unwrap();
     assert_eq!(mm.vmalloc(PAGE_SIZE), Ok(low));
     assert_eq!(mm.usable_size(low), Some(PAGE_SIZE));
     mm.validate().unwrap();
@@ -393,7 +393,7 @@ fn a_random_walk_ends_as_at_boot() {
         mm.set_faults(FaultPlan::default());
         live.drain(..).for_each(|held| release(&mut mm, &held));
         caches.iter().for_each(|&cache| mm.kmem_cache_destroy(cache).unwrap());
-        mm.vm_unmap_aliases();
+        mm.vm_unmap_aliases().unwrap();
         mm.shrink_all();
         mm.validate().unwrap();
         assert_eq!(mm.stat(), at_boot);

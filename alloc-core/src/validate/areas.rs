@@ -1,7 +1,7 @@
-//! Invariants 8 to 11: the vmalloc address space and what its areas show.
+//! Invariants 8 to 12: the vmalloc address space and what its areas show.
 
 use super::{Corruption, ensure, ensure_at};
-use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VMALLOC_START, Vaddr};
+use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Paddr, Pfn, VMALLOC_START, Vaddr};
 use crate::frame::FrameState;
 use crate::kmalloc::direct_phys;
 use crate::kmem_cache::AREA_BYTES;
@@ -34,10 +34,11 @@ struct Visit {
 struct Owned {
     nr_pages: u64,
     nr_internal: u32,
+    nr_deferred: u32,
 }
 
 impl<M: Memory> Vmalloc<M> {
-    /// Checks invariants 8 to 11, given 1 to 7.
+    /// Checks invariants 8 to 12, given 1 to 7.
     pub(crate) fn check(&self) -> Result<(), Corruption> {
         let nowhere = Vaddr::NULL;
         let nr_nodes = self.check_trees()?;
@@ -56,6 +57,7 @@ impl<M: Memory> Vmalloc<M> {
         })?;
         let same = owned.nr_internal == self.nr_internal_areas;
         ensure(same, 9, "the count of areas of page arrays is off", nowhere)?;
+        self.check_deferred(&owned)?;
         let slab = &self.kmalloc.slab;
         let preloaded = u32::from(vmap.preload != VmapArea::NONE);
         let sound = preloaded == 0 || self.is_node(vmap.preload);
@@ -87,6 +89,21 @@ impl<M: Memory> Vmalloc<M> {
         ensure(same, 9, "the counts of pages of areas are off", nowhere)?;
         ensure(busy.nr_nodes == vmap.nr_areas, 9, "the count of areas is off", nowhere)?;
         Ok(holes.nr_nodes + busy.nr_nodes + lazy.nr_nodes)
+    }
+
+    fn check_deferred(&self, owned: &Owned) -> Result<(), Corruption> {
+        let memory = self.memory();
+        let mut area = self.deferred;
+        for _ in 0..self.nr_deferred_areas {
+            let start = if self.is_node(area) { area.start(memory) } else { 0 };
+            let is_busy = self.vmap.find_area(memory, Vaddr(start)) == Some(area);
+            let vm = VmStruct(if is_busy { area.vm(memory) } else { Paddr(0) });
+            let sound = is_busy && vm.owner(memory) == Owner::Deferred;
+            ensure(sound, 12, "what is on the deferred list is no deferred area", Vaddr(start))?;
+            area = vm.next_deferred(memory);
+        }
+        let same = area == VmapArea::NONE && owned.nr_deferred == self.nr_deferred_areas;
+        ensure(same, 12, "the deferred areas are not those on the list", Vaddr::NULL)
     }
 
     fn is_node(&self, node: VmapArea) -> bool {
@@ -161,7 +178,8 @@ impl<M: Memory> Vmalloc<M> {
         let guard = memory.translate(Vaddr(end - PAGE_SIZE));
         ensure(guard.is_none(), 11, "a guard page is mapped", addr)?;
         owned.nr_pages += nr_pages;
-        owned.nr_internal += vm.owner(memory) as u32;
+        owned.nr_internal += u32::from(vm.owner(memory) == Owner::PageArray);
+        owned.nr_deferred += u32::from(vm.owner(memory) == Owner::Deferred);
         Ok(())
     }
 

@@ -389,6 +389,7 @@ pub(super) fn machine(pressed: bool, rng: &mut Rng) -> Machine {
     if rng.u8(0..4) == 0 {
         machine.min_free = rng.u32(0..=32);
     }
+    machine.cpus = *one_of(&[1, 1, 2, 4], rng);
     machine
 }
 

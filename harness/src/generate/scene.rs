@@ -7,6 +7,7 @@
 use crate::op::{Arg, ArgKind, Call, Faults, MAX_ARGS, Op, Ptr, Reg, Yields};
 use alloc_core::SLAB_HWCACHE_ALIGN;
 use alloc_core::addr::{NR_ORDERS, PAGE_SHIFT, PAGE_SIZE};
+use alloc_core::task::NR_TASKS;
 use fastrand::Rng;
 
 /// Registers beyond these are not followed; only traces that are not ours use them.
@@ -40,10 +41,10 @@ static MAKERS: &[Maker] = makers! {
     Kcalloc          [Kfree, Kvfree, KfreeSensitive] true;
     KmemCacheAlloc   [KmemCacheFree] true;
     KmemCacheZalloc  [KmemCacheFree, KfreeSensitive] true;
-    Vmalloc          [Vfree, Kvfree, KvfreeSensitive] false;
-    Vzalloc          [Vfree, Kvfree] false;
-    VmallocGfp       [Vfree, Kvfree] false;
-    VmallocNodeRange [Vfree, Kvfree] false;
+    Vmalloc          [Vfree, Kvfree, KvfreeSensitive, VfreeAtomic] false;
+    Vzalloc          [Vfree, Kvfree, VfreeAtomic] false;
+    VmallocGfp       [Vfree, Kvfree, VfreeAtomic] false;
+    VmallocNodeRange [Vfree, Kvfree, VfreeAtomic] false;
     Kvmalloc         [Kvfree, KvfreeSensitive] false;
     Kvzalloc         [Kvfree, KvfreeSensitive] false;
     KvmallocArray    [Kvfree, KvfreeSensitive] false;
@@ -81,6 +82,28 @@ pub(super) fn is_conversion(call: Call) -> bool {
             | Call::VirtToPhys
             | Call::VmallocToPage
     )
+}
+
+/// Whether the call sleeps whatever its flags are.
+pub(super) fn sleeps(call: Call) -> bool {
+    let makes_areas = right_frees(call).contains(&Call::Vfree);
+    makes_areas
+        || matches!(call, Call::KmemCacheCreate | Call::KmemCacheDestroy | Call::VmUnmapAliases)
+}
+
+/// Whether the call opens a scope.
+pub(super) fn is_save(call: Call) -> bool {
+    matches!(call, Call::MemallocNofsSave | Call::MemallocNoioSave)
+}
+
+/// Whether the call closes a scope.
+pub(super) fn is_restore(call: Call) -> bool {
+    matches!(call, Call::MemallocNofsRestore | Call::MemallocNoioRestore)
+}
+
+/// Whether the call is about no memory in particular.
+pub(super) fn is_worldly(call: Call) -> bool {
+    is_save(call) || is_restore(call) || call == Call::Tick
 }
 
 /// Whether the call allocates from a cache.
@@ -142,6 +165,8 @@ pub struct Scene {
     freed: Vec<Reg>,
     /// The live caches.
     caches: Vec<Option<Cache>>,
+    /// The open scopes of each task, by the calls that opened them.
+    scopes: [Vec<Call>; NR_TASKS],
     bytes_live: u64,
 }
 
@@ -169,6 +194,12 @@ impl Scene {
                 self.caches[place] = sound.then_some(Cache { size, has_ctor });
             }
             _ => {}
+        }
+        let scopes = &mut self.scopes[usize::from(op.caller.task) % NR_TASKS];
+        if is_save(op.call) {
+            scopes.push(op.call);
+        } else if is_restore(op.call) {
+            scopes.pop();
         }
         if op.call == Call::KmemCacheDestroy
             && let Arg::Cache(cache) = op.args[0]
@@ -295,6 +326,11 @@ impl Scene {
         let start = rng.u16(0..limit);
         let mut registers = (start..limit).chain(0..start);
         registers.find(|&r| !self.slot(r).is_some_and(|slot| slot.live)).unwrap_or(start)
+    }
+
+    /// The call that opened the innermost scope of a task.
+    pub(super) fn innermost_scope(&self, task: u8) -> Option<Call> {
+        self.scopes[usize::from(task) % NR_TASKS].last().copied()
     }
 
     /// The number of live caches.

@@ -39,12 +39,20 @@ impl Lane {
                 self.model.forget_just_freed();
                 self.assign(dst, 0);
             }
-            Answer::WouldBlock(_) => {
+            Answer::WouldBlock(shortage) => {
                 self.model.forget_just_freed();
                 if let Some(dst) = dst {
                     self.registers.set_waiting(dst);
                 }
-                self.waiters.push(Waiter { id: record.id, dst, request: record.request });
+                self.waiters.push(Waiter {
+                    id: record.id,
+                    dst,
+                    request: record.request,
+                    caller: record.caller,
+                    shortage,
+                    epoch: record.reply.epochs.of(shortage),
+                    is_injected: record.reply.nr_faults > 0,
+                });
             }
             Answer::Cache(handle) => {
                 if let Request::KmemCacheCreate { size, align, flags, ctor } = record.request {
@@ -77,12 +85,22 @@ impl Lane {
 
     fn commit_done(&mut self, record: &Record) {
         if let Some((free, addr)) = Free::of(&record.request)
-            && let Verdict::Accept(addr) = self.model.judge_free(free, addr)
+            && let Verdict::Accept(addr) = self.model.judge_free(free, addr, record.caller.context)
         {
-            self.model.strike(addr, &record.frames);
+            if self.model.is_deferred_by(free, addr, record.caller.context) {
+                self.model.defer(addr, &record.frames);
+            } else {
+                self.model.strike(addr, &record.frames);
+            }
             return;
         }
         self.model.forget_just_freed();
+        match record.request {
+            Request::Tick => self.model.free_deferred(),
+            Request::MemallocSave { scope } => self.model.open_scope(record.caller.task, scope),
+            Request::MemallocRestore { .. } => self.model.close_scope(record.caller.task),
+            _ => {}
+        }
         if let Request::KmemCacheDestroy { cache } = record.request {
             self.model.strike_cache(cache);
             self.registers.forget_cache(cache);

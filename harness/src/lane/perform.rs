@@ -10,8 +10,9 @@ use super::Lane;
 use crate::bytes::{self, Damage};
 use crate::model::rules::{PAGE, Want};
 use crate::model::{Conversion, Free, Verdict};
-use crate::op::Faults;
+use crate::op::Setting;
 use crate::subject::{Answer, Facts, Reply, Request, Subject};
+use alloc_core::task::Current;
 
 /// Everything that could be seen of one request.
 #[derive(Clone, Debug)]
@@ -46,18 +47,39 @@ pub struct Record {
     /// The frames behind the granted memory, behind the memory about to be freed, or behind the
     /// address to convert.
     pub frames: Vec<u32>,
-    /// Whether this is a waiter asking again.
-    pub is_retry: bool,
+    /// Who made the request.
+    pub caller: Current,
+    /// Why this is a waiter asking again, if it is.
+    pub retry: Option<Retry>,
+}
+
+/// Why a waiter asks again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// Something was given back that may have ended its shortage.
+    Woken,
+    /// A tick has passed, and its shortage was injected.
+    Slept,
+    /// A tick has passed, and nothing was given back that could help.
+    SleptInVain,
+    /// The machine is its own.
+    Alone,
 }
 
 impl Lane {
     /// Carries a request out and writes down what could be seen of it.
-    pub fn perform(&mut self, id: u32, request: Request, faults: Faults, is_retry: bool) -> Record {
+    pub fn perform(
+        &mut self,
+        id: u32,
+        request: Request,
+        setting: &Setting,
+        retry: Option<Retry>,
+    ) -> Record {
         let mut frames = std::mem::take(&mut self.frames);
         frames.clear();
         let (mut damage, mut nr_cleared) = (None, 0);
         if let Some((free, addr)) = Free::of(&request)
-            && let Verdict::Accept(addr) = self.model.judge_free(free, addr)
+            && let Verdict::Accept(addr) = self.model.judge_free(free, addr, setting.caller.context)
             && let Some(allocation) = self.model.at(addr)
         {
             damage = bytes::verify(self.subject.as_ref(), allocation);
@@ -70,7 +92,8 @@ impl Lane {
         } else if let Some((_, addr)) = Conversion::of(&request) {
             frames.extend(self.subject.frame_of(addr));
         }
-        let reply = self.subject.apply(&request, faults);
+        let reply = self.subject.apply(&request, setting);
+        self.epochs = reply.epochs;
         let before = std::mem::replace(&mut self.facts, self.subject.facts());
         let want = Want::of(&request);
         let mut record = Record {
@@ -88,7 +111,8 @@ impl Lane {
             unshared: None,
             remains: None,
             frames,
-            is_retry,
+            caller: setting.caller,
+            retry,
         };
         match (want, reply.answer) {
             (Some(want), Answer::Memory { addr, usable, bus }) => {

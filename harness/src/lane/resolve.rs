@@ -12,12 +12,15 @@ use crate::op::{Arg, Call, Op, Route};
 use crate::subject::{CacheHandle, Request};
 use alloc_core::SlabFlags;
 use alloc_core::gfp::Gfp;
+use alloc_core::task::Scope;
 
 /// Why an op was not carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Skip {
     /// A register that it names belongs to a NOFAIL request that still waits.
     Waiting,
+    /// Its task is blocked in a NOFAIL request.
+    Blocked,
     /// The cache register holds no cache.
     NoCache,
     /// The register to write through holds no memory.
@@ -82,6 +85,9 @@ impl Arguments<'_> {
 impl Lane {
     /// Turns an op into what this lane has to do.
     pub fn resolve(&self, op: &Op, index: u32) -> Result<Action, Skip> {
+        if self.is_blocked(op.caller.task) {
+            return Err(Skip::Blocked);
+        }
         let arguments = Arguments { lane: self, op };
         if op.call == Call::Write {
             let addr = arguments.ptr(0)?;
@@ -199,6 +205,7 @@ fn mapped_request(call: Call, args: &Arguments, route: Route) -> Result<Request,
             gfp: args.gfp(4),
         },
         Call::Vfree => Request::Vfree { addr: args.ptr(0)? },
+        Call::VfreeAtomic => Request::VfreeAtomic { addr: args.ptr(0)? },
         Call::VmUnmapAliases => Request::VmUnmapAliases,
         Call::Kvmalloc => Request::Kvmalloc { size: args.number(0), gfp: args.gfp(1), route },
         Call::Kvzalloc => Request::Kvzalloc { size: args.number(0), gfp: args.gfp(1), route },
@@ -214,6 +221,11 @@ fn mapped_request(call: Call, args: &Arguments, route: Route) -> Result<Request,
         Call::KvfreeSensitive => {
             Request::KvfreeSensitive { addr: args.ptr(0)?, len: args.number(1) }
         }
+        Call::MemallocNofsSave => Request::MemallocSave { scope: Scope::Nofs },
+        Call::MemallocNofsRestore => Request::MemallocRestore { scope: Scope::Nofs },
+        Call::MemallocNoioSave => Request::MemallocSave { scope: Scope::Noio },
+        Call::MemallocNoioRestore => Request::MemallocRestore { scope: Scope::Noio },
+        Call::Tick => Request::Tick,
         _ => return conversion(call, args.ptr(0)?),
     })
 }

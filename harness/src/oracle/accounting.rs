@@ -68,6 +68,7 @@ fn agrees_with_book(step: &Step) -> Judgement {
         ("areas", totals.nr_areas, facts.nr_areas),
         ("pages of areas", totals.nr_area_pages, facts.nr_area_pages),
         ("pages that wait for a purge", step.model.window().nr_lazy_pages(), facts.nr_lazy_pages),
+        ("deferred areas", step.model.nr_deferred() as u64, facts.nr_deferred_areas),
         ("kmalloc objects", totals.nr_kmalloc_objects, facts.nr_kmalloc_objects),
         ("cache objects", totals.nr_cache_objects, facts.nr_cache_objects),
     ];

@@ -51,9 +51,9 @@ fn may_differ(one: &View, two: &View, first: Class, second: Class) -> bool {
 }
 
 fn is_about_an_address(first: Class, second: Class) -> bool {
-    use Class::{Done, No, WrongKind, Yes};
+    use Class::{BadContext, Done, No, WrongKind, Yes};
     let verdict = |class: Class| {
-        matches!(class, Done | Yes | No | WrongKind) || class >= Class::WrongAllocator
+        matches!(class, Done | Yes | No | WrongKind | BadContext) || class >= Class::WrongAllocator
     };
     verdict(first) && verdict(second)
 }

@@ -4,7 +4,8 @@
 //! The one idea: what a caller may rely on is written in the rules (R1.1 to R1.3, R3.1, R3.6, R4.7,
 //! R4.11), for grants and refusals alike. A spurious refusal is as much a fault as a short block.
 //!
-//! Requests that may not fail are judged in `nofail`.
+//! Requests that may not fail are judged in `nofail`, those that their context forbids in
+//! `context`.
 
 use super::{Event, Judgement, Oracle, Step};
 use crate::model::rules::{
@@ -16,6 +17,7 @@ use crate::model::window::Place;
 use crate::model::{Kind, rules};
 use crate::subject::{Answer, Refusal, Request};
 use alloc_core::SLAB_HWCACHE_ALIGN;
+use alloc_core::task::Context;
 
 pub(super) const ORACLE: Oracle = Oracle {
     name: "contract",
@@ -61,6 +63,7 @@ fn judge_cache(request: Request, step: &Step) -> Judgement {
             Ok(())
         }
         Answer::Refused(Refusal::Injected) if step.record.reply.nr_faults > 0 => Ok(()),
+        Answer::Refused(Refusal::BadContext) => Ok(()),
         other => Err(format!("{request:?}: {other:?}")),
     }
 }
@@ -155,7 +158,9 @@ fn refused(step: &Step, want: &Want, refusal: Refusal) -> Judgement {
         Refusal::TooLarge => is_too_large(step, want, size),
         Refusal::ZeroSize => size == 0 && has_no_zero_size_ptr(want.family),
         Refusal::BadArgument => is_bad_argument(step, want),
-        Refusal::BadContext => is_bad_context(step, want, size),
+        Refusal::BadContext => {
+            step.record.caller.context != Context::Task || is_bad_context(step, want, size)
+        }
         Refusal::ImpossibleNofail => return Ok(()),
         Refusal::Injected => step.record.reply.nr_faults > 0,
         shortage => {

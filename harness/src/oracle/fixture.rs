@@ -5,8 +5,9 @@ use crate::lane::Record;
 use crate::model::kvmalloc::Policy;
 use crate::model::rules::Want;
 use crate::model::{Allocation, Contents, Kind, Model};
-use crate::subject::{Answer, Facts, Layout, Reply, Request};
+use crate::subject::{Answer, Epochs, Facts, Layout, Reply, Request};
 use crate::trace::Machine;
+use alloc_core::task::Current;
 
 /// First address of the direct map of the hand-made machine.
 pub(super) const DIRECT: u64 = 0xffff_8880_0000_0000;
@@ -56,7 +57,7 @@ pub(super) fn record(request: Request, answer: Answer) -> Record {
         id: 9,
         request,
         want: Want::of(&request),
-        reply: Reply { answer, nr_faults: 0 },
+        reply: Reply { answer, nr_faults: 0, epochs: Epochs::default() },
         before: all_free(),
         after: all_free(),
         damage: None,
@@ -67,7 +68,8 @@ pub(super) fn record(request: Request, answer: Answer) -> Record {
         unshared: None,
         remains: None,
         frames: Vec::new(),
-        is_retry: false,
+        caller: Current::default(),
+        retry: None,
     }
 }
 

@@ -11,6 +11,7 @@
 mod accounting;
 mod agreement;
 mod contents;
+mod context;
 mod contract;
 mod conversion;
 mod device;
@@ -26,7 +27,7 @@ use crate::bytes::Damage;
 use crate::lane::Record;
 use crate::model::Model;
 use crate::op::Class;
-use crate::subject::Facts;
+use crate::subject::{Facts, Request};
 
 /// Nothing to object to, or the objection.
 pub type Judgement = Result<(), String>;
@@ -54,6 +55,8 @@ pub enum Event<'a> {
     },
     /// Everything has been freed.
     End(&'a End<'a>),
+    /// The waiters that asked again after one op, in the order in which they had begun to wait.
+    Wakes(&'a [Wake]),
     /// All lanes carried the same op out.
     Across(&'a [View]),
 }
@@ -66,6 +69,14 @@ pub struct Step<'a> {
     pub min_free: u64,
     /// What could be seen.
     pub record: &'a Record,
+}
+
+/// A waiter that asked again.
+pub struct Wake {
+    /// Its request.
+    pub request: Request,
+    /// Whether it was served.
+    pub is_served: bool,
 }
 
 /// The end of a lane's run, after every live allocation was freed and the allocator settled.
@@ -120,6 +131,7 @@ pub static ORACLES: &[Oracle] = &[
     routing::ORACLE,
     wrong_free::ORACLE,
     conversion::ORACLE,
+    context::ORACLE,
     nofail::ORACLE,
     accounting::ORACLE,
     structure::ORACLE,

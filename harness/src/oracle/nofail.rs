@@ -5,11 +5,15 @@
 //! while the resource is short; so once the shortage has ended the very next try must be served,
 //! and the stated bound on retries is one.
 //!
-//! Fairness among several waiters is not judged here.
+//! Who waits is told when to ask again. A request that is served after a mere tick, although
+//! nothing had been given back, has slept through the end of its shortage. And waiters ask in the
+//! order in which they came, so one that asked first and was not served is not overtaken by
+//! another that wants no less.
 
-use super::{Event, Judgement, Oracle, Step, contract};
+use super::{Event, Judgement, Oracle, Step, Wake, contract};
+use crate::lane::Retry;
 use crate::model::rules::{Family, KMALLOC_MAX, NR_ORDERS, PAGE, Want, order_of, pages_of};
-use crate::subject::{Answer, Refusal};
+use crate::subject::{Answer, Refusal, Request};
 
 pub(super) const ORACLE: Oracle = Oracle {
     name: "nofail",
@@ -18,7 +22,11 @@ pub(super) const ORACLE: Oracle = Oracle {
 };
 
 fn judge(event: &Event) -> Judgement {
-    let Event::Step(step) = event else { return Ok(()) };
+    let step = match event {
+        Event::Step(step) => step,
+        Event::Wakes(wakes) => return in_order(wakes),
+        _ => return Ok(()),
+    };
     let Some(want) = &step.record.want else { return Ok(()) };
     let size = step.model.promise(want).0;
     match step.record.reply.answer {
@@ -27,12 +35,38 @@ fn judge(event: &Event) -> Judgement {
         }
         Answer::WouldBlock(shortage) => waits(step, want, size, shortage),
         Answer::Refused(Refusal::ImpossibleNofail) => impossible(step, want, size),
-        Answer::Refused(Refusal::Overflow | Refusal::BadArgument) => Ok(()),
+        Answer::Refused(Refusal::Overflow | Refusal::BadArgument | Refusal::BadContext) => Ok(()),
         Answer::Refused(refusal) if want.is_nofail() => {
             Err(format!("a request that must not fail was refused with {refusal:?}"))
         }
+        Answer::Memory { .. } if step.record.retry == Some(Retry::SleptInVain) => {
+            Err("served after a tick, although nothing was given back: a wakeup was lost".into())
+        }
         _ => Ok(()),
     }
+}
+
+/// No waiter is overtaken by a later one that wants the same or more of the same.
+fn in_order(wakes: &[Wake]) -> Judgement {
+    for (place, later) in wakes.iter().enumerate().filter(|(_, wake)| wake.is_served) {
+        for earlier in wakes[..place].iter().filter(|wake| !wake.is_served) {
+            if wants_no_less(&later.request, &earlier.request) {
+                return Err(format!("{:?} was served before {:?}", later.request, earlier.request));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether `one` needs all that `other` needs, of the same resource and under the same rules.
+fn wants_no_less(one: &Request, other: &Request) -> bool {
+    let (Some(one), Some(other)) = (Want::of(one), Want::of(other)) else { return false };
+    let is_alike = match (one.family, other.family) {
+        (Family::Pages { order: one }, Family::Pages { order: other }) => one >= other,
+        (Family::Vmalloc { range: one }, Family::Vmalloc { range: other }) => one == other,
+        _ => false,
+    };
+    is_alike && one.gfp == other.gfp && one.size >= other.size
 }
 
 fn waits(step: &Step, want: &Want, size: u64, shortage: Refusal) -> Judgement {
@@ -42,7 +76,7 @@ fn waits(step: &Step, want: &Want, size: u64, shortage: Refusal) -> Judgement {
     if contract::situation(step).is_real(want, size, shortage) {
         return Ok(());
     }
-    let when = if step.record.is_retry {
+    let when = if step.record.retry.is_some() {
         "again, although the shortage has ended"
     } else {
         "without need"
@@ -84,7 +118,6 @@ fn impossible(step: &Step, want: &Want, size: u64) -> Judgement {
 mod test {
     use super::super::fixture::{DIRECT, barks, memory, model, record, silent};
     use super::*;
-    use crate::subject::Request;
     use alloc_core::gfp::{__GFP_NOFAIL, GFP_ATOMIC, GFP_KERNEL, Gfp};
 
     const NOFAIL: Gfp = Gfp(GFP_KERNEL.0 | __GFP_NOFAIL.0);
@@ -109,7 +142,7 @@ mod test {
         let atomic = Gfp(GFP_ATOMIC.0 | __GFP_NOFAIL.0);
         barks(&ORACLE, &model(), &record(page(atomic), wait), "may not sleep");
         let mut retry = record(page(NOFAIL), wait);
-        retry.is_retry = true;
+        retry.retry = Some(Retry::Woken);
         barks(&ORACLE, &model(), &retry, "has ended");
     }
 
@@ -118,6 +151,30 @@ mod test {
         let refusal = Answer::Refused(Refusal::ImpossibleNofail);
         barks(&ORACLE, &model(), &record(page(NOFAIL), refusal), "possible");
         barks(&ORACLE, &model(), &record(page(GFP_ATOMIC), refusal), "possible");
+    }
+
+    #[test]
+    fn barks_on_a_lost_wakeup() {
+        let mut late = record(page(NOFAIL), memory(DIRECT, 4096));
+        late.retry = Some(Retry::SleptInVain);
+        barks(&ORACLE, &model(), &late, "lost");
+        for retry in [Retry::Woken, Retry::Slept, Retry::Alone] {
+            late.retry = Some(retry);
+            silent(&ORACLE, &model(), &late);
+        }
+    }
+
+    #[test]
+    fn barks_on_a_waiter_that_is_overtaken() {
+        let wake = |order, is_served| {
+            let request = Request::AllocPages { gfp: NOFAIL, order };
+            Wake { request, is_served }
+        };
+        let judge_wakes = |wakes: &[Wake]| judge(&Event::Wakes(wakes));
+        assert!(judge_wakes(&[wake(1, false), wake(1, true)]).is_err());
+        assert!(judge_wakes(&[wake(1, false), wake(2, true)]).is_err());
+        assert_eq!(judge_wakes(&[wake(1, false), wake(0, true)]), Ok(()));
+        assert_eq!(judge_wakes(&[wake(1, true), wake(1, false)]), Ok(()));
     }
 
     #[test]

@@ -12,6 +12,7 @@
 use std::collections::HashMap;
 
 use alloc_core::gfp::Gfp;
+use alloc_core::task::Current;
 
 use super::book::{Book, Kind, Owner};
 use super::error::{Problem, RecordingError};
@@ -318,5 +319,5 @@ pub(super) fn op(call: Call, given: &[Arg]) -> Op {
     let mut args = [Arg::Number(0); MAX_ARGS];
     args[..given.len()].copy_from_slice(given);
     let (route, faults) = (Route::default(), Faults::default());
-    Op { dst: None, call, args, route, faults, expect: None }
+    Op { dst: None, call, args, route, faults, caller: Current::default(), expect: None }
 }

@@ -7,13 +7,16 @@
 //! It judges nothing; what it cannot translate does not exist.
 
 use super::sim_memory::SimMemory;
-use super::{Answer, CacheHandle, Facts, FreeRefusal, Layout, Refusal, Reply, Request, Subject};
-use crate::op::{Class, Faults, Route};
+use super::{
+    Answer, CacheHandle, Epochs, Facts, FreeRefusal, Layout, Refusal, Reply, Request, Subject,
+};
+use crate::op::{Class, Faults, Route, Setting};
 use crate::trace::Machine;
 use alloc_core::addr::{PAGE_OFFSET, PAGE_SIZE, Pfn, VMALLOC_START, Vaddr};
 use alloc_core::error::{
     AllocError, ConvertCall, ConvertFault, FreeCall, FreeFault, FreeVerdict, Shortage,
 };
+use alloc_core::task::{Current, ScopeError};
 use alloc_core::{
     BootParams, CacheId, Coherent, Ctor, DestroyError, FaultPlan, Mm, Policy, VmallocRange,
 };
@@ -42,6 +45,7 @@ pub fn boot(machine: &Machine) -> Box<dyn Subject> {
         shuffle: machine.shuffle,
         policy: Policy::ALL[machine.policy as usize],
         cutoff_pages: machine.cutoff,
+        nr_cpus: machine.cpus as u8,
     };
     let mm = Mm::boot(memory, params).expect("every machine within Limits boots");
     Box::new(AllocCore { mm: Some(mm) })
@@ -90,12 +94,13 @@ impl AllocCore {
             Request::KmemCacheDestroy { cache } => match mm.kmem_cache_destroy(id(cache)) {
                 Ok(()) => Answer::Done,
                 Err(DestroyError::Busy(nr_objects)) => Answer::Busy(nr_objects.into()),
+                Err(DestroyError::BadContext) => Answer::Refused(Refusal::BadContext),
                 Err(DestroyError::NoSuchCache) => Answer::Refused(Refusal::BadArgument),
             },
             Request::Vfree { addr } => freed(mm.vfree(Vaddr(addr))),
+            Request::VfreeAtomic { addr } => freed(mm.vfree_atomic(Vaddr(addr))),
             Request::VmUnmapAliases => {
-                mm.vm_unmap_aliases();
-                Answer::Done
+                mm.vm_unmap_aliases().map_or_else(refused, |()| Answer::Done)
             }
             Request::Kvfree { addr } => freed(mm.kvfree(Vaddr(addr))),
             Request::KvfreeSensitive { addr, len } => freed(mm.kvfree_sensitive(Vaddr(addr), len)),
@@ -103,6 +108,12 @@ impl AllocCore {
                 Ok(Coherent { addr, bus }) => granted(mm, addr, Some(bus.0)),
                 Err(error) => refused(error),
             },
+            Request::MemallocSave { scope } => scoped(mm.memalloc_save(scope)),
+            Request::MemallocRestore { scope } => scoped(mm.memalloc_restore(scope)),
+            Request::Tick => {
+                mm.tick();
+                Answer::Done
+            }
             _ => match allocate(mm, request) {
                 Some(Ok(addr)) => granted(mm, addr, None),
                 Some(Err(error)) => refused(error),
@@ -196,6 +207,10 @@ fn freed(result: Result<(), FreeFault>) -> Answer {
     result.map_or_else(bad_free, |()| Answer::Done)
 }
 
+fn scoped(result: Result<(), ScopeError>) -> Answer {
+    result.map_or(Answer::Refused(Refusal::Unbalanced), |()| Answer::Done)
+}
+
 fn bad_free(fault: FreeFault) -> Answer {
     let verdict = match fault.verdict {
         FreeVerdict::WrongAllocator => Class::WrongAllocator,
@@ -206,6 +221,7 @@ fn bad_free(fault: FreeFault) -> Answer {
         FreeVerdict::Interior => Class::Interior,
         FreeVerdict::Misaligned => Class::Misaligned,
         FreeVerdict::Wild => Class::Wild,
+        FreeVerdict::BadContext => Class::BadContext,
     };
     Answer::BadFree(FreeRefusal { verdict, right: fault.right.map(FreeCall::name) })
 }
@@ -231,12 +247,18 @@ fn refused(error: AllocError) -> Answer {
 }
 
 impl Subject for AllocCore {
-    fn apply(&mut self, request: &Request, faults: Faults) -> Reply {
-        let Faults { any, slab, page_alloc, vmap } = faults;
+    fn apply(&mut self, request: &Request, setting: &Setting) -> Reply {
+        self.mm_mut().set_current(setting.caller);
+        let Faults { any, slab, page_alloc, vmap } = setting.faults;
         self.mm_mut().set_faults(FaultPlan { any, slab, page_alloc, vmap });
         let fired_before = self.mm().nr_faults_fired();
         let answer = self.call(request);
-        Reply { answer, nr_faults: self.mm().nr_faults_fired() - fired_before }
+        let mm = self.mm();
+        let epochs = Epochs {
+            memory: mm.release_epoch(Shortage::Pages { order: 0 }),
+            space: mm.release_epoch(Shortage::VmallocSpace),
+        };
+        Reply { answer, nr_faults: mm.nr_faults_fired() - fired_before, epochs }
     }
 
     fn span(&self, addr: u64, len: u64) -> Option<&[u8]> {
@@ -270,6 +292,7 @@ impl Subject for AllocCore {
             nr_cache_objects: stat.nr_cache_objects.into(),
             nr_internal_objects: stat.nr_internal_objects.into(),
             nr_areas: stat.nr_areas.into(),
+            nr_deferred_areas: stat.nr_deferred_areas.into(),
             nr_area_pages: stat.nr_area_pages,
             nr_lazy_pages: stat.nr_lazy_pages,
             nr_largest_hole_pages: stat.nr_largest_hole_pages,
@@ -306,7 +329,9 @@ impl Subject for AllocCore {
 
     fn settle(&mut self) {
         let mm = self.mm_mut();
-        mm.vm_unmap_aliases();
+        mm.set_current(Current::default());
+        mm.tick();
+        mm.vm_unmap_aliases().expect("a task may sleep");
         mm.shrink_all();
     }
 }

@@ -10,9 +10,10 @@
 pub mod alloc_core;
 pub mod sim_memory;
 
-use crate::op::{Class, Faults, Route};
+use crate::op::{Class, Route, Setting};
 use ::alloc_core::SlabFlags;
 use ::alloc_core::gfp::Gfp;
+use ::alloc_core::task::Scope;
 
 /// A request with every register resolved to an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +47,7 @@ pub enum Request {
     VmallocGfp { size: u64, gfp: Gfp },
     VmallocNodeRange { size: u64, align: u64, start: u64, end: u64, gfp: Gfp },
     Vfree { addr: u64 },
+    VfreeAtomic { addr: u64 },
     VmUnmapAliases,
     Kvmalloc { size: u64, gfp: Gfp, route: Route },
     Kvzalloc { size: u64, gfp: Gfp, route: Route },
@@ -59,6 +61,9 @@ pub enum Request {
     VirtToPhys { addr: u64 },
     VmallocToPage { addr: u64 },
     KvfreeSensitive { addr: u64, len: u64 },
+    MemallocSave { scope: Scope },
+    MemallocRestore { scope: Scope },
+    Tick,
 }
 
 /// A subject's own name for a cache.
@@ -78,8 +83,9 @@ pub enum Refusal {
     ZeroSize,
     Overflow,
     BadArgument,
-    BadContext,
     ImpossibleNofail,
+    BadContext,
+    Unbalanced,
 }
 
 impl Refusal {
@@ -93,8 +99,9 @@ impl Refusal {
             Refusal::ZeroSize => Class::ZeroSize,
             Refusal::Overflow => Class::Overflow,
             Refusal::BadArgument => Class::BadArgument,
-            Refusal::BadContext => Class::BadContext,
             Refusal::ImpossibleNofail => Class::ImpossibleNofail,
+            Refusal::BadContext => Class::BadContext,
+            Refusal::Unbalanced => Class::Unbalanced,
         }
     }
 }
@@ -102,7 +109,8 @@ impl Refusal {
 /// What a subject says of a free that it refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FreeRefusal {
-    /// What was wrong; only the classes from `WrongAllocator` to `Wild` stand here.
+    /// What was wrong; only `BadContext` and the classes from `WrongAllocator` to `Wild` stand
+    /// here.
     pub verdict: Class,
     /// The call that would have been right, by its C name.
     pub right: Option<&'static str>,
@@ -149,6 +157,25 @@ pub enum Answer {
     Unsupported,
 }
 
+/// Numbers that change when a shortage may have ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Epochs {
+    /// Of memory.
+    pub memory: u64,
+    /// Of vmalloc space, and what else a range needs.
+    pub space: u64,
+}
+
+impl Epochs {
+    /// The number that a request which met this shortage has to watch.
+    pub fn of(self, shortage: Refusal) -> u64 {
+        match shortage {
+            Refusal::VmallocSpace | Refusal::Range => self.space,
+            _ => self.memory,
+        }
+    }
+}
+
 /// A subject's answer, and the injected failures that fired on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reply {
@@ -156,6 +183,9 @@ pub struct Reply {
     pub answer: Answer,
     /// How many fault sites fired.
     pub nr_faults: u32,
+    /// How often memory, and how often vmalloc space, has been given back: a request that waits
+    /// for one of them need not ask again while its number is the same.
+    pub epochs: Epochs,
 }
 
 /// What a subject reports of itself; counted by the subject, checked by the accounting oracle.
@@ -183,8 +213,10 @@ pub struct Facts {
     pub nr_cache_objects: u64,
     /// Live objects of the allocator's own: descriptors, page arrays, the preloaded node.
     pub nr_internal_objects: u64,
-    /// Live vmalloc areas, those that hold page arrays included.
+    /// Live vmalloc areas, those that hold page arrays and the deferred ones included.
     pub nr_areas: u64,
+    /// Areas that were freed and go at the next tick.
+    pub nr_deferred_areas: u64,
     /// Pages of vmalloc space in live areas, guard pages included.
     pub nr_area_pages: u64,
     /// Pages of vmalloc space freed but not yet purged.
@@ -208,8 +240,8 @@ pub struct Layout {
 
 /// An allocator under test.
 pub trait Subject {
-    /// Makes the call. `faults` counts from this call on.
-    fn apply(&mut self, request: &Request, faults: Faults) -> Reply;
+    /// Makes the call. Injected failures are counted from this call on.
+    fn apply(&mut self, request: &Request, setting: &Setting) -> Reply;
 
     /// The bytes from `addr` on, as many of `len` as lie next to each other; `None` where nothing
     /// is mapped.
@@ -245,6 +277,7 @@ pub trait Subject {
         Ok(())
     }
 
-    /// Gives back what is free but kept for later (purges lazy areas, shrinks caches).
+    /// Gives back what is free but kept for later (frees deferred areas, purges lazy ones, shrinks
+    /// caches).
     fn settle(&mut self);
 }

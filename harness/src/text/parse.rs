@@ -9,14 +9,15 @@
 use super::cursor::{Cursor, END, is_word};
 use super::words::{Bad, Expected, ParseError, Vocabulary};
 use super::{
-    FAULT_SITES, MACHINE_FIELDS, MAX_FUZZ_OPS, MAX_ORDER_WRITTEN, MachineField, ROUTES,
-    SLAB_FLAG_NAMES, Written, clamp_machine,
+    CALLER_FIELDS, FAULT_SITES, MACHINE_FIELDS, MAX_FUZZ_OPS, MAX_ORDER_WRITTEN, MachineField,
+    ROUTES, SLAB_FLAG_NAMES, Written, clamp_machine,
 };
 use crate::op::{
-    Arg, ArgKind, CALLS, CLASSES, CallSpec, Faults, MAX_ARGS, Op, Ptr, Reg, Route, Yields,
+    Arg, ArgKind, CALLS, CLASSES, CONTEXTS, CallSpec, Faults, MAX_ARGS, Op, Ptr, Reg, Route, Yields,
 };
 use crate::trace::{Machine, Trace};
 use alloc_core::gfp::{GFP_NAMES, Gfp};
+use alloc_core::task::Current;
 
 impl Trace {
     /// Reads a trace that a person wrote. The first mistake is an error.
@@ -73,6 +74,37 @@ enum Stage {
     Header,
     /// An op has been read.
     Ops,
+}
+
+/// A property of an op, by its place in its table.
+#[derive(Clone, Copy)]
+enum Property {
+    Route,
+    Context,
+    Fault(usize),
+    Caller(usize),
+}
+
+impl Property {
+    fn named(word: &[u8]) -> Option<Self> {
+        let fault = FAULT_SITES.iter().position(|site| site.name.as_bytes() == word);
+        let caller = || CALLER_FIELDS.iter().position(|field| field.name.as_bytes() == word);
+        match word {
+            b"route" => Some(Self::Route),
+            b"context" => Some(Self::Context),
+            _ => fault.map(Self::Fault).or_else(|| caller().map(Self::Caller)),
+        }
+    }
+
+    /// A bit of its own, to see that it stands there once.
+    const fn bit(self) -> u16 {
+        match self {
+            Self::Route => 1,
+            Self::Context => 2,
+            Self::Caller(place) => 4 << place,
+            Self::Fault(place) => 16 << place,
+        }
+    }
 }
 
 /// The fields of the header as written: where each value stands, and the value.
@@ -207,6 +239,7 @@ impl Cursor<'_> {
             args,
             route: Route::Policy,
             faults: Faults::default(),
+            caller: Current::default(),
             expect: None,
         };
         if self.take(b'(') {
@@ -372,38 +405,43 @@ impl Cursor<'_> {
     }
 
     fn properties(&mut self, spec: &CallSpec, op: &mut Op) -> Result<(), Bad> {
-        let mut seen = 0_u8;
+        let mut seen = 0_u16;
         self.list(|cursor| {
             let (at, word) = cursor.word();
-            let site = FAULT_SITES.iter().position(|site| site.name.as_bytes() == word);
-            let bit = match (site, word) {
-                (Some(place), _) => 2 << place,
-                (None, b"route") => 1,
-                _ => return Err(one_of(at, Vocabulary::Property)),
-            };
+            let property = Property::named(word).ok_or(one_of(at, Vocabulary::Property))?;
+            let bit = property.bit();
             if seen & bit != 0 {
                 return Err(Bad { at, expected: Expected::Phrase("each property once") });
             }
             seen |= bit;
-            if site.is_none() && !spec.takes_route {
+            if matches!(property, Property::Route) && !spec.takes_route {
                 return Err(Bad { at, expected: Expected::NoRoute(spec.call) });
             }
             cursor.expect(b':')?;
-            match site {
-                Some(place) => {
+            match property {
+                Property::Fault(place) => {
                     let count = cursor.number("a count of calls", u16::MAX.into())?;
                     *(FAULT_SITES[place].of_mut)(&mut op.faults) = count as u16;
                 }
-                None => op.route = cursor.route()?,
+                Property::Caller(place) => {
+                    let field = &CALLER_FIELDS[place];
+                    let number = cursor.number("a number", u64::from(field.end) - 1)?;
+                    *(field.of_mut)(&mut op.caller) = number as u8;
+                }
+                Property::Route => op.route = cursor.row(ROUTES, Vocabulary::Route)?,
+                Property::Context => {
+                    op.caller.context = cursor.row(CONTEXTS, Vocabulary::Context)?;
+                }
             }
             Ok(())
         })
     }
 
-    fn route(&mut self) -> Result<Route, Bad> {
+    /// Reads a word that names a row of a table.
+    fn row<T: Copy>(&mut self, rows: &[(&str, T)], vocabulary: Vocabulary) -> Result<T, Bad> {
         let (at, word) = self.word();
-        let row = ROUTES.iter().find(|(name, _)| name.as_bytes() == word);
-        Ok(row.ok_or(one_of(at, Vocabulary::Route))?.1)
+        let row = rows.iter().find(|(name, _)| name.as_bytes() == word);
+        Ok(row.ok_or(one_of(at, vocabulary))?.1)
     }
 
     /// Reads items up to the closing parenthesis; the opening one has been read.

@@ -7,8 +7,8 @@
 //! header, and [`Shown`] says which fields it always has. It runs in the fuzzer's loop, so it
 //! pushes bytes and does not use `write!`.
 
-use super::{FAULT_SITES, MACHINE_FIELDS, ROUTES, SLAB_FLAG_NAMES, Shown, Written};
-use crate::op::{Arg, ArgKind, Op, Ptr, Reg, Route, Yields};
+use super::{CALLER_FIELDS, FAULT_SITES, MACHINE_FIELDS, ROUTES, SLAB_FLAG_NAMES, Shown, Written};
+use crate::op::{Arg, ArgKind, CONTEXTS, Op, Ptr, Reg, Route, Yields};
 use crate::trace::{Machine, Trace};
 use alloc_core::gfp::{GFP_NAMES, Gfp};
 use std::fmt;
@@ -174,23 +174,38 @@ fn properties(op: &Op, out: &mut Vec<u8>) {
     let mut separator: &[u8] = b" (";
     if op.route != Route::Policy {
         let row = ROUTES.iter().find(|(_, route)| *route == op.route);
-        out.extend_from_slice(b" (route: ");
+        property(&mut separator, "route", out);
         out.extend_from_slice(row.map_or("", |(name, _)| name).as_bytes());
-        separator = b", ";
+    }
+    for field in CALLER_FIELDS {
+        let number = (field.of)(&op.caller);
+        if number != 0 {
+            property(&mut separator, field.name, out);
+            decimal(number.into(), out);
+        }
+    }
+    if let Some((name, _)) = CONTEXTS[1..].iter().find(|(_, context)| *context == op.caller.context)
+    {
+        property(&mut separator, "context", out);
+        out.extend_from_slice(name.as_bytes());
     }
     for site in FAULT_SITES {
         let count = (site.of)(&op.faults);
         if count != 0 {
-            out.extend_from_slice(separator);
-            out.extend_from_slice(site.name.as_bytes());
-            out.extend_from_slice(b": ");
+            property(&mut separator, site.name, out);
             decimal(count.into(), out);
-            separator = b", ";
         }
     }
     if separator == b", " {
         out.push(b')');
     }
+}
+
+fn property(separator: &mut &[u8], name: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(separator);
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    *separator = b", ";
 }
 
 fn register(letter: u8, number: Reg, out: &mut Vec<u8>) {

@@ -4,7 +4,7 @@
 //! trip is everything that can be written, not everything that is likely.
 
 use super::*;
-use crate::op::{Arg, ArgKind, CALLS, CLASSES, MAX_ARGS, Op, Ptr, Yields};
+use crate::op::{Arg, ArgKind, CALLS, CLASSES, CONTEXTS, MAX_ARGS, Op, Ptr, Yields};
 use alloc_core::gfp::Gfp;
 use fastrand::Rng;
 
@@ -47,6 +47,11 @@ fn any_op(rng: &mut Rng) -> Op {
         args,
         route,
         faults,
+        caller: Current {
+            task: rng.u8(0..8),
+            cpu: rng.u8(0..8),
+            context: CONTEXTS[rng.usize(0..CONTEXTS.len())].1,
+        },
         expect: rng.bool().then(|| CLASSES[rng.usize(0..CLASSES.len())].0),
     }
 }

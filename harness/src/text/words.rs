@@ -5,8 +5,8 @@
 //!
 //! This file does not read traces; `parse` does.
 
-use super::{FAULT_SITES, MACHINE_FIELDS, ROUTES, SLAB_FLAG_NAMES};
-use crate::op::{CALLS, CLASSES, Call};
+use super::{CALLER_FIELDS, FAULT_SITES, MACHINE_FIELDS, ROUTES, SLAB_FLAG_NAMES};
+use crate::op::{CALLS, CLASSES, CONTEXTS, Call};
 use alloc_core::gfp::GFP_NAMES;
 use std::fmt;
 
@@ -47,6 +47,7 @@ pub(super) enum Vocabulary {
     Property,
     MachineField,
     Route,
+    Context,
     Class,
     /// The values of this field of the header.
     Names(&'static str, &'static [&'static str]),
@@ -61,6 +62,7 @@ impl Vocabulary {
             Self::Property => "a property of the call",
             Self::MachineField => "a field of the machine",
             Self::Route => "a route",
+            Self::Context => "a context",
             Self::Class => "a class of answer",
             Self::Names(field, _) => field,
         }
@@ -71,9 +73,14 @@ impl Vocabulary {
             Self::Call => CALLS.iter().map(|spec| spec.name).chain(["machine"]).collect(),
             Self::Flag => GFP_NAMES.iter().map(|(name, _)| *name).collect(),
             Self::SlabFlag => SLAB_FLAG_NAMES.iter().map(|(name, _)| *name).collect(),
-            Self::Property => FAULT_SITES.iter().map(|site| site.name).chain(["route"]).collect(),
+            Self::Property => {
+                let faults = FAULT_SITES.iter().map(|site| site.name);
+                let callers = CALLER_FIELDS.iter().map(|field| field.name);
+                faults.chain(callers).chain(["route", "context"]).collect()
+            }
             Self::MachineField => MACHINE_FIELDS.iter().map(|field| field.name).collect(),
             Self::Route => ROUTES.iter().map(|(name, _)| *name).collect(),
+            Self::Context => CONTEXTS.iter().map(|(name, _)| *name).collect(),
             Self::Class => CLASSES.iter().map(|(_, name, _)| *name).collect(),
             Self::Names(_, names) => names.to_vec(),
         }

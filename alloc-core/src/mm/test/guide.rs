@@ -50,6 +50,7 @@ fn free(
         FreeCall::Kfree => mm.kfree(addr),
         FreeCall::Kvfree => mm.kvfree(addr),
         FreeCall::Vfree => mm.vfree(addr),
+        FreeCall::VfreeAtomic => mm.vfree_atomic(addr),
         FreeCall::KmemCacheFree => mm.kmem_cache_free(cache, addr),
         FreeCall::FreePages => mm.free_pages(addr, crate::addr::order_for(size)),
         FreeCall::FreePagesExact => mm.free_pages_exact(addr, size),

@@ -1,0 +1,56 @@
+//! Who makes a generated call: the task, the CPU, the context.
+//!
+//! The one idea: a call in an interrupt means something only if it need not sleep, so a context is
+//! drawn for the calls that can bear it, and the flags of most of them are made to fit.
+//!
+//! A task whose NOFAIL request waits is blocked, and with it all its later calls, so such requests
+//! are mostly made by tasks that make few others.
+
+use super::{Swarm, scene};
+use crate::op::{Arg, Call, Op, Yields};
+use alloc_core::gfp::{__GFP_DIRECT_RECLAIM, __GFP_NOFAIL, GFP_ATOMIC, GFP_NOWAIT};
+use alloc_core::task::Context;
+use fastrand::Rng;
+
+/// Says who makes the call.
+pub(super) fn assign(op: &mut Op, swarm: &Swarm, rng: &mut Rng) {
+    if swarm.interrupts.hit(rng) {
+        interrupt(op, swarm, rng);
+    }
+    op.caller.cpu = rng.u8(0..swarm.machine.cpus as u8);
+    let is_nofail = op.args.iter().any(|arg| matches!(arg, Arg::Gfp(gfp) if gfp.has(__GFP_NOFAIL)));
+    // A scope is closed by the task that opened it.
+    let has_task = matches!(
+        op.call,
+        Call::MemallocNofsSave
+            | Call::MemallocNofsRestore
+            | Call::MemallocNoioSave
+            | Call::MemallocNoioRestore
+    );
+    let by_others = if is_nofail { 7 } else { 1 };
+    if !has_task && rng.u8(0..8) < by_others {
+        op.caller.task = rng.u8(0..swarm.tasks);
+    }
+}
+
+/// Moves the call to a context that may not sleep, if it can bear that.
+fn interrupt(op: &mut Op, swarm: &Swarm, rng: &mut Rng) {
+    let contexts = [Context::Atomic, Context::Softirq, Context::Hardirq];
+    let context = *super::draw::one_of(&contexts, rng);
+    let wrong = swarm.misuse.hit(rng);
+    let is_area = matches!(op.call, Call::Vfree | Call::Kvfree);
+    if !wrong && (scene::sleeps(op.call) || (is_area && context == Context::Atomic)) {
+        return;
+    }
+    op.caller.context = context;
+    if wrong || op.call.spec().yields != Yields::Memory {
+        return;
+    }
+    for arg in &mut op.args {
+        if let Arg::Gfp(gfp) = arg
+            && gfp.has(__GFP_DIRECT_RECLAIM)
+        {
+            *gfp = if rng.bool() { GFP_ATOMIC } else { GFP_NOWAIT };
+        }
+    }
+}

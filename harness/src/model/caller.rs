@@ -1,0 +1,133 @@
+//! What follows from who calls: the scopes of tasks, and frees that are put off to the next tick.
+//!
+//! The one idea: an area that was freed in an interrupt is nobody's any more, and yet it keeps its
+//! frames and its addresses until the workers run (R4.13). So it leaves the live allocations at
+//! once, and the sums only at the tick.
+//!
+//! Whether a context allows a call is judged in the oracles.
+
+use super::{Allocation, Free, Kind, Model};
+use alloc_core::gfp::{__GFP_FS, __GFP_IO, Gfp};
+use alloc_core::task::{Context, NR_TASKS, Scope};
+
+/// What the model knows of callers.
+#[derive(Default)]
+pub(super) struct Callers {
+    /// The open scopes of each task, the innermost last.
+    scopes: [Vec<Scope>; NR_TASKS],
+    /// The areas whose free was put off, and the frames behind them.
+    deferred: Vec<(Allocation, Vec<u32>)>,
+}
+
+impl Model {
+    /// Opens a scope of a task.
+    pub fn open_scope(&mut self, task: u8, scope: Scope) {
+        self.callers.scopes[usize::from(task)].push(scope);
+    }
+
+    /// Closes the innermost scope of a task.
+    pub fn close_scope(&mut self, task: u8) {
+        self.callers.scopes[usize::from(task)].pop();
+    }
+
+    /// The open scopes of a task, the innermost last.
+    pub fn scopes(&self, task: u8) -> &[Scope] {
+        &self.callers.scopes[usize::from(task)]
+    }
+
+    /// What the scopes of a task leave of a request's flags (R3.10).
+    pub fn masked(&self, gfp: Gfp, task: u8) -> Gfp {
+        let scopes = self.scopes(task);
+        let mut masked = gfp;
+        if !scopes.is_empty() {
+            masked.0 &= !__GFP_FS.0;
+        }
+        if scopes.contains(&Scope::Noio) {
+            masked.0 &= !__GFP_IO.0;
+        }
+        masked
+    }
+
+    /// Whether a free that is accepted takes effect at the next tick only (R4.13).
+    pub fn is_deferred_by(&self, free: Free, addr: u64, context: Context) -> bool {
+        let in_interrupt = matches!(context, Context::Softirq | Context::Hardirq);
+        let is_area = self.at(addr).is_some_and(|held| held.kind == Kind::Vmalloc);
+        is_area && (in_interrupt || free == Free::VfreeAtomic)
+    }
+
+    /// Takes an area out of the live allocations; the rest happens at the next tick.
+    pub fn defer(&mut self, addr: u64, frames: &[u32]) {
+        self.just_freed = None;
+        if let Some(allocation) = self.live.remove(&addr) {
+            self.callers.deferred.push((allocation, frames.to_vec()));
+        }
+    }
+
+    /// The area whose free was put off and whose range, guard page included, holds `addr`.
+    pub fn deferred_at(&self, addr: u64) -> Option<&Allocation> {
+        let areas = self.callers.deferred.iter().map(|(area, _)| area);
+        areas.into_iter().find(|area| (area.addr..area.end()).contains(&addr))
+    }
+
+    /// The number of areas whose free was put off.
+    pub fn nr_deferred(&self) -> usize {
+        self.callers.deferred.len()
+    }
+
+    /// Frees what was put off, the last first.
+    pub fn free_deferred(&mut self) {
+        for (area, frames) in std::mem::take(&mut self.callers.deferred).into_iter().rev() {
+            let addr = area.addr;
+            self.live.insert(addr, area);
+            self.strike(addr, &frames);
+        }
+        self.just_freed = None;
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use crate::model::kvmalloc::Policy;
+    use crate::model::{Free, Kind, Model};
+    use crate::subject::Layout;
+    use crate::trace::Machine;
+    use alloc_core::gfp::{GFP_KERNEL, GFP_NOFS, GFP_NOIO};
+    use alloc_core::task::{Context, Scope};
+
+    const AREA: u64 = 0xffff_c900_0000_0000;
+
+    fn model() -> Model {
+        let (vmalloc_start, vmalloc_end) = (AREA, AREA + (64 << 12));
+        let layout = Layout { direct_start: 0, direct_end: 64 << 12, vmalloc_start, vmalloc_end };
+        Model::new(layout, Policy::of(&Machine::default()))
+    }
+
+    #[test]
+    fn a_deferred_area_is_dead_but_counted_until_the_tick() {
+        let mut model = model();
+        let area = crate::model::test_area(AREA, 8192);
+        model.enter(area, &[3, 4]);
+        assert!(model.is_deferred_by(Free::Vfree, AREA, Context::Hardirq));
+        assert!(!model.is_deferred_by(Free::Vfree, AREA, Context::Task));
+        model.defer(AREA, &[3, 4]);
+        assert!(model.at(AREA).is_none() && model.deferred_at(AREA + 4096).is_some());
+        assert!(model.is_frame_taken(3, Kind::Kmalloc));
+        assert_eq!(model.totals().nr_areas, 1);
+        model.free_deferred();
+        assert!(!model.is_frame_taken(3, Kind::Kmalloc));
+        assert_eq!((model.totals().nr_areas, model.nr_deferred()), (0, 0));
+    }
+
+    #[test]
+    fn the_strongest_open_scope_masks() {
+        let mut model = model();
+        model.open_scope(1, Scope::Noio);
+        model.open_scope(1, Scope::Nofs);
+        assert_eq!(model.masked(GFP_KERNEL, 1), GFP_NOIO);
+        assert_eq!(model.masked(GFP_KERNEL, 0), GFP_KERNEL);
+        model.close_scope(1);
+        model.close_scope(1);
+        model.open_scope(1, Scope::Nofs);
+        assert_eq!(model.masked(GFP_KERNEL, 1), GFP_NOFS);
+    }
+}

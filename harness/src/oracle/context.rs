@@ -1,0 +1,131 @@
+//! Context: a call that may sleep is refused where its caller may not, and scopes nest.
+//!
+//! The one idea: whether a call may sleep is written in its flags and its name (R1.12, R4.4,
+//! R4.13), and where its caller is stands beside it; so the refusal follows from the op alone.
+//!
+//! That `vfree` is put off in an interrupt is judged with all frees in `wrong_free`.
+
+use super::{Event, Judgement, Oracle, Step};
+use crate::model::rules::{Family, Want};
+use crate::subject::{Answer, Refusal, Request};
+use alloc_core::task::{Context, Scope};
+
+pub(super) const ORACLE: Oracle = Oracle {
+    name: "context",
+    sentence: "what may sleep is refused where its caller may not, and scopes nest",
+    judge,
+};
+
+fn judge(event: &Event) -> Judgement {
+    let Event::Step(step) = event else { return Ok(()) };
+    match step.record.request {
+        Request::MemallocSave { .. } => expect(step, Answer::Done),
+        Request::MemallocRestore { scope } => restored(step, scope),
+        _ => allowed(step),
+    }
+}
+
+fn allowed(step: &Step) -> Judgement {
+    let record = step.record;
+    let forbidden = record.caller.context != Context::Task && may_sleep(record.request);
+    let refused = record.reply.answer == Answer::Refused(Refusal::BadContext);
+    // What means nothing in any context may be refused for that.
+    let is_nonsense = record.reply.answer == Answer::Refused(Refusal::BadArgument);
+    // An old kvmalloc enters vmalloc on behalf of callers that must not sleep (R5.7); whether that
+    // was refused rightly is judged in `contract`.
+    let is_kv_bug = record
+        .want
+        .is_some_and(|want| matches!(want.family, Family::Kvmalloc { .. }) && !want.may_block());
+    if forbidden == refused || (forbidden && is_nonsense) || (refused && is_kv_bug) {
+        return Ok(());
+    }
+    let context = record.caller.context;
+    Err(format!("{:?} in context {context:?}: {:?}", record.request, record.reply.answer))
+}
+
+/// Whether a request sleeps, or would if memory were short.
+fn may_sleep(request: Request) -> bool {
+    let Some(want) = Want::of(&request) else {
+        use Request::{KmemCacheCreate, KmemCacheDestroy, VmUnmapAliases};
+        return matches!(
+            request,
+            KmemCacheCreate { .. } | KmemCacheDestroy { .. } | VmUnmapAliases
+        );
+    };
+    match (want.family, want.size) {
+        (_, None) => false,
+        (Family::Kmalloc | Family::Kvmalloc { .. }, Some(0)) => false,
+        // Page tables are taken with GFP_KERNEL, whatever the caller says (R4.4).
+        (Family::Vmalloc { .. }, _) => true,
+        _ => want.may_block(),
+    }
+}
+
+fn restored(step: &Step, scope: Scope) -> Judgement {
+    let innermost = step.model.scopes(step.record.caller.task).last();
+    if innermost == Some(&scope) {
+        expect(step, Answer::Done)
+    } else {
+        expect(step, Answer::Refused(Refusal::Unbalanced))
+    }
+}
+
+fn expect(step: &Step, answer: Answer) -> Judgement {
+    let record = step.record;
+    let too_deep = step.model.scopes(record.caller.task).len() >= 32;
+    if record.before == record.after && (record.reply.answer == answer || too_deep) {
+        return Ok(());
+    }
+    Err(format!("{:?}: expected {answer:?}, got {:?}", record.request, record.reply.answer))
+}
+
+#[cfg(test)]
+mod test {
+    use super::super::fixture::{DIRECT, VMALLOC, barks, memory, model, record, silent};
+    use super::*;
+    use alloc_core::gfp::{GFP_ATOMIC, GFP_KERNEL};
+
+    const REFUSED: Answer = Answer::Refused(Refusal::BadContext);
+
+    #[test]
+    fn barks_on_sleep_that_the_context_forbids() {
+        let sleepers = [
+            (Request::Kmalloc { size: 8, gfp: GFP_KERNEL }, memory(DIRECT, 8)),
+            (Request::VmallocGfp { size: 8, gfp: GFP_ATOMIC }, memory(VMALLOC, 4096)),
+            (Request::VmUnmapAliases, Answer::Done),
+        ];
+        for (request, granted) in sleepers {
+            for context in [Context::Atomic, Context::Softirq, Context::Hardirq] {
+                let mut granted = record(request, granted);
+                silent(&ORACLE, &model(), &granted);
+                granted.caller.context = context;
+                barks(&ORACLE, &model(), &granted, "context");
+                let mut refused = record(request, REFUSED);
+                refused.caller.context = context;
+                silent(&ORACLE, &model(), &refused);
+            }
+        }
+    }
+
+    #[test]
+    fn barks_on_a_refusal_without_need() {
+        let request = Request::Kmalloc { size: 8, gfp: GFP_ATOMIC };
+        let mut refused = record(request, REFUSED);
+        barks(&ORACLE, &model(), &refused, "context");
+        refused.caller.context = Context::Hardirq;
+        barks(&ORACLE, &model(), &refused, "context");
+    }
+
+    #[test]
+    fn barks_on_scopes_that_do_not_nest() {
+        let mut model = model();
+        let restore = |scope| Request::MemallocRestore { scope };
+        let unbalanced = Answer::Refused(Refusal::Unbalanced);
+        barks(&ORACLE, &model, &record(restore(Scope::Nofs), Answer::Done), "Unbalanced");
+        silent(&ORACLE, &model, &record(restore(Scope::Nofs), unbalanced));
+        model.open_scope(0, Scope::Noio);
+        barks(&ORACLE, &model, &record(restore(Scope::Nofs), Answer::Done), "Unbalanced");
+        barks(&ORACLE, &model, &record(restore(Scope::Noio), unbalanced), "Done");
+        silent(&ORACLE, &model, &record(restore(Scope::Noio), Answer::Done));
+    }
+}
