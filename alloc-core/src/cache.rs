@@ -141,6 +141,7 @@ impl Geometry {
 
     /// Where in a free object's place the link to the next one is: in the middle of the object,
     /// or behind an object whose contents outlive it (R2.3).
+    #[inline]
     pub(crate) const fn link_offset(self) -> u64 {
         if self.has_ctor { self.constructed_bytes() } else { (self.object_size as u64 / 2) & !7 }
     }

@@ -235,7 +235,10 @@ pub fn plain_op(call: Call, args: [Arg; MAX_ARGS]) -> Op {
 
 /// One of the swarm's calls of which `fits` holds, by weight.
 fn pick(swarm: &Swarm, rng: &mut Rng, fits: impl Fn(Call) -> bool) -> Option<Call> {
-    let weight = |call: Call| if fits(call) { swarm.weights[call as usize] } else { 0 };
+    let weight = |call: Call| match swarm.weights[call as usize] {
+        weight if weight > 0 && fits(call) => weight,
+        _ => 0,
+    };
     let total: u32 = ALL_CALLS.iter().map(|&call| weight(call)).sum();
     let mut left = if total == 0 { return None } else { rng.u32(0..total) };
     ALL_CALLS.iter().copied().find(|&call| {
