@@ -59,10 +59,11 @@ impl<M: Memory> Mm<M> {
         if params.nr_cpus == 0 || usize::from(params.nr_cpus) > NR_CPUS {
             return Err(BootError::BadNrCpus);
         }
+        let nr_cpus = params.nr_cpus.into();
         let mut memblock = Memblock::new(nr_frames);
         let map_bytes = u64::from(nr_frames) * FRAME_BYTES;
         let map_at = memblock.carve(map_bytes).ok_or(BootError::TooFewFrames)?;
-        let caches = memblock.carve(boot_cache_bytes(1)).ok_or(BootError::TooFewFrames)?;
+        let caches = memblock.carve(boot_cache_bytes(nr_cpus)).ok_or(BootError::TooFewFrames)?;
         let first_area = memblock.carve(AREA_BYTES).ok_or(BootError::TooFewFrames)?;
         let map = MemMap::clear(&mut memory, map_at, nr_frames);
         let first = memblock.hand_over();
@@ -70,7 +71,7 @@ impl<M: Memory> Mm<M> {
             return Err(BootError::TooFewFrames);
         }
         let pages = PageAllocator::boot(memory, map, first, &params);
-        let mut slab = SlabAllocator::boot(pages, caches, 1);
+        let mut slab = SlabAllocator::boot(pages, caches, nr_cpus);
         let vmap = VmapSpace::boot(&mut slab.pages.memory, first_area);
         let kmalloc = Kmalloc { slab };
         let vmalloc = Vmalloc::boot(kmalloc, vmap);

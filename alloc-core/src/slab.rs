@@ -315,7 +315,7 @@ impl<M: Memory> SlabAllocator<M> {
 
     /// The CPU that runs.
     const fn cpu(&self) -> u32 {
-        0
+        self.pages.current.cpu as u32
     }
 
     fn release(&mut self, cache: Cache, slab: Pfn) {

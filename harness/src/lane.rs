@@ -94,6 +94,7 @@ pub struct Lane {
     pub min_free: u64,
     /// The counters of the fresh machine.
     pub at_boot: Facts,
+    nr_cpus: u8,
     subject: Box<dyn Subject>,
     model: Model,
     facts: Facts,
@@ -112,6 +113,7 @@ impl Lane {
             spec,
             min_free: machine.min_free.into(),
             at_boot: facts,
+            nr_cpus: machine.cpus as u8,
             model: Model::new(subject.layout(), Policy::of(machine)),
             subject,
             facts,

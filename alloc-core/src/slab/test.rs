@@ -10,11 +10,15 @@ use std::vec::Vec;
 
 /// A slab allocator of `nr_frames` frames, without a reserve.
 pub(crate) fn boot(nr_frames: u32) -> SlabAllocator<TestMemory> {
+    boot_cpus(nr_frames, 1)
+}
+
+fn boot_cpus(nr_frames: u32, nr_cpus: u32) -> SlabAllocator<TestMemory> {
     let mut pages = crate::page::test::boot(nr_frames, 0, 5);
-    let nr_pages = boot_cache_bytes(1).div_ceil(PAGE_SIZE);
+    let nr_pages = boot_cache_bytes(nr_cpus).div_ceil(PAGE_SIZE);
     let order = nr_pages.next_power_of_two().trailing_zeros();
     let boot = pages.alloc_pages(GFP_KERNEL, order).unwrap();
-    SlabAllocator::boot(pages, boot.to_phys(), 1)
+    SlabAllocator::boot(pages, boot.to_phys(), nr_cpus)
 }
 
 fn free(slab: &mut SlabAllocator<TestMemory>, at: Paddr) {
@@ -113,11 +117,39 @@ fn a_damaged_free_list_retires_its_slab() {
 }
 
 #[test]
+fn each_cpu_takes_from_a_slab_of_its_own() {
+    let mut slab = boot_cpus(512, 8);
+    let cache = slab.caches.kmalloc(512);
+    let take = |slab: &mut SlabAllocator<TestMemory>, cpu| {
+        slab.pages.current.cpu = cpu;
+        slab.alloc(cache, GFP_KERNEL).unwrap()
+    };
+    let objects: Vec<Paddr> = (0..8).map(|cpu| take(&mut slab, cpu)).collect();
+    let mut slabs: Vec<Pfn> = Vec::new();
+    for (cpu, &object) in (0..8).zip(&objects) {
+        let head = slab.pages.map.head_of(&slab.pages.memory, object).unwrap().0;
+        assert_eq!(cache.active(&slab.pages.memory, cpu), head);
+        assert!(!slabs.contains(&head));
+        slabs.push(head);
+    }
+    slab.check().unwrap();
+    // Another CPU frees, and the one that took the object takes it again.
+    free(&mut slab, objects[2]);
+    assert_ne!(take(&mut slab, 3), objects[2]);
+    assert_eq!(take(&mut slab, 2), objects[2]);
+    for &object in &objects {
+        free(&mut slab, object);
+    }
+    slab.check().unwrap();
+}
+
+#[test]
 fn a_random_walk_gives_every_page_back() {
-    let mut slab = boot(512);
+    let mut slab = boot_cpus(512, 3);
     let before = *slab.pages.nr_free_blocks();
     let (mut live, mut random) = (Vec::new(), TestRandom(9));
     for _ in 0..4000 {
+        slab.pages.current.cpu = random.below(3) as u8;
         if random.below(9) < 5 {
             let cache = slab.caches.kmalloc(1 << random.below(14));
             live.extend(slab.alloc(cache, GFP_KERNEL | __GFP_ZERO));

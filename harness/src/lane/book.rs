@@ -120,6 +120,7 @@ impl Lane {
             usable,
             kind: self.model.kind_of(want, addr),
             is_kv: matches!(want.family, Family::Kvmalloc { .. }),
+            cpu: record.caller.cpu.into(),
             reg: dst,
             contents: self.choose_contents(record.id, addr, size),
         };

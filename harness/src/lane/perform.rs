@@ -96,6 +96,7 @@ impl Lane {
         self.epochs = reply.epochs;
         let before = std::mem::replace(&mut self.facts, self.subject.facts());
         let want = Want::of(&request);
+        let caller = Current { cpu: setting.caller.cpu % self.nr_cpus, ..setting.caller };
         let mut record = Record {
             id,
             request,
@@ -111,7 +112,7 @@ impl Lane {
             unshared: None,
             remains: None,
             frames,
-            caller: setting.caller,
+            caller,
             retry,
         };
         match (want, reply.answer) {

@@ -79,6 +79,8 @@ pub struct Allocation {
     pub kind: Kind,
     /// Whether it came through kvmalloc, so that the caller may not know its kind.
     pub is_kv: bool,
+    /// The CPU that took it.
+    pub cpu: usize,
     /// The register that holds it.
     pub reg: Option<Reg>,
     /// What its first `size` bytes hold.
@@ -330,7 +332,7 @@ impl Model {
             self.window.enter(allocation.addr, pages_of(allocation.usable));
         }
         if let Some(reuse) = self.reuse_mut(&allocation) {
-            reuse.take(0, allocation.addr);
+            reuse.take(allocation.cpu, allocation.addr);
         }
         self.live.insert(allocation.addr, allocation);
     }
@@ -364,11 +366,11 @@ impl Model {
         }
     }
 
-    /// The object that a request for memory of `kind` must get, if that is certain (R1.10).
-    pub fn next_object(&self, kind: Kind, size: u64) -> Option<u64> {
+    /// The object that a CPU's request for memory of `kind` must get, if that is certain (R1.10).
+    pub fn next_object(&self, kind: Kind, size: u64, cpu: usize) -> Option<u64> {
         match kind {
-            Kind::Kmalloc => self.classes.of(size_class(size)?).next(0),
-            Kind::CacheObject(handle) => self.caches.get(&handle)?.reuse.next(0),
+            Kind::Kmalloc => self.classes.of(size_class(size)?).next(cpu),
+            Kind::CacheObject(handle) => self.caches.get(&handle)?.reuse.next(cpu),
             _ => None,
         }
     }
@@ -442,5 +444,5 @@ impl Model {
 fn test_area(addr: u64, size: u64) -> Allocation {
     let contents = Contents::Painted(1);
     let (usable, kind) = (size.next_multiple_of(PAGE), Kind::Vmalloc);
-    Allocation { id: 1, addr, size, usable, kind, is_kv: false, reg: None, contents }
+    Allocation { id: 1, addr, size, usable, kind, is_kv: false, cpu: 0, reg: None, contents }
 }

@@ -6,8 +6,8 @@
 //!
 //! Nothing is said about the first object of a slab, nor about objects taken earlier.
 
-/// The most CPUs of a machine.
-pub(super) const NR_CPUS: usize = 8;
+use alloc_core::task::NR_CPUS;
+
 /// The size classes of kmalloc.
 const NR_CLASSES: usize = 13;
 

@@ -125,7 +125,7 @@ fn reserves(step: &Step, want: &Want, addr: u64) -> Judgement {
 /// What a CPU took last and then freed is what it takes next (R1.10).
 fn reuse(step: &Step, want: &Want, addr: u64) -> Judgement {
     let kind = step.model.kind_of(want, addr);
-    match step.model.next_object(kind, want.size.unwrap_or(0)) {
+    match step.model.next_object(kind, want.size.unwrap_or(0), step.record.caller.cpu.into()) {
         Some(next) if next != addr => Err(format!(
             "{addr:#x} was handed out; {next:#x} was taken and freed last, and comes next"
         )),
@@ -330,6 +330,9 @@ mod test {
         model.strike(DIRECT + 64, &[0]);
         silent(&ORACLE, &model, &record(KMALLOC, memory(DIRECT + 64, 64)));
         barks(&ORACLE, &model, &record(KMALLOC, memory(DIRECT + 128, 64)), "comes next");
+        let mut elsewhere = record(KMALLOC, memory(DIRECT + 128, 64));
+        elsewhere.caller.cpu = 1;
+        silent(&ORACLE, &model, &elsewhere);
         let other_class = Request::Kmalloc { size: 65, gfp: GFP_KERNEL };
         silent(&ORACLE, &model, &record(other_class, memory(DIRECT + 0x1080, 96)));
         model.forget_reuse();

@@ -35,7 +35,7 @@ pub(super) fn enter(model: &mut Model, addr: u64, size: u64, kind: Kind, frames:
     let contents = Contents::Painted(1);
     let usable = if kind == Kind::Vmalloc { size.next_multiple_of(4096) } else { size };
     let allocation =
-        Allocation { id: 7, addr, size, usable, kind, is_kv: false, reg: None, contents };
+        Allocation { id: 7, addr, size, usable, kind, is_kv: false, cpu: 0, reg: None, contents };
     model.enter(allocation, frames);
 }
 
