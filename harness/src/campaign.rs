@@ -176,7 +176,18 @@ pub static REPLAY: Campaign = Campaign {
     every_op: EveryOp::Nothing,
 };
 
+/// The campaign that asks what a trace costs under one policy. It has no fuzz target: its traces
+/// are those of others.
+pub static SWEEP: Campaign = Campaign {
+    name: "sweep",
+    sentence: "A recording or a campaign's traces under other cutoffs and on fragmented machines.",
+    lanes: AS_WRITTEN,
+    follows: 0,
+    profile: Profile::new(ALL_CALLS),
+    every_op: EveryOp::Nothing,
+};
+
 /// The campaign of this name.
 pub fn by_name(name: &str) -> Option<&'static Campaign> {
-    CAMPAIGNS.iter().copied().chain([&REPLAY]).find(|campaign| campaign.name == name)
+    CAMPAIGNS.iter().copied().chain([&REPLAY, &SWEEP]).find(|campaign| campaign.name == name)
 }

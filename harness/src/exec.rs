@@ -137,6 +137,8 @@ fn run_lanes(
     at.set(trace.ops.len());
     for runner in &mut runners {
         let name = runner.lane.spec.name;
+        let lane = &mut stats.lanes[runner.place];
+        (lane.at_boot, lane.left) = (runner.lane.at_boot, *runner.lane.facts());
         let end = runner.finish(&mut stats);
         end.map_err(|objection| fail(Some(name), trace.ops.len(), objection))?;
     }

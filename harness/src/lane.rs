@@ -129,6 +129,11 @@ impl Lane {
         &self.model
     }
 
+    /// The counters now.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
     /// The allocator.
     pub fn subject(&self) -> &dyn Subject {
         self.subject.as_ref()

@@ -6,7 +6,7 @@
 //!
 //! The modules are floors; each uses only its own and those before it: `op` and `trace`; `text`,
 //! `subject` and `paint`; `generate`, `mutate`, `shrink`, `recording` and `model`; `bytes`; `lane`;
-//! `oracle` and `stats`; `verdict` and `campaign`; `exec`; `report`; `fuzz`.
+//! `oracle` and `stats`; `verdict` and `campaign`; `exec`; `report` and `sweep`; `fuzz`.
 
 pub mod bytes;
 pub mod campaign;
@@ -24,6 +24,7 @@ pub mod report;
 pub mod shrink;
 pub mod stats;
 pub mod subject;
+pub mod sweep;
 pub mod text;
 pub mod trace;
 pub mod verdict;

@@ -3,7 +3,8 @@
 //! The one idea: silence is never success. Every op is counted as granted, refused (and why) or
 //! skipped (and why), in every lane, so that a campaign that grants nothing is seen at a glance.
 //!
-//! The counts are sums and can be added up over runs; printing them is in `report`.
+//! The counts are sums and can be added up over runs, but for a lane's first and last counters;
+//! printing them is in `report`.
 
 use crate::lane::{LaneSpec, Record, Skip};
 use crate::op::{CALLS, CLASSES, Call, Class};
@@ -35,6 +36,10 @@ pub struct LaneStats {
     pub kv_classes: Vec<u64>,
     /// The most frames in use at once.
     pub peak_pages: u64,
+    /// The counters of the fresh machine of the last trace.
+    pub at_boot: Facts,
+    /// The counters after its last op, before the harness frees what is left.
+    pub left: Facts,
 }
 
 /// Counts of a run, or of many.
@@ -78,6 +83,8 @@ impl Stats {
             classes: vec![0; CLASSES.len()],
             kv_classes: vec![0; CLASSES.len()],
             peak_pages: 0,
+            at_boot: Facts::default(),
+            left: Facts::default(),
         };
         Self {
             calls: vec![[0; CLASSES.len()]; CALLS.len()],
@@ -133,6 +140,7 @@ impl Stats {
             add_all(&mut sum.classes, &lane.classes);
             add_all(&mut sum.kv_classes, &lane.kv_classes);
             sum.peak_pages = sum.peak_pages.max(lane.peak_pages);
+            (sum.at_boot, sum.left) = (lane.at_boot, lane.left);
         }
     }
 

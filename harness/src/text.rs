@@ -186,6 +186,16 @@ pub static MACHINE_FIELDS: &[MachineField] = &[
         written: Written::Decimal,
         shown: Shown::IfSet,
     },
+    MachineField {
+        name: "fragmented",
+        of: |m| m.fragmented,
+        of_mut: |m| &mut m.fragmented,
+        limits: Limits::FRAGMENTED,
+        // A wild free could hit a frame that is held, which is right for the allocator alone.
+        fuzz_limits: (0, 0),
+        written: Written::Decimal,
+        shown: Shown::IfSet,
+    },
 ];
 
 /// Brings every field of the header within what an input of the fuzzer may ask for.

@@ -25,6 +25,9 @@ pub struct Machine {
     pub cutoff: u32,
     /// CPUs.
     pub cpus: u32,
+    /// Percent of the free frames that are single holes when the trace begins, the buddy of each
+    /// held for ever (R8.3).
+    pub fragmented: u32,
 }
 
 /// The versions of kvmalloc (R5.7) by name, the oldest first.
@@ -44,6 +47,7 @@ impl Default for Machine {
             policy: V6_1,
             cutoff: 0,
             cpus: 1,
+            fragmented: 0,
         }
     }
 }
@@ -60,6 +64,8 @@ impl Limits {
     pub const POLICY: (u32, u32) = (0, POLICIES.len() as u32 - 1);
     /// A cutoff in pages; with the largest, kvmalloc never falls back.
     pub const CUTOFF: (u32, u32) = (0, 1 << 18);
+    /// A share of the free frames.
+    pub const FRAGMENTED: (u32, u32) = (0, 100);
 }
 
 /// A test case.

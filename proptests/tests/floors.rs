@@ -43,7 +43,7 @@ const BUILDINGS: [Building; 2] = [
             &["oracle", "stats"],
             &["verdict", "campaign"],
             &["exec"],
-            &["report"],
+            &["report", "sweep"],
             &["fuzz"],
         ],
     },

@@ -37,7 +37,8 @@ fn judge(event: &Event) -> Judgement {
 
 /// Frames add up, and so do free blocks.
 fn conserved(facts: &Facts) -> Judgement {
-    let in_use = facts.nr_block_pages
+    let in_use = facts.nr_held_pages
+        + facts.nr_block_pages
         + facts.nr_large_kmalloc_pages
         + facts.nr_slab_pages
         + facts.nr_empty_slab_pages

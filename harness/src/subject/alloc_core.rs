@@ -16,6 +16,7 @@ use alloc_core::addr::{PAGE_OFFSET, PAGE_SIZE, Pfn, VMALLOC_START, Vaddr};
 use alloc_core::error::{
     AllocError, ConvertCall, ConvertFault, FreeCall, FreeFault, FreeVerdict, Shortage,
 };
+use alloc_core::gfp::{__GFP_MEMALLOC, __GFP_NOWARN, GFP_NOWAIT};
 use alloc_core::task::{Current, ScopeError};
 use alloc_core::{
     BootParams, CacheId, Coherent, Ctor, DestroyError, FaultPlan, Mm, Policy, VmallocRange,
@@ -31,6 +32,8 @@ thread_local! {
 struct AllocCore {
     /// Present until it is dropped.
     mm: Option<Mm<SimMemory>>,
+    /// Frames held for ever, to fragment the machine.
+    nr_held_pages: u32,
 }
 
 /// Boots alloc-core on a fresh machine.
@@ -47,8 +50,33 @@ pub fn boot(machine: &Machine) -> Box<dyn Subject> {
         cutoff_pages: machine.cutoff,
         nr_cpus: machine.cpus as u8,
     };
-    let mm = Mm::boot(memory, params).expect("every machine within Limits boots");
-    Box::new(AllocCore { mm: Some(mm) })
+    let mut mm = Mm::boot(memory, params).expect("every machine within Limits boots");
+    let nr_held_pages = fragment(&mut mm, machine.fragmented);
+    Box::new(AllocCore { mm: Some(mm), nr_held_pages })
+}
+
+/// Holds one page of each of so many pairs that the other pages, now holes, make `percent` of what
+/// is free (R8.3); returns how many are held.
+fn fragment(mm: &mut Mm<SimMemory>, percent: u32) -> u32 {
+    if percent == 0 {
+        return 0;
+    }
+    // As many pages as become holes are held, and no longer free.
+    let nr_holes =
+        u64::from(mm.stat().nr_free_pages) * u64::from(percent) / u64::from(100 + percent);
+    let flags = GFP_NOWAIT | __GFP_MEMALLOC | __GFP_NOWARN;
+    let mut taken: Vec<Pfn> =
+        (0..2 * nr_holes).map_while(|_| mm.alloc_pages(flags, 0).ok()).collect();
+    taken.sort_unstable();
+    let mut nr_held = taken.len() as u32;
+    for (place, &pfn) in taken.iter().enumerate() {
+        let has_buddy = taken.get(place + 1).is_some_and(|next| next.0 == pfn.0 | 1);
+        if pfn.0 % 2 == 1 || !has_buddy {
+            mm.__free_pages(pfn, 0).expect("a page that was just taken");
+            nr_held -= 1;
+        }
+    }
+    nr_held
 }
 
 impl Drop for AllocCore {
@@ -283,7 +311,8 @@ impl Subject for AllocCore {
             nr_managed_pages: stat.nr_managed_pages.into(),
             nr_free_pages: stat.nr_free_pages.into(),
             nr_free_blocks: stat.nr_free_blocks,
-            nr_block_pages: stat.nr_block_pages.into(),
+            nr_held_pages: self.nr_held_pages.into(),
+            nr_block_pages: (stat.nr_block_pages - self.nr_held_pages).into(),
             nr_large_kmalloc_pages: stat.nr_large_kmalloc_pages.into(),
             nr_slab_pages: stat.nr_slab_pages.into(),
             nr_empty_slab_pages: stat.nr_empty_slab_pages.into(),

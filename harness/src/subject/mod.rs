@@ -197,7 +197,9 @@ pub struct Facts {
     pub nr_free_pages: u64,
     /// Free blocks of each order.
     pub nr_free_blocks: [u32; 11],
-    /// Frames handed out by the page allocator's own interface.
+    /// Frames held for ever since before the trace, to fragment the machine.
+    pub nr_held_pages: u64,
+    /// Frames handed out by the page allocator's own interface, but for those held.
     pub nr_block_pages: u64,
     /// Frames of large kmalloc blocks.
     pub nr_large_kmalloc_pages: u64,

@@ -1,4 +1,5 @@
-//! The `kvroute` command line: run campaigns, check and shrink traces, replay recordings.
+//! The `kvroute` command line: run campaigns, check and shrink traces, replay
+//! recordings and ask what another cutoff would have cost.
 //!
 //! The one idea: every subcommand is a few lines around one call of the library. A failure is a
 //! trace on standard output or in a file, and exit code 1; bad input is a message with its place,
@@ -7,9 +8,11 @@
 //! Nothing is decided here that a fuzz target or a test would have to decide again.
 
 mod check;
+mod plot;
 mod replay;
 mod run;
 mod shrink;
+mod sweep;
 
 use clap::{Parser, Subcommand};
 use kvroute_harness::campaign::{self, CAMPAIGNS, Campaign};
@@ -37,6 +40,8 @@ enum Command {
     Shrink(shrink::Options),
     /// Replay a recording of a real kernel (ftrace text, plain or .zst) down six lanes.
     Replay(replay::Options),
+    /// Run recordings or a campaign under every cutoff of kvmalloc, in ever more fragmented memory.
+    Sweep(sweep::Options),
 }
 
 /// Why a subcommand did not succeed.
@@ -89,6 +94,7 @@ fn carry_out(command: &Command) -> Outcome {
         Command::Show(options) => check::show(options),
         Command::Shrink(options) => shrink::shrink(options),
         Command::Replay(options) => replay::replay(options),
+        Command::Sweep(options) => sweep::sweep(options),
     }
 }
 

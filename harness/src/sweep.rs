@@ -1,0 +1,242 @@
+//! What kvmalloc costs when its cutoff is another, and when memory is fragmented.
+//!
+//! The one idea: 'different places have different cutoff thresholds for switch from kmalloc to
+//! vmalloc; has anyone done an analysis of those?' (seeds/kvmalloc-helpers-rfc-2016.txt). All of
+//! them lie on one line ([`CUTOFFS`]), from vmalloc at once above a page to kmalloc alone, with
+//! Linux in the middle; a trace is run once for each, on the same machine in the same shape.
+//!
+//! Every run is judged by all oracles. Which cutoff is good is said nowhere here.
+
+use crate::campaign::SWEEP;
+use crate::exec::{self, Expectations};
+use crate::op::{Arg, ArgKind, Class, Op, Route};
+use crate::subject::Facts;
+use crate::trace::{Limits, Trace};
+use crate::verdict::Failure;
+use serde::Serialize;
+
+/// Bytes in a page.
+const PAGE: u64 = 4096;
+
+/// Where a caller switches from kmalloc to vmalloc, in pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cutoff {
+    /// Larger requests go to vmalloc without a try of kmalloc; smaller ones as in Linux.
+    AtOnceAbove(u32),
+    /// Larger requests fall back to vmalloc when kmalloc has nothing; smaller ones do not. Linux's
+    /// is one page.
+    FallbackAbove(u32),
+    /// kmalloc alone.
+    Never,
+}
+
+/// All cutoffs, from the most vmalloc to none.
+pub const CUTOFFS: &[Cutoff] = &[
+    Cutoff::AtOnceAbove(1),
+    Cutoff::AtOnceAbove(2),
+    Cutoff::AtOnceAbove(4),
+    Cutoff::AtOnceAbove(8),
+    Cutoff::AtOnceAbove(16),
+    Cutoff::AtOnceAbove(32),
+    Cutoff::AtOnceAbove(64),
+    Cutoff::FallbackAbove(1),
+    Cutoff::FallbackAbove(2),
+    Cutoff::FallbackAbove(4),
+    Cutoff::FallbackAbove(8),
+    Cutoff::FallbackAbove(16),
+    Cutoff::FallbackAbove(32),
+    Cutoff::FallbackAbove(64),
+    Cutoff::Never,
+];
+
+/// Percent of the free frames that are single holes.
+pub const LEVELS: &[u32] = &[0, 25, 50, 75, 90];
+
+impl Cutoff {
+    /// How people read it.
+    pub fn name(self) -> String {
+        match self {
+            Cutoff::AtOnceAbove(pages) => format!("at once above {pages}"),
+            Cutoff::FallbackAbove(1) => "Linux: fallback above 1".to_owned(),
+            Cutoff::FallbackAbove(pages) => format!("fallback above {pages}"),
+            Cutoff::Never => "never".to_owned(),
+        }
+    }
+}
+
+/// What a trace, or many, cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Costs {
+    /// kvmalloc requests above a page that the machine's memory could hold.
+    pub requests: u64,
+    /// Those that vmalloc served.
+    pub vmalloc: u64,
+    /// Those that nobody served.
+    pub failed: u64,
+    /// Other requests that found no memory or no space.
+    pub others_failed: u64,
+    /// The smallest of the largest free orders left behind; none if no frame was.
+    pub largest_order: Option<u32>,
+}
+
+/// A kind of cost, as tables and figures show it.
+pub struct Column {
+    /// What it is.
+    pub name: &'static str,
+    /// The number, if there is one.
+    pub of: fn(&Costs) -> Option<f64>,
+    /// Decimals worth showing.
+    decimals: usize,
+}
+
+/// Every kind of cost.
+pub static COLUMNS: &[Column] = &[
+    Column { name: "requests served by vmalloc, percent", of: Costs::vmalloc_share, decimals: 1 },
+    Column { name: "requests that failed", of: |c| Some(c.failed as f64), decimals: 0 },
+    Column {
+        name: "other requests that failed",
+        of: |c| Some(c.others_failed as f64),
+        decimals: 0,
+    },
+    Column { name: "largest free order left", of: |c| c.largest_order.map(f64::from), decimals: 0 },
+];
+
+impl Column {
+    /// The number as a cell of a table.
+    pub fn show(&self, costs: &Costs) -> String {
+        (self.of)(costs).map_or("none".to_owned(), |value| format!("{value:.*}", self.decimals))
+    }
+}
+
+impl Costs {
+    fn vmalloc_share(&self) -> Option<f64> {
+        (self.requests > 0).then(|| 100.0 * self.vmalloc as f64 / self.requests as f64)
+    }
+
+    /// Adds what another trace cost; the first has nothing to be compared with.
+    pub fn add(sum: Option<Self>, other: Self) -> Self {
+        let Some(sum) = sum else { return other };
+        Self {
+            requests: sum.requests + other.requests,
+            vmalloc: sum.vmalloc + other.vmalloc,
+            failed: sum.failed + other.failed,
+            others_failed: sum.others_failed + other.others_failed,
+            largest_order: sum.largest_order.min(other.largest_order),
+        }
+    }
+}
+
+/// The trace under a cutoff, on a machine with as much free memory as its own and with
+/// `fragmented` percent of that in single holes.
+pub fn prepare(trace: &Trace, cutoff: Cutoff, fragmented: u32) -> Trace {
+    let mut trace = trace.clone();
+    let machine = &mut trace.machine;
+    // As many frames are held as there are holes, and they are taken off what the trace needs.
+    let frames = u64::from(machine.frames) * u64::from(100 + fragmented) / 100;
+    machine.frames = frames.min(Limits::FRAMES.1.into()) as u32;
+    machine.fragmented = fragmented;
+    machine.cutoff = match cutoff {
+        Cutoff::AtOnceAbove(_) => 0,
+        Cutoff::FallbackAbove(pages) => pages,
+        Cutoff::Never => Limits::CUTOFF.1,
+    };
+    for op in trace.ops.iter_mut().filter(|op| op.call.spec().takes_route) {
+        op.route = match cutoff {
+            Cutoff::AtOnceAbove(pages) if size(op) > u64::from(pages) * PAGE => Route::Vmalloc,
+            _ => Route::Policy,
+        };
+    }
+    trace
+}
+
+/// Runs a prepared trace and counts what it cost.
+///
+/// # Errors
+/// The first objection of an oracle.
+pub fn run(trace: &Trace) -> Result<Costs, Box<Failure>> {
+    let mut costs = Costs::default();
+    let memory = u64::from(trace.machine.frames) * PAGE;
+    let mut ops = trace.ops.iter();
+    let stats = exec::watch(&SWEEP, trace, Expectations::Ignored, |views| {
+        if let (Some(op), Some(class)) = (ops.next(), views[0].class) {
+            costs.count(op, class, memory);
+        }
+    })?;
+    costs.settle(&stats.lanes[0].left);
+    Ok(costs)
+}
+
+impl Costs {
+    fn count(&mut self, op: &Op, class: Class, memory: u64) {
+        use Class::{Blocked, NoMemory, NoSpace, TooLarge, Vmalloc};
+        let failed = matches!(class, NoMemory | NoSpace | Blocked);
+        if !op.call.spec().takes_route {
+            self.others_failed += u64::from(failed);
+        } else if (PAGE + 1..=memory).contains(&size(op)) {
+            self.requests += 1;
+            self.vmalloc += u64::from(class == Vmalloc);
+            self.failed += u64::from(failed || class == TooLarge);
+        }
+    }
+
+    fn settle(&mut self, left: &Facts) {
+        let largest = left.nr_free_blocks.iter().rposition(|nr| *nr > 0);
+        self.largest_order = largest.map(|order| order as u32);
+    }
+}
+
+/// The bytes that a request asks for; of an array whose size does not fit, more than there are.
+fn size(op: &Op) -> u64 {
+    let numbers = op.call.spec().args.iter().zip(&op.args);
+    numbers.fold(1, |bytes: u64, ((_, kind), arg)| match (kind, arg) {
+        (ArgKind::Size | ArgKind::Count, Arg::Number(number)) => bytes.saturating_mul(*number),
+        _ => bytes,
+    })
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    fn costs(cutoff: Cutoff, fragmented: u32) -> Costs {
+        let text = "machine (frames: 256, min_free: 0)\nr0 = kvmalloc(0x1000, GFP_KERNEL)\n\
+                    r1 = kvmalloc(0x3000, GFP_KERNEL)\nr2 = kvmalloc(0x9000, GFP_KERNEL)\n\
+                    r3 = alloc_pages(GFP_KERNEL, 3)\n";
+        run(&prepare(&Trace::parse(text).unwrap(), cutoff, fragmented)).unwrap()
+    }
+
+    #[test]
+    fn requests_go_where_the_cutoff_says() {
+        let sides = |cutoff, level| {
+            let Costs { requests, vmalloc, failed, others_failed, .. } = costs(cutoff, level);
+            (requests, vmalloc, failed, others_failed)
+        };
+        assert_eq!(sides(Cutoff::AtOnceAbove(1), 0), (2, 2, 0, 0));
+        assert_eq!(sides(Cutoff::AtOnceAbove(4), 0), (2, 1, 0, 0));
+        assert_eq!(sides(Cutoff::FallbackAbove(1), 0), (2, 0, 0, 0));
+        assert_eq!(sides(Cutoff::FallbackAbove(1), 100), (2, 2, 0, 1));
+        assert_eq!(sides(Cutoff::FallbackAbove(4), 100), (2, 1, 1, 1));
+        assert_eq!(sides(Cutoff::Never, 100), (2, 0, 2, 1));
+    }
+
+    #[test]
+    fn a_fragmented_machine_has_as_much_memory_in_smaller_pieces() {
+        let free = |level| {
+            let trace = prepare(&Trace::default(), Cutoff::Never, level);
+            let stats = exec::run(&SWEEP, &trace, Expectations::Ignored).unwrap();
+            (stats.lanes[0].left.nr_free_pages, stats.lanes[0].left.nr_free_blocks[0])
+        };
+        let (whole, _) = free(0);
+        for level in [25, 50, 90, 100] {
+            let (pages, holes) = free(level);
+            assert!(pages.abs_diff(whole) * 50 < whole, "{level}: {pages} of {whole}");
+            let share = u64::from(holes) * 100 / pages;
+            assert!(share.abs_diff(level.into()) <= 2, "{level}: {share}");
+        }
+    }
+
+    #[test]
+    fn the_same_run_costs_the_same() {
+        assert_eq!(costs(Cutoff::FallbackAbove(1), 90), costs(Cutoff::FallbackAbove(1), 90));
+    }
+}
