@@ -6,9 +6,10 @@
 //!
 //! Nothing here changes anything.
 
-use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Paddr, Pfn, Vaddr};
+use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Paddr, Pfn, Vaddr, order_for, pages_for};
 use crate::cache::CacheKind;
 use crate::error::{AddrKind, FreeCall, FreeFault, FreeVerdict};
+use crate::fate::{self, Cell, Fit, Spot};
 use crate::frame::{Frame, FrameState};
 use crate::guide::right_free;
 use crate::kmalloc::{direct, direct_phys};
@@ -28,6 +29,8 @@ pub(crate) struct Live {
     pub(crate) usable: u64,
     /// Whether it must be given back as it was constructed.
     has_ctor: bool,
+    /// Whether it is a block whose tails know their head.
+    is_compound: bool,
 }
 
 impl<M: Memory> Kvmalloc<M> {
@@ -52,23 +55,68 @@ impl<M: Memory> Kvmalloc<M> {
         }
     }
 
-    /// Why `called` was refused for `addr`.
-    pub(crate) fn fault(&self, addr: Vaddr, called: FreeCall) -> FreeFault {
+    /// Why `called` was refused for `addr`. `told` is how many bytes it was told that the memory
+    /// has, if it was told.
+    pub(crate) fn fault(&self, addr: Vaddr, called: FreeCall, told: Option<u64>) -> FreeFault {
         let (is, live) = self.describe(addr);
-        let verdict = match live {
-            Some(live) if live.start == addr => mistake(is, called, live, self.vmalloc.context()),
-            Some(live) if (addr.0 - live.start.0).is_multiple_of(live.step) => {
-                FreeVerdict::Interior
+        let spot = match live {
+            Some(live) => live.spot(is, addr),
+            None => self.spot_of_nobody(is, addr),
+        };
+        let own = live.map_or(PAGE_SIZE, |live| live.usable);
+        let Cell { verdict, on_linux } = fate::cell(spot, called, fit(called, own, told));
+        let is_atomic = self.vmalloc.context() == Context::Atomic;
+        let askew = live.is_some_and(|live| !(addr.0 - live.start.0).is_multiple_of(live.step));
+        let verdict = match verdict {
+            Some(FreeVerdict::Interior) if askew => FreeVerdict::Misaligned,
+            // vfree may sleep, which Linux 6.1 notices in an interrupt only (R4.13).
+            None | Some(FreeVerdict::WrongSize) if is_atomic && is == AddrKind::Vmalloc => {
+                FreeVerdict::BadContext
             }
-            Some(_) => FreeVerdict::Misaligned,
-            None if is == AddrKind::Free => FreeVerdict::DoubleFree,
-            None => FreeVerdict::Wild,
+            Some(verdict) => verdict,
+            // Nothing else that the matrix calls right is refused.
+            None => FreeVerdict::WrongAllocator,
         };
         let right = match verdict {
             FreeVerdict::BadContext => Some(FreeCall::VfreeAtomic),
             _ => live.and_then(|_| right_free(is)),
         };
-        FreeFault { addr, called, verdict, is, right }
+        FreeFault { addr, called, verdict, is, right, on_linux }
+    }
+
+    /// The row of the free matrix for an address that is in no live memory.
+    fn spot_of_nobody(&self, is: AddrKind, addr: Vaddr) -> Spot {
+        let is_mapped = self.vmalloc.vmap.contains(addr);
+        match is {
+            AddrKind::Null => Spot::Null,
+            AddrKind::ZeroSizePtr => Spot::ZeroSizePtr,
+            AddrKind::Free if is_mapped => {
+                match self.vmalloc.vmap.find_area(self.vmalloc.memory(), addr) {
+                    Some(_) => Spot::Deferred,
+                    None => Spot::FreeSpace,
+                }
+            }
+            AddrKind::Reserved if is_mapped => Spot::InternalArea,
+            AddrKind::Free => self.spot_in_direct_map(addr, Spot::FreePage, Spot::FreeObject),
+            AddrKind::Reserved => self.spot_in_direct_map(addr, Spot::Reserved, Spot::Internal),
+            _ => Spot::Nothing,
+        }
+    }
+
+    /// `page`, or in a slab `object`; or the object that the slab would hand out next.
+    fn spot_in_direct_map(&self, addr: Vaddr, page: Spot, object: Spot) -> Spot {
+        let slabs = &self.vmalloc.kmalloc.slab;
+        let pages = &slabs.pages;
+        let at = direct_phys(addr);
+        match at.and_then(|at| pages.map.head_of(&pages.memory, at)) {
+            Some((slab, frame)) if frame.is_slab() => {
+                let found = at.and_then(|at| slabs.object_at(slab, frame, at));
+                let first = found.and_then(|it| slabs.first_free(slab, frame, it.geometry));
+                let is_first = first.is_some_and(|first| at == Some(Paddr(first)));
+                if object == Spot::FreeObject && is_first { Spot::FreedLast } else { object }
+            }
+            _ => page,
+        }
     }
 
     fn describe_mapped(&self, addr: Vaddr) -> (AddrKind, Option<Live>) {
@@ -83,14 +131,13 @@ impl<M: Memory> Kvmalloc<M> {
             Owner::Deferred => return (AddrKind::Free, None),
         }
         let usable = area.size(memory) - PAGE_SIZE;
-        let live =
-            Live { start: Vaddr(area.start(memory)), step: PAGE_SIZE, usable, has_ctor: false };
-        (AddrKind::Vmalloc, Some(live))
+        (AddrKind::Vmalloc, Some(Live::pages(Vaddr(area.start(memory)), usable)))
     }
 
     fn describe_direct(&self, at: Paddr, head: Pfn, frame: Frame) -> (AddrKind, Option<Live>) {
         let usable = u64::from(frame.nr_pages()) << PAGE_SHIFT;
-        let block = Live { start: head.to_virt(), step: PAGE_SIZE, usable, has_ctor: false };
+        let is_compound = frame.is_compound;
+        let block = Live { is_compound, ..Live::pages(head.to_virt(), usable) };
         match frame.state {
             FrameState::Free => (AddrKind::Free, None),
             FrameState::Pages => (AddrKind::Pages, Some(block)),
@@ -109,7 +156,7 @@ impl<M: Memory> Kvmalloc<M> {
     fn exact_pages(&self, page: Pfn) -> Live {
         let run = self.vmalloc.kmalloc.slab.pages.exact_run(page);
         let usable = u64::from(run.nr_pages) << PAGE_SHIFT;
-        Live { start: run.first.to_virt(), step: PAGE_SIZE, usable, has_ctor: false }
+        Live::pages(run.first.to_virt(), usable)
     }
 
     fn describe_object(&self, at: Paddr, slab: Pfn, frame: Frame) -> (AddrKind, Option<Live>) {
@@ -127,29 +174,68 @@ impl<M: Memory> Kvmalloc<M> {
         }
         let usable = u64::from(object.geometry.size);
         let has_ctor = object.geometry.has_ctor;
-        (kind, Some(Live { start: direct(object.start), step: 8, usable, has_ctor }))
+        let start = direct(object.start);
+        (kind, Some(Live { start, step: 8, usable, has_ctor, is_compound: false }))
     }
 }
 
-/// What is wrong with freeing live memory at its start, given that it was refused.
-fn mistake(is: AddrKind, called: FreeCall, live: Live, context: Context) -> FreeVerdict {
-    let sleeps = matches!(called, FreeCall::Vfree | FreeCall::Kvfree | FreeCall::KvfreeSensitive);
-    match (called, is) {
-        // The right call, at the wrong time.
-        (_, AddrKind::Vmalloc) if sleeps && context == Context::Atomic => FreeVerdict::BadContext,
-        (FreeCall::FreePages, AddrKind::Pages) => FreeVerdict::WrongOrder,
-        (FreeCall::FreePagesExact, AddrKind::PagesExact)
-        | (FreeCall::DmaFreeCoherent, AddrKind::DmaCoherent) => FreeVerdict::WrongSize,
-        (
-            FreeCall::KvfreeSensitive,
-            AddrKind::KmallocObject
-            | AddrKind::CacheObject
-            | AddrKind::LargeKmalloc
-            | AddrKind::Vmalloc,
-        ) if !live.has_ctor => FreeVerdict::WrongSize,
-        (FreeCall::KmemCacheFree, AddrKind::KmallocObject | AddrKind::CacheObject) => {
-            FreeVerdict::WrongCache
+impl Live {
+    /// Whole pages.
+    const fn pages(start: Vaddr, usable: u64) -> Self {
+        Self { start, step: PAGE_SIZE, usable, has_ctor: false, is_compound: false }
+    }
+
+    /// The row of the free matrix for an address in this memory.
+    fn spot(&self, is: AddrKind, addr: Vaddr) -> Spot {
+        let is_start = addr == self.start;
+        let is_one_page = self.usable == PAGE_SIZE;
+        match is {
+            AddrKind::KmallocObject if is_start => Spot::KmallocObject,
+            AddrKind::CacheObject if is_start && self.has_ctor => Spot::ConstructedObject,
+            AddrKind::CacheObject if is_start => Spot::CacheObject,
+            AddrKind::LargeKmalloc if is_start => Spot::LargeKmalloc,
+            AddrKind::Pages if is_start && is_one_page => Spot::OnePage,
+            AddrKind::Pages if is_start && self.is_compound => Spot::Compound,
+            AddrKind::Pages if is_start => Spot::Block,
+            AddrKind::PagesExact if is_start => Spot::PagesExact,
+            AddrKind::DmaCoherent if is_start => Spot::DmaCoherent,
+            AddrKind::Vmalloc if is_start => Spot::Vmalloc,
+            AddrKind::KmallocObject | AddrKind::CacheObject => Spot::InObject,
+            AddrKind::Vmalloc if addr.is_page_aligned() => Spot::InVmalloc,
+            AddrKind::Vmalloc => Spot::AskewVmalloc,
+            _ => self.spot_in_pages(is, addr.0 - self.start.0 < PAGE_SIZE),
         }
-        _ => FreeVerdict::WrongAllocator,
+    }
+
+    /// The row for an address inside whole pages; the kernel ignores where in its page it lies.
+    fn spot_in_pages(&self, is: AddrKind, is_first_page: bool) -> Spot {
+        let is_compound = is == AddrKind::LargeKmalloc || self.is_compound;
+        match is {
+            AddrKind::PagesExact => Spot::InExactPage,
+            _ if is_compound && is_first_page => Spot::InCompoundHead,
+            _ if is_compound => Spot::InCompoundTail,
+            _ if self.usable == PAGE_SIZE => Spot::InOnePage,
+            _ if is_first_page => Spot::InFirstPage,
+            _ => Spot::InLaterPage,
+        }
+    }
+}
+
+/// How what a refused call was told fits memory of `own` bytes.
+fn fit(called: FreeCall, own: u64, told: Option<u64>) -> Fit {
+    // How the call counts what it frees or clears.
+    let count = |bytes| match called {
+        FreeCall::FreePages | FreeCall::DmaFreeCoherent => order_for(bytes).into(),
+        FreeCall::FreePagesExact => pages_for(bytes),
+        _ => bytes,
+    };
+    let is_sensitive = called == FreeCall::KvfreeSensitive;
+    match told {
+        Some(0) if !is_sensitive => Fit::Smaller,
+        Some(bytes) if count(bytes) > count(own) => Fit::Other,
+        Some(bytes) if count(bytes) < count(own) && !is_sensitive => Fit::Smaller,
+        // Had it been the right cache, nothing would have been refused.
+        None if called == FreeCall::KmemCacheFree => Fit::Other,
+        _ => Fit::Right,
     }
 }

@@ -4,6 +4,7 @@
 //! or which rule was broken, where the kernel returns NULL, warns, corrupts memory or oopses.
 
 use crate::addr::Vaddr;
+use crate::fate::Fate;
 use crate::gfp::{__GFP_NOFAIL, Gfp};
 use crate::task::Context;
 use core::fmt::{self, Display, Formatter};
@@ -119,12 +120,16 @@ pub enum FreeCall {
     Vfree,
     /// `vfree_atomic`.
     VfreeAtomic,
+    /// `vunmap`.
+    Vunmap,
     /// `kvfree`.
     Kvfree,
     /// `kmem_cache_free`.
     KmemCacheFree,
     /// `free_pages`, `__free_pages` and `free_page`.
     FreePages,
+    /// `put_page`.
+    PutPage,
     /// `free_pages_exact`.
     FreePagesExact,
     /// `dma_free_coherent`.
@@ -142,9 +147,11 @@ impl FreeCall {
             Self::Kfree => "kfree",
             Self::Vfree => "vfree",
             Self::VfreeAtomic => "vfree_atomic",
+            Self::Vunmap => "vunmap",
             Self::Kvfree => "kvfree",
             Self::KmemCacheFree => "kmem_cache_free",
             Self::FreePages => "free_pages",
+            Self::PutPage => "put_page",
             Self::FreePagesExact => "free_pages_exact",
             Self::DmaFreeCoherent => "dma_free_coherent",
             Self::KfreeSensitive => "kfree_sensitive",
@@ -224,6 +231,19 @@ pub enum FreeVerdict {
     BadContext,
 }
 
+impl FreeVerdict {
+    /// Where the address lies in what it is.
+    const fn place(self) -> &'static str {
+        match self {
+            Self::Interior | Self::Misaligned => "inside",
+            Self::WrongOrder | Self::WrongSize => "another size than that of",
+            Self::WrongCache => "another cache than that of",
+            Self::BadContext => "the caller may not sleep, and it is",
+            Self::WrongAllocator | Self::DoubleFree | Self::Wild => "it is",
+        }
+    }
+}
+
 /// A free that was refused and changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FreeFault {
@@ -237,6 +257,24 @@ pub struct FreeFault {
     pub is: AddrKind,
     /// The call that frees the live memory at or around the address, given its start.
     pub right: Option<FreeCall>,
+    /// What Linux 6.1 does in its place.
+    pub on_linux: Fate,
+}
+
+impl Display for FreeFault {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        let Self { addr, called, verdict, is, right, on_linux } = self;
+        let called = called.name();
+        write!(out, "{called} of {:#x} refused: {} {is}", addr.0, verdict.place())?;
+        if let Some(right) = right {
+            write!(out, "; free it with {}", right.name())?;
+        }
+        write!(out, " (on Linux 6.1 this {on_linux}")?;
+        match on_linux {
+            Fate::Oops | Fate::Bug => write!(out, " in {called})"),
+            _ => out.write_str(")"),
+        }
+    }
 }
 
 /// The conversions between addresses and pages.

@@ -70,6 +70,8 @@ pub(crate) struct Frame {
     pub(crate) order: u8,
     /// Of a slab: whether it is some CPU's active one, and so on no list.
     pub(crate) frozen: bool,
+    /// Whether the block was taken with `__GFP_COMP`, so that its tails know their head.
+    pub(crate) is_compound: bool,
     /// Of a slab: how many objects it holds.
     pub(crate) objects: u16,
     /// Of a slab: how many of them are live.
@@ -81,7 +83,8 @@ pub(crate) struct Frame {
 impl Frame {
     /// The head of a block that is no slab.
     pub(crate) const fn block(state: FrameState, order: u32) -> Self {
-        Self { state, order: order as u8, frozen: false, objects: 0, inuse: 0, fresh: 0 }
+        let (order, frozen, is_compound) = (order as u8, false, false);
+        Self { state, order, frozen, is_compound, objects: 0, inuse: 0, fresh: 0 }
     }
 
     /// The number of pages of the block.
@@ -98,6 +101,7 @@ impl Frame {
         self.state as u64
             | (self.order as u64) << 8
             | (self.frozen as u64) << 15
+            | (self.is_compound as u64) << 14
             | (self.objects as u64) << 16
             | (self.inuse as u64) << 32
             | (self.fresh as u64) << 48
@@ -106,8 +110,9 @@ impl Frame {
     const fn decode(word: u64) -> Self {
         Self {
             state: FrameState::decode(word as u8),
-            order: (word >> 8) as u8 & 0x7f,
+            order: (word >> 8) as u8 & 0x3f,
             frozen: word >> 15 & 1 == 1,
+            is_compound: word >> 14 & 1 == 1,
             objects: (word >> 16) as u16,
             inuse: (word >> 32) as u16,
             fresh: (word >> 48) as u16,
@@ -255,8 +260,9 @@ mod test {
         ];
         assert_eq!(states.len(), NR_FRAME_STATES);
         for state in states {
-            for frozen in [false, true] {
-                let frame = Frame { state, order: 10, frozen, objects: 512, inuse: 7, fresh: 511 };
+            for (frozen, is_compound) in [(false, true), (true, false)] {
+                let block = Frame { frozen, is_compound, ..Frame::block(state, 10) };
+                let frame = Frame { objects: 512, inuse: 7, fresh: 511, ..block };
                 assert_eq!(Frame::decode(frame.encode()), frame);
             }
         }

@@ -65,6 +65,7 @@
 
 pub mod addr;
 pub mod error;
+pub mod fate;
 pub mod gfp;
 pub mod guide;
 pub mod memory;

@@ -9,8 +9,8 @@ use crate::error::{
     AddrKind, AllocError, ConvertCall, ConvertFault, FreeCall, FreeFault, Shortage,
 };
 use crate::fault::FaultPlan;
-use crate::frame::{FRAME_BYTES, FrameState, MemMap};
-use crate::gfp::{__GFP_ZERO, GFP_KERNEL, Gfp};
+use crate::frame::{FRAME_BYTES, MemMap};
+use crate::gfp::{GFP_KERNEL, Gfp};
 use crate::kmalloc::{Kmalloc, array_size, direct, direct_phys, zeroed};
 use crate::kmem_cache::{AREA_BYTES, DestroyError, boot_cache_bytes};
 use crate::kvmalloc::{Kvmalloc, Route};
@@ -108,64 +108,7 @@ impl<M: Memory> Mm<M> {
         addr: Vaddr,
         called: FreeCall,
     ) -> Result<(), FreeFault> {
-        result.map_err(|Refused| self.kvmalloc.fault(addr, called))
-    }
-}
-
-/// The page interface (R3).
-impl<M: Memory> Mm<M> {
-    /// Takes a block of 2^`order` frames.
-    pub fn alloc_pages(&mut self, gfp: Gfp, order: u32) -> Result<Pfn, AllocError> {
-        self.slab_floor().pages.alloc_pages(gfp, order)
-    }
-
-    /// [`Self::alloc_pages`], by its address in the direct map.
-    pub fn __get_free_pages(&mut self, gfp: Gfp, order: u32) -> Result<Vaddr, AllocError> {
-        self.alloc_pages(gfp, order).map(Pfn::to_virt)
-    }
-
-    /// One page that reads as zero.
-    pub fn get_zeroed_page(&mut self, gfp: Gfp) -> Result<Vaddr, AllocError> {
-        self.__get_free_pages(gfp | __GFP_ZERO, 0)
-    }
-
-    /// One page, whatever it holds.
-    pub fn __get_free_page(&mut self, gfp: Gfp) -> Result<Vaddr, AllocError> {
-        self.__get_free_pages(gfp, 0)
-    }
-
-    /// Gives back a block, which must have been taken with the same order.
-    pub fn __free_pages(&mut self, pfn: Pfn, order: u32) -> Result<(), FreeFault> {
-        let pages = &mut self.slab_floor().pages;
-        let is_block =
-            pages.map.head_of(&pages.memory, pfn.to_phys()).is_some_and(|(head, frame)| {
-                let same = head == pfn && u32::from(frame.order) == order;
-                same && frame.state == FrameState::Pages
-            });
-        if !is_block {
-            return Err(self.kvmalloc.fault(pfn.to_virt(), FreeCall::FreePages));
-        }
-        pages.free_block(pfn);
-        Ok(())
-    }
-
-    /// [`Self::__free_pages`], by the address in the direct map; NULL is nothing to do (R6.4).
-    pub fn free_pages(&mut self, addr: Vaddr, order: u32) -> Result<(), FreeFault> {
-        if addr == Vaddr::NULL {
-            return Ok(());
-        }
-        let nr_frames = u64::from(self.memory().nr_frames());
-        match direct_phys(addr).map(|at| at.0 >> PAGE_SHIFT) {
-            Some(frame) if addr.is_page_aligned() && frame < nr_frames => {
-                self.__free_pages(Pfn(frame as u32), order)
-            }
-            _ => Err(self.kvmalloc.fault(addr, FreeCall::FreePages)),
-        }
-    }
-
-    /// Gives back a page.
-    pub fn free_page(&mut self, addr: Vaddr) -> Result<(), FreeFault> {
-        self.free_pages(addr, 0)
+        result.map_err(|Refused| self.kvmalloc.fault(addr, called, None))
     }
 }
 
@@ -269,7 +212,7 @@ impl<M: Memory> Mm<M> {
             matches!(is, AddrKind::KmallocObject | AddrKind::CacheObject | AddrKind::LargeKmalloc);
         match live.filter(|live| has_size && live.start == addr) {
             Some(live) => Ok(live.usable),
-            None => Err(self.kvmalloc.fault(addr, FreeCall::Kfree)),
+            None => Err(self.kvmalloc.fault(addr, FreeCall::Kfree, None)),
         }
     }
 }
@@ -307,6 +250,12 @@ impl<M: Memory> Mm<M> {
     pub fn vfree_atomic(&mut self, addr: Vaddr) -> Result<(), FreeFault> {
         let result = self.kvmalloc.vmalloc.vfree_atomic(addr);
         self.freed(result, addr, FreeCall::VfreeAtomic)
+    }
+
+    /// Takes the mapping of an area away that `vmap` made. There is no `vmap` here, so no area is
+    /// one of its own; NULL is nothing to do.
+    pub fn vunmap(&mut self, addr: Vaddr) -> Result<(), FreeFault> {
+        if addr == Vaddr::NULL { Ok(()) } else { Err(self.refusal(addr, FreeCall::Vunmap)) }
     }
 
     /// Purges all lazily freed areas, so that their addresses can be used again (R4.10);
@@ -452,6 +401,11 @@ impl<M: Memory> Mm<M> {
         self.kvmalloc.vmalloc.kmalloc.slab.pages.faults.nr_fired()
     }
 
+    /// The refusal of a wrong free: for callers that have an address, and no page to give.
+    pub fn refusal(&self, addr: Vaddr, called: FreeCall) -> FreeFault {
+        self.kvmalloc.fault(addr, called, None)
+    }
+
     /// What an address is.
     pub fn describe(&self, addr: Vaddr) -> AddrKind {
         self.kvmalloc.describe(addr).0
@@ -485,6 +439,7 @@ impl<M: Memory> Mm<M> {
     }
 }
 
+mod pages;
 mod sized;
 #[cfg(test)]
 mod test;

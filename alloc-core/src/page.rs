@@ -11,7 +11,9 @@ use crate::addr::{NR_ORDERS, PAGE_SIZE, Pfn};
 use crate::error::{AllocError, FaultSite, Impossible, Shortage};
 use crate::fault::Faults;
 use crate::frame::{Frame, FrameState, MemMap, NO_FRAME, NR_FRAME_STATES};
-use crate::gfp::{__GFP_HIGH, __GFP_MEMALLOC, __GFP_NOFAIL, __GFP_NOMEMALLOC, __GFP_ZERO, Gfp};
+use crate::gfp::{
+    __GFP_COMP, __GFP_HIGH, __GFP_MEMALLOC, __GFP_NOFAIL, __GFP_NOMEMALLOC, __GFP_ZERO, Gfp,
+};
 use crate::memory::Memory;
 use crate::policy::Policy;
 use crate::task::{Current, NR_TASKS, Scopes};
@@ -160,7 +162,12 @@ impl<M: Memory> PageAllocator<M> {
         if order >= NR_ORDERS as u32 {
             return Err(AllocError::never(gfp, Impossible::TooLarge, AllocError::TooLarge));
         }
-        self.alloc_block(gfp, order, FrameState::Pages)
+        let pfn = self.alloc_block(gfp, order, FrameState::Pages)?;
+        if order > 0 && gfp.has(__GFP_COMP) {
+            let compound = Frame { is_compound: true, ..Frame::block(FrameState::Pages, order) };
+            self.map.set_frame(&mut self.memory, pfn, compound);
+        }
+        Ok(pfn)
     }
 
     /// Takes a block of an order below [`NR_ORDERS`] for the use that `state` names.

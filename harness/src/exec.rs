@@ -51,8 +51,7 @@ pub struct Explanation {
 pub fn explain(campaign: &Campaign, trace: &Trace) -> Explanation {
     let mut answers = Vec::new();
     let failure = watch(campaign, trace, Expectations::Checked, |views| {
-        let name = |view: &View| view.class.map_or("skipped", Class::name).to_owned();
-        answers.push(views.iter().map(name).collect());
+        answers.push(views.iter().map(|view| describe(view, "skipped")).collect());
     })
     .err();
     Explanation { answers, failure }
@@ -145,6 +144,15 @@ fn run_lanes(
     Ok(stats)
 }
 
+/// A lane's answer for people to read, with what Linux does instead of refusing a free.
+fn describe(view: &View, skipped: &'static str) -> String {
+    let class = view.class.map_or(skipped, Class::name);
+    match view.on_linux {
+        Some(verb) => format!("{class} (Linux 6.1 {verb})"),
+        None => class.to_owned(),
+    }
+}
+
 /// Whether the `# -> …` comments of a trace are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expectations {
@@ -157,7 +165,7 @@ pub enum Expectations {
 fn as_expected(op: &Op, view: &View) -> Result<(), Objection> {
     match (op.expect, view.class) {
         (Some(expected), actual) if actual != Some(expected) => {
-            let actual = actual.map_or("nothing: the op was skipped", Class::name);
+            let actual = describe(view, "nothing: the op was skipped");
             Err((EXPECTATION, format!("the trace expects {}, got {actual}", expected.name())))
         }
         _ => Ok(()),
@@ -180,7 +188,7 @@ impl Runner {
             Ok(view) => view?,
             Err(skip) => {
                 stats.skip(op.call, skip);
-                View { class: None, is_kv: op.call.spec().takes_route, target: None }
+                View { is_kv: op.call.spec().takes_route, ..View::default() }
             }
         };
         if self.every_op == EveryOp::VmapTrees {
@@ -219,15 +227,15 @@ impl Runner {
         if let Some(request) = release {
             self.release(id, request, &op.setting(), stats)?;
         }
-        let class = match *action {
+        let (class, on_linux) = match *action {
             Action::Request(request) => self.request(op, id, request, stats)?,
-            Action::Write { addr, end } => Some(self.write(id, addr, end)?),
+            Action::Write { addr, end } => (Some(self.write(id, addr, end)?), None),
         };
         match class {
             Some(class) => stats.answer(self.place, op.call, class, is_kv),
             None => stats.skip(op.call, Skip::Unsupported),
         }
-        Ok(View { class, is_kv, target })
+        Ok(View { class, is_kv, target, on_linux })
     }
 
     fn request(
@@ -236,13 +244,17 @@ impl Runner {
         id: u32,
         request: Request,
         stats: &mut Stats,
-    ) -> Result<Option<Class>, Objection> {
+    ) -> Result<(Option<Class>, Option<&'static str>), Objection> {
         let (class, answer) = self.step(id, request, &op.setting(), op.dst, stats)?;
         if let (Answer::Memory { addr, .. }, None) = (answer, op.dst) {
             self.discard(id, addr, &op.setting(), stats)?;
         }
         self.serve_waiters(op.call == Call::Tick, stats)?;
-        Ok(class)
+        let on_linux = match answer {
+            Answer::BadFree(refusal) => refusal.on_linux,
+            _ => None,
+        };
+        Ok((class, on_linux))
     }
 
     /// Carries a request out, has it judged, and enters it in the book.

@@ -388,31 +388,31 @@ fn world_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Option<Op> {
     Some(op)
 }
 
-/// Makes a right free wrong.
-fn spoilt(mut op: Op, scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Op {
+/// Makes a right free wrong: a cell of the free matrix, where every call meets every kind of
+/// address. The row is the register's memory, at its start, inside it, once it is freed, or
+/// nobody's; the column any free of the trace, whatever its weight.
+fn spoilt(op: Op, scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Op {
     let ([Arg::Ptr(Ptr::Reg(from, _)), ..] | [_, Arg::Ptr(Ptr::Reg(from, _)), ..]) = op.args else {
         return op;
     };
-    let ptr = match rng.u8(0..8) {
-        0 | 1 => return mismatched(from, scene, swarm, rng).unwrap_or(op),
-        2 => {
-            draw::nudge_selectors(&mut op, rng);
-            return op;
-        }
-        _ => elsewhere(from, scene, swarm, rng),
-    };
-    for arg in &mut op.args {
+    let Some(slot) = scene.slot(from) else { return op };
+    let cache = scene.any_cache(rng);
+    let may = |call| call != Call::KmemCacheFree || cache.is_some();
+    let frees: Vec<Call> = (ALL_CALLS.iter().copied())
+        .filter(|&call| scene::is_free(call) && swarm.weights[call as usize] > 0 && may(call))
+        .collect();
+    let call = rng.choice(&frees).copied().unwrap_or(op.call);
+    let own = scene::needs_cache(slot.made_by).then_some(slot.cache);
+    let slot = Slot { cache: own.or(cache).unwrap_or(0), ..slot };
+    let mut wrong = scene::right_free(from, &slot, call);
+    if rng.u8(0..4) == 0 {
+        draw::nudge_selectors(&mut wrong, rng);
+    }
+    let ptr = if rng.u8(0..8) < 3 { Ptr::Reg(from, 0) } else { elsewhere(from, scene, swarm, rng) };
+    for arg in &mut wrong.args {
         if let Arg::Ptr(old) = arg {
             *old = ptr;
         }
     }
-    op
-}
-
-/// A free of the register by a call that frees another kind of memory.
-fn mismatched(register: Reg, scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Option<Op> {
-    let slot = scene.slot(register)?;
-    let right = right_frees(slot.made_by);
-    let call = pick(swarm, rng, |call| scene::is_free(call) && !right.contains(&call))?;
-    Some(scene::right_free(register, &slot, call))
+    wrong
 }

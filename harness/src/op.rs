@@ -19,6 +19,7 @@ pub enum Call {
     GetZeroedPage,
     FreePagesPage,
     FreePages,
+    PutPage,
     FreePage,
     AllocPagesExact,
     FreePagesExact,
@@ -42,6 +43,7 @@ pub enum Call {
     VmallocNodeRange,
     Vfree,
     VfreeAtomic,
+    Vunmap,
     VmUnmapAliases,
     Kvmalloc,
     Kvzalloc,
@@ -146,6 +148,7 @@ calls! {
     GetZeroedPage    "get_zeroed_page"      Memory  ("gfp" Gfp) false;
     FreePagesPage    "__free_pages"         Nothing ("page" Ptr, "order" Order) false;
     FreePages        "free_pages"           Nothing ("addr" Ptr, "order" Order) false;
+    PutPage          "put_page"             Nothing ("page" Ptr) false;
     FreePage         "free_page"            Nothing ("addr" Ptr) false;
     AllocPagesExact  "alloc_pages_exact"    Memory  ("size" Size, "gfp" Gfp) false;
     FreePagesExact   "free_pages_exact"     Nothing ("addr" Ptr, "size" Size) false;
@@ -169,6 +172,7 @@ calls! {
     VmallocNodeRange "__vmalloc_node_range" Memory  ("size" Size, "align" Align, "start" VmallocOffset, "end" VmallocOffset, "flags" Gfp) false;
     Vfree            "vfree"                Nothing ("addr" Ptr) false;
     VfreeAtomic      "vfree_atomic"         Nothing ("addr" Ptr) false;
+    Vunmap           "vunmap"               Nothing ("addr" Ptr) false;
     VmUnmapAliases   "vm_unmap_aliases"     Nothing () false;
     Kvmalloc         "kvmalloc"             Memory  ("size" Size, "flags" Gfp) true;
     Kvzalloc         "kvzalloc"             Memory  ("size" Size, "flags" Gfp) true;

@@ -18,7 +18,7 @@ const BUILDINGS: [Building; 2] = [
     Building {
         name: "alloc-core",
         floors: &[
-            &["addr", "gfp", "task", "error", "guide", "policy"],
+            &["addr", "gfp", "task", "error", "fate", "guide", "policy"],
             &["memory"],
             &["frame", "fault", "memblock"],
             &["page"],

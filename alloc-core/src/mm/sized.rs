@@ -29,7 +29,7 @@ impl<M: Memory> Mm<M> {
             Some(at) if self.slab_floor().pages.free_exact(at, size) => Ok(()),
             _ => Err(Refused),
         };
-        self.freed(result, addr, FreeCall::FreePagesExact)
+        self.freed_sized(result, addr, FreeCall::FreePagesExact, size)
     }
 
     /// Takes memory that the processor and a device see alike, and that reads as zero. What the
@@ -45,7 +45,7 @@ impl<M: Memory> Mm<M> {
             Some(at) if self.slab_floor().pages.dma_free(at, size) => Ok(()),
             _ => Err(Refused),
         };
-        self.freed(result, addr, FreeCall::DmaFreeCoherent)
+        self.freed_sized(result, addr, FreeCall::DmaFreeCoherent, size)
     }
 }
 
@@ -54,6 +54,16 @@ impl<M: Memory> Mm<M> {
     /// [`Self::kvfree`] of memory whose first `len` bytes held a secret: these are cleared first.
     pub fn kvfree_sensitive(&mut self, addr: Vaddr, len: u64) -> Result<(), FreeFault> {
         let result = self.kvmalloc.kvfree_sensitive(addr, len);
-        self.freed(result, addr, FreeCall::KvfreeSensitive)
+        self.freed_sized(result, addr, FreeCall::KvfreeSensitive, len)
+    }
+
+    fn freed_sized(
+        &self,
+        result: Result<(), Refused>,
+        addr: Vaddr,
+        called: FreeCall,
+        told: u64,
+    ) -> Result<(), FreeFault> {
+        result.map_err(|Refused| self.kvmalloc.fault(addr, called, Some(told)))
     }
 }

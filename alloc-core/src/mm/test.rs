@@ -10,6 +10,7 @@ use crate::test_memory::{TestMemory, TestRandom};
 use std::vec::Vec;
 
 mod guide;
+mod matrix;
 
 fn boot(nr_frames: u32, nr_vmalloc_pages: u64) -> Mm<TestMemory> {
     let memory = TestMemory::new(nr_frames, nr_vmalloc_pages);

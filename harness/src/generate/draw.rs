@@ -343,6 +343,7 @@ pub fn wild(swarm: &Swarm, rng: &mut Rng) -> u64 {
         VMALLOC_START,
         VMALLOC_START + rng.u64(0..space) / PAGE_SIZE * PAGE_SIZE,
         VMALLOC_START + space,
+        VMALLOC_START + space - 1,
         VMALLOC_START - 1,
         0xffff_ffff_8100_0000,
         u64::MAX,

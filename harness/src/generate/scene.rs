@@ -6,7 +6,7 @@
 
 use crate::op::{Arg, ArgKind, Call, Faults, MAX_ARGS, Op, Ptr, Reg, Yields};
 use alloc_core::SLAB_HWCACHE_ALIGN;
-use alloc_core::addr::{NR_ORDERS, PAGE_SHIFT, PAGE_SIZE};
+use alloc_core::addr::{NR_ORDERS, PAGE_SHIFT, PAGE_SIZE, order_for};
 use alloc_core::task::NR_TASKS;
 use fastrand::Rng;
 
@@ -31,8 +31,8 @@ macro_rules! makers {
 static MAKERS: &[Maker] = makers! {
     AllocPages       [FreePagesPage] false;
     GetFreePages     [FreePages] false;
-    GetFreePage      [FreePage, FreePages] false;
-    GetZeroedPage    [FreePages, FreePage] false;
+    GetFreePage      [FreePage, FreePages, PutPage] false;
+    GetZeroedPage    [FreePages, FreePage, PutPage] false;
     AllocPagesExact  [FreePagesExact] false;
     DmaAllocCoherent [DmaFreeCoherent] false;
     Kmalloc          [Kfree, Kvfree, KfreeSensitive, KvfreeSensitive] true;
@@ -56,9 +56,9 @@ pub fn right_frees(maker: Call) -> &'static [Call] {
     MAKERS.iter().find(|row| row.call == maker).map_or(&[], |row| row.frees)
 }
 
-/// Whether the call frees memory.
+/// Whether the call frees memory, or would if it were memory of `vmap`.
 pub(super) fn is_free(call: Call) -> bool {
-    MAKERS.iter().any(|row| row.frees.contains(&call))
+    call == Call::Vunmap || MAKERS.iter().any(|row| row.frees.contains(&call))
 }
 
 /// Whether `ksize` may look at what `maker` returns.
@@ -119,8 +119,6 @@ pub struct Slot {
     pub made_by: Call,
     /// The bytes asked for.
     pub bytes: u64,
-    /// The order asked for, 0 where the call has none.
-    pub order: u64,
     /// The cache that it came from, 0 where there is none.
     pub cache: Reg,
     /// Whether it has not been freed yet.
@@ -135,7 +133,7 @@ pub(super) fn right_free(register: Reg, slot: &Slot, call: Call) -> Op {
             ArgKind::Ptr => Arg::Ptr(Ptr::Reg(register, 0)),
             ArgKind::Cache => Arg::Cache(slot.cache),
             ArgKind::Size => Arg::Number(slot.bytes),
-            _ => Arg::Number(slot.order),
+            _ => Arg::Number(order_for(slot.bytes).into()),
         };
     }
     super::plain_op(call, args)
@@ -233,7 +231,7 @@ impl Scene {
         self.slots[place] = bytes.filter(|_| !cannot).map(|bytes| {
             self.live.push(register);
             self.bytes_live += bytes;
-            Slot { made_by: op.call, bytes, order, cache: cache.unwrap_or(0), live: true }
+            Slot { made_by: op.call, bytes, cache: cache.unwrap_or(0), live: true }
         });
     }
 

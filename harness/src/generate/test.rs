@@ -86,6 +86,32 @@ fn misuse_is_what_the_profile_grants() {
     assert_eq!(none.right_frees, none.frees);
 }
 
+/// Every call that frees meets memory of every call that allocates: the free matrix.
+#[test]
+fn misuse_reaches_every_cell_of_the_free_matrix() {
+    let profile = Profile { misuse: Share(400), ..ORDINARY };
+    let mut cells = std::collections::BTreeMap::<(Call, Call), u32>::new();
+    for trace in traces(&profile, 4000) {
+        let mut scene = Scene::default();
+        for op in &trace.ops {
+            let aimed_at = op.args.iter().find_map(|arg| match arg {
+                Arg::Ptr(Ptr::Reg(register, 0)) => scene.slot(*register),
+                _ => None,
+            });
+            if let Some(slot) = aimed_at.filter(|slot| slot.live && scene::is_free(op.call)) {
+                *cells.entry((slot.made_by, op.call)).or_default() += 1;
+            }
+            scene.observe(op);
+        }
+    }
+    let calls = |fits: fn(Call) -> bool| ALL_CALLS.iter().copied().filter(move |&call| fits(call));
+    for maker in calls(|call| call.spec().yields == Yields::Memory) {
+        for free in calls(scene::is_free) {
+            assert!(cells.contains_key(&(maker, free)), "{maker:?} is never given to {free:?}");
+        }
+    }
+}
+
 #[test]
 fn a_trace_uses_no_call_beyond_its_profile() {
     static KV: [Call; 3] = [Call::Kvmalloc, Call::Kvcalloc, Call::Kvfree];

@@ -22,12 +22,16 @@ pub enum Free {
     Kvfree,
     /// `vfree`.
     Vfree,
+    /// `vunmap`.
+    Vunmap,
     /// `vfree_atomic`.
     VfreeAtomic,
     /// `kmem_cache_free` with this cache.
     Cache(CacheHandle),
     /// `free_pages` with this order.
     Pages(u32),
+    /// `put_page`.
+    PutPage,
     /// `free_pages_exact` of this many bytes.
     PagesExact(u64),
     /// `dma_free_coherent` of this many bytes.
@@ -50,6 +54,8 @@ impl Free {
             Request::FreePages { addr, order } | Request::FreePagesPage { page: addr, order } => {
                 Some((Free::Pages(order), addr))
             }
+            Request::PutPage { page } => Some((Free::PutPage, page)),
+            Request::Vunmap { addr } => Some((Free::Vunmap, addr)),
             Request::FreePage { addr } => Some((Free::Pages(0), addr)),
             Request::FreePagesExact { addr, size } => Some((Free::PagesExact(size), addr)),
             Request::DmaFreeCoherent { addr, size } => Some((Free::DmaCoherent(size), addr)),
@@ -97,7 +103,7 @@ impl Model {
     pub fn judge_free(&self, free: Free, addr: u64, context: Context) -> Verdict {
         if addr == 0 {
             return match free {
-                Free::Cache(_) => Verdict::Refuse(Class::Wild, None),
+                Free::Cache(_) | Free::PutPage => Verdict::Refuse(Class::Wild, None),
                 _ => Verdict::NoOp,
             };
         }
@@ -153,8 +159,12 @@ impl Model {
             }
             (Kind::CacheObject(own), Free::Cache(given)) if own == given => accept,
             (Kind::CacheObject(_) | Kind::Kmalloc, Free::Cache(_)) => refuse(Class::WrongCache),
-            (Kind::Pages { order }, Free::Pages(given)) if order == given => accept,
-            (Kind::Pages { .. }, Free::Pages(_)) => refuse(Class::WrongOrder),
+            (Kind::Pages { order, .. }, Free::Pages(given)) if order == given => accept,
+            // Of a block that is not compound the first page would go, and the others be lost.
+            (Kind::Pages { order, is_compound }, Free::PutPage) if order == 0 || is_compound => {
+                accept
+            }
+            (Kind::Pages { .. }, Free::Pages(_) | Free::PutPage) => refuse(Class::WrongOrder),
             (Kind::PagesExact { nr_pages }, Free::PagesExact(size)) => {
                 sized(nr_pages == pages_of(size))
             }

@@ -17,6 +17,7 @@ pub mod window;
 
 use crate::op::Reg;
 use crate::subject::{CacheHandle, Layout, Request};
+use alloc_core::gfp::__GFP_COMP;
 pub use convert::Conversion;
 pub use free::{Free, Verdict, right_call};
 use kvmalloc::Policy;
@@ -39,6 +40,8 @@ pub enum Kind {
     Pages {
         /// log2 of its number of pages.
         order: u32,
+        /// Whether it was taken with `__GFP_COMP`, so that its head stands for all of it.
+        is_compound: bool,
     },
     /// Pages of `alloc_pages_exact`.
     PagesExact {
@@ -109,7 +112,7 @@ impl Allocation {
             _ if self.is_kv => Request::Kvfree { addr },
             Kind::Kmalloc | Kind::LargeKmalloc => Request::Kfree { addr },
             Kind::CacheObject(cache) => Request::KmemCacheFree { cache, addr },
-            Kind::Pages { order } => Request::FreePages { addr, order },
+            Kind::Pages { order, .. } => Request::FreePages { addr, order },
             Kind::PagesExact { .. } => Request::FreePagesExact { addr, size: self.size },
             Kind::DmaCoherent { .. } => Request::DmaFreeCoherent { addr, size: self.size },
             Kind::Vmalloc => Request::Vfree { addr },
@@ -287,7 +290,7 @@ impl Model {
     /// What memory granted at `addr` is.
     pub fn kind_of(&self, want: &Want, addr: u64) -> Kind {
         match want.family {
-            Family::Pages { order } => Kind::Pages { order },
+            Family::Pages { order } => Kind::Pages { order, is_compound: want.gfp.has(__GFP_COMP) },
             Family::PagesExact => Kind::PagesExact { nr_pages: pages_of(want.size.unwrap_or(0)) },
             Family::DmaCoherent => {
                 Kind::DmaCoherent { order: rules::order_of(want.size.unwrap_or(0)) }
@@ -425,7 +428,7 @@ impl Model {
             Kind::LargeKmalloc => {
                 add(&mut totals.nr_large_kmalloc_pages, 1 << rules::order_of(allocation.size));
             }
-            Kind::Pages { order } | Kind::DmaCoherent { order } => {
+            Kind::Pages { order, .. } | Kind::DmaCoherent { order } => {
                 add(&mut totals.nr_block_pages, 1 << order);
             }
             Kind::PagesExact { nr_pages } => add(&mut totals.nr_block_pages, nr_pages),

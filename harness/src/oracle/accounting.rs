@@ -163,7 +163,7 @@ mod test {
     #[test]
     fn barks_on_counters_that_the_book_does_not_know() {
         let mut model = model();
-        enter(&mut model, DIRECT, 4096, Kind::Pages { order: 0 }, &[0]);
+        enter(&mut model, DIRECT, 4096, Kind::Pages { order: 0, is_compound: false }, &[0]);
         barks(&ORACLE, &model, &record(ONE_PAGE, FAILED), "callers hold 1 pages of blocks");
     }
 

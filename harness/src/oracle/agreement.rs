@@ -75,7 +75,7 @@ mod test {
     use super::*;
 
     fn view(class: Class) -> View {
-        View { class: Some(class), is_kv: false, target: None }
+        View { class: Some(class), is_kv: false, target: None, on_linux: None }
     }
 
     fn check(one: View, two: View) -> Judgement {

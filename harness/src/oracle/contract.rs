@@ -77,7 +77,7 @@ fn promises(step: &Step, want: &Want, addr: u64, usable: u64) -> Judgement {
     let exact = match step.model.kind_of(want, addr) {
         Kind::Kmalloc => size_class(size),
         Kind::LargeKmalloc => Some(PAGE << order_of(size)),
-        Kind::Pages { order } | Kind::DmaCoherent { order } => Some(PAGE << order),
+        Kind::Pages { order, .. } | Kind::DmaCoherent { order } => Some(PAGE << order),
         Kind::PagesExact { nr_pages } => Some(PAGE * nr_pages),
         Kind::Vmalloc => Some(pages_of(size) * PAGE),
         Kind::CacheObject(handle) => {
@@ -102,7 +102,7 @@ fn promises(step: &Step, want: &Want, addr: u64, usable: u64) -> Judgement {
 /// A block may not come from reserves that the request may not touch (R3.6).
 fn reserves(step: &Step, want: &Want, addr: u64) -> Judgement {
     let order = match step.model.kind_of(want, addr) {
-        Kind::Pages { order } | Kind::DmaCoherent { order } => order,
+        Kind::Pages { order, .. } | Kind::DmaCoherent { order } => order,
         Kind::LargeKmalloc | Kind::PagesExact { .. } => order_of(want.size.unwrap_or(0)),
         _ => return Ok(()),
     };

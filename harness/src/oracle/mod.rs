@@ -90,7 +90,7 @@ pub struct End<'a> {
 }
 
 /// What one lane's caller saw of an op.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct View {
     /// The class of the answer; `None` if the op was skipped.
     pub class: Option<Class>,
@@ -99,6 +99,8 @@ pub struct View {
     /// For a call on an address: the allocation it points into, how far, and whether that is
     /// kvmalloc's.
     pub target: Option<Target>,
+    /// For a free that was refused: what Linux 6.1 does in its place, if the subject knows.
+    pub on_linux: Option<&'static str>,
 }
 
 /// What an address argument points at.

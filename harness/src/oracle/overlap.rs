@@ -65,7 +65,13 @@ mod test {
     #[test]
     fn barks_on_a_frame_shown_twice() {
         let mut model = model();
-        enter(&mut model, DIRECT + 5 * 4096, 4096, Kind::Pages { order: 0 }, &[5]);
+        enter(
+            &mut model,
+            DIRECT + 5 * 4096,
+            4096,
+            Kind::Pages { order: 0, is_compound: false },
+            &[5],
+        );
         let mut area = record(AREA, memory(VMALLOC, 8192));
         area.frames = vec![4, 5];
         barks(&ORACLE, &model, &area, "in use");

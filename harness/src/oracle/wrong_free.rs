@@ -89,7 +89,7 @@ mod test {
     use crate::op::Class;
 
     fn refused(verdict: Class, right: Option<&'static str>) -> Answer {
-        Answer::BadFree(FreeRefusal { verdict, right })
+        Answer::BadFree(FreeRefusal { verdict, right, on_linux: Some("oopses") })
     }
 
     const EXACT: u64 = DIRECT + 0xc000;
@@ -98,7 +98,9 @@ mod test {
     fn book() -> Model {
         let mut model = model();
         enter(&mut model, DIRECT + 64, 64, Kind::Kmalloc, &[0]);
-        enter(&mut model, DIRECT + 0x4000, 0x2000, Kind::Pages { order: 1 }, &[4, 5]);
+        let block = |is_compound| Kind::Pages { order: 1, is_compound };
+        enter(&mut model, DIRECT + 0x4000, 0x2000, block(false), &[4, 5]);
+        enter(&mut model, DIRECT + 0x6000, 0x2000, block(true), &[6, 7]);
         enter(&mut model, VMALLOC, 5000, Kind::Vmalloc, &[8, 9]);
         enter(&mut model, EXACT, 0x3000, Kind::PagesExact { nr_pages: 3 }, &[12, 13, 14]);
         enter(&mut model, COHERENT, 0x2000, Kind::DmaCoherent { order: 1 }, &[16, 17]);
@@ -113,6 +115,8 @@ mod test {
         let pages = |addr, order| Request::FreePages { addr, order };
         let exact = |addr, size| Request::FreePagesExact { addr, size };
         let coherent = |addr, size| Request::DmaFreeCoherent { addr, size };
+        let put = |page| Request::PutPage { page };
+        let vunmap = |addr| Request::Vunmap { addr };
         let secret = |addr, len| Request::KvfreeSensitive { addr, len };
         vec![
             (kfree(DIRECT + 64), Answer::Done),
@@ -131,6 +135,13 @@ mod test {
             (vfree(VMALLOC + 4096), refused(Class::Interior, Some("vfree"))),
             (vfree(VMALLOC + 8192), refused(Class::Interior, Some("vfree"))),
             (vfree(VMALLOC + 8), refused(Class::Misaligned, Some("vfree"))),
+            (put(DIRECT + 0x6000), Answer::Done),
+            (put(DIRECT + 0x7000), refused(Class::Interior, Some("free_pages"))),
+            (put(DIRECT + 0x4000), refused(Class::WrongOrder, Some("free_pages"))),
+            (put(DIRECT + 64), refused(Class::WrongAllocator, Some("kfree"))),
+            (put(0), refused(Class::Wild, None)),
+            (vunmap(0), Answer::Done),
+            (vunmap(VMALLOC), refused(Class::WrongAllocator, Some("vfree"))),
             (exact(EXACT, 0x2001), Answer::Done),
             (exact(EXACT, 0x2000), refused(Class::WrongSize, Some("free_pages_exact"))),
             (exact(EXACT + 0x1000, 0x2000), refused(Class::Interior, Some("free_pages_exact"))),

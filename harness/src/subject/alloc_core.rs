@@ -101,6 +101,7 @@ impl AllocCore {
         let mm = self.mm_mut();
         match *request {
             Request::FreePagesPage { page, order } => freed(free_page(mm, page, order)),
+            Request::PutPage { page } => freed(put_page(mm, page)),
             Request::FreePages { addr, order } => freed(mm.free_pages(Vaddr(addr), order)),
             Request::FreePage { addr } => freed(mm.free_page(Vaddr(addr))),
             Request::FreePagesExact { addr, size } => freed(mm.free_pages_exact(Vaddr(addr), size)),
@@ -109,7 +110,7 @@ impl AllocCore {
             }
             Request::Kfree { addr } => freed(mm.kfree(Vaddr(addr))),
             Request::KfreeSensitive { addr } => freed(mm.kfree_sensitive(Vaddr(addr))),
-            Request::Ksize { addr } => mm.ksize(Vaddr(addr)).map_or_else(bad_free, Answer::Size),
+            Request::Ksize { addr } => mm.ksize(Vaddr(addr)).map_or_else(bad_size, Answer::Size),
             Request::KmemCacheCreate { size, align, flags, ctor } => {
                 match mm.kmem_cache_create(size, align, flags, ctor.map(Ctor)) {
                     Ok(cache) => Answer::Cache(CacheHandle(cache.to_raw())),
@@ -127,6 +128,7 @@ impl AllocCore {
             },
             Request::Vfree { addr } => freed(mm.vfree(Vaddr(addr))),
             Request::VfreeAtomic { addr } => freed(mm.vfree_atomic(Vaddr(addr))),
+            Request::Vunmap { addr } => freed(mm.vunmap(Vaddr(addr))),
             Request::VmUnmapAliases => {
                 mm.vm_unmap_aliases().map_or_else(refused, |()| Answer::Done)
             }
@@ -209,18 +211,23 @@ fn convert(mm: &Mm<SimMemory>, request: &Request) -> Result<Answer, ConvertFault
 
 /// `__free_pages` takes a page; an address that is no page's has none to give.
 fn free_page(mm: &mut Mm<SimMemory>, page: u64, order: u32) -> Result<(), FreeFault> {
-    let pfn = page.checked_sub(PAGE_OFFSET).map(|offset| offset / PAGE_SIZE);
-    match pfn {
-        Some(pfn) if page.is_multiple_of(PAGE_SIZE) && pfn < mm_frames(mm) => {
-            mm.__free_pages(Pfn(pfn as u32), order)
-        }
-        _ => mm.free_pages(Vaddr(page), order),
+    match page_at(mm, page) {
+        Some(pfn) => mm.__free_pages(pfn, order),
+        None => mm.free_pages(Vaddr(page), order),
     }
 }
 
-fn mm_frames(mm: &Mm<SimMemory>) -> u64 {
-    use alloc_core::memory::Memory;
-    mm.memory().nr_frames().into()
+/// `put_page`, likewise.
+fn put_page(mm: &mut Mm<SimMemory>, page: u64) -> Result<(), FreeFault> {
+    match page_at(mm, page) {
+        Some(pfn) => mm.put_page(pfn),
+        None => Err(mm.refusal(Vaddr(page), FreeCall::PutPage)),
+    }
+}
+
+/// The page whose first byte is at an address of the direct map.
+fn page_at(mm: &Mm<SimMemory>, addr: u64) -> Option<Pfn> {
+    mm.virt_to_page(Vaddr(addr)).ok().filter(|_| addr.is_multiple_of(PAGE_SIZE))
 }
 
 fn side(route: Route) -> alloc_core::Route {
@@ -251,7 +258,16 @@ fn bad_free(fault: FreeFault) -> Answer {
         FreeVerdict::Wild => Class::Wild,
         FreeVerdict::BadContext => Class::BadContext,
     };
-    Answer::BadFree(FreeRefusal { verdict, right: fault.right.map(FreeCall::name) })
+    let right = fault.right.map(FreeCall::name);
+    Answer::BadFree(FreeRefusal { verdict, right, on_linux: Some(fault.on_linux.verb()) })
+}
+
+/// The fault is that of a kfree, which does something else on Linux than `ksize`.
+fn bad_size(fault: FreeFault) -> Answer {
+    match bad_free(fault) {
+        Answer::BadFree(refusal) => Answer::BadFree(FreeRefusal { on_linux: None, ..refusal }),
+        other => other,
+    }
 }
 
 fn refused(error: AllocError) -> Answer {

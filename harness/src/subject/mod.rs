@@ -25,6 +25,7 @@ pub enum Request {
     GetZeroedPage { gfp: Gfp },
     FreePagesPage { page: u64, order: u32 },
     FreePages { addr: u64, order: u32 },
+    PutPage { page: u64 },
     FreePage { addr: u64 },
     AllocPagesExact { size: u64, gfp: Gfp },
     FreePagesExact { addr: u64, size: u64 },
@@ -48,6 +49,7 @@ pub enum Request {
     VmallocNodeRange { size: u64, align: u64, start: u64, end: u64, gfp: Gfp },
     Vfree { addr: u64 },
     VfreeAtomic { addr: u64 },
+    Vunmap { addr: u64 },
     VmUnmapAliases,
     Kvmalloc { size: u64, gfp: Gfp, route: Route },
     Kvzalloc { size: u64, gfp: Gfp, route: Route },
@@ -114,6 +116,8 @@ pub struct FreeRefusal {
     pub verdict: Class,
     /// The call that would have been right, by its C name.
     pub right: Option<&'static str>,
+    /// What Linux 6.1 does in its place, if the subject knows: a verb.
+    pub on_linux: Option<&'static str>,
 }
 
 /// A subject's answer to a request.

@@ -51,6 +51,8 @@ fn free(
         FreeCall::Kvfree => mm.kvfree(addr),
         FreeCall::Vfree => mm.vfree(addr),
         FreeCall::VfreeAtomic => mm.vfree_atomic(addr),
+        FreeCall::Vunmap => mm.vunmap(addr),
+        FreeCall::PutPage => mm.put_page(Pfn((direct_phys(addr).unwrap().0 / PAGE_SIZE) as u32)),
         FreeCall::KmemCacheFree => mm.kmem_cache_free(cache, addr),
         FreeCall::FreePages => mm.free_pages(addr, crate::addr::order_for(size)),
         FreeCall::FreePagesExact => mm.free_pages_exact(addr, size),

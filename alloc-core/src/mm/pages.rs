@@ -1,0 +1,93 @@
+//! The page interface: blocks of frames, by page and by address.
+//!
+//! The one idea: a block is freed as a whole, with the order it was taken with. The kernel believes
+//! its caller here (R3.4), so half of a wrong free is leaks and half of it corruption.
+//!
+//! This is a part of the public face; what the calls do is on the floors below.
+
+use super::Mm;
+use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, Vaddr};
+use crate::error::{AllocError, FreeCall, FreeFault};
+use crate::frame::FrameState;
+use crate::gfp::{__GFP_ZERO, Gfp};
+use crate::kmalloc::direct_phys;
+use crate::memory::Memory;
+
+/// The page interface (R3).
+impl<M: Memory> Mm<M> {
+    /// Takes a block of 2^`order` frames.
+    pub fn alloc_pages(&mut self, gfp: Gfp, order: u32) -> Result<Pfn, AllocError> {
+        self.slab_floor().pages.alloc_pages(gfp, order)
+    }
+
+    /// [`Self::alloc_pages`], by its address in the direct map.
+    pub fn __get_free_pages(&mut self, gfp: Gfp, order: u32) -> Result<Vaddr, AllocError> {
+        self.alloc_pages(gfp, order).map(Pfn::to_virt)
+    }
+
+    /// One page that reads as zero.
+    pub fn get_zeroed_page(&mut self, gfp: Gfp) -> Result<Vaddr, AllocError> {
+        self.__get_free_pages(gfp | __GFP_ZERO, 0)
+    }
+
+    /// One page, whatever it holds.
+    pub fn __get_free_page(&mut self, gfp: Gfp) -> Result<Vaddr, AllocError> {
+        self.__get_free_pages(gfp, 0)
+    }
+
+    /// Gives back a block, which must have been taken with the same order.
+    pub fn __free_pages(&mut self, pfn: Pfn, order: u32) -> Result<(), FreeFault> {
+        let pages = &mut self.slab_floor().pages;
+        let is_block =
+            pages.map.head_of(&pages.memory, pfn.to_phys()).is_some_and(|(head, frame)| {
+                let same = head == pfn && u32::from(frame.order) == order;
+                same && frame.state == FrameState::Pages
+            });
+        if !is_block {
+            let told = Some(block_bytes(order));
+            return Err(self.kvmalloc.fault(pfn.to_virt(), FreeCall::FreePages, told));
+        }
+        pages.free_block(pfn);
+        Ok(())
+    }
+
+    /// [`Self::__free_pages`], by the address in the direct map; NULL is nothing to do (R6.4).
+    pub fn free_pages(&mut self, addr: Vaddr, order: u32) -> Result<(), FreeFault> {
+        if addr == Vaddr::NULL {
+            return Ok(());
+        }
+        let nr_frames = u64::from(self.memory().nr_frames());
+        match direct_phys(addr).map(|at| at.0 >> PAGE_SHIFT) {
+            Some(frame) if addr.is_page_aligned() && frame < nr_frames => {
+                self.__free_pages(Pfn(frame as u32), order)
+            }
+            _ => Err(self.kvmalloc.fault(addr, FreeCall::FreePages, Some(block_bytes(order)))),
+        }
+    }
+
+    /// Drops the one reference to a page, or to the compound block that it is the head of. Of
+    /// another block it would be the first page only, and the others be lost (section 6).
+    pub fn put_page(&mut self, page: Pfn) -> Result<(), FreeFault> {
+        let pages = &mut self.slab_floor().pages;
+        let frame = pages.map.head_of(&pages.memory, page.to_phys());
+        let is_whole = frame.is_some_and(|(head, frame)| {
+            let whole = frame.order == 0 || frame.is_compound;
+            head == page && frame.state == FrameState::Pages && whole
+        });
+        if !is_whole {
+            return Err(self.refusal(page.to_virt(), FreeCall::PutPage));
+        }
+        pages.free_block(page);
+        Ok(())
+    }
+
+    /// Gives back a page.
+    pub fn free_page(&mut self, addr: Vaddr) -> Result<(), FreeFault> {
+        self.free_pages(addr, 0)
+    }
+}
+
+/// The bytes of a block, or more than there can be.
+const fn block_bytes(order: u32) -> u64 {
+    if order < u64::BITS - PAGE_SHIFT { PAGE_SIZE << order } else { u64::MAX }
+}
