@@ -6,7 +6,7 @@
 //!
 //! The modules are floors; each uses only its own and those before it: `op` and `trace`; `text`,
 //! `subject` and `paint`; `generate`, `mutate`, `shrink`, `recording` and `model`; `bytes`; `lane`;
-//! `oracle` and `stats`; `verdict` and `campaign`; `exec`; `report` and `sweep`; `fuzz`.
+//! `oracle` and `stats`; `verdict` and `campaign`; `exec`; `report`, `scale` and `sweep`; `fuzz`.
 
 pub mod bytes;
 pub mod campaign;
@@ -21,6 +21,7 @@ pub mod oracle;
 pub mod paint;
 pub mod recording;
 pub mod report;
+pub mod scale;
 pub mod shrink;
 pub mod stats;
 pub mod subject;

@@ -43,7 +43,7 @@ const BUILDINGS: [Building; 2] = [
             &["oracle", "stats"],
             &["verdict", "campaign"],
             &["exec"],
-            &["report", "sweep"],
+            &["report", "scale", "sweep"],
             &["fuzz"],
         ],
     },

@@ -11,6 +11,7 @@ mod check;
 mod plot;
 mod replay;
 mod run;
+mod scale;
 mod shrink;
 mod sweep;
 
@@ -42,6 +43,8 @@ enum Command {
     Replay(replay::Options),
     /// Run recordings or a campaign under every cutoff of kvmalloc, in ever more fragmented memory.
     Sweep(sweep::Options),
+    /// Show what an allocation costs when a thousand or a million are live.
+    Scale(scale::Options),
 }
 
 /// Why a subcommand did not succeed.
@@ -95,6 +98,7 @@ fn carry_out(command: &Command) -> Outcome {
         Command::Shrink(options) => shrink::shrink(options),
         Command::Replay(options) => replay::replay(options),
         Command::Sweep(options) => sweep::sweep(options),
+        Command::Scale(options) => scale::scale(options),
     }
 }
 
