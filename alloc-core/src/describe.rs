@@ -145,10 +145,13 @@ impl<M: Memory> Kvmalloc<M> {
             FrameState::DmaCoherent => (AddrKind::DmaCoherent, Some(block)),
             FrameState::LargeKmalloc => (AddrKind::LargeKmalloc, Some(block)),
             FrameState::Slab | FrameState::RetiredSlab => self.describe_object(at, head, frame),
-            // The direct map's view of a vmalloc page is nobody's to free.
-            FrameState::Reserved | FrameState::Tail | FrameState::Vmalloc => {
-                (AddrKind::Reserved, None)
-            }
+            // The direct map's view of a vmalloc page is nobody's to free, and what others use is
+            // theirs.
+            FrameState::Reserved
+            | FrameState::Tail
+            | FrameState::Vmalloc
+            | FrameState::PageCache
+            | FrameState::Process => (AddrKind::Reserved, None),
         }
     }
 

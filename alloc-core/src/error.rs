@@ -62,6 +62,12 @@ pub enum AllocError {
     TooLarge,
     /// No bytes, of an interface that gives whole pages and has no `ZERO_SIZE_PTR` (R3.3, R4.2).
     ZeroSize,
+    /// No page is free, none can be reclaimed and no process is left to kill; the request is one
+    /// that Linux never fails, and so it panics: "System is deadlocked on memory" (R3.8).
+    Deadlock {
+        /// log2 of the number of contiguous pages asked for.
+        order: u32,
+    },
     /// The product of an array call does not fit (R1.1, R5.4).
     Overflow,
     /// An alignment that is no power of two, or a range that is empty or outside the vmalloc space.

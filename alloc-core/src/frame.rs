@@ -16,7 +16,7 @@ pub(crate) const FRAME_BYTES: u64 = 32;
 /// The link of a frame that has no neighbour on its list.
 pub(crate) const NO_FRAME: Pfn = Pfn(u32::MAX);
 /// The number of frame states, for counters indexed by state.
-pub(crate) const NR_FRAME_STATES: usize = 10;
+pub(crate) const NR_FRAME_STATES: usize = 12;
 
 /// What a frame is the head of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,10 @@ pub(crate) enum FrameState {
     PagesExact = 8,
     /// A block that a device sees as well.
     DmaCoherent = 9,
+    /// A page of the page cache.
+    PageCache = 10,
+    /// A page of a process.
+    Process = 11,
 }
 
 impl FrameState {
@@ -56,6 +60,8 @@ impl FrameState {
             7 => Self::Vmalloc,
             8 => Self::PagesExact,
             9 => Self::DmaCoherent,
+            10 => Self::PageCache,
+            11 => Self::Process,
             _ => Self::Reserved,
         }
     }
@@ -177,6 +183,7 @@ impl MemMap {
     }
 
     /// Of a slab: its first free object, 0 for none. Of a vmalloc page: the address that shows it.
+    /// Of a page of a process: the next one.
     /// Of an exact page: the run of pages that it belongs to.
     pub(crate) fn private<M: Memory>(&self, memory: &M, pfn: Pfn) -> u64 {
         memory.load(self.word(pfn, 2))
@@ -195,6 +202,16 @@ impl MemMap {
     /// Writes the descriptor of a slab's cache.
     pub(crate) fn set_cache<M: Memory>(&self, memory: &mut M, pfn: Pfn, cache: Paddr) {
         memory.store(self.word(pfn, 3), cache.0);
+    }
+
+    /// Of the first page of a process: the number of its pages.
+    pub(crate) fn process_size<M: Memory>(&self, memory: &M, pfn: Pfn) -> u32 {
+        memory.load(self.word(pfn, 3)) as u32
+    }
+
+    /// Writes the number of a process's pages.
+    pub(crate) fn set_process_size<M: Memory>(&self, memory: &mut M, pfn: Pfn, nr_pages: u32) {
+        memory.store(self.word(pfn, 3), u64::from(nr_pages));
     }
 
     /// The head of the block that the frame at `at` belongs to; `None` beyond the last frame.
@@ -257,6 +274,8 @@ mod test {
             FrameState::Vmalloc,
             FrameState::PagesExact,
             FrameState::DmaCoherent,
+            FrameState::PageCache,
+            FrameState::Process,
         ];
         assert_eq!(states.len(), NR_FRAME_STATES);
         for state in states {

@@ -11,7 +11,7 @@
 //! The floors, each owning the one below, so that no call can go upwards: pages, slab, kmalloc,
 //! vmalloc (with the address space beside it), kvmalloc, and [`Mm`] as the public face.
 //!
-//! There is one node and one zone; no reclaim, no huge mappings.
+//! There is one node and one zone; no compaction, no huge mappings.
 //!
 //! ```
 //! use alloc_core::addr::{PAGE_SIZE, Paddr, Pfn, VMALLOC_START, Vaddr};
@@ -85,6 +85,7 @@ mod mm;
 mod page;
 mod page_exact;
 mod policy;
+mod reclaim;
 mod slab;
 mod stat;
 mod validate;
@@ -103,6 +104,7 @@ pub use kvmalloc::Route;
 pub use mm::{BootError, Mm};
 pub use page::BootParams;
 pub use policy::Policy;
+pub use reclaim::{CacheKind, Effort, NR_CACHE_KINDS};
 pub use stat::MmStat;
 pub use validate::Corruption;
 pub use vmalloc::VmallocRange;

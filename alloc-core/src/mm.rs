@@ -5,9 +5,7 @@
 
 use crate::addr::{PAGE_SHIFT, Paddr, Pfn, VMALLOC_START, Vaddr};
 use crate::cache::{CacheId, Ctor, SlabFlags};
-use crate::error::{
-    AddrKind, AllocError, ConvertCall, ConvertFault, FreeCall, FreeFault, Shortage,
-};
+use crate::error::{AddrKind, AllocError, ConvertCall, ConvertFault, FreeCall, FreeFault};
 use crate::fault::FaultPlan;
 use crate::frame::{FRAME_BYTES, MemMap};
 use crate::gfp::{GFP_KERNEL, Gfp};
@@ -20,7 +18,7 @@ use crate::page::{BootParams, PageAllocator};
 use crate::policy::Rules;
 use crate::slab::{Refused, SlabAllocator};
 use crate::stat::MmStat;
-use crate::task::{Current, NR_CPUS, Scope, ScopeError};
+use crate::task::NR_CPUS;
 use crate::validate::Corruption;
 use crate::vmalloc::{Vmalloc, VmallocRange};
 use crate::vmap::VmapSpace;
@@ -343,52 +341,6 @@ impl<M: Memory> Mm<M> {
     }
 }
 
-/// Who calls, and the passing of time.
-impl<M: Memory> Mm<M> {
-    /// Says who makes the calls that follow: the first task on the first CPU in task context,
-    /// unless this says otherwise.
-    pub const fn set_current(&mut self, current: Current) {
-        self.slab_floor().pages.set_current(current);
-    }
-
-    /// Opens a scope of the current task (`memalloc_nofs_save`, `memalloc_noio_save`).
-    ///
-    /// # Errors
-    /// [`ScopeError::TooDeep`].
-    pub fn memalloc_save(&mut self, scope: Scope) -> Result<(), ScopeError> {
-        self.slab_floor().pages.current_scopes().save(scope)
-    }
-
-    /// Closes the innermost scope of the current task (`memalloc_nofs_restore`,
-    /// `memalloc_noio_restore`).
-    ///
-    /// # Errors
-    /// [`ScopeError`], when that is not a scope of this kind.
-    pub fn memalloc_restore(&mut self, scope: Scope) -> Result<(), ScopeError> {
-        self.slab_floor().pages.current_scopes().restore(scope)
-    }
-
-    /// A number that changes whenever the shortage may have ended, so that who was told
-    /// `WouldBlock` need not ask again while it is the same (the early return that Morton asks for,
-    /// seeds/vmalloc-nofail-2021.txt). Page tables that took no more mappings and injected failures
-    /// have no such event: wait for a tick.
-    pub const fn release_epoch(&self, shortage: Shortage) -> u64 {
-        let Vmalloc { kmalloc, vmap, .. } = &self.kvmalloc.vmalloc;
-        match shortage {
-            Shortage::VmallocSpace | Shortage::Range => {
-                // A range also needs nodes, which are objects.
-                vmap.release_epoch + kmalloc.slab.pages.release_epoch
-            }
-            _ => kmalloc.slab.pages.release_epoch,
-        }
-    }
-
-    /// A timer tick: the workers run, which free what was deferred (R4.13).
-    pub fn tick(&mut self) {
-        self.kvmalloc.vmalloc.free_deferred();
-    }
-}
-
 /// Looking at the machine, and injecting failure.
 impl<M: Memory> Mm<M> {
     /// Sets which calls fail, counted from now on.
@@ -443,3 +395,4 @@ mod pages;
 mod sized;
 #[cfg(test)]
 mod test;
+mod world;

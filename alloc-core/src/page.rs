@@ -4,18 +4,20 @@
 //! buddy whenever that one is free as well, always and at once; so giving a block back restores
 //! the free lists' counts exactly. A watermark keeps the last pages for urgent requests (R3.6).
 //!
-//! There are no zones, no per-CPU lists and no reclaim: a request that finds nothing fails, or
-//! tells a `__GFP_NOFAIL` caller to wait. Who uses a block is written into its head's descriptor.
+//! There are no zones and no per-CPU lists. A request that finds nothing goes on in `reclaim`. Who
+//! uses a block is written into its head's descriptor.
 
 use crate::addr::{NR_ORDERS, PAGE_SIZE, Pfn};
 use crate::error::{AllocError, FaultSite, Impossible, Shortage};
 use crate::fault::Faults;
 use crate::frame::{Frame, FrameState, MemMap, NO_FRAME, NR_FRAME_STATES};
 use crate::gfp::{
-    __GFP_COMP, __GFP_HIGH, __GFP_MEMALLOC, __GFP_NOFAIL, __GFP_NOMEMALLOC, __GFP_ZERO, Gfp,
+    __GFP_COMP, __GFP_HIGH, __GFP_KSWAPD_RECLAIM, __GFP_MEMALLOC, __GFP_NOFAIL, __GFP_NOMEMALLOC,
+    __GFP_ZERO, Gfp,
 };
 use crate::memory::Memory;
 use crate::policy::Policy;
+use crate::reclaim::Others;
 use crate::task::{Current, NR_TASKS, Scopes};
 
 /// What is decided when a machine boots.
@@ -66,6 +68,7 @@ impl Shuffle {
 /// 2. Every free head is on the list of its order, and every list counts its blocks.
 /// 3. No two buddies are free: merging is maximal.
 /// 4. The counts of pages by state equal a recount.
+/// 13. The lists of the page cache hold its pages, each on one of them.
 #[derive(Debug)]
 pub(crate) struct PageAllocator<M> {
     pub(crate) memory: M,
@@ -74,6 +77,7 @@ pub(crate) struct PageAllocator<M> {
     /// The caller; its numbers are below those of CPUs and tasks.
     pub(crate) current: Current,
     pub(crate) scopes: [Scopes; NR_TASKS],
+    pub(crate) others: Others,
     first: [Pfn; NR_ORDERS],
     nr_free_blocks: [u32; NR_ORDERS],
     nr_free_pages: u32,
@@ -95,6 +99,7 @@ impl<M: Memory> PageAllocator<M> {
             faults: Faults::default(),
             current: Current::default(),
             scopes: [Scopes::default(); NR_TASKS],
+            others: Others::NONE,
             first: [NO_FRAME; NR_ORDERS],
             nr_free_blocks: [0; NR_ORDERS],
             nr_free_pages: map.nr_frames() - first_pfn.0,
@@ -181,13 +186,17 @@ impl<M: Memory> PageAllocator<M> {
         if self.faults.should_fail(FaultSite::PageAlloc, gfp) {
             return Err(AllocError::NoMemory(Shortage::Injected(FaultSite::PageAlloc)));
         }
-        let Some(from) = self.find(gfp, order) else {
-            return Err(Shortage::Pages { order }.under(gfp));
+        let from = match self.find(gfp, order) {
+            Some(from) => from,
+            None => self.find_slowly(gfp, order)?,
         };
         let pfn = self.split(from, order);
         self.map.set_frame(&mut self.memory, pfn, Frame::block(state, order));
         self.nr_free_pages -= 1 << order;
         self.nr_pages[state as usize] += 1 << order;
+        if self.nr_free_pages < self.low_watermark() && gfp.has(__GFP_KSWAPD_RECLAIM) {
+            self.wake_kswapd();
+        }
         if gfp.has(__GFP_ZERO) {
             self.memory.zero(pfn.to_phys(), PAGE_SIZE << order);
         }
@@ -219,14 +228,31 @@ impl<M: Memory> PageAllocator<M> {
     }
 
     /// The smallest order with a block for the request, when its watermark allows it (R3.6).
-    fn find(&self, gfp: Gfp, order: u32) -> Option<u32> {
+    pub(crate) fn find(&self, gfp: Gfp, order: u32) -> Option<u32> {
+        self.find_above(self.watermark(gfp), order)
+    }
+
+    /// The last try of a request that must not fail, before it has to wait: it may take half of
+    /// the reserve (R3.7).
+    pub(crate) fn find_for_nofail(&self, gfp: Gfp, order: u32) -> Option<u32> {
+        let half = self.min_free_pages - self.min_free_pages / 2;
+        if gfp.has(__GFP_NOFAIL) { self.find_above(Some(half), order) } else { None }
+    }
+
+    fn find_above(&self, mark: Option<u32>, order: u32) -> Option<u32> {
         let from = (order..NR_ORDERS as u32).find(|&o| self.first[o as usize] != NO_FRAME)?;
         let left = i64::from(self.nr_free_pages) - ((1 << order) - 1);
-        let above = |mark: Option<u32>| mark.is_none_or(|mark| left > i64::from(mark));
-        // A request that must not fail may take half of the reserve before it has to wait (R3.7).
-        let half = self.min_free_pages - self.min_free_pages / 2;
-        let last_try = gfp.has(__GFP_NOFAIL) && above(Some(half));
-        (above(self.watermark(gfp)) || last_try).then_some(from)
+        mark.is_none_or(|mark| left > i64::from(mark)).then_some(from)
+    }
+
+    /// Below this many free pages kswapd is woken: a quarter above the min watermark (R3.6).
+    const fn low_watermark(&self) -> u32 {
+        self.min_free_pages + self.min_free_pages / 4
+    }
+
+    /// kswapd goes to sleep at this many free pages.
+    pub(crate) const fn high_watermark(&self) -> u32 {
+        self.min_free_pages + self.min_free_pages / 2
     }
 
     /// The number of pages that a request must leave free; `None` when it may take them all.

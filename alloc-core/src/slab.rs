@@ -244,6 +244,8 @@ impl<M: Memory> SlabAllocator<M> {
         map.set_frame(memory, slab, frame);
         map.set_private(memory, slab, 0);
         map.set_cache(memory, slab, cache.0);
+        // Its other objects are as good as given back to who waits for one.
+        self.pages.release_epoch += 1;
         cache.count(memory, 0, 1);
         self.nr_empty_slab_pages += frame.nr_pages();
         if geo.has_ctor {

@@ -8,11 +8,12 @@ use crate::cache::CacheKind;
 use crate::frame::FrameState;
 use crate::kvmalloc::Kvmalloc;
 use crate::memory::Memory;
+use crate::reclaim::NR_CACHE_KINDS;
 
 /// Counts of pages, objects and areas.
 ///
 /// `nr_free_pages + nr_block_pages + nr_large_kmalloc_pages + nr_slab_pages + nr_empty_slab_pages
-/// + nr_vmalloc_pages == nr_managed_pages`, always.
+/// + nr_vmalloc_pages + nr_process_pages + the sum of nr_cache_pages == nr_managed_pages`, always.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MmStat {
     /// Pages that were not kept back at boot.
@@ -29,6 +30,12 @@ pub struct MmStat {
     pub nr_slab_pages: u32,
     /// Pages of slabs without live objects, which a shrink gives back.
     pub nr_empty_slab_pages: u32,
+    /// Pages of the page cache: clean, to be written back, and for their file system to drop.
+    pub nr_cache_pages: [u32; NR_CACHE_KINDS],
+    /// Pages of processes.
+    pub nr_process_pages: u32,
+    /// Processes.
+    pub nr_processes: u32,
     /// Pages that vmalloc areas show, those behind page arrays included.
     pub nr_vmalloc_pages: u32,
     /// Live objects of kmalloc's size classes.
@@ -69,6 +76,9 @@ impl<M: Memory> Kvmalloc<M> {
             nr_large_kmalloc_pages: pages.nr_pages(FrameState::LargeKmalloc),
             nr_slab_pages: slab.nr_slab_pages(),
             nr_empty_slab_pages: slab.nr_empty_slab_pages,
+            nr_cache_pages: pages.others.nr_cache_pages(),
+            nr_process_pages: pages.nr_pages(FrameState::Process),
+            nr_processes: pages.others.nr_processes(),
             nr_vmalloc_pages: pages.nr_pages(FrameState::Vmalloc),
             nr_kmalloc_objects: slab.nr_objects(CacheKind::Kmalloc),
             nr_cache_objects: slab.nr_objects(CacheKind::User),

@@ -261,7 +261,9 @@ impl<M: Memory> Vmalloc<M> {
             gfp: reclaim,
             shortage,
         };
-        match self.vmap.alloc(slab, &request).and_then(|taken| self.populate(taken, range.gfp)) {
+        // From here on Linux is silent about failures (R4.3).
+        let silent = range.gfp | __GFP_NOWARN;
+        match self.vmap.alloc(slab, &request).and_then(|taken| self.populate(taken, silent)) {
             Ok((area, pages)) => {
                 let memory = self.memory_mut();
                 area.set_vm(memory, vm.0);

@@ -78,6 +78,9 @@ const PAGE_CALLS: &[Call] = &[
     Call::FreePagesExact,
     Call::DmaAllocCoherent,
     Call::DmaFreeCoherent,
+    Call::AddToPageCache,
+    Call::StartProcess,
+    Call::Tick,
     Call::Write,
 ];
 
@@ -132,6 +135,9 @@ const KVMALLOC_CALLS: &[Call] = &[
     Call::VmUnmapAliases,
     Call::IsVmallocAddr,
     Call::VmallocToPage,
+    Call::AddToPageCache,
+    Call::StartProcess,
+    Call::Tick,
     Call::Write,
 ];
 

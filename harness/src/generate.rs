@@ -367,10 +367,10 @@ fn elsewhere(from: Reg, scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Ptr {
     }
 }
 
-/// The ops that are about no memory in particular: scopes and ticks.
+/// The ops that are about no memory in particular: scopes, ticks, and what else uses memory.
 fn world_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Option<Op> {
     let call = pick(swarm, rng, |call| scene::is_worldly(call) && !scene::is_restore(call))?;
-    let mut op = plain_op(call, [Arg::Number(0); MAX_ARGS]);
+    let mut op = plain_op(call, draw::world_args(call, swarm, rng));
     if !scene::is_save(call) {
         return Some(op);
     }

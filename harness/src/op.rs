@@ -62,6 +62,9 @@ pub enum Call {
     MemallocNoioSave,
     MemallocNoioRestore,
     Tick,
+    AddToPageCache,
+    StartProcess,
+    DropCaches,
     Write,
 }
 
@@ -191,6 +194,9 @@ calls! {
     MemallocNoioSave    "memalloc_noio_save"    Nothing () false;
     MemallocNoioRestore "memalloc_noio_restore" Nothing () false;
     Tick             "tick"                 Nothing () false;
+    AddToPageCache   "add_to_page_cache"    Nothing ("nr_pages" Count, "needs" Gfp) false;
+    StartProcess     "start_process"        Nothing ("nr_pages" Count) false;
+    DropCaches       "drop_caches"          Nothing () false;
     Write            "write"                Nothing ("ptr" Ptr, "offset" Offset, "len" Size) false;
 }
 
@@ -317,6 +323,7 @@ pub enum Class {
     Vmalloc,
     ZeroSizePtr,
     NoMemory,
+    Deadlock,
     NoSpace,
     Injected,
     Blocked,
@@ -350,6 +357,7 @@ pub static CLASSES: &[(Class, &str, &str)] = &[
     (Class::Vmalloc, "Vmalloc", "memory in the vmalloc space"),
     (Class::ZeroSizePtr, "ZeroSizePtr", "ZERO_SIZE_PTR for a request of no bytes"),
     (Class::NoMemory, "NoMemory", "refused for want of page frames"),
+    (Class::Deadlock, "Deadlock", "refused: no page, and nobody left to kill; Linux panics"),
     (
         Class::NoSpace,
         "NoSpace",

@@ -87,6 +87,12 @@ pub fn text(stats: &Stats) -> String {
         grouped(stats.nr_unservable),
     ));
     line(format!(
+        "rounds of reclaim {}, processes killed {}, warnings {}",
+        grouped(stats.effort.nr_reclaim_rounds),
+        grouped(stats.effort.nr_oom_kills),
+        grouped(stats.effort.nr_warnings),
+    ));
+    line(format!(
         "looks at everything {}; ops not comparable between lanes {}; frees by the harness {}",
         grouped(stats.nr_checks),
         grouped(stats.nr_incomparable),
@@ -196,6 +202,9 @@ pub fn json(stats: &Stats) -> Value {
         "skipped": skipped,
         "dropped_lines": stats.nr_dropped_lines,
         "faults_fired": stats.nr_faults,
+        "reclaim_rounds": stats.effort.nr_reclaim_rounds,
+        "oom_kills": stats.effort.nr_oom_kills,
+        "warnings": stats.effort.nr_warnings,
         "retries": stats.nr_retries,
         "waiters_served": stats.nr_served,
         "waiters_unservable": stats.nr_unservable,

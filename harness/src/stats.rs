@@ -9,6 +9,7 @@
 use crate::lane::{LaneSpec, Record, Skip};
 use crate::op::{CALLS, CLASSES, Call, Class};
 use crate::subject::Facts;
+use alloc_core::Effort;
 
 /// The reasons to skip an op, in the order in which [`Skips`] counts them.
 pub const SKIPS: [(Skip, &str); 5] = [
@@ -61,6 +62,8 @@ pub struct Stats {
     pub lanes: Vec<LaneStats>,
     /// Injected failures that fired.
     pub nr_faults: u64,
+    /// What requests have cost others.
+    pub effort: Effort,
     /// Tries of waiting NOFAIL requests, and how many of them were served.
     pub nr_retries: u64,
     /// Waiting requests that were served.
@@ -112,6 +115,7 @@ impl Stats {
     /// Counts what a request cost.
     pub fn request(&mut self, lane: usize, record: &Record) {
         self.nr_faults += u64::from(record.reply.nr_faults);
+        self.count_effort(record.reply.effort);
         let Facts { nr_managed_pages, nr_free_pages, .. } = record.after;
         let lane = &mut self.lanes[lane];
         lane.peak_pages = lane.peak_pages.max(nr_managed_pages - nr_free_pages);
@@ -124,6 +128,7 @@ impl Stats {
         self.nr_lane_ops += other.nr_lane_ops;
         self.nr_releases += other.nr_releases;
         self.nr_faults += other.nr_faults;
+        self.count_effort(other.effort);
         self.nr_retries += other.nr_retries;
         self.nr_served += other.nr_served;
         self.nr_unservable += other.nr_unservable;
@@ -142,6 +147,12 @@ impl Stats {
             sum.peak_pages = sum.peak_pages.max(lane.peak_pages);
             (sum.at_boot, sum.left) = (lane.at_boot, lane.left);
         }
+    }
+
+    fn count_effort(&mut self, effort: Effort) {
+        self.effort.nr_reclaim_rounds += effort.nr_reclaim_rounds;
+        self.effort.nr_oom_kills += effort.nr_oom_kills;
+        self.effort.nr_warnings += effort.nr_warnings;
     }
 
     /// Ops times lanes that were skipped.

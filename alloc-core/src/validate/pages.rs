@@ -1,4 +1,4 @@
-//! Invariants 1 to 4: the frames and the free lists.
+//! Invariants 1 to 4, and 13: the frames, the free lists, and the page cache.
 
 use super::{Corruption, ensure, ensure_at};
 use crate::addr::{NR_ORDERS, Paddr, Pfn, Vaddr};
@@ -7,7 +7,7 @@ use crate::memory::Memory;
 use crate::page::PageAllocator;
 
 impl<M: Memory> PageAllocator<M> {
-    /// Checks invariants 1 to 4.
+    /// Checks invariants 1 to 4, and 13.
     pub(crate) fn check(&self) -> Result<(), Corruption> {
         let mut nr_pages = [0; NR_FRAME_STATES];
         let mut nr_blocks = [0; NR_ORDERS];
@@ -24,6 +24,7 @@ impl<M: Memory> PageAllocator<M> {
             next += frame.nr_pages();
         }
         self.check_counts(&nr_pages)?;
+        self.check_cache(nr_pages[FrameState::PageCache as usize])?;
         for (order, nr) in nr_blocks.into_iter().enumerate() {
             self.check_list(order, nr)?;
         }
@@ -82,12 +83,31 @@ impl<M: Memory> PageAllocator<M> {
             FrameState::Slab,
             FrameState::LargeKmalloc,
             FrameState::Vmalloc,
+            FrameState::PageCache,
+            FrameState::Process,
         ];
         for state in states {
             let same = nr_pages[state as usize] == self.nr_pages(state);
             ensure(same, 4, "the count of pages in some use is off", nowhere)?;
         }
         Ok(())
+    }
+
+    /// The lists of the page cache hold its pages.
+    fn check_cache(&self, nr_pages: u32) -> Result<(), Corruption> {
+        let mut nr_listed = 0;
+        for (kind, nr_expect) in self.others.nr_cache_pages().into_iter().enumerate() {
+            let mut at = self.others.first_cache_page(kind);
+            for _ in 0..nr_expect {
+                let is_page = at.0 < self.map.nr_frames()
+                    && self.map.frame(&self.memory, at).state == FrameState::PageCache;
+                ensure(is_page, 13, "a page on a list of the cache is none", at.to_virt())?;
+                at = self.map.links(&self.memory, at).0;
+            }
+            ensure(at == NO_FRAME, 13, "a list of the cache is too long", at.to_virt())?;
+            nr_listed += nr_expect;
+        }
+        ensure(nr_listed == nr_pages, 13, "a page of the cache is on no list", Vaddr::NULL)
     }
 
     /// A list of as many free blocks as there are, each linked both ways, holds all of them.

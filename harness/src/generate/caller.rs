@@ -3,12 +3,12 @@
 //! The one idea: a call in an interrupt means something only if it need not sleep, so a context is
 //! drawn for the calls that can bear it, and the flags of most of them are made to fit.
 //!
-//! A task whose NOFAIL request waits is blocked, and with it all its later calls, so such requests
-//! are mostly made by tasks that make few others.
+//! A task whose request waits is blocked, and with it all its later calls, so requests that may
+//! wait are mostly made by tasks that make few others.
 
 use super::{Swarm, scene};
 use crate::op::{Arg, Call, Op, Yields};
-use alloc_core::gfp::{__GFP_DIRECT_RECLAIM, __GFP_NOFAIL, GFP_ATOMIC, GFP_NOWAIT};
+use alloc_core::gfp::{__GFP_DIRECT_RECLAIM, __GFP_FS, __GFP_NOFAIL, GFP_ATOMIC, GFP_NOWAIT, Gfp};
 use alloc_core::task::Context;
 use fastrand::Rng;
 
@@ -18,7 +18,7 @@ pub(super) fn assign(op: &mut Op, swarm: &Swarm, rng: &mut Rng) {
         interrupt(op, swarm, rng);
     }
     op.caller.cpu = rng.u8(0..swarm.machine.cpus as u8);
-    let is_nofail = op.args.iter().any(|arg| matches!(arg, Arg::Gfp(gfp) if gfp.has(__GFP_NOFAIL)));
+    let may_wait = op.args.iter().any(|arg| matches!(arg, Arg::Gfp(gfp) if may_wait(*gfp)));
     // A scope is closed by the task that opened it.
     let has_task = matches!(
         op.call,
@@ -27,10 +27,17 @@ pub(super) fn assign(op: &mut Op, swarm: &Swarm, rng: &mut Rng) {
             | Call::MemallocNoioSave
             | Call::MemallocNoioRestore
     );
-    let by_others = if is_nofail { 7 } else { 1 };
+    let by_others = if may_wait { 7 } else { 1 };
     if !has_task && rng.u8(0..8) < by_others {
         op.caller.task = rng.u8(0..swarm.tasks);
     }
+}
+
+/// Whether a request with these flags may have to wait: it must not fail, or may not have a process
+/// killed and is tried for ever (R3.8).
+fn may_wait(gfp: Gfp) -> bool {
+    let is_persistent = gfp.has(__GFP_DIRECT_RECLAIM) && !gfp.has(__GFP_FS);
+    gfp.has(__GFP_NOFAIL) || is_persistent
 }
 
 /// Moves the call to a context that may not sleep, if it can bear that.

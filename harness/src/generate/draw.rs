@@ -304,6 +304,18 @@ pub fn faults(rng: &mut Rng) -> Faults {
     faults
 }
 
+/// Arguments for a call about the memory of others: up to a quarter of the machine.
+pub(super) fn world_args(call: Call, swarm: &Swarm, rng: &mut Rng) -> [Arg; MAX_ARGS] {
+    let mut args = [Arg::Number(0); MAX_ARGS];
+    for (arg, (_, kind)) in args.iter_mut().zip(call.spec().args) {
+        *arg = match kind {
+            ArgKind::Gfp => Arg::Gfp(*one_of(&[Gfp(0), __GFP_IO, __GFP_FS], rng)),
+            _ => Arg::Number(log_uniform(u64::from(swarm.machine.frames) / 4, rng)),
+        };
+    }
+    args
+}
+
 /// An offset and a length within `bytes` (at least 1) bytes, often up to their very end.
 pub(super) fn inside(bytes: u64, rng: &mut Rng) -> (u64, u64) {
     let offset = if rng.bool() { 0 } else { rng.u64(0..bytes) };

@@ -103,7 +103,8 @@ pub(super) fn is_restore(call: Call) -> bool {
 
 /// Whether the call is about no memory in particular.
 pub(super) fn is_worldly(call: Call) -> bool {
-    is_save(call) || is_restore(call) || call == Call::Tick
+    let of_others = [Call::AddToPageCache, Call::StartProcess, Call::DropCaches];
+    is_save(call) || is_restore(call) || call == Call::Tick || of_others.contains(&call)
 }
 
 /// Whether the call allocates from a cache.

@@ -41,7 +41,9 @@ impl Lane {
             }
             Answer::WouldBlock(shortage) => {
                 self.model.forget_just_freed();
-                if let Some(dst) = dst {
+                if let Some(dst) = dst
+                    && record.want.is_some()
+                {
                     self.registers.set_waiting(dst);
                 }
                 self.waiters.push(Waiter {

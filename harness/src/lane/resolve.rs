@@ -10,8 +10,9 @@ use crate::model::Allocation;
 use crate::model::rules::{Family, Want};
 use crate::op::{Arg, Call, Op, Route};
 use crate::subject::{CacheHandle, Request};
+use alloc_core::CacheKind;
 use alloc_core::SlabFlags;
-use alloc_core::gfp::Gfp;
+use alloc_core::gfp::{__GFP_FS, __GFP_IO, Gfp};
 use alloc_core::task::Scope;
 
 /// Why an op was not carried out.
@@ -228,8 +229,24 @@ fn mapped_request(call: Call, args: &Arguments, route: Route) -> Result<Request,
         Call::MemallocNoioSave => Request::MemallocSave { scope: Scope::Noio },
         Call::MemallocNoioRestore => Request::MemallocRestore { scope: Scope::Noio },
         Call::Tick => Request::Tick,
+        Call::AddToPageCache => {
+            Request::AddToPageCache { nr_pages: args.number(0), kind: kind_needing(args.gfp(1)) }
+        }
+        Call::StartProcess => Request::StartProcess { nr_pages: args.number(0) },
+        Call::DropCaches => Request::DropCaches,
         _ => return conversion(call, args.ptr(0)?),
     })
+}
+
+/// The kind of cached page that takes these flags to be dropped.
+fn kind_needing(gfp: Gfp) -> CacheKind {
+    if gfp.has(__GFP_FS) {
+        CacheKind::Filesystem
+    } else if gfp.has(__GFP_IO) {
+        CacheKind::Dirty
+    } else {
+        CacheKind::Clean
+    }
 }
 
 /// The conversions between addresses and pages.

@@ -9,7 +9,10 @@
 use super::rules::{INT_MAX, KMALLOC_MAX, PAGE};
 use crate::op::Route;
 use crate::trace::Machine;
-use alloc_core::gfp::{__GFP_DIRECT_RECLAIM, __GFP_NOFAIL, __GFP_RETRY_MAYFAIL, GFP_KERNEL, Gfp};
+use alloc_core::gfp::{
+    __GFP_DIRECT_RECLAIM, __GFP_NOFAIL, __GFP_NORETRY, __GFP_NOWARN, __GFP_RETRY_MAYFAIL,
+    GFP_KERNEL, Gfp,
+};
 
 /// Who may fall back to vmalloc.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,13 +89,18 @@ impl Policy {
         }
     }
 
-    /// The flags, as far as they decide about memory, with which kmalloc is asked.
+    /// The flags with which kmalloc is asked.
     pub fn first_try(&self, size: u64, gfp: Gfp, route: Route) -> Gfp {
         let forced = route == Route::Slab && size <= KMALLOC_MAX;
         if forced || size <= self.cutoff || self.is_plain(gfp) {
             return gfp;
         }
-        let gfp = if self.version.maps_nofail { gfp.without(__GFP_NOFAIL) } else { gfp };
+        let mut gfp = if self.version.maps_nofail { gfp.without(__GFP_NOFAIL) } else { gfp };
+        // It neither kills nor warns; old versions also ignored the wish to retry up to 32 KiB.
+        gfp |= __GFP_NOWARN;
+        if !gfp.has(__GFP_RETRY_MAYFAIL) {
+            gfp |= __GFP_NORETRY;
+        }
         let sleeps = self.version.first_try_sleeps || gfp.has(__GFP_RETRY_MAYFAIL);
         if sleeps { gfp } else { gfp.without(__GFP_DIRECT_RECLAIM) }
     }

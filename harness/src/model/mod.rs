@@ -8,6 +8,7 @@
 
 mod caller;
 mod convert;
+pub mod effort;
 mod free;
 pub mod kvmalloc;
 mod reuse;

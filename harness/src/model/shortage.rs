@@ -15,6 +15,7 @@ use super::rules::{
 use super::window::{Place, Window};
 use crate::op::Route;
 use crate::subject::{Facts, Refusal};
+use alloc_core::Effort;
 
 /// Frames that the metadata of one vmalloc may need beyond what is counted for it: a slab each for
 /// vm_struct, vmap_area (twice) and the page array, the largest of order 3.
@@ -34,6 +35,8 @@ pub struct Situation<'a> {
     pub min_free: u64,
     /// Injected failures that fired.
     pub nr_faults: u32,
+    /// What the request has cost others.
+    pub effort: Effort,
 }
 
 impl Situation<'_> {
@@ -91,12 +94,16 @@ impl Situation<'_> {
 
     fn is_block_short(&self, want: &Want, order: u32) -> bool {
         let watermark = lowest_watermark(want.gfp, self.min_free);
-        !has_block(self.before, order, want.gfp, watermark)
+        let is_short = |facts| !has_block(facts, order, want.gfp, watermark);
+        // Who has reclaimed looks at what is free then.
+        is_short(self.before) && (self.effort == Effort::default() || is_short(self.after))
     }
 
     fn are_frames_short(&self, size: u64) -> bool {
         let VmallocCost { nr_pages, .. } = vmalloc_cost(pages_of(size));
-        self.before.nr_free_pages <= nr_pages + NR_METADATA_PAGES + self.min_free
+        // What was taken has been given back, and what was reclaimed on the way is free now.
+        let nr_free_pages = self.before.nr_free_pages.max(self.after.nr_free_pages);
+        nr_free_pages <= nr_pages + NR_METADATA_PAGES + self.min_free
     }
 
     fn is_space_short(&self, size: u64, range: Option<(u64, u64, u64)>) -> bool {
@@ -147,6 +154,7 @@ mod test {
             policy: &Policy::of(&Machine::default()),
             min_free: 16,
             nr_faults: 0,
+            effort: Effort::default(),
         };
         assert_eq!(situation.is_real(&want, want.size.unwrap(), refusal), expected);
     }

@@ -4,8 +4,9 @@
 //! book or the allocator's own metadata accounts for; a call that fails has changed no counter; and
 //! after the last free everything has coalesced and nothing has leaked.
 //!
-//! Three changes are allowed to a failed call, and named here: a slab that it acquired and that is
-//! empty again, the node that it preloaded, and a purge of lazily freed areas.
+//! Four changes are allowed to a failed call, and named here: a slab that it acquired and that is
+//! empty again, the node that it preloaded, a purge of lazily freed areas, and what it reclaimed
+//! from others.
 
 use super::{End, Event, Judgement, Oracle, Step};
 use crate::model::rules::{PAGE, lazy_max};
@@ -42,6 +43,8 @@ fn conserved(facts: &Facts) -> Judgement {
         + facts.nr_large_kmalloc_pages
         + facts.nr_slab_pages
         + facts.nr_empty_slab_pages
+        + facts.nr_process_pages
+        + facts.nr_cache_pages.iter().sum::<u64>()
         + facts.nr_vmalloc_pages;
     if facts.nr_free_pages + in_use != facts.nr_managed_pages {
         return Err(format!(
@@ -96,7 +99,14 @@ fn purged_in_time(step: &Step) -> Judgement {
 
 fn unchanged(before: &Facts, after: &Facts) -> Judgement {
     let comparable = |facts: &Facts| Facts {
-        nr_free_pages: facts.nr_free_pages + facts.nr_empty_slab_pages + facts.nr_slab_pages,
+        nr_free_pages: facts.nr_free_pages
+            + facts.nr_empty_slab_pages
+            + facts.nr_slab_pages
+            + facts.nr_process_pages
+            + facts.nr_cache_pages.iter().sum::<u64>(),
+        nr_cache_pages: [0; 3],
+        nr_process_pages: 0,
+        nr_processes: 0,
         nr_empty_slab_pages: 0,
         nr_slab_pages: 0,
         nr_internal_objects: 0,

@@ -57,7 +57,8 @@ fn judge_cache(request: Request, step: &Step) -> Judgement {
         Answer::Refused(Refusal::BadArgument) if bad => Ok(()),
         Answer::Refused(Refusal::TooLarge) if large => Ok(()),
         // The descriptor is an object like any other, taken with GFP_KERNEL.
-        Answer::Refused(Refusal::Pages { .. })
+        Answer::Refused(Refusal::Pages { .. } | Refusal::Deadlock { .. })
+        | Answer::WouldBlock(Refusal::Pages { .. })
             if step.record.before.nr_free_pages <= step.min_free + 1 =>
         {
             Ok(())
@@ -116,6 +117,12 @@ fn reserves(step: &Step, want: &Want, addr: u64) -> Judgement {
     if order < NR_ORDERS && has_block(before, order, gfp, watermark) {
         return Ok(());
     }
+    // After a reclaim, what is left free is what the block was taken from.
+    let has_reclaimed = step.record.reply.effort.nr_reclaim_rounds > 0;
+    let left = step.record.after.nr_free_pages + 1;
+    if has_reclaimed && (left > watermark || (left > 0 && watermark == 0)) {
+        return Ok(());
+    }
     Err(format!(
         "a block of order {order} was granted with {} pages free and a watermark of {watermark}",
         before.nr_free_pages
@@ -163,6 +170,9 @@ fn refused(step: &Step, want: &Want, refusal: Refusal) -> Judgement {
         }
         Refusal::ImpossibleNofail => return Ok(()),
         Refusal::Injected => step.record.reply.nr_faults > 0,
+        Refusal::Deadlock { order } => {
+            situation(step).is_real(want, size, Refusal::Pages { order })
+        }
         shortage => {
             let is_kv = matches!(want.family, Family::Kvmalloc { .. });
             let must_be_named = !is_kv && is_too_large(step, want, size);
@@ -192,6 +202,7 @@ pub(super) fn situation<'a>(step: &'a Step) -> Situation<'a> {
         policy: step.model.policy(),
         min_free: step.min_free,
         nr_faults: step.record.reply.nr_faults,
+        effort: step.record.reply.effort,
     }
 }
 

@@ -7,6 +7,7 @@ use crate::model::rules::Want;
 use crate::model::{Allocation, Contents, Kind, Model};
 use crate::subject::{Answer, Epochs, Facts, Layout, Reply, Request};
 use crate::trace::Machine;
+use alloc_core::Effort;
 use alloc_core::task::Current;
 
 /// First address of the direct map of the hand-made machine.
@@ -57,7 +58,7 @@ pub(super) fn record(request: Request, answer: Answer) -> Record {
         id: 9,
         request,
         want: Want::of(&request),
-        reply: Reply { answer, nr_faults: 0, epochs: Epochs::default() },
+        reply: Reply { answer, nr_faults: 0, epochs: Epochs::default(), effort: Effort::default() },
         before: all_free(),
         after: all_free(),
         damage: None,

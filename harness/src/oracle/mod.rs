@@ -19,6 +19,7 @@ mod device;
 mod fixture;
 mod nofail;
 mod overlap;
+mod reclaim;
 mod routing;
 mod structure;
 mod wrong_free;
@@ -134,6 +135,7 @@ pub static ORACLES: &[Oracle] = &[
     wrong_free::ORACLE,
     conversion::ORACLE,
     context::ORACLE,
+    reclaim::ORACLE,
     nofail::ORACLE,
     accounting::ORACLE,
     structure::ORACLE,

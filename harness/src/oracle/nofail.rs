@@ -30,7 +30,7 @@ fn judge(event: &Event) -> Judgement {
     let Some(want) = &step.record.want else { return Ok(()) };
     let size = step.model.promise(want).0;
     match step.record.reply.answer {
-        Answer::WouldBlock(_) if !want.is_nofail() => {
+        Answer::WouldBlock(shortage) if !want.is_nofail() && !is_small(step, want, shortage) => {
             Err("a request that may fail was told to wait".into())
         }
         Answer::WouldBlock(shortage) => waits(step, want, size, shortage),
@@ -67,6 +67,16 @@ fn wants_no_less(one: &Request, other: &Request) -> bool {
         _ => false,
     };
     is_alike && one.gfp == other.gfp && one.size >= other.size
+}
+
+/// Whether the request is too small to fail, and may not have a process killed: it waits like one
+/// that must not fail (R3.8).
+fn is_small(step: &Step, want: &Want, shortage: Refusal) -> bool {
+    let powers = step.model.powers(want, step.record.caller.task, None);
+    match shortage {
+        Refusal::Pages { order } => powers.never_fails(order) && !powers.may_kill(),
+        _ => false,
+    }
 }
 
 fn waits(step: &Step, want: &Want, size: u64, shortage: Refusal) -> Judgement {

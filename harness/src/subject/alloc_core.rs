@@ -129,9 +129,7 @@ impl AllocCore {
             Request::Vfree { addr } => freed(mm.vfree(Vaddr(addr))),
             Request::VfreeAtomic { addr } => freed(mm.vfree_atomic(Vaddr(addr))),
             Request::Vunmap { addr } => freed(mm.vunmap(Vaddr(addr))),
-            Request::VmUnmapAliases => {
-                mm.vm_unmap_aliases().map_or_else(refused, |()| Answer::Done)
-            }
+            Request::VmUnmapAliases => done(mm.vm_unmap_aliases()),
             Request::Kvfree { addr } => freed(mm.kvfree(Vaddr(addr))),
             Request::KvfreeSensitive { addr, len } => freed(mm.kvfree_sensitive(Vaddr(addr), len)),
             Request::DmaAllocCoherent { size, gfp } => match mm.dma_alloc_coherent(size, gfp) {
@@ -142,6 +140,16 @@ impl AllocCore {
             Request::MemallocRestore { scope } => scoped(mm.memalloc_restore(scope)),
             Request::Tick => {
                 mm.tick();
+                Answer::Done
+            }
+            Request::AddToPageCache { nr_pages, kind } => {
+                done(mm.add_to_page_cache(nr_pages.min(u64::from(u32::MAX)) as u32, kind))
+            }
+            Request::StartProcess { nr_pages } => {
+                done(mm.start_process(nr_pages.min(u64::from(u32::MAX)) as u32))
+            }
+            Request::DropCaches => {
+                mm.drop_caches();
                 Answer::Done
             }
             _ => match allocate(mm, request) {
@@ -242,6 +250,10 @@ fn freed(result: Result<(), FreeFault>) -> Answer {
     result.map_or_else(bad_free, |()| Answer::Done)
 }
 
+fn done(result: Result<(), AllocError>) -> Answer {
+    result.map_or_else(refused, |()| Answer::Done)
+}
+
 fn scoped(result: Result<(), ScopeError>) -> Answer {
     result.map_or(Answer::Refused(Refusal::Unbalanced), |()| Answer::Done)
 }
@@ -283,6 +295,7 @@ fn refused(error: AllocError) -> Answer {
         AllocError::WouldBlock(shortage) => return Answer::WouldBlock(short(shortage)),
         AllocError::TooLarge => Refusal::TooLarge,
         AllocError::ZeroSize => Refusal::ZeroSize,
+        AllocError::Deadlock { order } => Refusal::Deadlock { order },
         AllocError::Overflow => Refusal::Overflow,
         AllocError::BadArgument => Refusal::BadArgument,
         AllocError::BadContext => Refusal::BadContext,
@@ -296,13 +309,15 @@ impl Subject for AllocCore {
         let Faults { any, slab, page_alloc, vmap } = setting.faults;
         self.mm_mut().set_faults(FaultPlan { any, slab, page_alloc, vmap });
         let fired_before = self.mm().nr_faults_fired();
+        let effort_before = self.mm().effort();
         let answer = self.call(request);
         let mm = self.mm();
+        let effort = mm.effort().since(effort_before);
         let epochs = Epochs {
             memory: mm.release_epoch(Shortage::Pages { order: 0 }),
             space: mm.release_epoch(Shortage::VmallocSpace),
         };
-        Reply { answer, nr_faults: mm.nr_faults_fired() - fired_before, epochs }
+        Reply { answer, nr_faults: mm.nr_faults_fired() - fired_before, epochs, effort }
     }
 
     fn span(&self, addr: u64, len: u64) -> Option<&[u8]> {
@@ -332,6 +347,9 @@ impl Subject for AllocCore {
             nr_large_kmalloc_pages: stat.nr_large_kmalloc_pages.into(),
             nr_slab_pages: stat.nr_slab_pages.into(),
             nr_empty_slab_pages: stat.nr_empty_slab_pages.into(),
+            nr_cache_pages: stat.nr_cache_pages.map(u64::from),
+            nr_process_pages: stat.nr_process_pages.into(),
+            nr_processes: stat.nr_processes.into(),
             nr_vmalloc_pages: stat.nr_vmalloc_pages.into(),
             nr_kmalloc_objects: stat.nr_kmalloc_objects.into(),
             nr_cache_objects: stat.nr_cache_objects.into(),
@@ -376,6 +394,7 @@ impl Subject for AllocCore {
         let mm = self.mm_mut();
         mm.set_current(Current::default());
         mm.tick();
+        mm.evict_others();
         mm.vm_unmap_aliases().expect("a task may sleep");
         mm.shrink_all();
     }

@@ -11,9 +11,9 @@ pub mod alloc_core;
 pub mod sim_memory;
 
 use crate::op::{Class, Route, Setting};
-use ::alloc_core::SlabFlags;
 use ::alloc_core::gfp::Gfp;
 use ::alloc_core::task::Scope;
+use ::alloc_core::{CacheKind, Effort, NR_CACHE_KINDS, SlabFlags};
 
 /// A request with every register resolved to an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +66,9 @@ pub enum Request {
     MemallocSave { scope: Scope },
     MemallocRestore { scope: Scope },
     Tick,
+    AddToPageCache { nr_pages: u64, kind: CacheKind },
+    StartProcess { nr_pages: u64 },
+    DropCaches,
 }
 
 /// A subject's own name for a cache.
@@ -88,6 +91,7 @@ pub enum Refusal {
     ImpossibleNofail,
     BadContext,
     Unbalanced,
+    Deadlock { order: u32 },
 }
 
 impl Refusal {
@@ -104,6 +108,7 @@ impl Refusal {
             Refusal::ImpossibleNofail => Class::ImpossibleNofail,
             Refusal::BadContext => Class::BadContext,
             Refusal::Unbalanced => Class::Unbalanced,
+            Refusal::Deadlock { .. } => Class::Deadlock,
         }
     }
 }
@@ -190,6 +195,8 @@ pub struct Reply {
     /// How often memory, and how often vmalloc space, has been given back: a request that waits
     /// for one of them need not ask again while its number is the same.
     pub epochs: Epochs,
+    /// What the request has cost others.
+    pub effort: Effort,
 }
 
 /// What a subject reports of itself; counted by the subject, checked by the accounting oracle.
@@ -211,6 +218,12 @@ pub struct Facts {
     pub nr_slab_pages: u64,
     /// Frames of slabs without a live object.
     pub nr_empty_slab_pages: u64,
+    /// Frames of the page cache: clean, to be written back, and for their file system to drop.
+    pub nr_cache_pages: [u64; NR_CACHE_KINDS],
+    /// Frames of processes.
+    pub nr_process_pages: u64,
+    /// Processes.
+    pub nr_processes: u64,
     /// Frames behind vmalloc areas.
     pub nr_vmalloc_pages: u64,
     /// Live objects of the kmalloc size classes.

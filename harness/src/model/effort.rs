@@ -1,0 +1,102 @@
+//! What a request may cost others: which page cache it may drop, whether it may have a process
+//! killed, and whether it may fail at all (R3.5 to R3.10).
+//!
+//! The one idea: all of that is written in the request's flags, once the scopes of its task have
+//! taken theirs off.
+//!
+//! How much is reclaimed is policy, and not said here.
+
+use super::Model;
+use super::rules::{Family, PAGE, Want};
+use crate::subject::Facts;
+use alloc_core::gfp::{
+    __GFP_DIRECT_RECLAIM, __GFP_DMA, __GFP_DMA32, __GFP_FS, __GFP_IO, __GFP_NOFAIL, __GFP_NORETRY,
+    __GFP_RETRY_MAYFAIL, __GFP_THISNODE, Gfp,
+};
+
+/// The largest order that the page allocator never fails (R3.5).
+const LARGEST_CHEAP_ORDER: u32 = 3;
+
+/// The flags that speak for a request in the page allocator.
+#[derive(Clone, Copy, Debug)]
+pub struct Powers {
+    gfp: Gfp,
+}
+
+impl Model {
+    /// The flags of a request by task `task` that was answered with memory at `addr`, or with none.
+    /// A kvmalloc that the slab side served has got no further than its first try.
+    pub fn powers(&self, want: &Want, task: u8, addr: Option<u64>) -> Powers {
+        let size = want.size.unwrap_or(0);
+        let gfp = match want.family {
+            Family::Kvmalloc { route } if addr.is_some_and(|addr| !self.is_vmalloc(addr)) => {
+                self.policy().first_try(size, want.gfp, route)
+            }
+            _ => want.gfp,
+        };
+        Powers { gfp: self.masked(gfp, task) }
+    }
+
+    /// What page-table pages are taken with, for a request that maps memory: `GFP_KERNEL`, masked
+    /// by a scope of the kind that the flags describe (R4.2, R4.4).
+    pub fn page_table_powers(&self, want: &Want, task: u8) -> Powers {
+        let mut gfp = Gfp(__GFP_DIRECT_RECLAIM.0 | __GFP_IO.0 | __GFP_FS.0);
+        match (want.gfp.has(__GFP_IO), want.gfp.has(__GFP_FS)) {
+            (true, false) => gfp = gfp.without(__GFP_FS),
+            (false, false) => gfp = gfp.without(__GFP_FS).without(__GFP_IO),
+            (_, true) => {}
+        }
+        Powers { gfp: self.masked(gfp, task) }
+    }
+}
+
+impl Powers {
+    /// Whether the request may reclaim at all.
+    pub fn may_reclaim(self) -> bool {
+        self.gfp.has(__GFP_DIRECT_RECLAIM)
+    }
+
+    /// Which kinds of cached pages the request may drop: clean ones, those to be written back, and
+    /// those that their file system drops.
+    pub fn may_drop(self) -> [bool; 3] {
+        let may = self.may_reclaim();
+        [may, may && self.gfp.has(__GFP_IO), may && self.gfp.has(__GFP_FS)]
+    }
+
+    /// Whether the request may have a process killed (R3.8).
+    pub fn may_kill(self) -> bool {
+        self.is_persistent() && self.gfp.has(__GFP_FS)
+    }
+
+    /// Whether the page allocator goes on trying for a block of this order as long as it takes
+    /// ('too small to fail').
+    pub fn never_fails(self, order: u32) -> bool {
+        order <= LARGEST_CHEAP_ORDER && self.is_persistent()
+    }
+
+    /// Whether the page allocator gives up only when there is nothing left to reclaim.
+    pub fn is_thorough(self, order: u32) -> bool {
+        let gives_up = order > LARGEST_CHEAP_ORDER && !self.gfp.has(__GFP_RETRY_MAYFAIL);
+        let is_brief = self.gfp.has(__GFP_NORETRY) || gives_up;
+        self.may_reclaim() && (!is_brief || self.gfp.has(__GFP_NOFAIL))
+    }
+
+    /// Whether something is left that the request might have had.
+    pub fn could_reclaim(self, facts: &Facts, order: u32) -> bool {
+        let droppable = facts.nr_cache_pages.iter().zip(self.may_drop());
+        let cache = droppable.map(|(nr_pages, may)| if may { *nr_pages } else { 0 }).sum::<u64>();
+        let kills = self.may_kill() && order <= LARGEST_CHEAP_ORDER;
+        cache > 0 || (kills && facts.nr_processes > 0)
+    }
+
+    fn is_persistent(self) -> bool {
+        let quitters = [__GFP_NORETRY, __GFP_RETRY_MAYFAIL, __GFP_THISNODE, __GFP_DMA, __GFP_DMA32];
+        self.may_reclaim() && !quitters.iter().any(|flag| self.gfp.has(*flag))
+    }
+}
+
+/// Whether a request is for memory that slab or pages give, and larger than a page, so that its
+/// first try is a light one (R5.1).
+pub fn is_first_try(want: &Want) -> bool {
+    matches!(want.family, Family::Kvmalloc { .. }) && want.size.is_some_and(|size| size > PAGE)
+}

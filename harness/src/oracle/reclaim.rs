@@ -1,0 +1,254 @@
+//! Reclaim: a request takes from others only what its flags and scopes allow, and does not give up
+//! while there is more to take.
+//!
+//! The one idea: what others had before and after a call shows what the call cost them. Nothing in
+//! a NOFS scope re-enters the file system; the slab side of kvmalloc neither kills nor warns;
+//! requests that are too small to fail do not fail (R3.5 to R3.10, R5.1).
+//!
+//! How many pages a round drops, and whose process is killed, is not judged.
+
+use super::{Event, Judgement, Oracle, Step};
+use crate::model::effort::{Powers, is_first_try};
+use crate::model::rules::{Family, Want};
+use crate::subject::{Answer, Facts, Refusal, Request};
+use alloc_core::Effort;
+use alloc_core::gfp::__GFP_NOWARN;
+
+pub(super) const ORACLE: Oracle = Oracle {
+    name: "reclaim",
+    sentence: "requests take from others what their flags allow, and give up only when nothing is left",
+    judge,
+};
+
+fn judge(event: &Event) -> Judgement {
+    let Event::Step(step) = event else { return Ok(()) };
+    let record = step.record;
+    match (&record.want, record.request) {
+        (Some(want), _) => {
+            taken(step, want)?;
+            warned(step, want)?;
+            gave_up(step, want)
+        }
+        (None, Request::Tick | Request::DropCaches) => {
+            spared_processes(&record.before, &record.after)
+        }
+        (None, Request::AddToPageCache { .. } | Request::StartProcess { .. }) => Ok(()),
+        // The descriptor of a cache is taken with GFP_KERNEL.
+        (None, Request::KmemCacheCreate { .. }) => Ok(()),
+        _ => untouched(step),
+    }
+}
+
+fn untouched(step: &Step) -> Judgement {
+    let record = step.record;
+    let others = |facts: &Facts| (facts.nr_cache_pages, facts.nr_processes, facts.nr_process_pages);
+    let Effort { nr_reclaim_rounds, nr_oom_kills, .. } = record.reply.effort;
+    if others(&record.before) == others(&record.after) && nr_reclaim_rounds + nr_oom_kills == 0 {
+        return Ok(());
+    }
+    Err(format!("{:?} took memory from others", record.request))
+}
+
+fn spared_processes(before: &Facts, after: &Facts) -> Judgement {
+    let shrank = before.nr_cache_pages.iter().zip(after.nr_cache_pages).all(|(b, a)| a <= *b);
+    if shrank && before.nr_processes == after.nr_processes {
+        return Ok(());
+    }
+    Err("what runs in the background dropped something else than cached pages".into())
+}
+
+fn granted_at(step: &Step) -> Option<u64> {
+    match step.record.reply.answer {
+        Answer::Memory { addr, .. } => Some(addr),
+        _ => None,
+    }
+}
+
+/// Everything that was taken may be taken.
+fn taken(step: &Step, want: &Want) -> Judgement {
+    let record = step.record;
+    let task = record.caller.task;
+    let powers = step.model.powers(want, task, granted_at(step));
+    let maps = matches!(want.family, Family::Vmalloc { .. })
+        || (matches!(want.family, Family::Kvmalloc { .. })
+            && granted_at(step).is_none_or(|addr| step.model.is_vmalloc(addr)));
+    let tables = maps.then(|| step.model.page_table_powers(want, task));
+    let may = |what: fn(Powers) -> bool| what(powers) || tables.is_some_and(what);
+    let Effort { nr_reclaim_rounds, nr_oom_kills, .. } = record.reply.effort;
+    if nr_reclaim_rounds > 0 && !may(Powers::may_reclaim) {
+        return Err(format!("{:?} reclaimed, and may not", record.request));
+    }
+    if nr_oom_kills > 0 && !may(Powers::may_kill) {
+        return Err(format!("{:?} had a process killed, and may not", record.request));
+    }
+    let may_drop = [
+        may(Powers::may_reclaim),
+        may(|powers| powers.may_drop()[1]),
+        may(|powers| powers.may_drop()[2]),
+    ];
+    let kinds = ["clean pages", "pages to be written back", "pages of a file system"];
+    for (kind, what) in kinds.into_iter().enumerate() {
+        let (before, after) =
+            (record.before.nr_cache_pages[kind], record.after.nr_cache_pages[kind]);
+        if after > before || (after < before && !may_drop[kind]) {
+            return Err(format!("{:?}: {before} {what} became {after}", record.request));
+        }
+    }
+    let killed = record.before.nr_processes.checked_sub(record.after.nr_processes);
+    if killed != Some(nr_oom_kills) {
+        return Err(format!("{nr_oom_kills} kills, and {killed:?} processes are gone"));
+    }
+    Ok(())
+}
+
+/// A failure is written to the log unless the caller declines, and nothing else is.
+fn warned(step: &Step, want: &Want) -> Judgement {
+    let record = step.record;
+    let nr_warnings = record.reply.effort.nr_warnings;
+    let is_served = granted_at(step).is_some();
+    let is_silent = want.gfp.has(__GFP_NOWARN) || is_served && !maps_memory(step, want);
+    if nr_warnings > 0 && is_silent {
+        let why = if is_first_try(want) { ", on kvmalloc's first try" } else { "" };
+        return Err(format!("{:?} left {nr_warnings} warnings{why}", record.request));
+    }
+    let must_warn = matches!(record.reply.answer, Answer::Refused(Refusal::Pages { .. }))
+        && matches!(want.family, Family::Pages { .. } | Family::Kmalloc | Family::Cache(_))
+        && !want.gfp.has(__GFP_NOWARN)
+        && record.reply.nr_faults == 0;
+    if must_warn && nr_warnings != 1 {
+        return Err(format!("{:?} failed with {nr_warnings} warnings", record.request));
+    }
+    Ok(())
+}
+
+/// Whether memory lies in the vmalloc space: what is taken on the way, such as a node kept ready,
+/// may fail and say so although the request succeeds.
+fn maps_memory(step: &Step, want: &Want) -> bool {
+    matches!(want.family, Family::Vmalloc { .. } | Family::Kvmalloc { .. })
+        && granted_at(step).is_some_and(|addr| step.model.is_vmalloc(addr))
+}
+
+/// A request that was refused for want of pages, or waits for them, has tried what it may.
+fn gave_up(step: &Step, want: &Want) -> Judgement {
+    let record = step.record;
+    let (order, waits) = match record.reply.answer {
+        Answer::Refused(Refusal::Pages { order }) => (order, false),
+        Answer::WouldBlock(Refusal::Pages { order }) => (order, true),
+        Answer::Refused(Refusal::Deadlock { order }) => (order, false),
+        _ => return Ok(()),
+    };
+    if record.reply.nr_faults > 0 {
+        return Ok(());
+    }
+    let powers = step.model.powers(want, record.caller.task, None);
+    let is_deadlock = matches!(record.reply.answer, Answer::Refused(Refusal::Deadlock { .. }));
+    if powers.is_thorough(order) && powers.could_reclaim(&record.after, order) {
+        let left = (record.after.nr_cache_pages, record.after.nr_processes);
+        return Err(format!("{:?} gave up; pages and processes left: {left:?}", record.request));
+    }
+    if !waits && !is_deadlock && powers.never_fails(order) {
+        return Err(format!("{:?} is too small to fail, and failed", record.request));
+    }
+    if is_deadlock && !(powers.never_fails(order) && powers.may_kill()) {
+        return Err(format!("{:?} may fail, and is no deadlock", record.request));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod test {
+    use super::super::fixture::{DIRECT, VMALLOC, barks, memory, model, record, silent};
+    use super::*;
+    use crate::lane::Record;
+    use crate::op::Route;
+    use alloc_core::gfp::{__GFP_NORETRY, GFP_ATOMIC, GFP_KERNEL, GFP_NOFS, GFP_NOIO, Gfp};
+    use alloc_core::task::Scope;
+
+    fn page(gfp: Gfp) -> Request {
+        Request::AllocPages { gfp, order: 0 }
+    }
+
+    /// A page was granted after `nr` pages of a kind were dropped.
+    fn dropped(request: Request, kind: usize) -> Record {
+        let mut record = record(request, memory(DIRECT, 4096));
+        record.before.nr_cache_pages[kind] = 8;
+        record.reply.effort.nr_reclaim_rounds = 1;
+        record
+    }
+
+    #[test]
+    fn barks_on_pages_that_the_flags_do_not_allow_to_drop() {
+        let rows = [
+            (GFP_ATOMIC, 0, false),
+            (GFP_NOIO, 0, true),
+            (GFP_NOIO, 1, false),
+            (GFP_NOFS, 1, true),
+            (GFP_NOFS, 2, false),
+            (GFP_KERNEL, 2, true),
+        ];
+        for (gfp, kind, is_legal) in rows {
+            match is_legal {
+                true => silent(&ORACLE, &model(), &dropped(page(gfp), kind)),
+                false => barks(&ORACLE, &model(), &dropped(page(gfp), kind), "AllocPages"),
+            }
+        }
+    }
+
+    #[test]
+    fn barks_on_a_file_system_that_is_re_entered_from_a_scope() {
+        let mut model = model();
+        model.open_scope(0, Scope::Nofs);
+        barks(&ORACLE, &model, &dropped(page(GFP_KERNEL), 2), "file system");
+        silent(&ORACLE, &model, &dropped(page(GFP_KERNEL), 1));
+    }
+
+    #[test]
+    fn barks_on_kills_and_warnings_of_kvmallocs_first_try() {
+        let request = Request::Kvmalloc { size: 9000, gfp: GFP_KERNEL, route: Route::Policy };
+        let mut kill = record(request, memory(DIRECT, 16384));
+        kill.before.nr_processes = 1;
+        kill.reply.effort.nr_oom_kills = 1;
+        barks(&ORACLE, &model(), &kill, "killed");
+        let mut warning = record(request, memory(DIRECT, 16384));
+        warning.reply.effort.nr_warnings = 1;
+        barks(&ORACLE, &model(), &warning, "first try");
+        let mut fallback = record(request, memory(VMALLOC, 12288));
+        fallback.before.nr_processes = 1;
+        fallback.reply.effort.nr_oom_kills = 1;
+        silent(&ORACLE, &model(), &fallback);
+    }
+
+    #[test]
+    fn barks_on_giving_up_too_early() {
+        let mut short = record(page(GFP_KERNEL), Answer::Refused(Refusal::Deadlock { order: 0 }));
+        silent(&ORACLE, &model(), &short);
+        short.after.nr_cache_pages[2] = 1;
+        short.before.nr_cache_pages[2] = 1;
+        barks(&ORACLE, &model(), &short, "gave up");
+        let pages = Refusal::Pages { order: 0 };
+        barks(&ORACLE, &model(), &warning(page(GFP_KERNEL), pages), "too small");
+        barks(
+            &ORACLE,
+            &model(),
+            &record(page(GFP_NOFS), Answer::Refused(Refusal::Deadlock { order: 0 })),
+            "no",
+        );
+        let brief = page(GFP_KERNEL | __GFP_NORETRY);
+        silent(&ORACLE, &model(), &warning(brief, pages));
+        barks(&ORACLE, &model(), &record(brief, Answer::Refused(pages)), "0 warnings");
+    }
+
+    fn warning(request: Request, refusal: Refusal) -> Record {
+        let mut record = record(request, Answer::Refused(refusal));
+        record.reply.effort.nr_warnings = 1;
+        record
+    }
+
+    #[test]
+    fn barks_on_a_free_that_takes_from_others() {
+        let mut free = record(Request::Kfree { addr: DIRECT }, Answer::Done);
+        silent(&ORACLE, &model(), &free);
+        free.before.nr_cache_pages[0] = 1;
+        barks(&ORACLE, &model(), &free, "took");
+    }
+}
