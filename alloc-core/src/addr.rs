@@ -10,6 +10,10 @@
 pub const PAGE_SHIFT: u32 = 12;
 /// Bytes in a page (R0.2).
 pub const PAGE_SIZE: u64 = 1 << PAGE_SHIFT;
+/// log2 of [`PMD_SIZE`].
+pub const PMD_SHIFT: u32 = 21;
+/// Bytes that one huge mapping shows, and that one page table covers (R0.2).
+pub const PMD_SIZE: u64 = 1 << PMD_SHIFT;
 /// The orders of the buddy allocator are `0..NR_ORDERS`; Linux 6.1 calls this number `MAX_ORDER`
 /// (R0.2).
 pub const NR_ORDERS: usize = 11;

@@ -16,7 +16,7 @@ use crate::kmalloc::{direct, direct_phys};
 use crate::kvmalloc::Kvmalloc;
 use crate::memory::Memory;
 use crate::task::Context;
-use crate::vmalloc::{Owner, VmStruct};
+use crate::vm_struct::{Owner, VmStruct};
 
 /// The live memory around an address.
 #[derive(Clone, Copy, Debug)]
@@ -150,6 +150,7 @@ impl<M: Memory> Kvmalloc<M> {
             FrameState::Reserved
             | FrameState::Tail
             | FrameState::Vmalloc
+            | FrameState::PageTable
             | FrameState::PageCache
             | FrameState::Process => (AddrKind::Reserved, None),
         }

@@ -16,7 +16,7 @@ pub(crate) const FRAME_BYTES: u64 = 32;
 /// The link of a frame that has no neighbour on its list.
 pub(crate) const NO_FRAME: Pfn = Pfn(u32::MAX);
 /// The number of frame states, for counters indexed by state.
-pub(crate) const NR_FRAME_STATES: usize = 12;
+pub(crate) const NR_FRAME_STATES: usize = 13;
 
 /// What a frame is the head of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub(crate) enum FrameState {
     PageCache = 10,
     /// A page of a process.
     Process = 11,
+    /// A page table of the vmalloc space.
+    PageTable = 12,
 }
 
 impl FrameState {
@@ -62,6 +64,7 @@ impl FrameState {
             9 => Self::DmaCoherent,
             10 => Self::PageCache,
             11 => Self::Process,
+            12 => Self::PageTable,
             _ => Self::Reserved,
         }
     }
@@ -276,6 +279,7 @@ mod test {
             FrameState::DmaCoherent,
             FrameState::PageCache,
             FrameState::Process,
+            FrameState::PageTable,
         ];
         assert_eq!(states.len(), NR_FRAME_STATES);
         for state in states {

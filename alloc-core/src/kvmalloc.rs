@@ -116,6 +116,10 @@ impl<M: Memory> Kvmalloc<M> {
 
     fn mapped(&mut self, size: u64, gfp: Gfp) -> Result<Vaddr, AllocError> {
         let range = self.vmalloc.anywhere(size, gfp);
-        self.vmalloc.alloc(&range)
+        if self.rules.may_map_huge(gfp) {
+            self.vmalloc.alloc_huge(&range)
+        } else {
+            self.vmalloc.alloc(&range)
+        }
     }
 }

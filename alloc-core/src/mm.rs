@@ -15,6 +15,7 @@ use crate::kvmalloc::{Kvmalloc, Route};
 use crate::memblock::Memblock;
 use crate::memory::Memory;
 use crate::page::{BootParams, PageAllocator};
+use crate::page_table::PageTables;
 use crate::policy::Rules;
 use crate::slab::{Refused, SlabAllocator};
 use crate::stat::MmStat;
@@ -63,6 +64,8 @@ impl<M: Memory> Mm<M> {
         let map_at = memblock.carve(map_bytes).ok_or(BootError::TooFewFrames)?;
         let caches = memblock.carve(boot_cache_bytes(nr_cpus)).ok_or(BootError::TooFewFrames)?;
         let first_area = memblock.carve(AREA_BYTES).ok_or(BootError::TooFewFrames)?;
+        let table_bytes = PageTables::bytes_for(memory.nr_vmalloc_pages());
+        let tables_at = memblock.carve(table_bytes).ok_or(BootError::TooFewFrames)?;
         let map = MemMap::clear(&mut memory, map_at, nr_frames);
         let first = memblock.hand_over();
         if first.0 == nr_frames {
@@ -70,7 +73,8 @@ impl<M: Memory> Mm<M> {
         }
         let pages = PageAllocator::boot(memory, map, first, &params);
         let mut slab = SlabAllocator::boot(pages, caches, nr_cpus);
-        let vmap = VmapSpace::boot(&mut slab.pages.memory, first_area);
+        let tables = PageTables::boot(&mut slab.pages.memory, tables_at);
+        let vmap = VmapSpace::boot(&mut slab.pages.memory, first_area, tables);
         let kmalloc = Kmalloc { slab };
         let vmalloc = Vmalloc::boot(kmalloc, vmap);
         let rules = Rules::of(params.policy, params.cutoff_pages);
@@ -154,12 +158,13 @@ impl<M: Memory> Mm<M> {
         self.slab_floor().destroy(cache)
     }
 
-    /// Gives back the empty slabs of all caches and the object kept ready for vmalloc; returns how
-    /// many pages that were. With nothing live and nothing lazy, the machine is then as at boot.
+    /// Gives back the empty slabs of all caches, the object kept ready for vmalloc and the page
+    /// tables that map nothing; returns how many pages that were. With nothing live and nothing
+    /// lazy, the machine is then as at boot.
     pub fn shrink_all(&mut self) -> u32 {
         let Vmalloc { kmalloc, vmap, .. } = &mut self.kvmalloc.vmalloc;
         vmap.drop_preload(&mut kmalloc.slab);
-        kmalloc.slab.shrink_all()
+        vmap.tables.shrink(&mut kmalloc.slab.pages) + kmalloc.slab.shrink_all()
     }
 }
 
@@ -231,6 +236,13 @@ impl<M: Memory> Mm<M> {
     pub fn __vmalloc(&mut self, size: u64, gfp: Gfp) -> Result<Vaddr, AllocError> {
         let range = self.kvmalloc.vmalloc.anywhere(size, gfp);
         self.kvmalloc.vmalloc.alloc(&range)
+    }
+
+    /// [`Self::__vmalloc`] that uses huge pages if it asks for 2 MiB or more and they can be had;
+    /// the area then has as many bytes as they do (R4.12).
+    pub fn vmalloc_huge(&mut self, size: u64, gfp: Gfp) -> Result<Vaddr, AllocError> {
+        let range = self.kvmalloc.vmalloc.anywhere(size, gfp);
+        self.kvmalloc.vmalloc.alloc_huge(&range)
     }
 
     /// [`Self::vmalloc`] with an alignment, flags, and a range to stay in.

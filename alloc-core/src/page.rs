@@ -203,6 +203,15 @@ impl<M: Memory> PageAllocator<M> {
         Ok(pfn)
     }
 
+    /// `split_page`: makes each page of a block of `order` that was just handed out a block of its
+    /// own, in the same state.
+    pub(crate) fn split_page(&mut self, pfn: Pfn, order: u32) {
+        let Frame { state, .. } = self.map.frame(&self.memory, pfn);
+        for page in pfn.0..pfn.0 + (1 << order) {
+            self.map.set_frame(&mut self.memory, Pfn(page), Frame::block(state, 0));
+        }
+    }
+
     /// Gives back the block whose head is `pfn`, which has been handed out.
     pub(crate) fn free_block(&mut self, pfn: Pfn) {
         self.release_epoch += 1;

@@ -73,6 +73,16 @@ struct Row {
     mayfail_above: u64,
     /// vmalloc is asked for no more than this.
     largest: u64,
+    /// What pages vmalloc may use.
+    pages: Pages,
+}
+
+/// What pages kvmalloc lets vmalloc use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pages {
+    Small,
+    /// Huge ones too, since 5.18, for callers that can sleep.
+    Huge,
 }
 
 const NONE: Gfp = Gfp(0);
@@ -82,12 +92,13 @@ const INT_MAX: u64 = i32::MAX as u64;
 
 macro_rules! rows {
     ($($policy:ident: $kernel:ident $restricted:ident $atomic:ident $nofail:ident
-       $gains:ident $loses:ident $mayfail:expr, $largest:expr;)*) => {
+       $gains:ident $loses:ident $mayfail:expr, $largest:expr, $pages:ident;)*) => {
         /// Every version, the oldest first.
         static ROWS: &[Row] = &[$(Row {
             kernel: Course::$kernel, restricted: Course::$restricted, atomic: Course::$atomic,
             nofail: Nofail::$nofail, gains: $gains, loses: $loses,
             mayfail_above: $mayfail, largest: $largest,
+            pages: Pages::$pages,
         }),*];
         impl Policy {
             /// Every version, the oldest first.
@@ -98,15 +109,15 @@ macro_rules! rows {
 
 // The RFC and 4.12 warned about callers without all of GFP_KERNEL, and then fell back all the same.
 rows! {
-    //       KERNEL   NOFS     ATOMIC   NOFAIL    first try: gains, loses      MAYFAIL    largest
-    Rfc2016: Fallback Fallback Bug      OnKmalloc __GFP_NORETRY NONE                 u64::MAX,  u64::MAX;
-    V4_12:   Fallback Fallback Bug      OnKmalloc __GFP_NORETRY NONE                 COSTLY,    u64::MAX;
-    V4_18:   Fallback Kmalloc  Kmalloc  OnKmalloc __GFP_NORETRY NONE                 PAGE_SIZE, u64::MAX;
-    V5_15:   Fallback Kmalloc  Kmalloc  OnKmalloc __GFP_NORETRY NONE                 PAGE_SIZE, INT_MAX;
-    V5_17:   Fallback Fallback Bug      OnVmalloc __GFP_NORETRY NONE                 PAGE_SIZE, INT_MAX;
-    V6_1:    Fallback Fallback FirstTry OnVmalloc __GFP_NORETRY NONE                 PAGE_SIZE, INT_MAX;
-    V6_16:   Fallback Fallback FirstTry OnVmalloc NONE          __GFP_DIRECT_RECLAIM PAGE_SIZE, INT_MAX;
-    Latest:  Fallback Fallback Fallback OnVmalloc NONE          __GFP_DIRECT_RECLAIM PAGE_SIZE, INT_MAX;
+    //       KERNEL   NOFS     ATOMIC   NOFAIL    first try: gains, loses      MAYFAIL largest pages
+    Rfc2016: Fallback Fallback Bug      OnKmalloc __GFP_NORETRY NONE                 u64::MAX,  u64::MAX, Small;
+    V4_12:   Fallback Fallback Bug      OnKmalloc __GFP_NORETRY NONE                 COSTLY,    u64::MAX, Small;
+    V4_18:   Fallback Kmalloc  Kmalloc  OnKmalloc __GFP_NORETRY NONE                 PAGE_SIZE, u64::MAX, Small;
+    V5_15:   Fallback Kmalloc  Kmalloc  OnKmalloc __GFP_NORETRY NONE                 PAGE_SIZE, INT_MAX,  Small;
+    V5_17:   Fallback Fallback Bug      OnVmalloc __GFP_NORETRY NONE                 PAGE_SIZE, INT_MAX,  Small;
+    V6_1:    Fallback Fallback FirstTry OnVmalloc __GFP_NORETRY NONE                 PAGE_SIZE, INT_MAX,  Huge;
+    V6_16:   Fallback Fallback FirstTry OnVmalloc NONE          __GFP_DIRECT_RECLAIM PAGE_SIZE, INT_MAX,  Huge;
+    Latest:  Fallback Fallback Fallback OnVmalloc NONE          __GFP_DIRECT_RECLAIM PAGE_SIZE, INT_MAX,  Huge;
 }
 
 /// A version's rules, and from which size on they let go of kmalloc.
@@ -132,6 +143,11 @@ impl Rules {
     /// Whether vmalloc may serve a request, however small (R5.1).
     pub(crate) fn may_map(&self, size: u64, gfp: Gfp) -> bool {
         self.course_of_caller(gfp) == Course::Fallback && size <= self.row.largest
+    }
+
+    /// Whether vmalloc may use huge pages for a request.
+    pub(crate) fn may_map_huge(&self, gfp: Gfp) -> bool {
+        self.row.pages == Pages::Huge && gfp.may_block()
     }
 
     /// Whether the request is a mistake, since vmalloc is never asked for that much.

@@ -13,7 +13,8 @@ use crate::reclaim::NR_CACHE_KINDS;
 /// Counts of pages, objects and areas.
 ///
 /// `nr_free_pages + nr_block_pages + nr_large_kmalloc_pages + nr_slab_pages + nr_empty_slab_pages
-/// + nr_vmalloc_pages + nr_process_pages + the sum of nr_cache_pages == nr_managed_pages`, always.
+/// + nr_vmalloc_pages + nr_page_table_pages + nr_process_pages + the sum of nr_cache_pages ==
+/// nr_managed_pages`, always.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MmStat {
     /// Pages that were not kept back at boot.
@@ -38,6 +39,8 @@ pub struct MmStat {
     pub nr_processes: u32,
     /// Pages that vmalloc areas show, those behind page arrays included.
     pub nr_vmalloc_pages: u32,
+    /// Page tables of the vmalloc space.
+    pub nr_page_table_pages: u32,
     /// Live objects of kmalloc's size classes.
     pub nr_kmalloc_objects: u32,
     /// Live objects of caches made by callers.
@@ -58,6 +61,8 @@ pub struct MmStat {
     pub nr_lazy_pages: u64,
     /// Pages of the largest hole of the vmalloc space.
     pub nr_largest_hole_pages: u64,
+    /// Flushes of cached translations since boot, however large the range.
+    pub nr_tlb_flushes: u64,
 }
 
 impl<M: Memory> Kvmalloc<M> {
@@ -80,6 +85,7 @@ impl<M: Memory> Kvmalloc<M> {
             nr_process_pages: pages.nr_pages(FrameState::Process),
             nr_processes: pages.others.nr_processes(),
             nr_vmalloc_pages: pages.nr_pages(FrameState::Vmalloc),
+            nr_page_table_pages: pages.nr_pages(FrameState::PageTable),
             nr_kmalloc_objects: slab.nr_objects(CacheKind::Kmalloc),
             nr_cache_objects: slab.nr_objects(CacheKind::User),
             nr_internal_objects: slab.nr_objects(CacheKind::Internal),
@@ -90,6 +96,7 @@ impl<M: Memory> Kvmalloc<M> {
             nr_area_pages: vmap.nr_area_pages,
             nr_lazy_pages: vmap.nr_lazy_pages,
             nr_largest_hole_pages: vmap.free.root().largest(&pages.memory) >> PAGE_SHIFT,
+            nr_tlb_flushes: vmap.tables.nr_flushes,
         }
     }
 }

@@ -4,9 +4,10 @@
 //! page frames, the pages themselves), then every page is mapped. Each step undoes its own work
 //! when a later one fails, in the reverse order, so a failed call leaves no trace.
 //!
-//! There are no huge mappings, and no page belongs to two areas.
+//! A caller that may have huge pages is served in two attempts, the second with small ones (R4.12).
+//! No page belongs to two areas.
 
-use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Paddr, Pfn, VMALLOC_START, Vaddr, pages_for};
+use crate::addr::{PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, Paddr, Pfn, VMALLOC_START, Vaddr, pages_for};
 use crate::error::{AllocError, Impossible, Shortage};
 use crate::frame::FrameState;
 use crate::gfp::{
@@ -18,6 +19,7 @@ use crate::kmalloc::{Kmalloc, direct, direct_phys};
 use crate::memory::Memory;
 use crate::slab::Refused;
 use crate::task::Context;
+use crate::vm_struct::{Mapping, Owner, VmStruct};
 use crate::vmap::{Taken, VmapRequest, VmapSpace};
 use crate::vmap_tree::VmapArea;
 
@@ -49,18 +51,6 @@ pub struct VmallocRange {
     pub gfp: Gfp,
 }
 
-/// Whom an area belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Owner {
-    /// A caller, who may free it.
-    Caller = 0,
-    /// The allocator: it holds another area's page array.
-    PageArray = 1,
-    /// Nobody: a caller has freed it where sleeping is forbidden, and its pages go at the next tick
-    /// (R4.13).
-    Deferred = 2,
-}
-
 /// When the range of a freed area may be used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reuse {
@@ -68,53 +58,6 @@ enum Reuse {
     Lazily,
     /// At once: a failed call takes its own work back, and leaves no lazy area behind.
     AtOnce,
-}
-
-/// The descriptor of an area (Linux's `struct vm_struct`). Its words are: the bytes asked for, the
-/// number of pages, the address of the page array, the owner, and the next deferred area.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct VmStruct(pub(crate) Paddr);
-
-impl VmStruct {
-    fn load<M: Memory>(self, memory: &M, index: u64) -> u64 {
-        memory.load(Paddr(self.0.0 + index * 8))
-    }
-
-    fn init<M: Memory>(self, memory: &mut M, words: [u64; 4]) {
-        for (index, word) in (0..).zip(words) {
-            memory.store(Paddr(self.0.0 + index * 8), word);
-        }
-    }
-
-    /// The number of pages, without the guard page.
-    pub(crate) fn nr_pages<M: Memory>(self, memory: &M) -> u64 {
-        self.load(memory, 1)
-    }
-
-    /// The array of the area's page frame numbers, a word each.
-    pub(crate) fn pages<M: Memory>(self, memory: &M) -> Vaddr {
-        Vaddr(self.load(memory, 2))
-    }
-
-    /// Whom the area belongs to.
-    pub(crate) fn owner<M: Memory>(self, memory: &M) -> Owner {
-        match self.load(memory, 3) {
-            0 => Owner::Caller,
-            1 => Owner::PageArray,
-            _ => Owner::Deferred,
-        }
-    }
-
-    /// Of a deferred area: the one that was deferred before it.
-    pub(crate) fn next_deferred<M: Memory>(self, memory: &M) -> VmapArea {
-        VmapArea(Paddr(self.load(memory, 4)))
-    }
-
-    /// Makes the area a deferred one, in front of `next`.
-    fn defer<M: Memory>(self, memory: &mut M, next: VmapArea) {
-        memory.store(Paddr(self.0.0 + 3 * 8), Owner::Deferred as u64);
-        memory.store(Paddr(self.0.0 + 4 * 8), next.0.0);
-    }
 }
 
 /// vmalloc, which owns kmalloc and the address space.
@@ -149,7 +92,23 @@ impl<M: Memory> Vmalloc<M> {
 
     /// `__vmalloc_node_range`.
     pub(crate) fn alloc(&mut self, range: &VmallocRange) -> Result<Vaddr, AllocError> {
-        self.alloc_for(range, Owner::Caller)
+        self.alloc_for(range, Owner::Caller, Mapping::Small)
+    }
+
+    /// `__vmalloc_node_range` with `VM_ALLOW_HUGE_VMAP`: huge pages for 2 MiB and more, and when
+    /// that fails, whatever was short, small ones (R4.12).
+    ///
+    /// Linux lets a `__GFP_NOFAIL` request wait for ever for a hole that huge pages need, though
+    /// small ones would find room (R4.14). Here it takes the small ones, and waits only if there
+    /// is no room for those.
+    pub(crate) fn alloc_huge(&mut self, range: &VmallocRange) -> Result<Vaddr, AllocError> {
+        self.refuse(range)?;
+        if range.size >= PMD_SIZE
+            && let Ok(addr) = self.alloc_for(range, Owner::Caller, Mapping::Huge)
+        {
+            return Ok(addr);
+        }
+        self.alloc(range)
     }
 
     /// `vfree`: takes the start of a caller's area, and NULL. It frees at once where it may sleep,
@@ -248,14 +207,20 @@ impl<M: Memory> Vmalloc<M> {
         Ok((pages_for(size), shortage))
     }
 
-    fn alloc_for(&mut self, range: &VmallocRange, owner: Owner) -> Result<Vaddr, AllocError> {
+    fn alloc_for(
+        &mut self,
+        range: &VmallocRange,
+        owner: Owner,
+        mapping: Mapping,
+    ) -> Result<Vaddr, AllocError> {
         let (nr_pages, shortage) = self.refuse(range)?;
+        let nr_pages = nr_pages.next_multiple_of(1 << mapping.order());
         let reclaim = Gfp(range.gfp.0 & GFP_RECLAIM_MASK.0);
         let slab = &mut self.kmalloc.slab;
         let vm = VmStruct(slab.alloc(slab.caches.vm_struct(), reclaim)?);
         let request = VmapRequest {
             size: (nr_pages + 1) << PAGE_SHIFT,
-            align: range.align.max(PAGE_SIZE),
+            align: range.align.max(mapping.size()),
             start: range.start.0,
             end: range.end.0,
             gfp: reclaim,
@@ -263,11 +228,13 @@ impl<M: Memory> Vmalloc<M> {
         };
         // From here on Linux is silent about failures (R4.3).
         let silent = range.gfp | __GFP_NOWARN;
-        match self.vmap.alloc(slab, &request).and_then(|taken| self.populate(taken, silent)) {
+        let taken = self.vmap.alloc(slab, &request);
+        match taken.and_then(|taken| self.populate(taken, silent, mapping)) {
             Ok((area, pages)) => {
                 let memory = self.memory_mut();
                 area.set_vm(memory, vm.0);
-                vm.init(memory, [range.size, nr_pages, pages.0, owner as u64]);
+                let words = [range.size, nr_pages, pages.0, owner as u64, 0, mapping as u64];
+                vm.init(memory, words);
                 self.nr_internal_areas += u32::from(owner == Owner::PageArray);
                 Ok(Vaddr(area.start(self.memory())))
             }
@@ -279,12 +246,17 @@ impl<M: Memory> Vmalloc<M> {
     }
 
     /// Fills a range with pages; returns the area and its page array, or hands the range back.
-    fn populate(&mut self, taken: Taken, gfp: Gfp) -> Result<(VmapArea, Vaddr), AllocError> {
+    fn populate(
+        &mut self,
+        taken: Taken,
+        gfp: Gfp,
+        mapping: Mapping,
+    ) -> Result<(VmapArea, Vaddr), AllocError> {
         let area = taken.area;
         let nr_pages = (area.size(self.memory()) >> PAGE_SHIFT) - 1;
         let result = self.alloc_array(nr_pages, gfp).and_then(|array| {
-            let filled = self.alloc_pages(array, nr_pages, gfp);
-            let mapped = filled.and_then(|()| self.map_pages(area, array, nr_pages, gfp));
+            let filled = self.alloc_pages(array, nr_pages, gfp, mapping);
+            let mapped = filled.and_then(|()| self.map_pages(area, array, gfp, mapping));
             if mapped.is_err() {
                 self.free_array(array, nr_pages, Reuse::AtOnce);
             }
@@ -302,7 +274,8 @@ impl<M: Memory> Vmalloc<M> {
         let size = nr_pages * 8;
         let gfp = Gfp(gfp.0 & GFP_RECLAIM_MASK.0);
         if size > PAGE_SIZE {
-            return self.alloc_for(&self.anywhere(size, gfp), Owner::PageArray);
+            let range = self.anywhere(size, gfp);
+            return self.alloc_for(&range, Owner::PageArray, Mapping::Small);
         }
         let slab = &mut self.kmalloc.slab;
         slab.alloc(slab.caches.page_array(size), gfp).map(direct)
@@ -338,13 +311,29 @@ impl<M: Memory> Vmalloc<M> {
         self.slot(array, index).map(|slot| Pfn(self.memory().load(slot) as u32))
     }
 
-    /// Takes the pages one by one, so that they lie wherever single pages are free.
-    fn alloc_pages(&mut self, array: Vaddr, nr: u64, gfp: Gfp) -> Result<(), AllocError> {
-        for index in 0..nr {
-            match self.kmalloc.slab.pages.alloc_block(gfp, 0, FrameState::Vmalloc) {
-                Ok(pfn) => {
-                    if let Some(slot) = self.slot(array, index) {
-                        self.memory_mut().store(slot, u64::from(pfn.0));
+    /// Takes the pages in blocks of what one entry maps: small ones lie wherever single pages are
+    /// free. For a block of a huge page no one waits (R4.2), and it is split, so that all pages are
+    /// alike from here on.
+    fn alloc_pages(
+        &mut self,
+        array: Vaddr,
+        nr: u64,
+        gfp: Gfp,
+        mapping: Mapping,
+    ) -> Result<(), AllocError> {
+        let order = mapping.order();
+        let gfp = if order == 0 { gfp } else { gfp.without(__GFP_NOFAIL) };
+        for index in (0..nr).step_by(1 << order) {
+            let pages = &mut self.kmalloc.slab.pages;
+            match pages.alloc_block(gfp, order, FrameState::Vmalloc) {
+                Ok(first) => {
+                    if order > 0 {
+                        pages.split_page(first, order);
+                    }
+                    for inside in 0..1 << order {
+                        if let Some(slot) = self.slot(array, index + inside) {
+                            self.memory_mut().store(slot, u64::from(first.0) + inside);
+                        }
                     }
                 }
                 Err(error) => {
@@ -364,28 +353,51 @@ impl<M: Memory> Vmalloc<M> {
         }
     }
 
+    /// Maps all pages of an area, or frees them.
     fn map_pages(
         &mut self,
         area: VmapArea,
         array: Vaddr,
-        nr: u64,
         gfp: Gfp,
+        mapping: Mapping,
     ) -> Result<(), AllocError> {
-        let start = area.start(self.memory());
+        let memory = self.memory();
+        let (start, end) = (Vaddr(area.start(memory)), Vaddr(area.end(memory) - PAGE_SIZE));
+        let nr = (end.0 - start.0) >> PAGE_SHIFT;
+        let Vmalloc { kmalloc, vmap, .. } = self;
+        let pages = &mut kmalloc.slab.pages;
+        let tables = match mapping {
+            Mapping::Small => vmap.tables.populate(pages, start, end, gfp),
+            Mapping::Huge => {
+                // What a table mapped here before is gone, and a huge entry takes its place.
+                vmap.tables.release_idle(pages, start, end);
+                Ok(())
+            }
+        };
+        if let Err(error) = tables {
+            self.free_pages(array, nr);
+            return Err(error);
+        }
         for index in 0..nr {
-            let page = Vaddr(start + (index << PAGE_SHIFT));
+            let page = Vaddr(start.0 + (index << PAGE_SHIFT));
             let Some(pfn) = self.page(array, index) else { continue };
             let pages = &mut self.kmalloc.slab.pages;
             if pages.memory.map(page, pfn).is_err() {
-                self.unmap_pages(start, index);
+                self.unmap_pages(start.0, index);
+                let Vmalloc { kmalloc, vmap, .. } = self;
+                let pages = &mut kmalloc.slab.pages;
                 if index > 0 {
                     // The range is reusable at once, not after the next purge.
-                    self.memory_mut().flush(Vaddr(start), page);
+                    vmap.tables.flush(&mut pages.memory, start, page);
                 }
+                vmap.tables.release_idle(pages, start, end);
                 self.free_pages(array, nr);
                 return Err(Shortage::Mapping.under(gfp));
             }
             pages.map.set_private(&mut pages.memory, pfn, page.0);
+        }
+        if mapping == Mapping::Small {
+            self.vmap.tables.add(&mut self.kmalloc.slab.pages.memory, start, end);
         }
         Ok(())
     }
@@ -401,17 +413,22 @@ impl<M: Memory> Vmalloc<M> {
         let memory = self.memory();
         let (start, vm) = (area.start(memory), VmStruct(area.vm(memory)));
         let (nr_pages, array) = (vm.nr_pages(memory), vm.pages(memory));
+        let (mapping, end) = (vm.mapping(memory), Vaddr(start + (nr_pages << PAGE_SHIFT)));
         self.nr_internal_areas -= u32::from(vm.owner(memory) == Owner::PageArray);
         self.unmap_pages(start, nr_pages);
+        if mapping == Mapping::Small {
+            self.vmap.tables.sub(&mut self.kmalloc.slab.pages.memory, Vaddr(start), end);
+        }
         self.free_pages(array, nr_pages);
         self.free_array(array, nr_pages, reuse);
         self.kmalloc.slab.free_internal(vm.0);
         match reuse {
             Reuse::Lazily => self.vmap.free(&mut self.kmalloc.slab, area),
             Reuse::AtOnce => {
-                let end = Vaddr(start + (nr_pages << PAGE_SHIFT));
-                self.memory_mut().flush(Vaddr(start), end);
-                self.vmap.undo_area(&mut self.kmalloc.slab, area);
+                let Vmalloc { kmalloc, vmap, .. } = self;
+                vmap.tables.flush(&mut kmalloc.slab.pages.memory, Vaddr(start), end);
+                vmap.tables.release_idle(&mut kmalloc.slab.pages, Vaddr(start), end);
+                vmap.undo_area(&mut kmalloc.slab, area);
             }
         }
     }

@@ -9,11 +9,13 @@
 //! node; one is kept ready for it (seeds/vmap-preload-2019.txt). Freeing never needs one.
 //!
 //! Nothing here maps pages: an area is a range with a guard page at its end, and no more (R4.11).
+//! The tables that map them belong to the space, and are kept in `page_table`.
 
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Paddr, VMALLOC_START, Vaddr};
 use crate::error::{AllocError, FaultSite, Shortage};
 use crate::gfp::{__GFP_NOFAIL, GFP_NOWAIT, Gfp};
 use crate::memory::Memory;
+use crate::page_table::PageTables;
 use crate::slab::SlabAllocator;
 use crate::vmap_tree::{Fit, VmapArea, VmapTree};
 
@@ -58,6 +60,7 @@ pub(crate) struct VmapSpace {
     pub(crate) first: VmapArea,
     /// The node kept ready for a split; `NONE` when it has been used (R4.9).
     pub(crate) preload: VmapArea,
+    pub(crate) tables: PageTables,
     pub(crate) nr_areas: u32,
     pub(crate) nr_area_pages: u64,
     pub(crate) nr_lazy_pages: u64,
@@ -69,7 +72,7 @@ pub(crate) struct VmapSpace {
 
 impl VmapSpace {
     /// The whole vmalloc space, all of it one hole, whose node is carved memory at `first`.
-    pub(crate) fn boot<M: Memory>(memory: &mut M, first: Paddr) -> Self {
+    pub(crate) fn boot<M: Memory>(memory: &mut M, first: Paddr, tables: PageTables) -> Self {
         let nr_pages = memory.nr_vmalloc_pages();
         let end = VMALLOC_START + (nr_pages << PAGE_SHIFT);
         let first = VmapArea(first);
@@ -79,6 +82,7 @@ impl VmapSpace {
             lazy: VmapTree::EMPTY,
             first,
             preload: VmapArea::NONE,
+            tables,
             nr_areas: 0,
             nr_area_pages: 0,
             nr_lazy_pages: 0,
@@ -179,7 +183,7 @@ impl VmapSpace {
         let (last, _) = self.lazy.around(memory, u64::MAX);
         let end = last.unwrap_or(first).end(memory);
         let start = first.start(memory);
-        memory.flush(Vaddr(start), Vaddr(end));
+        self.tables.flush(memory, Vaddr(start), Vaddr(end));
         while let (_, Some(area)) = self.lazy.around(&slab.pages.memory, 0) {
             self.lazy.remove(&mut slab.pages.memory, area);
             for unused in self.insert_hole(&mut slab.pages.memory, area) {
@@ -336,8 +340,10 @@ mod test {
     fn ranges_are_taken_where_the_rules_say() {
         let mut slab = crate::slab::test::boot(512);
         slab.pages.memory.set_nr_vmalloc_pages(NR_PAGES);
-        let node = slab.pages.alloc_pages(GFP_KERNEL, 0).unwrap().to_phys();
-        let mut space = VmapSpace::boot(&mut slab.pages.memory, node);
+        let mut page = || slab.pages.alloc_pages(GFP_KERNEL, 0).unwrap().to_phys();
+        let [node, tables] = [(); 2].map(|()| page());
+        let tables = PageTables::boot(&mut slab.pages.memory, tables);
+        let mut space = VmapSpace::boot(&mut slab.pages.memory, node, tables);
         let mut used: BTreeMap<u64, u64> = BTreeMap::new();
         let (mut live, mut random) = (Vec::new(), TestRandom(11));
         for _ in 0..4000 {

@@ -108,6 +108,7 @@ const VMALLOC_CALLS: &[Call] = &[
     Call::Vmalloc,
     Call::Vzalloc,
     Call::VmallocGfp,
+    Call::VmallocHuge,
     Call::VmallocNodeRange,
     Call::Vfree,
     Call::VfreeAtomic,
@@ -160,9 +161,9 @@ campaigns! {
         "The page allocator: orders, split and coalesce, watermarks.";
     KMALLOC "kmalloc" AS_WRITTEN Profile::new(KMALLOC_CALLS),
         "Slab caches and kmalloc: size classes, caches of any size, large blocks.";
-    VMALLOC "vmalloc" AS_WRITTEN Profile::new(VMALLOC_CALLS),
+    VMALLOC "vmalloc" AS_WRITTEN Profile { huge: Share(10), ..Profile::new(VMALLOC_CALLS) },
         "The vmalloc space: fits and splits, ranges, lazy purge, mappings." validates VmapTrees;
-    KVMALLOC "kvmalloc" AS_WRITTEN Profile { policies: Share(500), ..Profile::new(KVMALLOC_CALLS) },
+    KVMALLOC "kvmalloc" AS_WRITTEN Profile { policies: Share(500), huge: Share(10), ..Profile::new(KVMALLOC_CALLS) },
         "kvmalloc alone: its decision procedure under fragmentation.";
     ROUTED "routed" ROUTED_LANES Profile::new(ALL_CALLS),
         "Every call down four lanes: policy, always slab, always vmalloc, and as the trace routes.";

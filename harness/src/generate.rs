@@ -54,6 +54,9 @@ pub struct Profile {
     pub pressure: Share,
     /// Traces whose kvmalloc is of another version, or has another cutoff.
     pub policies: Share,
+    /// Traces that ask for huge pages now and then. One such answer costs as much as a thousand
+    /// others, since all of it is painted.
+    pub huge: Share,
 }
 
 impl Profile {
@@ -66,6 +69,7 @@ impl Profile {
             nofail: Share(20),
             pressure: Share(250),
             policies: Share(125),
+            huge: Share(1),
         }
     }
 }
@@ -94,6 +98,8 @@ pub struct Swarm {
     pub ceiling: u64,
     /// The share of sizes that may reach for a high ceiling.
     pub reach: Share,
+    /// The share of sizes about a huge page, for the calls that may get one.
+    pub huge: Share,
     /// The number of registers in use.
     pub registers: Reg,
     /// The share of calls that are made where sleeping is forbidden.
@@ -128,6 +134,7 @@ impl Swarm {
             route_slab: *draw::one_of(&routes, rng),
             route_vmalloc: *draw::one_of(&routes, rng),
             ceiling: draw::ceiling(rng).max(least_ceiling),
+            huge: if profile.huge.hit(rng) { Share(60) } else { Share(0) },
             reach: if greedy { Share(rng.u16(0..=200)) } else { Share(30) },
             registers: if greedy { 32 << rng.u16(0..=2) } else { 4 << rng.u16(0..=5) },
             interrupts: *draw::one_of(&[0, 0, 50, 300].map(Share), rng),

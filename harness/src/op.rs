@@ -40,6 +40,7 @@ pub enum Call {
     Vmalloc,
     Vzalloc,
     VmallocGfp,
+    VmallocHuge,
     VmallocNodeRange,
     Vfree,
     VfreeAtomic,
@@ -172,6 +173,7 @@ calls! {
     Vmalloc          "vmalloc"              Memory  ("size" Size) false;
     Vzalloc          "vzalloc"              Memory  ("size" Size) false;
     VmallocGfp       "__vmalloc"            Memory  ("size" Size, "flags" Gfp) false;
+    VmallocHuge      "vmalloc_huge"         Memory  ("size" Size, "flags" Gfp) false;
     VmallocNodeRange "__vmalloc_node_range" Memory  ("size" Size, "align" Align, "start" VmallocOffset, "end" VmallocOffset, "flags" Gfp) false;
     Vfree            "vfree"                Nothing ("addr" Ptr) false;
     VfreeAtomic      "vfree_atomic"         Nothing ("addr" Ptr) false;

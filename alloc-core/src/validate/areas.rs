@@ -1,12 +1,14 @@
-//! Invariants 8 to 12: the vmalloc address space and what its areas show.
+//! Invariants 8 to 13: the vmalloc address space, what its areas show, and its page tables.
 
 use super::{Corruption, ensure, ensure_at};
-use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Paddr, Pfn, VMALLOC_START, Vaddr};
+use crate::addr::{PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, Paddr, Pfn, VMALLOC_START, Vaddr};
 use crate::frame::FrameState;
 use crate::kmalloc::direct_phys;
 use crate::kmem_cache::AREA_BYTES;
 use crate::memory::Memory;
-use crate::vmalloc::{Owner, VmStruct, Vmalloc};
+use crate::page_table::PageTables;
+use crate::vm_struct::{Mapping, Owner, VmStruct};
+use crate::vmalloc::Vmalloc;
 use crate::vmap_tree::{VmapArea, VmapTree};
 
 /// A treap of a million nodes is deeper than this with a probability that does not matter.
@@ -33,12 +35,13 @@ struct Visit {
 #[derive(Debug, Default)]
 struct Owned {
     nr_pages: u64,
+    nr_huge_pages: u64,
     nr_internal: u32,
     nr_deferred: u32,
 }
 
 impl<M: Memory> Vmalloc<M> {
-    /// Checks invariants 8 to 12, given 1 to 7.
+    /// Checks invariants 8 to 13, given 1 to 7.
     pub(crate) fn check(&self) -> Result<(), Corruption> {
         let nowhere = Vaddr::NULL;
         let nr_nodes = self.check_trees()?;
@@ -67,7 +70,30 @@ impl<M: Memory> Vmalloc<M> {
         let (nr_live, _) = slab.caches.vm_struct().counts(&slab.pages.memory);
         ensure(vmap.nr_areas == nr_live, 10, "a descriptor has no area", nowhere)?;
         let in_state = u64::from(slab.pages.nr_pages(FrameState::Vmalloc));
-        ensure(owned.nr_pages == in_state, 10, "a vmalloc page is in no area", nowhere)
+        ensure(owned.nr_pages == in_state, 10, "a vmalloc page is in no area", nowhere)?;
+        self.check_tables(owned.nr_pages - owned.nr_huge_pages)
+    }
+
+    /// Invariant 13, given that every small area has a table wherever it is mapped.
+    fn check_tables(&self, nr_small_pages: u64) -> Result<(), Corruption> {
+        let (memory, pages) = (self.memory(), &self.kmalloc.slab.pages);
+        let (mut nr_tables, mut nr_mapped) = (0, 0);
+        for addr in self.vmap.tables.all() {
+            let region = self.vmap.tables.region(memory, addr);
+            let Some(table) = region.table else {
+                ensure(region.nr_mapped == 0, 13, "pages are mapped without a table", addr)?;
+                continue;
+            };
+            let is_table = table.0 < pages.map.nr_frames()
+                && pages.map.frame(memory, table).state == FrameState::PageTable;
+            ensure(is_table, 13, "a region's table is no page table", addr)?;
+            nr_tables += 1;
+            nr_mapped += u64::from(region.nr_mapped);
+        }
+        let nowhere = Vaddr::NULL;
+        let same = nr_tables == pages.nr_pages(FrameState::PageTable);
+        ensure(same, 13, "a page table belongs to no region", nowhere)?;
+        ensure(nr_mapped == nr_small_pages, 13, "the counts of mapped pages are off", nowhere)
     }
 
     /// Checks the three trees by themselves, in time that grows with the ranges only: the order of
@@ -180,6 +206,35 @@ impl<M: Memory> Vmalloc<M> {
         owned.nr_pages += nr_pages;
         owned.nr_internal += u32::from(vm.owner(memory) == Owner::PageArray);
         owned.nr_deferred += u32::from(vm.owner(memory) == Owner::Deferred);
+        if vm.mapping(memory) == Mapping::Huge {
+            owned.nr_huge_pages += nr_pages;
+            return self.check_huge(start, nr_pages);
+        }
+        for region in PageTables::starts(addr, Vaddr(end - PAGE_SIZE)) {
+            let has_table = self.vmap.tables.region(memory, region).table.is_some();
+            ensure(has_table, 13, "an area is mapped without a page table", addr)?;
+        }
+        Ok(())
+    }
+
+    /// A huge entry shows as many contiguous pages, at as large a multiple, and leaves no room for
+    /// a table.
+    fn check_huge(&self, start: u64, nr_pages: u64) -> Result<(), Corruption> {
+        let memory = self.memory();
+        let end = start + (nr_pages << PAGE_SHIFT);
+        ensure((start | end).is_multiple_of(PMD_SIZE), 10, "a huge mapping is odd", Vaddr(start))?;
+        for page in (start..end).step_by(PAGE_SIZE as usize).map(Vaddr) {
+            let huge = Vaddr(page.0 & !(PMD_SIZE - 1));
+            let shown = [huge, page].map(|page| memory.translate(page).map(Pfn::to_phys));
+            let [Some(first), Some(own)] = shown else {
+                return ensure(false, 10, "a page of a huge mapping is not mapped", page);
+            };
+            let fits =
+                first.0.is_multiple_of(PMD_SIZE) && own.0.wrapping_sub(first.0) == page.0 - huge.0;
+            ensure(fits, 10, "the pages of a huge mapping are not contiguous", page)?;
+            let has_table = self.vmap.tables.region(memory, page).table.is_some();
+            ensure(!has_table, 13, "a huge mapping has a page table", page)?;
+        }
         Ok(())
     }
 

@@ -85,6 +85,7 @@ impl<M: Memory> PageAllocator<M> {
             FrameState::Vmalloc,
             FrameState::PageCache,
             FrameState::Process,
+            FrameState::PageTable,
         ];
         for state in states {
             let same = nr_pages[state as usize] == self.nr_pages(state);

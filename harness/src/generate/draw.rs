@@ -11,7 +11,7 @@ use crate::op::{Arg, ArgKind, Call, CallSpec, Faults, MAX_ARGS, Op, Ptr, Route, 
 use crate::text::FAULT_SITES;
 use crate::trace::{Limits, Machine};
 use alloc_core::SLAB_HWCACHE_ALIGN;
-use alloc_core::addr::{PAGE_OFFSET, PAGE_SIZE, VMALLOC_START};
+use alloc_core::addr::{PAGE_OFFSET, PAGE_SIZE, PMD_SIZE, VMALLOC_START};
 use alloc_core::gfp::*;
 use fastrand::Rng;
 
@@ -161,6 +161,7 @@ pub fn arg(
         ArgKind::Size if spec.yields == Yields::Cache && rng.u8(0..32) > 0 => {
             Arg::Number(size(ceiling, rng).max(1))
         }
+        ArgKind::Size if may_be_huge(spec) && swarm.huge.hit(rng) => Arg::Number(huge_size(rng)),
         ArgKind::Size => Arg::Number(match before(ArgKind::Count) {
             Some(count) => element_size(count, ceiling, rng),
             None => size(ceiling, rng),
@@ -180,6 +181,20 @@ pub fn arg(
         ArgKind::Cache => Arg::Cache(scene.any_cache(rng).unwrap_or(0)),
         ArgKind::SlabFlags => Arg::Number(slab_flags(rng)),
         ArgKind::Ctor => Arg::Number(ctor(rng)),
+    }
+}
+
+/// Whether the call may be answered with huge pages.
+fn may_be_huge(spec: &CallSpec) -> bool {
+    spec.call == Call::VmallocHuge || (spec.takes_route && spec.args[0].1 == ArgKind::Size)
+}
+
+/// A size about a huge page or two, mostly beside a multiple.
+fn huge_size(rng: &mut Rng) -> u64 {
+    match rng.u8(0..4) {
+        0 => rng.u64(PMD_SIZE..=3 * PMD_SIZE),
+        1 => rng.u64(1..=2) * PMD_SIZE - 1,
+        _ => rng.u64(1..=2) * PMD_SIZE + *one_of(&[0, 0, 1, PAGE_SIZE], rng),
     }
 }
 

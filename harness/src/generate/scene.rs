@@ -44,6 +44,7 @@ static MAKERS: &[Maker] = makers! {
     Vmalloc          [Vfree, Kvfree, KvfreeSensitive, VfreeAtomic] false;
     Vzalloc          [Vfree, Kvfree, VfreeAtomic] false;
     VmallocGfp       [Vfree, Kvfree, VfreeAtomic] false;
+    VmallocHuge      [Vfree, Kvfree, VfreeAtomic] false;
     VmallocNodeRange [Vfree, Kvfree, VfreeAtomic] false;
     Kvmalloc         [Kvfree, KvfreeSensitive] false;
     Kvzalloc         [Kvfree, KvfreeSensitive] false;

@@ -199,6 +199,7 @@ fn mapped_request(call: Call, args: &Arguments, route: Route) -> Result<Request,
         Call::Vmalloc => Request::Vmalloc { size: args.number(0) },
         Call::Vzalloc => Request::Vzalloc { size: args.number(0) },
         Call::VmallocGfp => Request::VmallocGfp { size: args.number(0), gfp: args.gfp(1) },
+        Call::VmallocHuge => Request::VmallocHuge { size: args.number(0), gfp: args.gfp(1) },
         Call::VmallocNodeRange => Request::VmallocNodeRange {
             size: args.number(0),
             align: args.number(1),

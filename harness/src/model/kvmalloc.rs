@@ -6,7 +6,7 @@
 //!
 //! What is free on the machine is not looked at.
 
-use super::rules::{INT_MAX, KMALLOC_MAX, PAGE};
+use super::rules::{Family, HUGE_PAGE, INT_MAX, KMALLOC_MAX, PAGE, Want};
 use crate::op::Route;
 use crate::trace::Machine;
 use alloc_core::gfp::{
@@ -34,24 +34,32 @@ struct Version {
     maps_nofail: bool,
     /// Whether the first try may sleep even without `__GFP_RETRY_MAYFAIL`.
     first_try_sleeps: bool,
+    /// Whether who may sleep may get huge pages.
+    maps_huge: bool,
     /// The most that may be mapped.
     most: u64,
 }
 
-const fn version(falls_back: FallsBack, maps_nofail: bool, first: bool, most: u64) -> Version {
-    Version { falls_back, maps_nofail, first_try_sleeps: first, most }
+const fn version(
+    falls_back: FallsBack,
+    nofail: bool,
+    first: bool,
+    huge: bool,
+    most: u64,
+) -> Version {
+    Version { falls_back, maps_nofail: nofail, first_try_sleeps: first, maps_huge: huge, most }
 }
 
 /// In the order of `trace::POLICIES`.
 static VERSIONS: [Version; 8] = [
-    version(FallsBack::Unchecked, false, true, u64::MAX),
-    version(FallsBack::Unchecked, false, true, u64::MAX),
-    version(FallsBack::WholeGfpKernel, false, true, u64::MAX),
-    version(FallsBack::WholeGfpKernel, false, true, INT_MAX),
-    version(FallsBack::Unchecked, true, true, INT_MAX),
-    version(FallsBack::Sleepers, true, true, INT_MAX),
-    version(FallsBack::Sleepers, true, false, INT_MAX),
-    version(FallsBack::Everyone, true, false, INT_MAX),
+    version(FallsBack::Unchecked, false, true, false, u64::MAX),
+    version(FallsBack::Unchecked, false, true, false, u64::MAX),
+    version(FallsBack::WholeGfpKernel, false, true, false, u64::MAX),
+    version(FallsBack::WholeGfpKernel, false, true, false, INT_MAX),
+    version(FallsBack::Unchecked, true, true, false, INT_MAX),
+    version(FallsBack::Sleepers, true, true, true, INT_MAX),
+    version(FallsBack::Sleepers, true, false, true, INT_MAX),
+    version(FallsBack::Everyone, true, false, true, INT_MAX),
 ];
 
 /// The sides of kvmalloc that may serve a request.
@@ -112,6 +120,16 @@ impl Policy {
         let unchecked = self.version.falls_back == FallsBack::Unchecked;
         let asleep = gfp.has(__GFP_DIRECT_RECLAIM);
         !forced && unchecked && !asleep && size > self.cutoff && size <= self.version.most
+    }
+
+    /// The pages of a request's area if it gets huge ones; `None` if it may not (R4.12, R5.7).
+    pub fn huge_pages(&self, want: &Want) -> Option<u64> {
+        let may_be_huge = match want.family {
+            Family::Kvmalloc { .. } => self.version.maps_huge && want.may_block(),
+            _ => want.asks_huge,
+        };
+        let size = want.size.filter(|size| may_be_huge && *size >= HUGE_PAGE)?;
+        Some(size.checked_next_multiple_of(HUGE_PAGE)? / PAGE)
     }
 
     /// Whether no machine can serve the request, since its only side does not go that far.

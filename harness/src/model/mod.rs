@@ -434,7 +434,7 @@ impl Model {
             }
             Kind::PagesExact { nr_pages } => add(&mut totals.nr_block_pages, nr_pages),
             Kind::Vmalloc => {
-                let cost = vmalloc_cost(pages_of(allocation.size));
+                let cost = vmalloc_cost(pages_of(allocation.usable));
                 add(&mut totals.nr_vmalloc_pages, cost.nr_pages);
                 add(&mut totals.nr_areas, cost.nr_areas);
                 add(&mut totals.nr_area_pages, cost.nr_area_pages);

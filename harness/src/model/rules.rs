@@ -17,6 +17,8 @@ use alloc_core::{SLAB_HWCACHE_ALIGN, SlabFlags};
 
 /// Bytes in a page.
 pub const PAGE: u64 = 4096;
+/// Bytes in a huge page (R0.2).
+pub const HUGE_PAGE: u64 = 2 << 20;
 /// The largest request that a slab serves; above it kmalloc takes whole blocks (R1.1).
 pub const KMALLOC_MAX_CACHE: u64 = 8192;
 /// The largest request that kmalloc serves at all (R1.1).
@@ -67,12 +69,15 @@ pub struct Want {
     pub size: Option<u64>,
     /// The flags.
     pub gfp: Gfp,
+    /// Whether the call itself asks for huge pages.
+    pub asks_huge: bool,
 }
 
 impl Want {
     /// What a request asks for, or `None` if it asks for no memory.
     pub fn of(request: &Request) -> Option<Self> {
-        let want = |family, size, gfp| Some(Self { family, size, gfp });
+        let asks_huge = matches!(request, Request::VmallocHuge { .. });
+        let want = |family, size, gfp| Some(Self { family, size, gfp, asks_huge });
         let anywhere = Family::Vmalloc { range: None };
         match *request {
             Request::AllocPages { gfp, order } | Request::GetFreePages { gfp, order } => {
@@ -101,7 +106,9 @@ impl Want {
             }
             Request::Vmalloc { size } => want(anywhere, Some(size), GFP_KERNEL),
             Request::Vzalloc { size } => want(anywhere, Some(size), GFP_KERNEL | __GFP_ZERO),
-            Request::VmallocGfp { size, gfp } => want(anywhere, Some(size), gfp),
+            Request::VmallocGfp { size, gfp } | Request::VmallocHuge { size, gfp } => {
+                want(anywhere, Some(size), gfp)
+            }
             Request::VmallocNodeRange { size, align, start, end, gfp } => {
                 want(Family::Vmalloc { range: Some((start, end, align)) }, Some(size), gfp)
             }

@@ -9,8 +9,8 @@
 
 use super::kvmalloc::Policy;
 use super::rules::{
-    Family, KMALLOC_MAX, PAGE, VmallocCost, Want, has_block, lowest_watermark, min_slab_order,
-    order_of, pages_of, size_class, vmalloc_cost,
+    Family, HUGE_PAGE, KMALLOC_MAX, PAGE, VmallocCost, Want, has_block, lowest_watermark,
+    min_slab_order, order_of, pages_of, size_class, vmalloc_cost,
 };
 use super::window::{Place, Window};
 use crate::op::Route;
@@ -48,9 +48,11 @@ impl Situation<'_> {
         match refusal {
             Refusal::Pages { order } => self.are_pages_short(want, size, order),
             Refusal::VmallocSpace | Refusal::Range => match want.family {
-                Family::Vmalloc { range } => self.is_space_short(size, range),
-                _ => refusal == Refusal::VmallocSpace && self.is_space_short(size, None),
+                Family::Vmalloc { range } => self.is_space_short(want, size, range),
+                _ => refusal == Refusal::VmallocSpace && self.is_space_short(want, size, None),
             },
+            // Page tables are pages too, and taken whatever the caller's flags are (R4.4).
+            Refusal::Mapping => self.are_frames_short(size),
             Refusal::Injected => false,
             _ => true,
         }
@@ -100,19 +102,40 @@ impl Situation<'_> {
     }
 
     fn are_frames_short(&self, size: u64) -> bool {
-        let VmallocCost { nr_pages, .. } = vmalloc_cost(pages_of(size));
         // What was taken has been given back, and what was reclaimed on the way is free now.
         let nr_free_pages = self.before.nr_free_pages.max(self.after.nr_free_pages);
-        nr_free_pages <= nr_pages + NR_METADATA_PAGES + self.min_free
+        nr_free_pages <= self.need(pages_of(size))
     }
 
-    fn is_space_short(&self, size: u64, range: Option<(u64, u64, u64)>) -> bool {
+    /// Frames that a vmalloc of so many pages is certainly served with: its own, those of its page
+    /// array, a page table for each huge page that they may touch, and metadata.
+    fn need(&self, nr_pages: u64) -> u64 {
+        let VmallocCost { nr_pages, .. } = vmalloc_cost(nr_pages);
+        let nr_tables = nr_pages * PAGE / HUGE_PAGE + 4;
+        nr_pages + nr_tables + NR_METADATA_PAGES + self.min_free
+    }
+
+    /// Whether nothing stands in the way of an area of `nr_pages` pages in huge ones: there is room,
+    /// and there are blocks for them, one of which the metadata may split.
+    pub fn has_huge_pages(&self, want: &Want, nr_pages: u64) -> bool {
+        let blocks = self.before.nr_free_blocks[9..].iter().zip(0..);
+        let nr_blocks: u64 = blocks.map(|(nr, order)| u64::from(*nr) << order).sum();
+        let nr_small_pages = pages_of(want.size.unwrap_or(0));
+        let place = self.window.places(nr_small_pages, Some(nr_pages), None).huge;
+        self.nr_faults == 0
+            && nr_blocks > nr_pages * PAGE / HUGE_PAGE
+            && self.before.nr_free_pages > self.need(nr_pages)
+            && matches!(place, Place::At(_))
+    }
+
+    fn is_space_short(&self, want: &Want, size: u64, range: Option<(u64, u64, u64)>) -> bool {
+        let nr_huge_pages = self.policy.huge_pages(want);
         let nr_pages = pages_of(size);
         // A split in the middle needs a node; without one the space counts as short (R4.9).
         if self.before.nr_free_pages <= NR_METADATA_PAGES + self.min_free {
             return true;
         }
-        match self.window.place(nr_pages, range) {
+        match self.window.places(nr_pages, nr_huge_pages, range).small {
             Place::At(_) => false,
             Place::Nowhere => true,
             Place::Unknown => {

@@ -8,11 +8,20 @@
 //! Page arrays of large areas are areas too. No caller is told where they are, but they go by the
 //! same rule: first the area, then the area of its array.
 
-use super::rules::{PAGE, lazy_max, pages_of};
+use super::rules::{HUGE_PAGE, PAGE, lazy_max, pages_of};
 use std::collections::BTreeMap;
 
 /// A window walked further than this is not predicted: the walk would cost more than it finds.
 const NR_WALKED_MAX: usize = 256;
+
+/// Where an area must go if its pages are huge, and if they are not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Places {
+    /// With huge pages; nowhere if the request may not have them.
+    pub huge: Place,
+    /// With small ones.
+    pub small: Place,
+}
 
 /// Where an area must go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +73,15 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
+    /// Takes room for an area and for the area of its page array; gives both back.
+    fn try_both(&mut self, ask: &Ask) -> Place {
+        let place = self.take(ask);
+        let array = self.window.array_of(ask.len / PAGE - 1);
+        let place = place.filter(|_| array.is_none_or(|array| self.take(&array).is_some()));
+        self.taken = None;
+        place.map_or(Place::Nowhere, Place::At)
+    }
+
     /// Takes room, after a purge if there is none before it.
     fn take(&mut self, ask: &Ask) -> Option<u64> {
         let mut at = self.lowest(ask);
@@ -127,7 +145,7 @@ impl Window {
         let end = addr + (nr_pages + 1) * PAGE;
         self.taken.insert(addr, Taken { end, is_live: true, array: None });
         let Some(ask) = self.array_of(nr_pages) else { return };
-        let array = self.search().take(&ask);
+        let array = Search { window: self, taken: None, is_purged: false }.take(&ask);
         if let Some(at) = array {
             self.taken.insert(at, Taken { end: at + ask.len, is_live: true, array: None });
         }
@@ -163,9 +181,16 @@ impl Window {
     }
 
     /// Where an area of `nr_pages` pages and its guard must go within `range`, offsets in bytes.
-    pub fn place(&self, nr_pages: u64, range: Option<(u64, u64, u64)>) -> Place {
+    /// Before that it was tried with `nr_huge_pages` pages if it may have huge ones (R4.12), a
+    /// search that may have purged.
+    pub fn places(
+        &self,
+        nr_pages: u64,
+        nr_huge_pages: Option<u64>,
+        range: Option<(u64, u64, u64)>,
+    ) -> Places {
         if self.taken.len() > NR_WALKED_MAX {
-            return Place::Unknown;
+            return Places { huge: Place::Unknown, small: Place::Unknown };
         }
         let mut ask = self.anywhere(nr_pages);
         if let Some((start, end, align)) = range {
@@ -173,16 +198,11 @@ impl Window {
             ask.end = self.end.min(self.start.saturating_add(end));
             ask.align = align.max(PAGE);
         }
-        let mut search = self.search();
-        let place = search.take(&ask);
-        match place.filter(|_| self.array_of(nr_pages).is_none_or(|a| search.take(&a).is_some())) {
-            Some(at) => Place::At(at),
-            None => Place::Nowhere,
-        }
-    }
-
-    fn search(&self) -> Search<'_> {
-        Search { window: self, taken: None, is_purged: false }
+        let mut search = Search { window: self, taken: None, is_purged: false };
+        let huge = nr_huge_pages.map_or(Place::Nowhere, |nr_pages| {
+            search.try_both(&Ask { align: HUGE_PAGE, ..self.anywhere(nr_pages) })
+        });
+        Places { huge, small: search.try_both(&ask) }
     }
 
     fn anywhere(&self, nr_pages: u64) -> Ask {
@@ -206,15 +226,19 @@ mod test {
         Window::new(0, 16 * PAGE)
     }
 
+    fn place(window: &Window, nr_pages: u64, range: Option<(u64, u64, u64)>) -> Place {
+        window.places(nr_pages, None, range).small
+    }
+
     #[test]
     fn areas_go_to_the_lowest_hole_that_fits() {
         let mut window = window();
-        assert_eq!(window.place(1, None), Place::At(0));
+        assert_eq!(place(&window, 1, None), Place::At(0));
         window.enter(0, 1);
         window.enter(4 * PAGE, 1);
-        assert_eq!(window.place(1, None), Place::At(2 * PAGE));
-        assert_eq!(window.place(2, None), Place::At(6 * PAGE));
-        assert_eq!(window.place(10, None), Place::Nowhere);
+        assert_eq!(place(&window, 1, None), Place::At(2 * PAGE));
+        assert_eq!(place(&window, 2, None), Place::At(6 * PAGE));
+        assert_eq!(place(&window, 10, None), Place::Nowhere);
     }
 
     #[test]
@@ -222,20 +246,20 @@ mod test {
         let mut window = window();
         window.enter(0, 1);
         window.retire(0);
-        assert_eq!(window.place(1, None), Place::At(2 * PAGE));
-        assert_eq!(window.place(15, None), Place::At(0));
+        assert_eq!(place(&window, 1, None), Place::At(2 * PAGE));
+        assert_eq!(place(&window, 15, None), Place::At(0));
         window.note_lazy(0);
-        assert_eq!(window.place(1, None), Place::At(0));
+        assert_eq!(place(&window, 1, None), Place::At(0));
     }
 
     #[test]
     fn a_range_is_kept_to() {
         let mut window = window();
         let range = Some((2 * PAGE, 6 * PAGE, 1));
-        assert_eq!(window.place(3, range), Place::At(2 * PAGE));
-        assert_eq!(window.place(4, range), Place::Nowhere);
+        assert_eq!(place(&window, 3, range), Place::At(2 * PAGE));
+        assert_eq!(place(&window, 4, range), Place::Nowhere);
         window.enter(2 * PAGE, 1);
-        assert_eq!(window.place(1, range), Place::At(4 * PAGE));
+        assert_eq!(place(&window, 1, range), Place::At(4 * PAGE));
     }
 
     #[test]
@@ -244,11 +268,11 @@ mod test {
         window.enter(5 * PAGE, 1);
         // Pages 0 to 4 hold 2 pages at a multiple of 4, but not wherever they start.
         let space = 16 * PAGE;
-        assert_eq!(window.place(1, Some((0, space, 4 * PAGE))), Place::At(8 * PAGE));
-        assert_eq!(window.place(1, Some((0, space, 2 * PAGE))), Place::At(0));
+        assert_eq!(place(&window, 1, Some((0, space, 4 * PAGE))), Place::At(8 * PAGE));
+        assert_eq!(place(&window, 1, Some((0, space, 2 * PAGE))), Place::At(0));
         // In a range of just its size it may lie there, and nowhere else.
-        assert_eq!(window.place(3, Some((0, 4 * PAGE, 4 * PAGE))), Place::At(0));
-        assert_eq!(window.place(3, Some((PAGE, 5 * PAGE, 4 * PAGE))), Place::Nowhere);
+        assert_eq!(place(&window, 3, Some((0, 4 * PAGE, 4 * PAGE))), Place::At(0));
+        assert_eq!(place(&window, 3, Some((PAGE, 5 * PAGE, 4 * PAGE))), Place::Nowhere);
     }
 
     #[test]
@@ -259,18 +283,34 @@ mod test {
         window.retire(0);
         window.note_lazy(0);
         // 513 pages need 4104 bytes of array: two pages and a guard, behind the area.
-        assert_eq!(window.place(513, None), Place::At(4 * PAGE));
+        assert_eq!(place(&window, 513, None), Place::At(4 * PAGE));
         window.enter(4 * PAGE, 513);
-        assert_eq!(window.place(3, None), Place::At(521 * PAGE));
+        assert_eq!(place(&window, 3, None), Place::At(521 * PAGE));
         // Both wait for a purge, unless the two are too many to wait.
         window.retire(4 * PAGE);
-        assert_eq!((window.nr_lazy_pages(), window.place(3, None)), (0, Place::At(4 * PAGE)));
+        assert_eq!((window.nr_lazy_pages(), place(&window, 3, None)), (0, Place::At(4 * PAGE)));
     }
 
     #[test]
     fn an_array_without_room_is_a_request_without_room() {
         let window = Window::new(0, 516 * PAGE);
-        assert_eq!(window.place(513, None), Place::Nowhere);
-        assert_eq!(Window::new(0, 517 * PAGE).place(513, None), Place::At(0));
+        assert_eq!(place(&window, 513, None), Place::Nowhere);
+        assert_eq!(place(&Window::new(0, 517 * PAGE), 513, None), Place::At(0));
+    }
+
+    #[test]
+    fn a_huge_area_needs_its_alignment_and_may_purge_for_it_in_vain() {
+        let mut window = Window::new(0, 2048 * PAGE);
+        window.enter(0, 1);
+        window.enter(2 * PAGE, 1);
+        window.retire(0);
+        let both = |huge, small| Places { huge, small };
+        let at_512 = Place::At(512 * PAGE);
+        assert_eq!(window.places(600, Some(1024), None), both(at_512, Place::At(4 * PAGE)));
+        window.enter(1024 * PAGE, 1);
+        // There is no hole for 1024 pages. Looking for it has purged the first two pages, which
+        // are not used again otherwise.
+        assert_eq!(place(&window, 1, None), Place::At(4 * PAGE));
+        assert_eq!(window.places(1, Some(1024), None), both(Place::Nowhere, Place::At(0)));
     }
 }

@@ -6,10 +6,10 @@
 //!
 //! Four changes are allowed to a failed call, and named here: a slab that it acquired and that is
 //! empty again, the node that it preloaded, a purge of lazily freed areas, and what it reclaimed
-//! from others.
+//! from others, or from page tables that mapped nothing.
 
 use super::{End, Event, Judgement, Oracle, Step};
-use crate::model::rules::{PAGE, lazy_max};
+use crate::model::rules::{HUGE_PAGE, PAGE, lazy_max};
 use crate::subject::{Answer, Facts};
 
 pub(super) const ORACLE: Oracle = Oracle {
@@ -24,6 +24,7 @@ fn judge(event: &Event) -> Judgement {
             conserved(&step.record.after)?;
             agrees_with_book(step)?;
             purged_in_time(step)?;
+            tables_for_areas(step)?;
             match step.record.reply.answer {
                 Answer::Refused(_) | Answer::WouldBlock(_) | Answer::Busy(_) => {
                     unchanged(&step.record.before, &step.record.after)
@@ -45,7 +46,8 @@ fn conserved(facts: &Facts) -> Judgement {
         + facts.nr_empty_slab_pages
         + facts.nr_process_pages
         + facts.nr_cache_pages.iter().sum::<u64>()
-        + facts.nr_vmalloc_pages;
+        + facts.nr_vmalloc_pages
+        + facts.nr_page_table_pages;
     if facts.nr_free_pages + in_use != facts.nr_managed_pages {
         return Err(format!(
             "{} pages free and {in_use} in use do not make {}: {facts:?}",
@@ -97,16 +99,48 @@ fn purged_in_time(step: &Step) -> Judgement {
     Ok(())
 }
 
+/// A page table comes with an area, one for each 2 MiB in which it is mapped page by page, and goes
+/// with none (R4.4, R4.12).
+fn tables_for_areas(step: &Step) -> Judgement {
+    let (before, after) = (&step.record.before, &step.record.after);
+    let (nr_before, nr_after) = (before.nr_page_table_pages, after.nr_page_table_pages);
+    let most = match (step.record.reply.answer, step.record.want) {
+        (Answer::Memory { addr, usable, .. }, Some(want)) if step.model.is_vmalloc(addr) => {
+            // An area that was rounded up has huge pages, and only its page array a table or two.
+            let is_rounded = usable - step.model.promise(&want).0 >= PAGE;
+            if is_rounded { 2 } else { nr_tables_max(usable) }
+        }
+        _ => 0,
+    };
+    if nr_after > nr_before + most {
+        return Err(format!("{nr_after} page tables after {nr_before}, at most {most} are needed"));
+    }
+    if after.nr_areas < before.nr_areas && nr_after < nr_before {
+        return Err(format!("a free gave {} page tables back", nr_before - nr_after));
+    }
+    Ok(())
+}
+
+/// The most tables that an area of so many bytes needs, and the area of its page array.
+fn nr_tables_max(usable: u64) -> u64 {
+    let own = usable.div_ceil(HUGE_PAGE) + 1;
+    let array = usable / PAGE * 8;
+    if array > PAGE { own + array.div_ceil(HUGE_PAGE) + 1 } else { own }
+}
+
 fn unchanged(before: &Facts, after: &Facts) -> Judgement {
     let comparable = |facts: &Facts| Facts {
         nr_free_pages: facts.nr_free_pages
             + facts.nr_empty_slab_pages
             + facts.nr_slab_pages
             + facts.nr_process_pages
+            + facts.nr_page_table_pages
             + facts.nr_cache_pages.iter().sum::<u64>(),
         nr_cache_pages: [0; 3],
         nr_process_pages: 0,
         nr_processes: 0,
+        nr_page_table_pages: 0,
+        nr_tlb_flushes: 0,
         nr_empty_slab_pages: 0,
         nr_slab_pages: 0,
         nr_internal_objects: 0,
@@ -143,7 +177,8 @@ fn at_the_end(end: &End) -> Judgement {
     if end.nr_live != 0 {
         return Err(format!("{} allocations were not freed at the end", end.nr_live));
     }
-    if end.now != end.at_boot {
+    let comparable = |facts: &Facts| Facts { nr_tlb_flushes: 0, ..*facts };
+    if comparable(end.now) != comparable(end.at_boot) {
         return Err(format!("after the last free: {:?}, at boot: {:?}", end.now, end.at_boot));
     }
     Ok(())
@@ -151,9 +186,12 @@ fn at_the_end(end: &End) -> Judgement {
 
 #[cfg(test)]
 mod test {
-    use super::super::fixture::{DIRECT, all_free, barks, enter, model, record, silent};
+    use super::super::fixture::{
+        DIRECT, VMALLOC, all_free, barks, enter, memory, model, record, silent,
+    };
     use super::*;
     use crate::model::Kind;
+    use crate::model::rules::Want;
     use crate::subject::{Refusal, Request};
     use alloc_core::gfp::GFP_KERNEL;
 
@@ -190,6 +228,23 @@ mod test {
         let mut hole = record(ONE_PAGE, FAILED);
         hole.after.nr_largest_hole_pages -= 1;
         barks(&ORACLE, &model(), &hole, "largest hole");
+    }
+
+    #[test]
+    fn barks_on_page_tables_without_an_area_that_needs_them() {
+        let mut one = record(ONE_PAGE, Answer::Refused(Refusal::TooLarge));
+        one.after.nr_page_table_pages = 1;
+        one.after.nr_free_pages -= 1;
+        one.after.nr_free_blocks = [1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0];
+        barks(&ORACLE, &model(), &one, "page tables");
+        one.request = Request::Vmalloc { size: 4096 };
+        one.want = Want::of(&one.request);
+        one.reply.answer = memory(VMALLOC, 4096);
+        silent(&ORACLE, &model(), &one);
+        let mut gone = record(Request::Vfree { addr: VMALLOC }, Answer::Done);
+        (gone.before.nr_page_table_pages, gone.after.nr_page_table_pages) = (2, 0);
+        (gone.before.nr_areas, gone.after.nr_areas) = (1, 0);
+        assert!(tables_for_areas(&Step { model: &model(), min_free: 0, record: &gone }).is_err());
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! Requests that may not fail are judged in `nofail`, those that their context forbids in
 //! `context`.
 
-use super::{Event, Judgement, Oracle, Step};
+use super::{Event, Judgement, Oracle, Step, huge};
 use crate::model::rules::{
     Family, NR_ORDERS, PAGE, Want, cache_alignment, cache_stride, has_block, lowest_watermark,
     order_of, pages_of, size_class,
@@ -80,7 +80,11 @@ fn promises(step: &Step, want: &Want, addr: u64, usable: u64) -> Judgement {
         Kind::LargeKmalloc => Some(PAGE << order_of(size)),
         Kind::Pages { order, .. } | Kind::DmaCoherent { order } => Some(PAGE << order),
         Kind::PagesExact { nr_pages } => Some(PAGE * nr_pages),
-        Kind::Vmalloc => Some(pages_of(size) * PAGE),
+        // An area of huge pages has all that they hold (R4.12).
+        Kind::Vmalloc => {
+            let huge = step.model.policy().huge_pages(want).map(|nr_pages| nr_pages * PAGE);
+            huge.filter(|huge| *huge == usable).or(Some(pages_of(size) * PAGE))
+        }
         Kind::CacheObject(handle) => {
             step.model.cache(handle).map(|cache| cache_stride(size, align, cache.ctor))
         }
@@ -149,7 +153,18 @@ fn place(step: &Step, want: &Want, addr: u64) -> Judgement {
         Family::Vmalloc { range } => range,
         _ => None,
     };
-    match step.model.window().place(pages_of(want.size.unwrap_or(0)), range) {
+    let nr_pages = pages_of(want.size.unwrap_or(0));
+    let nr_huge_pages = step.model.policy().huge_pages(want);
+    let window = step.model.window();
+    let places = window.places(nr_pages, nr_huge_pages, range);
+    let is_huge = nr_huge_pages.is_some() && huge::are_blocks(&step.record.frames);
+    // Small pages can be contiguous by chance, and an injected failure can end the attempt with
+    // huge ones before its search.
+    let as_small = is_huge && places.small == Place::At(addr)
+        || step.record.reply.nr_faults > 0
+            && window.places(nr_pages, None, range).small == Place::At(addr);
+    match if is_huge { places.huge } else { places.small } {
+        _ if as_small => Ok(()),
         Place::At(lowest) if lowest != addr => {
             Err(format!("the area went to {addr:#x}; the lowest hole that fits is at {lowest:#x}"))
         }

@@ -22,11 +22,16 @@ pub(super) fn model() -> Model {
 
 /// The same with the policy of this header.
 pub(super) fn model_of(machine: &Machine) -> Model {
+    model_with(64, machine)
+}
+
+/// The same with so many pages of vmalloc space.
+pub(super) fn model_with(nr_vmalloc_pages: u64, machine: &Machine) -> Model {
     let layout = Layout {
         direct_start: DIRECT,
         direct_end: DIRECT + 64 * 4096,
         vmalloc_start: VMALLOC,
-        vmalloc_end: VMALLOC + 64 * 4096,
+        vmalloc_end: VMALLOC + nr_vmalloc_pages * 4096,
     };
     Model::new(layout, Policy::of(machine))
 }

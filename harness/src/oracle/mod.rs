@@ -17,6 +17,7 @@ mod conversion;
 mod device;
 #[cfg(test)]
 mod fixture;
+mod huge;
 mod nofail;
 mod overlap;
 mod reclaim;
@@ -131,6 +132,7 @@ pub static ORACLES: &[Oracle] = &[
     contents::ORACLE,
     contract::ORACLE,
     device::ORACLE,
+    huge::ORACLE,
     routing::ORACLE,
     wrong_free::ORACLE,
     conversion::ORACLE,

@@ -185,6 +185,7 @@ fn allocate(mm: &mut Mm<SimMemory>, request: &Request) -> Option<Result<Vaddr, A
         Request::Vmalloc { size } => mm.vmalloc(size),
         Request::Vzalloc { size } => mm.vzalloc(size),
         Request::VmallocGfp { size, gfp } => mm.__vmalloc(size, gfp),
+        Request::VmallocHuge { size, gfp } => mm.vmalloc_huge(size, gfp),
         Request::VmallocNodeRange { size, align, start, end, gfp } => {
             let at = |offset| Vaddr(VMALLOC_START.saturating_add(offset));
             let range = VmallocRange { size, align, start: at(start), end: at(end), gfp };
@@ -351,6 +352,7 @@ impl Subject for AllocCore {
             nr_process_pages: stat.nr_process_pages.into(),
             nr_processes: stat.nr_processes.into(),
             nr_vmalloc_pages: stat.nr_vmalloc_pages.into(),
+            nr_page_table_pages: stat.nr_page_table_pages.into(),
             nr_kmalloc_objects: stat.nr_kmalloc_objects.into(),
             nr_cache_objects: stat.nr_cache_objects.into(),
             nr_internal_objects: stat.nr_internal_objects.into(),
@@ -359,6 +361,7 @@ impl Subject for AllocCore {
             nr_area_pages: stat.nr_area_pages,
             nr_lazy_pages: stat.nr_lazy_pages,
             nr_largest_hole_pages: stat.nr_largest_hole_pages,
+            nr_tlb_flushes: stat.nr_tlb_flushes,
         }
     }
 

@@ -46,6 +46,7 @@ pub enum Request {
     Vmalloc { size: u64 },
     Vzalloc { size: u64 },
     VmallocGfp { size: u64, gfp: Gfp },
+    VmallocHuge { size: u64, gfp: Gfp },
     VmallocNodeRange { size: u64, align: u64, start: u64, end: u64, gfp: Gfp },
     Vfree { addr: u64 },
     VfreeAtomic { addr: u64 },
@@ -226,6 +227,8 @@ pub struct Facts {
     pub nr_processes: u64,
     /// Frames behind vmalloc areas.
     pub nr_vmalloc_pages: u64,
+    /// Page tables of the vmalloc space.
+    pub nr_page_table_pages: u64,
     /// Live objects of the kmalloc size classes.
     pub nr_kmalloc_objects: u64,
     /// Live objects of caches that callers made.
@@ -242,6 +245,9 @@ pub struct Facts {
     pub nr_lazy_pages: u64,
     /// Pages of the largest hole of the vmalloc space.
     pub nr_largest_hole_pages: u64,
+    /// Flushes of cached translations since boot. They are counted for those who ask what a policy
+    /// costs, and judged by no one.
+    pub nr_tlb_flushes: u64,
 }
 
 /// Where a subject's memory lies; fixed for its life.

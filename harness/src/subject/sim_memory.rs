@@ -200,8 +200,10 @@ impl Memory for SimMemory {
     }
 
     fn flush(&mut self, start: Vaddr, end: Vaddr) {
-        let entries = Self::entry(start)..Self::entry(end).min(self.nr_entries_used);
-        for entry in &mut self.page_table[entries] {
+        let end = Self::entry(end).min(self.nr_entries_used);
+        // Nothing may have been mapped so far up.
+        let start = Self::entry(start).min(end);
+        for entry in &mut self.page_table[start..end] {
             if *entry == STALE {
                 *entry = EMPTY;
             }

@@ -8,7 +8,7 @@ use crate::addr::order_for;
 use crate::cache::Ctor;
 use crate::fate::{COLUMNS, Cell, Fit, MATRIX, Spot, WRONG_SIZES, cell};
 use crate::gfp::__GFP_COMP;
-use crate::vmalloc::VmStruct;
+use crate::vm_struct::VmStruct;
 use core::ops::ControlFlow;
 
 /// A machine with something at an address.

@@ -1,0 +1,114 @@
+//! Huge: an area that may have huge pages has them whenever they are there, each in one piece.
+//!
+//! The one idea: a huge page shows in the frames. An area that was rounded up to huge pages must
+//! lie in blocks of 512 frames (R4.12); and where such blocks were plainly free, above the watermark
+//! and with room for the area, an area of small pages is a fault too: its owner pays for page
+//! tables that it was not to need.
+//!
+//! Sizes and places are judged in `contract`.
+
+use super::{Event, Judgement, Oracle, contract};
+use crate::model::rules::{HUGE_PAGE, PAGE};
+use crate::subject::Answer;
+
+pub(super) const ORACLE: Oracle = Oracle {
+    name: "huge",
+    sentence: "huge pages are contiguous, and used whenever they are allowed and there",
+    judge,
+};
+
+/// Frames of a huge page.
+const NR_FRAMES: usize = (HUGE_PAGE / PAGE) as usize;
+
+fn judge(event: &Event) -> Judgement {
+    let Event::Step(step) = event else { return Ok(()) };
+    let (Some(want), Answer::Memory { addr, usable, .. }) =
+        (&step.record.want, step.record.reply.answer)
+    else {
+        return Ok(());
+    };
+    let huge = step.model.policy().huge_pages(want);
+    let Some(nr_pages) = huge.filter(|_| step.model.is_vmalloc(addr)) else { return Ok(()) };
+    let size = want.size.unwrap_or(0);
+    if are_blocks(&step.record.frames) {
+        Ok(())
+    } else if usable - size >= PAGE {
+        Err(format!("{addr:#x}+{usable:#x} was rounded to huge pages; its frames lie apart"))
+    } else if contract::situation(step).has_huge_pages(want, nr_pages) {
+        Err(format!(
+            "{addr:#x}+{usable:#x} has small pages; free before: {} pages {:?}",
+            step.record.before.nr_free_pages, step.record.before.nr_free_blocks
+        ))
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether the frames behind an area are whole huge pages.
+pub(super) fn are_blocks(frames: &[u32]) -> bool {
+    let is_block = |block: &[u32]| {
+        block.len() == NR_FRAMES
+            && block[0].is_multiple_of(NR_FRAMES as u32)
+            && (block[0]..).zip(block).all(|(expected, actual)| expected == *actual)
+    };
+    !frames.is_empty() && frames.chunks(NR_FRAMES).all(is_block)
+}
+
+#[cfg(test)]
+mod test {
+    use super::super::fixture::{VMALLOC, barks, memory, model_with, record, silent};
+    use super::*;
+    use crate::lane::Record;
+    use crate::op::Route;
+    use crate::subject::Request;
+    use crate::trace::Machine;
+    use alloc_core::gfp::GFP_KERNEL;
+
+    const GFP: alloc_core::gfp::Gfp = GFP_KERNEL;
+
+    fn model() -> crate::model::Model {
+        model_with(4096, &Machine::default())
+    }
+
+    fn granted(size: u64, usable: u64, first_frame: u32) -> Record {
+        let request = Request::VmallocHuge { size, gfp: GFP };
+        let mut granted = record(request, memory(VMALLOC, usable));
+        let last = first_frame + (usable / PAGE) as u32;
+        granted.frames = (first_frame..last).collect();
+        granted.before.nr_free_pages = 2048;
+        granted
+    }
+
+    #[test]
+    fn barks_on_a_rounded_area_whose_frames_lie_apart() {
+        barks(&ORACLE, &model(), &granted(HUGE_PAGE + 1, 2 * HUGE_PAGE, 513), "apart");
+        let mut torn = granted(HUGE_PAGE + 1, 2 * HUGE_PAGE, 512);
+        torn.frames.swap(7, 8);
+        barks(&ORACLE, &model(), &torn, "apart");
+    }
+
+    #[test]
+    fn barks_on_small_pages_although_there_are_huge_ones() {
+        let mut small = granted(HUGE_PAGE, HUGE_PAGE, 513);
+        small.before.nr_free_blocks[9] = 2;
+        barks(&ORACLE, &model(), &small, "small pages");
+        small.request = Request::Kvmalloc { size: HUGE_PAGE, gfp: GFP, route: Route::Vmalloc };
+        small.want = crate::model::rules::Want::of(&small.request);
+        barks(&ORACLE, &model(), &small, "small pages");
+        // Until 5.17 kvmalloc had none (R5.7).
+        silent(&ORACLE, &model_with(4096, &Machine { policy: 4, ..Machine::default() }), &small);
+    }
+
+    #[test]
+    fn silent_on_huge_pages_and_on_small_ones_where_no_others_are() {
+        silent(&ORACLE, &model(), &granted(HUGE_PAGE + 1, 2 * HUGE_PAGE, 512));
+        let mut small = granted(HUGE_PAGE, HUGE_PAGE, 513);
+        small.before.nr_free_blocks[9] = 1;
+        silent(&ORACLE, &model(), &small);
+        let mut plain = granted(HUGE_PAGE, HUGE_PAGE, 513);
+        plain.before.nr_free_blocks[9] = 3;
+        plain.request = Request::Vmalloc { size: HUGE_PAGE };
+        plain.want = crate::model::rules::Want::of(&plain.request);
+        silent(&ORACLE, &model(), &plain);
+    }
+}
