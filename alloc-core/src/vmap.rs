@@ -6,7 +6,7 @@
 //! translations, so that they are not used again before a purge has flushed them all at once.
 //!
 //! Nodes are objects of a slab cache. Taking a range out of the middle of a hole needs a second
-//! node; one is kept ready for it (seeds/vmap-preload-2019.txt). Freeing never needs one.
+//! node; each CPU keeps one ready for it (seeds/vmap-preload-2019.txt). Freeing never needs one.
 //!
 //! Nothing here maps pages: an area is a range with a guard page at its end, and no more (R4.11).
 //! The tables that map them belong to the space, and are kept in `page_table`.
@@ -17,6 +17,7 @@ use crate::gfp::{__GFP_NOFAIL, GFP_NOWAIT, Gfp};
 use crate::memory::Memory;
 use crate::page_table::PageTables;
 use crate::slab::SlabAllocator;
+use crate::task::NR_CPUS;
 use crate::vmap_tree::{Fit, VmapArea, VmapTree};
 
 /// Lazy pages that trigger a purge: 32 MiB with one CPU (R4.10).
@@ -58,8 +59,9 @@ pub(crate) struct VmapSpace {
     /// The node carved at boot. It is always on a tree and never unused, so that an idle machine
     /// owns no slab for the sake of its one hole.
     pub(crate) first: VmapArea,
-    /// The node kept ready for a split; `NONE` when it has been used (R4.9).
-    pub(crate) preload: VmapArea,
+    /// The node that each CPU keeps ready for a split; `NONE` when it has been used (R4.9,
+    /// `ne_fit_preload_node`). No CPU takes another's.
+    pub(crate) preload: [VmapArea; NR_CPUS],
     pub(crate) tables: PageTables,
     pub(crate) nr_areas: u32,
     pub(crate) nr_area_pages: u64,
@@ -81,7 +83,7 @@ impl VmapSpace {
             busy: VmapTree::EMPTY,
             lazy: VmapTree::EMPTY,
             first,
-            preload: VmapArea::NONE,
+            preload: [VmapArea::NONE; NR_CPUS],
             tables,
             nr_areas: 0,
             nr_area_pages: 0,
@@ -120,7 +122,8 @@ impl VmapSpace {
             let waits = gfp.has(__GFP_NOFAIL);
             return Err(if waits { Shortage::VmallocSpace } else { injected }.under(gfp));
         }
-        let preload = self.preload;
+        let cpu = cpu_of(slab);
+        let preload = self.preload[cpu];
         let mut area = VmapArea(slab.alloc(slab.caches.vmap_area(), gfp)?);
         let mut cut = self.take(slab, request);
         if cut.is_none() {
@@ -129,7 +132,7 @@ impl VmapSpace {
         }
         let Some((start, used_up)) = cut else {
             slab.free_internal(area.0);
-            self.restore_preload(slab, preload, [VmapArea::NONE; 3]);
+            self.restore_preload(slab, cpu, preload, [VmapArea::NONE; 3]);
             return Err(request.shortage.under(gfp));
         };
         if used_up != VmapArea::NONE {
@@ -150,12 +153,12 @@ impl VmapSpace {
     pub(crate) fn undo<M: Memory>(&mut self, slab: &mut SlabAllocator<M>, taken: &Taken) {
         self.take_from_busy(&mut slab.pages.memory, taken.area);
         let unused = self.insert_hole(&mut slab.pages.memory, taken.area);
-        self.restore_preload(slab, taken.preload, unused);
+        self.restore_preload(slab, cpu_of(slab), taken.preload, unused);
     }
 
     /// Hands back an area whose pages have been unmapped and flushed; the preload stays as it is.
     pub(crate) fn undo_area<M: Memory>(&mut self, slab: &mut SlabAllocator<M>, area: VmapArea) {
-        self.undo(slab, &Taken { area, preload: self.preload });
+        self.undo(slab, &Taken { area, preload: self.preload[cpu_of(slab)] });
     }
 
     /// The area that contains an address, with its guard page.
@@ -195,9 +198,11 @@ impl VmapSpace {
         self.nr_lazy_pages = 0;
     }
 
-    /// Gives back the node kept ready for a split.
+    /// Gives back the nodes kept ready for a split.
     pub(crate) fn drop_preload<M: Memory>(&mut self, slab: &mut SlabAllocator<M>) {
-        self.restore_preload(slab, VmapArea::NONE, [VmapArea::NONE; 3]);
+        for cpu in 0..NR_CPUS {
+            self.restore_preload(slab, cpu, VmapArea::NONE, [VmapArea::NONE; 3]);
+        }
     }
 
     /// Cuts the request out of the lowest hole that fits; returns where, and the hole's node if it
@@ -208,10 +213,11 @@ impl VmapSpace {
         slab: &mut SlabAllocator<M>,
         request: &VmapRequest,
     ) -> Option<(u64, VmapArea)> {
-        if self.preload == VmapArea::NONE
+        let preload = &mut self.preload[cpu_of(slab)];
+        if *preload == VmapArea::NONE
             && let Ok(node) = slab.alloc(slab.caches.vmap_area(), request.gfp)
         {
-            self.preload = VmapArea(node);
+            *preload = VmapArea(node);
         }
         let VmapRequest { size, align, start: vstart, end: vend, .. } = *request;
         let exact = align <= PAGE_SIZE || vend - vstart == size;
@@ -243,7 +249,8 @@ impl VmapSpace {
             (false, true) => hole.set_range(memory, hole_start, start),
             // NE: the hole falls into two.
             (false, false) => {
-                let mut rest = core::mem::replace(&mut self.preload, VmapArea::NONE);
+                let preload = &mut self.preload[cpu_of(slab)];
+                let mut rest = core::mem::replace(preload, VmapArea::NONE);
                 if rest == VmapArea::NONE {
                     rest = VmapArea(slab.alloc(slab.caches.vmap_area(), GFP_NOWAIT).ok()?);
                 }
@@ -289,19 +296,20 @@ impl VmapSpace {
         nodes
     }
 
-    /// After a failed call: keeps the node that was the preload before, if it is still unused (else
-    /// another in its place), and gives all other unused nodes back.
+    /// After a failed call: keeps the node that was the CPU's preload before, if it is still unused
+    /// (else another in its place), and gives all other unused nodes back.
     fn restore_preload<M: Memory>(
         &mut self,
         slab: &mut SlabAllocator<M>,
+        cpu: usize,
         before: VmapArea,
         unused: [VmapArea; 3],
     ) {
         let [a, b, c] = unused;
-        let mut spare = [a, b, c, self.preload];
+        let mut spare = [a, b, c, self.preload[cpu]];
         let same = spare.iter().position(|&node| node == before);
         let keep = same.or_else(|| spare.iter().position(|&node| node != VmapArea::NONE));
-        self.preload = match keep {
+        self.preload[cpu] = match keep {
             Some(keep) if before != VmapArea::NONE => {
                 core::mem::replace(&mut spare[keep], VmapArea::NONE)
             }
@@ -311,6 +319,11 @@ impl VmapSpace {
             slab.free_internal(node.0);
         }
     }
+}
+
+/// The CPU of the caller.
+const fn cpu_of<M: Memory>(slab: &SlabAllocator<M>) -> usize {
+    slab.pages.current.cpu as usize % NR_CPUS
 }
 
 #[cfg(test)]

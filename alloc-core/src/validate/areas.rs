@@ -62,11 +62,12 @@ impl<M: Memory> Vmalloc<M> {
         ensure(same, 9, "the count of areas of page arrays is off", nowhere)?;
         self.check_deferred(&owned)?;
         let slab = &self.kmalloc.slab;
-        let preloaded = u32::from(vmap.preload != VmapArea::NONE);
-        let sound = preloaded == 0 || self.is_node(vmap.preload);
-        ensure(sound, 8, "the preloaded node is no node", nowhere)?;
+        let preloaded = vmap.preload.iter().filter(|node| **node != VmapArea::NONE);
+        let sound = preloaded.clone().all(|node| self.is_node(*node));
+        ensure(sound, 8, "a preloaded node is no node", nowhere)?;
         let (nr_live, _) = slab.caches.vmap_area().counts(&slab.pages.memory);
-        ensure(nr_nodes + preloaded == nr_live + 1, 8, "a node is on no tree, or on two", nowhere)?;
+        let nr_nodes = nr_nodes + preloaded.count() as u32;
+        ensure(nr_nodes == nr_live + 1, 8, "a node is on no tree, or on two", nowhere)?;
         let (nr_live, _) = slab.caches.vm_struct().counts(&slab.pages.memory);
         ensure(vmap.nr_areas == nr_live, 10, "a descriptor has no area", nowhere)?;
         let in_state = u64::from(slab.pages.nr_pages(FrameState::Vmalloc));
