@@ -248,6 +248,8 @@ impl<M: Memory> SlabAllocator<M> {
         self.pages.release_epoch += 1;
         cache.count(memory, 0, 1);
         self.nr_empty_slab_pages += frame.nr_pages();
+        // Who could take a page that a waiter may not has made objects for that waiter, too.
+        self.pages.release_epoch += 1;
         if geo.has_ctor {
             self.construct(cache, geo, slab, objects);
         }
