@@ -233,7 +233,7 @@ mod test {
         }
         let end = Vaddr(VMALLOC_START + 2 * PMD_SIZE);
         let rows = [
-            (GFP_KERNEL, AllocError::NoMemory(Shortage::Pages { order: 0 })),
+            (GFP_KERNEL, AllocError::Deadlock { order: 0 }),
             (GFP_KERNEL | __GFP_NOFAIL, AllocError::WouldBlock(Shortage::Mapping)),
         ];
         for (gfp, expect) in rows {

@@ -92,7 +92,7 @@ fn a_shortage_of_large_blocks_falls_back_to_small_slabs() {
     assert!(slab.alloc(cache, GFP_KERNEL).is_ok());
     let shortage = Shortage::Pages { order: 1 };
     let cache = slab.caches.kmalloc(8192);
-    assert_eq!(slab.alloc(cache, GFP_KERNEL), Err(AllocError::NoMemory(shortage)));
+    assert_eq!(slab.alloc(cache, GFP_NOWAIT), Err(AllocError::NoMemory(shortage)));
     slab.check().unwrap();
 }
 
