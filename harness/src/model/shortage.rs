@@ -73,9 +73,8 @@ impl Situation<'_> {
                 // reserve.
                 let first_try = Want { gfp: self.policy.first_try(size, want.gfp, route), ..*want };
                 if sides.vmalloc {
-                    let order = order_of_kmalloc(size);
                     self.are_frames_short(size)
-                        && (!sides.slab || self.is_block_short(&first_try, order))
+                        && (!sides.slab || self.is_first_try_short(want, size, route))
                 } else {
                     self.is_kmalloc_short(&first_try, size, order)
                 }
@@ -83,11 +82,12 @@ impl Situation<'_> {
         }
     }
 
-    /// Whether kmalloc could not serve a kvmalloc's first try.
+    /// Whether kmalloc could not serve a kvmalloc's first try. What vmalloc has reclaimed after it
+    /// came too late.
     pub fn is_first_try_short(&self, want: &Want, size: u64, route: Route) -> bool {
         let first_try = Want { gfp: self.policy.first_try(size, want.gfp, route), ..*want };
         let order = order_of_kmalloc(size);
-        self.nr_faults > 0 || size > KMALLOC_MAX || self.is_block_short(&first_try, order)
+        self.nr_faults > 0 || size > KMALLOC_MAX || self.lacks_block(self.before, &first_try, order)
     }
 
     fn is_kmalloc_short(&self, want: &Want, size: u64, order: u32) -> bool {
@@ -95,10 +95,14 @@ impl Situation<'_> {
     }
 
     fn is_block_short(&self, want: &Want, order: u32) -> bool {
-        let watermark = lowest_watermark(want.gfp, self.min_free);
-        let is_short = |facts| !has_block(facts, order, want.gfp, watermark);
         // Who has reclaimed looks at what is free then.
-        is_short(self.before) && (self.effort == Effort::default() || is_short(self.after))
+        let has_reclaimed = self.effort != Effort::default();
+        self.lacks_block(self.before, want, order)
+            && (!has_reclaimed || self.lacks_block(self.after, want, order))
+    }
+
+    fn lacks_block(&self, facts: &Facts, want: &Want, order: u32) -> bool {
+        !has_block(facts, order, want.gfp, lowest_watermark(want.gfp, self.min_free))
     }
 
     fn are_frames_short(&self, size: u64) -> bool {

@@ -12,6 +12,7 @@
 
 use super::{Event, Judgement, Oracle, Step, Wake, contract};
 use crate::lane::Retry;
+use crate::model::effort::Powers;
 use crate::model::rules::{Family, KMALLOC_MAX, NR_ORDERS, PAGE, Want, order_of, pages_of};
 use crate::subject::{Answer, Refusal, Request};
 
@@ -74,13 +75,24 @@ fn wants_no_less(one: &Request, other: &Request) -> bool {
 fn is_small(step: &Step, want: &Want, shortage: Refusal) -> bool {
     let powers = step.model.powers(want, step.record.caller.task, None);
     match shortage {
-        Refusal::Pages { order } => powers.never_fails(order) && !powers.may_kill(),
+        Refusal::Pages { order } => waits_when_small(powers, order) || is_table(step, want),
         _ => false,
     }
 }
 
+fn waits_when_small(powers: Powers, order: u32) -> bool {
+    powers.never_fails(order) && !powers.may_kill()
+}
+
+/// Whether a page table of the request is too small to fail: it is asked for with flags of its
+/// own, and even a request that may not sleep waits for it (R4.2, R4.4).
+fn is_table(step: &Step, want: &Want) -> bool {
+    let maps = matches!(want.family, Family::Vmalloc { .. } | Family::Kvmalloc { .. });
+    maps && waits_when_small(step.model.page_table_powers(want, step.record.caller.task), 0)
+}
+
 fn waits(step: &Step, want: &Want, size: u64, shortage: Refusal) -> Judgement {
-    if !want.may_block() {
+    if !want.may_block() && !is_table(step, want) {
         return Err("a request that may not sleep was told to wait".into());
     }
     if contract::situation(step).is_real(want, size, shortage) {
@@ -128,7 +140,8 @@ fn impossible(step: &Step, want: &Want, size: u64) -> Judgement {
 mod test {
     use super::super::fixture::{DIRECT, barks, memory, model, record, silent};
     use super::*;
-    use alloc_core::gfp::{__GFP_NOFAIL, GFP_ATOMIC, GFP_KERNEL, Gfp};
+    use crate::subject::Facts;
+    use alloc_core::gfp::{__GFP_NOFAIL, GFP_ATOMIC, GFP_KERNEL, GFP_NOFS, GFP_NOWAIT, Gfp};
 
     const NOFAIL: Gfp = Gfp(GFP_KERNEL.0 | __GFP_NOFAIL.0);
     const SHORT: Refusal = Refusal::Pages { order: 0 };
@@ -154,6 +167,20 @@ mod test {
         let mut retry = record(page(NOFAIL), wait);
         retry.retry = Some(Retry::Woken);
         barks(&ORACLE, &model(), &retry, "has ended");
+    }
+
+    #[test]
+    fn silent_on_waiting_for_a_page_table() {
+        let vmalloc = |gfp| Request::VmallocGfp { size: 4096, gfp };
+        for (gfp, may) in [(GFP_NOFS, true), (GFP_NOWAIT, true), (GFP_KERNEL, false)] {
+            let mut wait = record(vmalloc(gfp), Answer::WouldBlock(SHORT));
+            (wait.before, wait.after) = (Facts::default(), Facts::default());
+            if may {
+                silent(&ORACLE, &model(), &wait);
+            } else {
+                barks(&ORACLE, &model(), &wait, "may fail");
+            }
+        }
     }
 
     #[test]

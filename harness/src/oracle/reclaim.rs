@@ -69,10 +69,7 @@ fn taken(step: &Step, want: &Want) -> Judgement {
     let record = step.record;
     let task = record.caller.task;
     let powers = step.model.powers(want, task, granted_at(step));
-    let maps = matches!(want.family, Family::Vmalloc { .. })
-        || (matches!(want.family, Family::Kvmalloc { .. })
-            && granted_at(step).is_none_or(|addr| step.model.is_vmalloc(addr)));
-    let tables = maps.then(|| step.model.page_table_powers(want, task));
+    let tables = may_map(step, want).then(|| step.model.page_table_powers(want, task));
     let may = |what: fn(Powers) -> bool| what(powers) || tables.is_some_and(what);
     let Effort { nr_reclaim_rounds, nr_oom_kills, .. } = record.reply.effort;
     if nr_reclaim_rounds > 0 && !may(Powers::may_reclaim) {
@@ -121,6 +118,15 @@ fn warned(step: &Step, want: &Want) -> Judgement {
     Ok(())
 }
 
+/// Whether page tables may have been asked for, on the way to memory or to a refusal.
+fn may_map(step: &Step, want: &Want) -> bool {
+    match want.family {
+        Family::Vmalloc { .. } => true,
+        Family::Kvmalloc { .. } => granted_at(step).is_none_or(|addr| step.model.is_vmalloc(addr)),
+        _ => false,
+    }
+}
+
 /// Whether memory lies in the vmalloc space: what is taken on the way, such as a node kept ready,
 /// may fail and say so although the request succeeds.
 fn maps_memory(step: &Step, want: &Want) -> bool {
@@ -149,7 +155,9 @@ fn gave_up(step: &Step, want: &Want) -> Judgement {
     if !waits && !is_deadlock && powers.never_fails(order) {
         return Err(format!("{:?} is too small to fail, and failed", record.request));
     }
-    if is_deadlock && !(powers.never_fails(order) && powers.may_kill()) {
+    let may_deadlock = |powers: Powers| powers.never_fails(order) && powers.may_kill();
+    let tables = || step.model.page_table_powers(want, record.caller.task);
+    if is_deadlock && !may_deadlock(powers) && !(may_map(step, want) && may_deadlock(tables())) {
         return Err(format!("{:?} may fail, and is no deadlock", record.request));
     }
     Ok(())
