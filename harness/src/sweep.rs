@@ -10,7 +10,7 @@
 use crate::campaign::SWEEP;
 use crate::exec::{self, Expectations};
 use crate::op::{Arg, ArgKind, Class, Op, Route};
-use crate::subject::Facts;
+use crate::stats::{LaneStats, Stats};
 use crate::trace::{Limits, Trace};
 use crate::verdict::Failure;
 use serde::Serialize;
@@ -75,6 +75,14 @@ pub struct Costs {
     pub failed: u64,
     /// Other requests that found no memory or no space.
     pub others_failed: u64,
+    /// Page tables of the vmalloc space, at the end.
+    pub page_tables: u64,
+    /// Flushes of cached translations.
+    pub tlb_flushes: u64,
+    /// Rounds of direct reclaim.
+    pub reclaim_rounds: u64,
+    /// Processes killed for want of memory.
+    pub oom_kills: u64,
     /// The smallest of the largest free orders left behind; none if no frame was.
     pub largest_order: Option<u32>,
 }
@@ -92,6 +100,10 @@ pub struct Column {
 /// Every kind of cost.
 pub static COLUMNS: &[Column] = &[
     Column { name: "requests served by vmalloc, percent", of: Costs::vmalloc_share, decimals: 1 },
+    Column { name: "page tables at the end", of: |c| Some(c.page_tables as f64), decimals: 0 },
+    Column { name: "TLB flushes", of: |c| Some(c.tlb_flushes as f64), decimals: 0 },
+    Column { name: "rounds of direct reclaim", of: |c| Some(c.reclaim_rounds as f64), decimals: 0 },
+    Column { name: "OOM kills", of: |c| Some(c.oom_kills as f64), decimals: 0 },
     Column { name: "requests that failed", of: |c| Some(c.failed as f64), decimals: 0 },
     Column {
         name: "other requests that failed",
@@ -121,20 +133,40 @@ impl Costs {
             vmalloc: sum.vmalloc + other.vmalloc,
             failed: sum.failed + other.failed,
             others_failed: sum.others_failed + other.others_failed,
+            page_tables: sum.page_tables + other.page_tables,
+            tlb_flushes: sum.tlb_flushes + other.tlb_flushes,
+            reclaim_rounds: sum.reclaim_rounds + other.reclaim_rounds,
+            oom_kills: sum.oom_kills + other.oom_kills,
             largest_order: sum.largest_order.min(other.largest_order),
         }
     }
 }
 
+/// What else runs on the machine, in shares of the memory that the trace has for itself: page
+/// cache of each kind and a few processes, for reclaim and the OOM killer to take.
+const OTHERS: [(&str, u32); 6] = [
+    ("add_to_page_cache({}, 0)", 4),
+    ("add_to_page_cache({}, __GFP_IO)", 8),
+    ("add_to_page_cache({}, __GFP_FS)", 8),
+    ("start_process({})", 16),
+    ("start_process({})", 16),
+    ("start_process({})", 16),
+];
+
 /// The trace under a cutoff, on a machine with as much free memory as its own and with
-/// `fragmented` percent of that in single holes.
+/// `fragmented` percent of that in single holes. Other users of memory fill single holes too, so
+/// that what is taken from them makes no large blocks.
 pub fn prepare(trace: &Trace, cutoff: Cutoff, fragmented: u32) -> Trace {
     let mut trace = trace.clone();
     let machine = &mut trace.machine;
+    let own = machine.frames;
+    let others = OTHERS.map(|(call, share)| (call, own / share));
+    let nr_others: u32 = others.iter().map(|(_, nr_pages)| nr_pages).sum();
+    let holes = u64::from(own) * u64::from(fragmented) / 100 + u64::from(nr_others);
     // As many frames are held as there are holes, and they are taken off what the trace needs.
-    let frames = u64::from(machine.frames) * u64::from(100 + fragmented) / 100;
+    let frames = u64::from(own) + u64::from(nr_others) + holes;
     machine.frames = frames.min(Limits::FRAMES.1.into()) as u32;
-    machine.fragmented = fragmented;
+    machine.fragmented = (holes * 100).div_ceil(u64::from(own + nr_others)) as u32;
     machine.cutoff = match cutoff {
         Cutoff::AtOnceAbove(_) => 0,
         Cutoff::FallbackAbove(pages) => pages,
@@ -146,6 +178,10 @@ pub fn prepare(trace: &Trace, cutoff: Cutoff, fragmented: u32) -> Trace {
             _ => Route::Policy,
         };
     }
+    let others = others.into_iter().filter(|(_, nr_pages)| *nr_pages > 0);
+    let others = others.map(|(call, nr_pages)| call.replace("{}", &nr_pages.to_string()));
+    let others = others.collect::<Vec<_>>().join("\n");
+    trace.ops.splice(0..0, Trace::parse(&others).expect("OTHERS are ops").ops);
     trace
 }
 
@@ -162,14 +198,14 @@ pub fn run(trace: &Trace) -> Result<Costs, Box<Failure>> {
             costs.count(op, class, memory);
         }
     })?;
-    costs.settle(&stats.lanes[0].left);
+    costs.settle(&stats);
     Ok(costs)
 }
 
 impl Costs {
     fn count(&mut self, op: &Op, class: Class, memory: u64) {
-        use Class::{Blocked, NoMemory, NoSpace, TooLarge, Vmalloc};
-        let failed = matches!(class, NoMemory | NoSpace | Blocked);
+        use Class::{Blocked, Deadlock, NoMemory, NoSpace, TooLarge, Vmalloc};
+        let failed = matches!(class, NoMemory | NoSpace | Blocked | Deadlock);
         if !op.call.spec().takes_route {
             self.others_failed += u64::from(failed);
         } else if (PAGE + 1..=memory).contains(&size(op)) {
@@ -179,9 +215,14 @@ impl Costs {
         }
     }
 
-    fn settle(&mut self, left: &Facts) {
+    fn settle(&mut self, stats: &Stats) {
+        let LaneStats { at_boot, left, .. } = &stats.lanes[0];
         let largest = left.nr_free_blocks.iter().rposition(|nr| *nr > 0);
         self.largest_order = largest.map(|order| order as u32);
+        self.page_tables = left.nr_page_table_pages;
+        self.tlb_flushes = left.nr_tlb_flushes - at_boot.nr_tlb_flushes;
+        self.reclaim_rounds = stats.effort.nr_reclaim_rounds;
+        self.oom_kills = stats.effort.nr_oom_kills;
     }
 }
 
