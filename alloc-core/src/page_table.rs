@@ -1,8 +1,8 @@
 //! Page-table pages of the vmalloc space, and the flushes that its mappings cost.
 //!
 //! The one idea: entries for 2 MiB fit in one page, so the space is an array of such *regions*,
-//! each a word: its table, if it has one, and how many pages are mapped through it. A region gets its
-//! table when the first page is mapped there (R4.4); a huge mapping fills a region without one
+//! each a word: its table, if it has one, and how many pages are mapped through it. A region gets
+//! its table when the first page is mapped there (R4.4); a huge mapping fills a region without one
 //! (R4.12).
 //!
 //! Linux keeps a table for ever; here a shrink gives those back that map nothing. The entries

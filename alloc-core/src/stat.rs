@@ -12,9 +12,8 @@ use crate::reclaim::NR_CACHE_KINDS;
 
 /// Counts of pages, objects and areas.
 ///
-/// `nr_free_pages + nr_block_pages + nr_large_kmalloc_pages + nr_slab_pages + nr_empty_slab_pages
-/// + nr_vmalloc_pages + nr_page_table_pages + nr_process_pages + the sum of nr_cache_pages ==
-/// nr_managed_pages`, always.
+/// Every managed page is in exactly one of the counts of pages that are free, of blocks, large
+/// kmallocs, slabs, empty slabs, areas, page tables, processes and the page cache, always.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MmStat {
     /// Pages that were not kept back at boot.

@@ -119,8 +119,8 @@ impl Situation<'_> {
         nr_pages + nr_tables + NR_METADATA_PAGES + self.min_free
     }
 
-    /// Whether nothing stands in the way of an area of `nr_pages` pages in huge ones: there is room,
-    /// and there are blocks for them, one of which the metadata may split.
+    /// Whether nothing stands in the way of an area of `nr_pages` pages in huge ones: there is
+    /// room, and there are blocks for them, one of which the metadata may split.
     pub fn has_huge_pages(&self, want: &Want, nr_pages: u64) -> bool {
         let blocks = self.before.nr_free_blocks[9..].iter().zip(0..);
         let nr_blocks: u64 = blocks.map(|(nr, order)| u64::from(*nr) << order).sum();
