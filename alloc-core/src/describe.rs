@@ -63,7 +63,8 @@ impl<M: Memory> Kvmalloc<M> {
             Some(live) => live.spot(is, addr),
             None => self.spot_of_nobody(is, addr),
         };
-        let own = live.map_or(PAGE_SIZE, |live| live.usable);
+        let nobodys = if addr.is_zero_or_null() { 0 } else { PAGE_SIZE };
+        let own = live.map_or(nobodys, |live| live.usable);
         let Cell { verdict, on_linux } = fate::cell(spot, called, fit(called, own, told));
         let is_atomic = self.vmalloc.context() == Context::Atomic;
         let askew = live.is_some_and(|live| !(addr.0 - live.start.0).is_multiple_of(live.step));
@@ -233,11 +234,11 @@ fn fit(called: FreeCall, own: u64, told: Option<u64>) -> Fit {
         FreeCall::FreePagesExact => pages_for(bytes),
         _ => bytes,
     };
-    let is_sensitive = called == FreeCall::KvfreeSensitive;
+    let may_be_less = matches!(called, FreeCall::KvfreeSensitive | FreeCall::Kvrealloc);
     match told {
-        Some(0) if !is_sensitive => Fit::Smaller,
+        Some(0) if !may_be_less => Fit::Smaller,
         Some(bytes) if count(bytes) > count(own) => Fit::Other,
-        Some(bytes) if count(bytes) < count(own) && !is_sensitive => Fit::Smaller,
+        Some(bytes) if count(bytes) < count(own) && !may_be_less => Fit::Smaller,
         // Had it been the right cache, nothing would have been refused.
         None if called == FreeCall::KmemCacheFree => Fit::Other,
         _ => Fit::Right,

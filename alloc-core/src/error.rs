@@ -144,6 +144,10 @@ pub enum FreeCall {
     KfreeSensitive,
     /// `kvfree_sensitive`.
     KvfreeSensitive,
+    /// `krealloc`, which frees what it replaces.
+    Krealloc,
+    /// `kvrealloc`, likewise.
+    Kvrealloc,
 }
 
 impl FreeCall {
@@ -162,6 +166,8 @@ impl FreeCall {
             Self::DmaFreeCoherent => "dma_free_coherent",
             Self::KfreeSensitive => "kfree_sensitive",
             Self::KvfreeSensitive => "kvfree_sensitive",
+            Self::Krealloc => "krealloc",
+            Self::Kvrealloc => "kvrealloc",
         }
     }
 }
@@ -342,4 +348,13 @@ impl Display for ConvertFault {
             None => Ok(()),
         }
     }
+}
+
+/// Why memory was not given another size. It is as it was, and still its holder's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ReallocError {
+    /// The new memory was refused, as to any other request.
+    Alloc(AllocError),
+    /// The old memory cannot be replaced by this call.
+    Free(FreeFault),
 }

@@ -151,7 +151,7 @@ pub struct Cell {
 }
 
 /// The columns: each call that frees, and how what it is given fits.
-pub const COLUMNS: [(FreeCall, Fit); 15] = [
+pub const COLUMNS: [(FreeCall, Fit); 17] = [
     (FreeCall::Kfree, Fit::Right),
     (FreeCall::Kvfree, Fit::Right),
     (FreeCall::Vfree, Fit::Right),
@@ -159,6 +159,8 @@ pub const COLUMNS: [(FreeCall, Fit); 15] = [
     (FreeCall::Vunmap, Fit::Right),
     (FreeCall::KfreeSensitive, Fit::Right),
     (FreeCall::KvfreeSensitive, Fit::Right),
+    (FreeCall::Krealloc, Fit::Right),
+    (FreeCall::Kvrealloc, Fit::Right),
     (FreeCall::KmemCacheFree, Fit::Right),
     (FreeCall::KmemCacheFree, Fit::Other),
     (FreeCall::FreePages, Fit::Right),
@@ -204,53 +206,55 @@ macro_rules! matrix {
     (@ $fate:ident $_row:ident $verdict:ident) => { cell!($fate, $verdict) };
 }
 
-// The columns are kfree, kvfree, vfree, vfree_atomic, vunmap, kfree_sensitive, kvfree_sensitive;
-// kmem_cache_free into its own and into another cache; free_pages with its own, a smaller and a
-// larger order; put_page, dma_free_coherent, free_pages_exact.
+// The columns are kfree, kvfree, vfree, vfree_atomic, vunmap, kfree_sensitive, kvfree_sensitive,
+// krealloc, kvrealloc; kmem_cache_free into its own and into another cache; free_pages with its
+// own, a smaller and a larger order; put_page, dma_free_coherent, free_pages_exact.
 //
-// The reference has no column for three of them. kvfree_sensitive is kvfree after clearing memory;
-// vfree_atomic writes a list entry into the memory before anything is checked (R4.13). A cell that
-// cannot be (an order below 0, a cache of kmalloc's own) has its neighbour's word.
+// The reference has no column for five of them. kvfree_sensitive is kvfree after clearing memory;
+// krealloc and kvrealloc are taken to move: they are kfree after asking for the size (R6.6), and
+// kvfree after reading what is there. vfree_atomic writes a list entry into the memory before
+// anything is checked (R4.13). A cell that cannot be (an order below 0, a cache of kmalloc's own)
+// has its neighbour's word.
 matrix! {
-    Null Wild:              ok  ok  ok  ok  ok  ok  ok  OO  OO                          ok  ok  ok                          OO  ok  ok;
-    ZeroSizePtr Wild:       ok  ok  Wl  OO  Wl  ok  ok  OO  OO                          OO  OO  OO                          OO  OO  OO;
+    Null Wild:              ok  ok  ok  ok  ok  ok  ok  ok  ok  OO  OO                          ok  ok  ok                          OO  ok  ok;
+    ZeroSizePtr Wild:       ok  ok  Wl  OO  Wl  ok  ok  ok  ok  OO  OO                          OO  OO  OO                          OO  OO  OO;
     KmallocObject WrongAllocator:
-                            ok  ok  Wl  CO  Wl  ok  ok  Wf(WrongCache) Wf(WrongCache)   CO  CO  BP                          CO  CO  CO;
+                            ok  ok  Wl  CO  Wl  ok  ok  ok  ok  Wf(WrongCache) Wf(WrongCache)   CO  CO  BP                          CO  CO  CO;
     CacheObject WrongAllocator:
-                            ok  ok  Wl  CO  Wl  ok  ok  ok  Wf(WrongCache)              CO  CO  BP                          CO  CO  CO;
+                            ok  ok  Wl  CO  Wl  ok  ok  ok  ok  ok  Wf(WrongCache)              CO  CO  BP                          CO  CO  CO;
     ConstructedObject WrongAllocator:
-                            ok  ok  Wl  CO  Wl  CO  CO  ok  Wf(WrongCache)              CO  CO  BP                          CO  CO  CO;
+                            ok  ok  Wl  CO  Wl  CO  CO  CO  CO  ok  Wf(WrongCache)              CO  CO  BP                          CO  CO  CO;
     LargeKmalloc WrongAllocator:
-                            ok  ok  Wl  CO  Wl  ok  ok  W1l W1l                         OKa Lk  BP                          OKa OKa Lk;
-    OnePage WrongAllocator: W1p W1p Wl  CO  Wl  W1p W1p W1l W1l                         ok  Lk(WrongOrder) BP(WrongOrder)   ok  OK  OK;
-    Block WrongAllocator:   W1p W1p Wl  CO  Wl  W1p W1p W1l W1l                         ok  Lk(WrongOrder) BP(WrongOrder)   Lk(WrongOrder) OK Lk;
+                            ok  ok  Wl  CO  Wl  ok  ok  ok  ok  W1l W1l                         OKa Lk  BP                          OKa OKa Lk;
+    OnePage WrongAllocator: W1p W1p Wl  CO  Wl  W1p W1p W1p W1p W1l W1l                         ok  Lk(WrongOrder) BP(WrongOrder)   ok  OK  OK;
+    Block WrongAllocator:   W1p W1p Wl  CO  Wl  W1p W1p W1p W1p W1l W1l                         ok  Lk(WrongOrder) BP(WrongOrder)   Lk(WrongOrder) OK Lk;
     Compound WrongAllocator:
-                            OKa OKa Wl  CO  Wl  OKa OKa W1l W1l                         ok  Lk(WrongOrder) BP(WrongOrder)   ok  OK  Lk;
+                            OKa OKa Wl  CO  Wl  OKa OKa OKa OKa W1l W1l                         ok  Lk(WrongOrder) BP(WrongOrder)   ok  OK  Lk;
     PagesExact WrongAllocator:
-                            W1p W1p Wl  CO  Wl  W1p W1p W1l W1l                         BP  Lk  BP                          Lk  BP  ok;
+                            W1p W1p Wl  CO  Wl  W1p W1p W1p W1p W1l W1l                         BP  Lk  BP                          Lk  BP  ok;
     DmaCoherent WrongAllocator:
-                            W1p W1p Wl  CO  Wl  W1p W1p W1l W1l                         OK  Lk  BP                          Lk  ok  Lk;
-    Vmalloc WrongAllocator: OO  ok  ok  ok  Lk  OO  ok  OO  OO                          OO  OO  OO                          OO  OO  OO;
-    InObject Interior:      CO  CO  Wl  CO  Wl  CO  CO  CO  CO                          CO  CO  BP                          CO  CO  CO;
-    InOnePage Interior:     W1p W1p Wl  CO  Wl  W1p W1p W1l W1l                         FA  FA  BP                          FA  FA  FA;
-    InFirstPage Interior:   W1p W1p Wl  CO  Wl  W1p W1p W1l W1l                         FA  Lk  BP                          Lk  FA  Lk;
-    InLaterPage Interior:   W1l W1l Wl  CO  Wl  W1l W1l W1l W1l                         CO  CO  BP                          CO  CO  CO;
-    InExactPage Interior:   W1p W1p Wl  CO  Wl  W1p W1p W1l W1l                         BP  Lk  BP                          Lk  BP  BP;
+                            W1p W1p Wl  CO  Wl  W1p W1p W1p W1p W1l W1l                         OK  Lk  BP                          Lk  ok  Lk;
+    Vmalloc WrongAllocator: OO  ok  ok  ok  Lk  OO  ok  OO  ok  OO  OO                          OO  OO  OO                          OO  OO  OO;
+    InObject Interior:      CO  CO  Wl  CO  Wl  CO  CO  CO  CO  CO  CO                          CO  CO  BP                          CO  CO  CO;
+    InOnePage Interior:     W1p W1p Wl  CO  Wl  W1p W1p W1p W1p W1l W1l                         FA  FA  BP                          FA  FA  FA;
+    InFirstPage Interior:   W1p W1p Wl  CO  Wl  W1p W1p W1p W1p W1l W1l                         FA  Lk  BP                          Lk  FA  Lk;
+    InLaterPage Interior:   W1l W1l Wl  CO  Wl  W1l W1l W1l W1l W1l W1l                         CO  CO  BP                          CO  CO  CO;
+    InExactPage Interior:   W1p W1p Wl  CO  Wl  W1p W1p W1p W1p W1l W1l                         BP  Lk  BP                          Lk  BP  BP;
     InCompoundHead Interior:
-                            FA  FA  Wl  CO  Wl  FA  FA  W1l W1l                         FA  Lk  BP                          FA  FA  Lk;
+                            FA  FA  Wl  CO  Wl  FA  FA  FA  FA  W1l W1l                         FA  Lk  BP                          FA  FA  Lk;
     InCompoundTail Interior:
-                            FA  FA  Wl  CO  Wl  FA  FA  W1l W1l                         BP  CO  BP                          FA  BP  CO;
-    InVmalloc Interior:     OO  FA  FA  FA  Lk  OO  FA  OO  OO                          OO  OO  OO                          OO  OO  OO;
-    AskewVmalloc Interior:  OO  Wl  Wl  CO  Wl  OO  Wl  OO  OO                          OO  OO  OO                          OO  OO  OO;
-    FreedLast DoubleFree:   BG  BG  Wl  CO  Wl  BG  BG  BG  BG                          CO  CO  BP                          CO  CO  CO;
-    FreeObject DoubleFree:  CO  CO  Wl  CO  Wl  CO  CO  CO  CO                          CO  CO  BP                          CO  CO  CO;
-    FreePage DoubleFree:    W1p W1p Wl  CO  Wl  W1p W1p W1l W1l                         BP  BP  CO                          BP  BP  BP;
-    Deferred DoubleFree:    OO  CO  CO  CO  Lk  OO  CO  OO  OO                          OO  OO  OO                          OO  OO  OO;
-    FreeSpace DoubleFree:   OO  Wl  Wl  OO  Wl  OO  Wl  OO  OO                          OO  OO  OO                          OO  OO  OO;
-    Reserved Wild:          W1p W1p Wl  CO  Wl  W1p W1p W1l W1l                         CO  CO  BP                          CO  CO  CO;
-    Internal Wild:          CO  CO  Wl  CO  Wl  CO  CO  CO  CO                          CO  CO  BP                          CO  CO  CO;
-    InternalArea Wild:      OO  CO  CO  CO  Lk  OO  CO  OO  OO                          OO  OO  OO                          OO  OO  OO;
-    Nothing Wild:           OO  OO  Wl  OO  Wl  OO  OO  OO  OO                          OO  OO  OO                          OO  OO  OO;
+                            FA  FA  Wl  CO  Wl  FA  FA  FA  FA  W1l W1l                         BP  CO  BP                          FA  BP  CO;
+    InVmalloc Interior:     OO  FA  FA  FA  Lk  OO  FA  OO  FA  OO  OO                          OO  OO  OO                          OO  OO  OO;
+    AskewVmalloc Interior:  OO  Wl  Wl  CO  Wl  OO  Wl  OO  Wl  OO  OO                          OO  OO  OO                          OO  OO  OO;
+    FreedLast DoubleFree:   BG  BG  Wl  CO  Wl  BG  BG  BG  BG  BG  BG                          CO  CO  BP                          CO  CO  CO;
+    FreeObject DoubleFree:  CO  CO  Wl  CO  Wl  CO  CO  CO  CO  CO  CO                          CO  CO  BP                          CO  CO  CO;
+    FreePage DoubleFree:    W1p W1p Wl  CO  Wl  W1p W1p W1p W1p W1l W1l                         BP  BP  CO                          BP  BP  BP;
+    Deferred DoubleFree:    OO  CO  CO  CO  Lk  OO  CO  OO  CO  OO  OO                          OO  OO  OO                          OO  OO  OO;
+    FreeSpace DoubleFree:   OO  Wl  Wl  OO  Wl  OO  Wl  OO  OO  OO  OO                          OO  OO  OO                          OO  OO  OO;
+    Reserved Wild:          W1p W1p Wl  CO  Wl  W1p W1p W1p W1p W1l W1l                         CO  CO  BP                          CO  CO  CO;
+    Internal Wild:          CO  CO  Wl  CO  Wl  CO  CO  CO  CO  CO  CO                          CO  CO  BP                          CO  CO  CO;
+    InternalArea Wild:      OO  CO  CO  CO  Lk  OO  CO  OO  CO  OO  OO                          OO  OO  OO                          OO  OO  OO;
+    Nothing Wild:           OO  OO  Wl  OO  Wl  OO  OO  OO  OO  OO  OO                          OO  OO  OO                          OO  OO  OO;
 }
 
 /// A free by the right call that is told a size which is not the memory's.
@@ -274,6 +278,19 @@ pub static WRONG_SIZES: &[WrongSize] = &[
         spots: &[Spot::KmallocObject, Spot::CacheObject, Spot::LargeKmalloc, Spot::Vmalloc],
         fit: Fit::Other,
         on_linux: Fate::SilentCorruption,
+    },
+    // kvrealloc reads on: what it copies is somebody else's, or no memory.
+    WrongSize {
+        call: FreeCall::Kvrealloc,
+        spots: &[Spot::KmallocObject, Spot::CacheObject, Spot::LargeKmalloc],
+        fit: Fit::Other,
+        on_linux: Fate::SilentCorruption,
+    },
+    WrongSize {
+        call: FreeCall::Kvrealloc,
+        spots: &[Spot::Vmalloc, Spot::Null, Spot::ZeroSizePtr],
+        fit: Fit::Other,
+        on_linux: Fate::Oops,
     },
     WrongSize {
         call: FreeCall::DmaFreeCoherent,

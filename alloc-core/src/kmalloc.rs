@@ -71,11 +71,11 @@ impl<M: Memory> Kmalloc<M> {
     }
 }
 
-/// Clearing before freeing, so that no secret stays behind (R5.6).
+/// Calls that write to the memory before they give it back (R1.7, R5.6).
 impl<M: Memory> Kmalloc<M> {
     /// `ksize`: the bytes that the holder of an address may use; none behind NULL and
-    /// `ZERO_SIZE_PTR` (R1.2). An object that was constructed is refused: what is cleared on the
-    /// way to the free list would cheat its next holder (R2.5).
+    /// `ZERO_SIZE_PTR` (R1.2). An object that was constructed is refused: its holder could not put
+    /// back what its next holder relies on (R2.5).
     pub(crate) fn usable(&self, addr: Vaddr) -> Result<u64, Refused> {
         if addr.is_zero_or_null() {
             return Ok(0);
@@ -103,6 +103,40 @@ impl<M: Memory> Kmalloc<M> {
             self.slab.pages.memory.zero(at, nr_bytes);
         }
         self.kfree(addr)
+    }
+
+    /// `krealloc`: memory that has room stays where it is, and so does its class (R1.7). What moves
+    /// takes all of its bytes along, also those behind the size that was asked for.
+    pub(crate) fn krealloc(
+        &mut self,
+        addr: Vaddr,
+        size: u64,
+        gfp: Gfp,
+    ) -> Result<Result<Vaddr, AllocError>, Refused> {
+        let room = self.usable(addr)?;
+        if size == 0 {
+            self.kfree(addr)?;
+            return Ok(Ok(Vaddr::ZERO_SIZE_PTR));
+        }
+        // Whether it could stay is nothing that its caller may count on.
+        if let Err(error) = AllocError::check_caller(gfp, self.slab.pages.current.context) {
+            return Ok(Err(error));
+        }
+        let old = direct_phys(addr);
+        if let Some(old) = old.filter(|_| size <= room) {
+            if gfp.has(__GFP_ZERO) {
+                self.slab.pages.memory.zero_bytes(Paddr(old.0 + size), room - size);
+            }
+            return Ok(Ok(addr));
+        }
+        let moved = self.kmalloc(size, gfp);
+        if let Ok(new) = moved {
+            if let (Some(old), Some(new)) = (old, direct_phys(new)) {
+                self.slab.pages.memory.copy_bytes(old, new, room);
+            }
+            self.kfree(addr)?;
+        }
+        Ok(moved)
     }
 }
 

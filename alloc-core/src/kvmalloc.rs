@@ -67,9 +67,7 @@ impl<M: Memory> Kvmalloc<M> {
         if addr.is_zero_or_null() {
             return Ok(());
         }
-        let is_area = self.vmalloc.vmap.contains(addr);
-        let may_free = !is_area || self.vmalloc.context() != Context::Atomic;
-        if len > self.usable(addr)? || !may_free {
+        if len > self.usable(addr)? || !self.may_kvfree(addr) {
             return Err(Refused);
         }
         let mut done = 0;
@@ -82,6 +80,54 @@ impl<M: Memory> Kvmalloc<M> {
             done += nr_bytes;
         }
         self.kvfree(addr)
+    }
+
+    /// `kvrealloc` of Linux 6.1: it shrinks nothing, and believes its caller what to copy (R5.5).
+    /// Linux reads beyond memory that has fewer bytes; here that is refused.
+    pub(crate) fn kvrealloc(
+        &mut self,
+        addr: Vaddr,
+        old_size: u64,
+        size: u64,
+        gfp: Gfp,
+        route: Route,
+    ) -> Result<Result<Vaddr, AllocError>, Refused> {
+        if old_size > self.usable(addr)? || !self.may_kvfree(addr) {
+            return Err(Refused);
+        }
+        if size != 0
+            && let Err(error) = AllocError::check_caller(gfp, self.vmalloc.context())
+        {
+            return Ok(Err(error));
+        }
+        if old_size >= size {
+            return Ok(Ok(addr));
+        }
+        let moved = self.kvmalloc(size, gfp, route);
+        if let Ok(new) = moved {
+            self.copy(addr, new, old_size);
+            self.kvfree(addr)?;
+        }
+        Ok(moved)
+    }
+
+    /// Whether the caller is where it may free an address from the side that it lies on.
+    fn may_kvfree(&self, addr: Vaddr) -> bool {
+        !self.vmalloc.vmap.contains(addr) || self.vmalloc.context() != Context::Atomic
+    }
+
+    /// Copies bytes from either side to either side, as far as both lie in one page at a time.
+    fn copy(&mut self, from: Vaddr, to: Vaddr, len: u64) {
+        let mut done = 0;
+        while done < len {
+            let (from, to) = (Vaddr(from.0 + done), Vaddr(to.0 + done));
+            let room = PAGE_SIZE - (from.0 % PAGE_SIZE).max(to.0 % PAGE_SIZE);
+            let nr_bytes = (len - done).min(room);
+            if let (Some(from), Some(to)) = (self.vmalloc.phys(from), self.vmalloc.phys(to)) {
+                self.vmalloc.memory_mut().copy_bytes(from, to, nr_bytes);
+            }
+            done += nr_bytes;
+        }
     }
 
     /// The bytes that the holder of an address may use, from either side.

@@ -44,6 +44,18 @@ pub trait Memory {
         clear_in_word(self, last_word, end);
     }
 
+    /// Copies `nr_bytes` bytes between two runs that begin at words and have none in common.
+    fn copy_bytes(&mut self, from: Paddr, to: Paddr, nr_bytes: u64) {
+        for offset in (0..nr_bytes).step_by(8) {
+            let left = nr_bytes - offset;
+            let mask = if left < 8 { (1 << (left * 8)) - 1 } else { u64::MAX };
+            let word = self.load(Paddr(from.0 + offset)) & mask;
+            let at = Paddr(to.0 + offset);
+            let rest = if left < 8 { self.load(at) & !mask } else { 0 };
+            self.store(at, word | rest);
+        }
+    }
+
     /// Makes `page` show `frame`. The page is not mapped yet.
     ///
     /// # Errors
@@ -74,6 +86,24 @@ fn clear_in_word<M: Memory + ?Sized>(memory: &mut M, start: u64, end: u64) {
 mod test {
     use super::*;
     use crate::test_memory::TestMemory;
+
+    #[test]
+    fn exactly_the_bytes_asked_for_are_copied() {
+        for nr_bytes in [0, 1, 8, 13, 24] {
+            let mut memory = TestMemory::new(1, 0);
+            (0..4).for_each(|word| memory.store(Paddr(word * 8), 0x0101_0101_0101_0101 + word));
+            (4..8).for_each(|word| memory.store(Paddr(word * 8), u64::MAX));
+            memory.copy_bytes(Paddr(0), Paddr(32), nr_bytes);
+            for byte in 0..32 {
+                let at = |start| {
+                    let word: u64 = memory.load(Paddr(start + byte / 8 * 8));
+                    word.to_le_bytes()[byte as usize % 8]
+                };
+                let expected = if byte < nr_bytes { at(0) } else { 0xff };
+                assert_eq!(at(32), expected, "byte {byte} of {nr_bytes}");
+            }
+        }
+    }
 
     #[test]
     fn exactly_the_bytes_asked_for_become_zero() {

@@ -155,8 +155,28 @@ pub fn write_all(subject: &mut dyn Subject, allocation: &Allocation) {
 
 /// Looks at every byte of an allocation and its guard.
 pub fn verify(subject: &dyn Subject, allocation: &Allocation) -> Option<Damage> {
-    let Allocation { addr, size, usable, .. } = *allocation;
-    let found = |offset, what| Some(Damage { id: allocation.id, addr, offset, what });
+    let Allocation { id, addr, usable, .. } = *allocation;
+    let found = first_wrong(subject, allocation, addr, usable);
+    found.map(|(offset, what)| Damage { id, addr, offset, what })
+}
+
+/// The first of `len` bytes at `addr` that is not what the allocation, or its guard, holds.
+pub fn first_unlike(
+    subject: &dyn Subject,
+    allocation: &Allocation,
+    addr: u64,
+    len: u64,
+) -> Option<u64> {
+    first_wrong(subject, allocation, addr, len).map(|(offset, _)| offset)
+}
+
+fn first_wrong(
+    subject: &dyn Subject,
+    allocation: &Allocation,
+    addr: u64,
+    len: u64,
+) -> Option<(u64, Wrong)> {
+    let size = allocation.size.min(len);
     let contents = visit_spans(subject, addr, size, |span, offset| {
         let at = match &allocation.contents {
             Contents::Painted(seed) => paint::first_difference(span, offset, *seed),
@@ -169,16 +189,16 @@ pub fn verify(subject: &dyn Subject, allocation: &Allocation) -> Option<Damage> 
     });
     match contents {
         Ok(None) => {}
-        Ok(Some(offset)) => return found(offset, Wrong::Contents),
-        Err(offset) => return found(offset, Wrong::Unmapped),
+        Ok(Some(offset)) => return Some((offset, Wrong::Contents)),
+        Err(offset) => return Some((offset, Wrong::Unmapped)),
     }
     let seed = allocation.guard_seed();
-    let guard = visit_spans(subject, addr + size, usable - size, |span, offset| {
+    let guard = visit_spans(subject, addr + size, len - size, |span, offset| {
         paint::first_difference(span, size + offset, seed).map(|at| size + offset + at as u64)
     });
     match guard {
         Ok(None) => None,
-        Ok(Some(offset)) => found(offset, Wrong::Guard),
-        Err(offset) => found(size + offset, Wrong::Unmapped),
+        Ok(Some(offset)) => Some((offset, Wrong::Guard)),
+        Err(offset) => Some((size + offset, Wrong::Unmapped)),
     }
 }

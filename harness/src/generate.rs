@@ -14,7 +14,7 @@ mod scene;
 #[cfg(test)]
 mod test;
 
-use crate::op::{ALL_CALLS, Arg, Call, Faults, MAX_ARGS, Op, Ptr, Reg, Route, Yields};
+use crate::op::{ALL_CALLS, Arg, ArgKind, Call, Faults, MAX_ARGS, Op, Ptr, Reg, Route, Yields};
 use crate::trace::{Machine, Trace};
 use alloc_core::addr::PAGE_SIZE;
 use alloc_core::gfp::__GFP_ZERO;
@@ -263,6 +263,9 @@ fn make_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Option<Op> {
     });
     let Some(call) = call else { return create_op(scene, swarm, rng) };
     let mut op = plain_op(call, draw::args(call, scene, swarm, rng));
+    if scene::is_realloc(call) {
+        return Some(realloc_op(op, scene, swarm, rng));
+    }
     if rng.u8(0..16) > 0 {
         unzero_constructed(&mut op, scene);
     }
@@ -288,6 +291,42 @@ fn unzero_constructed(op: &mut Op, scene: &Scene) {
         op.call = Call::KmemCacheAlloc;
         op.args[1] = Arg::Gfp(gfp.without(__GFP_ZERO));
     }
+}
+
+/// Aims a reallocation at memory that it may replace, or at none.
+fn realloc_op(mut op: Op, scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Op {
+    let fitting = |slot: &Slot| scene::may_replace(op.call, slot.made_by);
+    let mut tries = (0..8).filter_map(|_| scene.any_live(rng));
+    let source = tries.find(|(_, slot)| fitting(slot)).map(|(register, _)| register);
+    op.args[0] = Arg::Ptr(source.map_or(Ptr::Const(0), |register| Ptr::Reg(register, 0)));
+    let bytes = source.map_or(0, |register| scene.bytes_in(register));
+    for (arg, (_, kind)) in op.args.iter_mut().zip(op.call.spec().args) {
+        match kind {
+            ArgKind::Held if rng.u8(0..8) == 0 => *arg = Arg::Number(rng.u64(0..=bytes)),
+            ArgKind::Held => *arg = Arg::Number(bytes),
+            // Much of what grows doubles.
+            ArgKind::Size if rng.u8(0..3) == 0 && bytes < 0x8000 => *arg = Arg::Number(2 * bytes),
+            _ => {}
+        }
+    }
+    // What grows mostly stays in its variable.
+    op.dst = match (source, rng.u8(0..4)) {
+        (Some(register), 1..) => Some(register),
+        _ => Some(scene.free_register(swarm.registers, rng)),
+    };
+    if op.call.spec().takes_route {
+        op.route = draw::route(swarm, rng);
+    }
+    if swarm.faults.hit(rng) {
+        op.faults = draw::faults(rng);
+    }
+    if let Some(register) = source.filter(|_| swarm.misuse.hit(rng)) {
+        op.args[0] = Arg::Ptr(match scene.any_live(rng) {
+            Some((any, _)) if rng.bool() => Ptr::Reg(any, 0),
+            _ => elsewhere(register, scene, swarm, rng),
+        });
+    }
+    op
 }
 
 /// A new cache, in a register that has none.

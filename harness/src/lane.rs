@@ -184,9 +184,10 @@ impl Lane {
         self.model.at(addr).map(Allocation::right_free)
     }
 
-    /// The requests that free every live allocation.
+    /// The requests that free every live allocation but those that a waiting request replaces.
     pub fn frees_at_end(&self) -> Vec<Request> {
-        self.model.live().map(Allocation::right_free).collect()
+        let free = |held: &&Allocation| !self.is_awaited(held.addr);
+        self.model.live().filter(free).map(Allocation::right_free).collect()
     }
 
     /// The requests that destroy every cache.

@@ -31,6 +31,7 @@ pub enum Call {
     Kcalloc,
     Kfree,
     KfreeSensitive,
+    Krealloc,
     Ksize,
     KmemCacheCreate,
     KmemCacheAlloc,
@@ -66,14 +67,17 @@ pub enum Call {
     AddToPageCache,
     StartProcess,
     DropCaches,
+    Kvrealloc,
     Write,
 }
 
 /// What kind of value an argument is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ArgKind {
-    /// A number of bytes.
+    /// A number of bytes to ask for.
     Size,
+    /// A number of bytes that the caller says it has.
+    Held,
     /// A number of array elements.
     Count,
     /// An alignment in bytes.
@@ -155,15 +159,16 @@ calls! {
     PutPage          "put_page"             Nothing ("page" Ptr) false;
     FreePage         "free_page"            Nothing ("addr" Ptr) false;
     AllocPagesExact  "alloc_pages_exact"    Memory  ("size" Size, "gfp" Gfp) false;
-    FreePagesExact   "free_pages_exact"     Nothing ("addr" Ptr, "size" Size) false;
+    FreePagesExact   "free_pages_exact"     Nothing ("addr" Ptr, "size" Held) false;
     DmaAllocCoherent "dma_alloc_coherent"   Memory  ("size" Size, "gfp" Gfp) false;
-    DmaFreeCoherent  "dma_free_coherent"    Nothing ("addr" Ptr, "size" Size) false;
+    DmaFreeCoherent  "dma_free_coherent"    Nothing ("addr" Ptr, "size" Held) false;
     Kmalloc          "kmalloc"              Memory  ("size" Size, "flags" Gfp) false;
     Kzalloc          "kzalloc"              Memory  ("size" Size, "flags" Gfp) false;
     KmallocArray     "kmalloc_array"        Memory  ("n" Count, "size" Size, "flags" Gfp) false;
     Kcalloc          "kcalloc"              Memory  ("n" Count, "size" Size, "flags" Gfp) false;
     Kfree            "kfree"                Nothing ("ptr" Ptr) false;
     KfreeSensitive   "kfree_sensitive"      Nothing ("ptr" Ptr) false;
+    Krealloc         "krealloc"             Memory  ("ptr" Ptr, "size" Size, "flags" Gfp) false;
     Ksize            "ksize"                Nothing ("ptr" Ptr) false;
     KmemCacheCreate  "kmem_cache_create"    Cache   ("size" Size, "align" Align, "flags" SlabFlags, "ctor" Ctor) false;
     KmemCacheAlloc   "kmem_cache_alloc"     Memory  ("cache" Cache, "flags" Gfp) false;
@@ -190,7 +195,7 @@ calls! {
     PageAddress      "page_address"         Nothing ("page" Ptr) false;
     VirtToPhys       "virt_to_phys"         Nothing ("addr" Ptr) false;
     VmallocToPage    "vmalloc_to_page"      Nothing ("addr" Ptr) false;
-    KvfreeSensitive  "kvfree_sensitive"     Nothing ("addr" Ptr, "len" Size) false;
+    KvfreeSensitive  "kvfree_sensitive"     Nothing ("addr" Ptr, "len" Held) false;
     MemallocNofsSave    "memalloc_nofs_save"    Nothing () false;
     MemallocNofsRestore "memalloc_nofs_restore" Nothing () false;
     MemallocNoioSave    "memalloc_noio_save"    Nothing () false;
@@ -199,6 +204,7 @@ calls! {
     AddToPageCache   "add_to_page_cache"    Nothing ("nr_pages" Count, "needs" Gfp) false;
     StartProcess     "start_process"        Nothing ("nr_pages" Count) false;
     DropCaches       "drop_caches"          Nothing () false;
+    Kvrealloc        "kvrealloc"            Memory  ("ptr" Ptr, "oldsize" Held, "newsize" Size, "flags" Gfp) true;
     Write            "write"                Nothing ("ptr" Ptr, "offset" Offset, "len" Size) false;
 }
 

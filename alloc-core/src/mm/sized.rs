@@ -1,4 +1,4 @@
-//! The calls that are told the size of memory a second time, when they give it back.
+//! The calls that are told the size of memory a second time, when they replace it or give it back.
 //!
 //! The one idea: Linux believes that size, and frees, clears or copies that much whatever is there.
 //! Here it is held against the memory's own, and a size that does not fit is a refused free.
@@ -8,9 +8,10 @@
 use super::Mm;
 use crate::addr::{Pfn, Vaddr};
 use crate::dma::Coherent;
-use crate::error::{AllocError, FreeCall, FreeFault};
+use crate::error::{AllocError, FreeCall, FreeFault, ReallocError};
 use crate::gfp::Gfp;
 use crate::kmalloc::direct_phys;
+use crate::kvmalloc::Route;
 use crate::memory::Memory;
 use crate::slab::Refused;
 
@@ -49,8 +50,42 @@ impl<M: Memory> Mm<M> {
     }
 }
 
-/// Freeing secrets from either side (R5.6).
+/// Another size for live memory (R1.7, R5.5), and freeing secrets from either side (R5.6).
 impl<M: Memory> Mm<M> {
+    /// Gives memory of kmalloc, or of a cache without a constructor, room for `size` bytes, where
+    /// it is or elsewhere. NULL and `ZERO_SIZE_PTR` are no memory yet; no bytes are a free.
+    pub fn krealloc(&mut self, addr: Vaddr, size: u64, gfp: Gfp) -> Result<Vaddr, ReallocError> {
+        let result = self.kmalloc_floor().krealloc(addr, size, gfp);
+        self.reallocated(result, addr, FreeCall::Krealloc, None)
+    }
+
+    /// Moves memory of either side to memory of `size` bytes with its first `old_size` bytes,
+    /// unless these are as many already.
+    pub fn kvrealloc(
+        &mut self,
+        addr: Vaddr,
+        old_size: u64,
+        size: u64,
+        gfp: Gfp,
+        route: Route,
+    ) -> Result<Vaddr, ReallocError> {
+        let result = self.kvmalloc.kvrealloc(addr, old_size, size, gfp, route);
+        self.reallocated(result, addr, FreeCall::Kvrealloc, Some(old_size))
+    }
+
+    fn reallocated(
+        &self,
+        result: Result<Result<Vaddr, AllocError>, Refused>,
+        addr: Vaddr,
+        called: FreeCall,
+        told: Option<u64>,
+    ) -> Result<Vaddr, ReallocError> {
+        match result {
+            Ok(result) => result.map_err(ReallocError::Alloc),
+            Err(Refused) => Err(ReallocError::Free(self.kvmalloc.fault(addr, called, told))),
+        }
+    }
+
     /// [`Self::kvfree`] of memory whose first `len` bytes held a secret: these are cleared first.
     pub fn kvfree_sensitive(&mut self, addr: Vaddr, len: u64) -> Result<(), FreeFault> {
         let result = self.kvmalloc.kvfree_sensitive(addr, len);

@@ -12,6 +12,7 @@ use std::vec::Vec;
 mod guide;
 mod huge;
 mod matrix;
+mod realloc;
 
 fn boot(nr_frames: u32, nr_vmalloc_pages: u64) -> Mm<TestMemory> {
     let memory = TestMemory::new(nr_frames, nr_vmalloc_pages);

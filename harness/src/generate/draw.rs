@@ -166,6 +166,10 @@ pub fn arg(
             Some(count) => element_size(count, ceiling, rng),
             None => size(ceiling, rng),
         }),
+        ArgKind::Held => Arg::Number(match args[0] {
+            Arg::Ptr(Ptr::Reg(register, _)) => scene.bytes_in(register),
+            _ => 0,
+        }),
         ArgKind::Count => Arg::Number(count(ceiling, rng)),
         ArgKind::Align => Arg::Number(align(rng)),
         ArgKind::Order => Arg::Number(order(ceiling, rng)),
@@ -386,7 +390,7 @@ pub fn nudge_selectors(op: &mut Op, rng: &mut Rng) {
                 *order = if rng.bool() { *order + 1 } else { order.saturating_sub(1) };
                 *order = (*order).min(11);
             }
-            (ArgKind::Size, Arg::Number(size)) => {
+            (ArgKind::Held, Arg::Number(size)) => {
                 let nudge = *one_of(&[PAGE_SIZE, 1, *size], rng);
                 *size =
                     if rng.bool() { size.wrapping_add(nudge) } else { *size - nudge.min(*size) };

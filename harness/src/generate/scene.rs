@@ -39,6 +39,7 @@ static MAKERS: &[Maker] = makers! {
     Kzalloc          [Kfree, Kvfree, KfreeSensitive] true;
     KmallocArray     [Kfree, Kvfree, KfreeSensitive] true;
     Kcalloc          [Kfree, Kvfree, KfreeSensitive] true;
+    Krealloc         [Kfree, Kvfree, KfreeSensitive] true;
     KmemCacheAlloc   [KmemCacheFree] true;
     KmemCacheZalloc  [KmemCacheFree, KfreeSensitive] true;
     Vmalloc          [Vfree, Kvfree, KvfreeSensitive, VfreeAtomic] false;
@@ -50,6 +51,7 @@ static MAKERS: &[Maker] = makers! {
     Kvzalloc         [Kvfree, KvfreeSensitive] false;
     KvmallocArray    [Kvfree, KvfreeSensitive] false;
     Kvcalloc         [Kvfree, KvfreeSensitive] false;
+    Kvrealloc        [Kvfree, KvfreeSensitive] false;
 };
 
 /// The calls that may free what `maker` returns, the most natural one first.
@@ -108,6 +110,17 @@ pub(super) fn is_worldly(call: Call) -> bool {
     is_save(call) || is_restore(call) || call == Call::Tick || of_others.contains(&call)
 }
 
+/// Whether the call replaces memory by other memory.
+pub(super) fn is_realloc(call: Call) -> bool {
+    matches!(call, Call::Krealloc | Call::Kvrealloc)
+}
+
+/// Whether a reallocation may replace what `maker` returns: it frees what it replaces.
+pub(super) fn may_replace(realloc: Call, maker: Call) -> bool {
+    let free = if realloc == Call::Krealloc { Call::Kfree } else { Call::Kvfree };
+    right_frees(maker).contains(&free)
+}
+
 /// Whether the call allocates from a cache.
 pub(super) fn needs_cache(call: Call) -> bool {
     let spec = call.spec();
@@ -134,7 +147,7 @@ pub(super) fn right_free(register: Reg, slot: &Slot, call: Call) -> Op {
         *arg = match kind {
             ArgKind::Ptr => Arg::Ptr(Ptr::Reg(register, 0)),
             ArgKind::Cache => Arg::Cache(slot.cache),
-            ArgKind::Size => Arg::Number(slot.bytes),
+            ArgKind::Held => Arg::Number(slot.bytes),
             _ => Arg::Number(order_for(slot.bytes).into()),
         };
     }
@@ -251,13 +264,16 @@ impl Scene {
         }
     }
 
-    /// The live register that `op` rightly frees.
+    /// The live register that `op` rightly frees, for good or for other memory.
     fn freed_by(&self, op: &Op) -> Option<Reg> {
         let register = op.args.iter().find_map(|arg| match arg {
             Arg::Ptr(Ptr::Reg(register, 0)) => Some(*register),
             _ => None,
         })?;
         let slot = self.slot(register).filter(|slot| slot.live)?;
+        if is_realloc(op.call) && may_replace(op.call, slot.made_by) {
+            return Some(register);
+        }
         let mut args = right_free(register, &slot, op.call).args;
         // Any part of a secret may be cleared.
         if let (Call::KvfreeSensitive, Arg::Number(len)) = (op.call, op.args[1]) {

@@ -7,11 +7,12 @@
 
 use super::{Lane, Record, Waiter};
 use crate::bytes::{self, Damage};
-use crate::model::rules::{Family, Want, cache_alignment};
-use crate::model::{Allocation, Cache, Contents, Free, Reuse, Verdict};
+use crate::model::rules::{Family, Want, cache_alignment, pages_of, vmalloc_cost};
+use crate::model::{Allocation, Cache, Contents, Free, Kind, Replaced, Reuse, Verdict};
 use crate::op::Reg;
 use crate::paint::mix;
 use crate::subject::{Answer, Request};
+use alloc_core::task::Context;
 
 /// The largest allocation whose bytes may be left as the allocator left them.
 const ECHO_BYTES_MAX: u64 = 256;
@@ -21,9 +22,27 @@ impl Lane {
     pub fn commit(&mut self, record: Record, dst: Option<Reg>) {
         // A purge happens before an area is taken and after one is freed, so the count after the
         // call is taken note of on both sides of the book's own change.
-        self.model.note_lazy(record.after.nr_lazy_pages);
+        if let Some(nr_lazy_pages) = self.nr_lazy_before_free(&record) {
+            self.model.note_lazy(nr_lazy_pages);
+        }
         self.enter_in_book(record, dst);
         self.model.note_lazy(self.facts.nr_lazy_pages);
+    }
+
+    /// The pages that waited for a purge when the request had its memory, as far as the count after
+    /// the call tells: a reallocation has also freed an area since.
+    fn nr_lazy_before_free(&self, record: &Record) -> Option<u64> {
+        let nr_lazy_pages = record.after.nr_lazy_pages;
+        let replaced = record.want.as_ref().and_then(|want| self.model.replaced(want));
+        match (replaced, record.reply.answer) {
+            (Some(Replaced { old, stays: false, .. }), Answer::Memory { .. })
+                if old.kind == Kind::Vmalloc && record.caller.context == Context::Task =>
+            {
+                let cost = vmalloc_cost(pages_of(old.usable));
+                nr_lazy_pages.checked_sub(cost.nr_area_pages)
+            }
+            _ => Some(nr_lazy_pages),
+        }
     }
 
     fn enter_in_book(&mut self, record: Record, dst: Option<Reg>) {
@@ -37,8 +56,9 @@ impl Lane {
                 // A failed call may have left the allocator a slab of its own where memory was
                 // free.
                 self.model.forget_just_freed();
-                self.assign(dst, 0);
+                self.assign_nothing(dst);
             }
+            Answer::BadFree(_) => self.assign_nothing(dst),
             Answer::WouldBlock(shortage) => {
                 self.model.forget_just_freed();
                 if let Some(dst) = dst
@@ -89,11 +109,7 @@ impl Lane {
         if let Some((free, addr)) = Free::of(&record.request)
             && let Verdict::Accept(addr) = self.model.judge_free(free, addr, record.caller.context)
         {
-            if self.model.is_deferred_by(free, addr, record.caller.context) {
-                self.model.defer(addr, &record.frames);
-            } else {
-                self.model.strike(addr, &record.frames);
-            }
+            self.bury(record, free, addr, &record.frames);
             return;
         }
         self.model.forget_just_freed();
@@ -109,25 +125,35 @@ impl Lane {
         }
     }
 
-    fn enter(&mut self, record: &Record, want: &Want, addr: u64, usable: u64, dst: Option<Reg>) {
-        self.assign(dst, addr);
-        if addr <= 16 {
-            return;
+    /// Strikes out memory that was freed, now or at the next tick.
+    fn bury(&mut self, record: &Record, free: Free, addr: u64, frames: &[u32]) {
+        if self.model.is_deferred_by(free, addr, record.caller.context) {
+            self.model.defer(addr, frames);
+        } else {
+            self.model.strike(addr, frames);
         }
-        let (size, _) = self.model.promise(want);
-        let allocation = Allocation {
-            id: record.id,
-            addr,
-            size,
-            usable,
-            kind: self.model.kind_of(want, addr),
-            is_kv: matches!(want.family, Family::Kvmalloc { .. }),
-            cpu: record.caller.cpu.into(),
-            reg: dst,
-            contents: self.choose_contents(record.id, addr, size),
-        };
-        bytes::write_all(self.subject.as_mut(), &allocation);
-        self.model.enter(allocation, &record.frames);
+    }
+
+    fn enter(&mut self, record: &Record, want: &Want, addr: u64, usable: u64, dst: Option<Reg>) {
+        let replaced = self.model.replaced(want).map(|replaced| replaced.old.addr);
+        self.assign(dst, addr);
+        if addr > 16 {
+            let (id, (size, _)) = (record.id, self.model.promise(want));
+            let is_kv = matches!(want.family, Family::Kvmalloc { .. });
+            let contents = self.choose_contents(id, addr, size);
+            let kind = self.model.kind_of(want, addr);
+            let (cpu, reg) = (record.caller.cpu.into(), dst);
+            let granted = Allocation { id, addr, size, usable, kind, is_kv, cpu, reg, contents };
+            bytes::write_all(self.subject.as_mut(), &granted);
+            if replaced == Some(addr) {
+                self.model.renew(granted);
+                return;
+            }
+            self.model.enter(granted, &record.frames);
+        }
+        if let (Some(old), Some((free, _))) = (replaced, Free::of(&record.request)) {
+            self.bury(record, free, old, &record.old_frames);
+        }
     }
 
     /// One small allocation in eight keeps the bytes that the allocator left in it: its own
@@ -138,6 +164,15 @@ impl Lane {
             Contents::Echo(bytes::echo(self.subject.as_ref(), addr, size))
         } else {
             Contents::Painted(draw)
+        }
+    }
+
+    /// Empties the register of a request that was refused, unless it holds the memory that was not
+    /// replaced.
+    fn assign_nothing(&mut self, dst: Option<Reg>) {
+        let held = dst.and_then(|dst| self.registers.address(dst));
+        if held.and_then(|addr| self.model.at(addr)).is_none_or(|held| held.reg != dst) {
+            self.assign(dst, 0);
         }
     }
 

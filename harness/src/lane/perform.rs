@@ -9,7 +9,7 @@
 use super::Lane;
 use crate::bytes::{self, Damage};
 use crate::model::rules::{PAGE, Want};
-use crate::model::{Conversion, Free, Verdict};
+use crate::model::{Conversion, Free, Replaced, Verdict};
 use crate::op::Setting;
 use crate::subject::{Answer, Facts, Reply, Request, Subject};
 use alloc_core::task::Current;
@@ -44,6 +44,10 @@ pub struct Record {
     pub unshared: Option<u64>,
     /// The first byte that a free had to clear and has not, looked at just after.
     pub remains: Option<u64>,
+    /// The first byte of memory with another size that is not what it was before.
+    pub not_kept: Option<u64>,
+    /// The frames behind the memory that was replaced.
+    pub old_frames: Vec<u32>,
     /// The frames behind the granted memory, behind the memory about to be freed, or behind the
     /// address to convert.
     pub frames: Vec<u32>,
@@ -111,6 +115,8 @@ impl Lane {
             guard_page_mapped: false,
             unshared: None,
             remains: None,
+            not_kept: None,
+            old_frames: Vec::new(),
             frames,
             caller,
             retry,
@@ -155,16 +161,23 @@ impl Lane {
 
     /// Looks at memory that was just granted, before anything is written to it.
     fn look_at(&self, record: &mut Record, want: &Want, addr: u64, usable: u64) {
+        if want.from.is_some() {
+            record.old_frames = std::mem::take(&mut record.frames);
+        }
         if addr <= 16 {
             return;
         }
         let subject = self.subject.as_ref();
         let (size, _) = self.model.promise(want);
-        if want.wants_zero() {
-            match bytes::first_nonzero(subject, addr, size) {
-                Ok(nonzero) => record.nonzero = nonzero,
-                Err(offset) => record.unmapped = Some(offset),
-            }
+        let mut zeroed = 0..if want.wants_zero() { size } else { 0 };
+        if let Some(Replaced { old, stays, nr_kept, zero_from }) = self.model.replaced(want) {
+            record.not_kept = bytes::first_unlike(subject, old, addr, nr_kept);
+            let end = if stays { usable } else { size };
+            zeroed = zero_from.map_or(0..0, |from| from.min(end)..end);
+        }
+        match bytes::first_nonzero(subject, addr + zeroed.start, zeroed.end - zeroed.start) {
+            Ok(nonzero) => record.nonzero = nonzero.map(|at| zeroed.start + at),
+            Err(offset) => record.unmapped = Some(zeroed.start + offset),
         }
         if let Some(word) = self.model.ctor_of(self.model.kind_of(want, addr)) {
             record.unconstructed = bytes::first_unconstructed(subject, addr, size, word);

@@ -6,8 +6,8 @@
 //! Nothing is carried out here.
 
 use super::{Lane, Waiter};
-use crate::model::Allocation;
 use crate::model::rules::{Family, Want};
+use crate::model::{Allocation, Free};
 use crate::op::{Arg, Call, Op, Route};
 use crate::subject::{CacheHandle, Request};
 use alloc_core::CacheKind;
@@ -97,7 +97,21 @@ impl Lane {
             return Ok(Action::Write { addr: held.addr, end });
         }
         let route = self.spec.routing.route(index, op.route);
-        self.request(op.call, &arguments, route).map(Action::Request)
+        let request = self.request(op.call, &arguments, route)?;
+        match Free::of(&request) {
+            Some((_, addr)) if self.is_awaited(addr) => Err(Skip::Waiting),
+            _ => Ok(Action::Request(request)),
+        }
+    }
+
+    /// Whether an address points into memory that a waiting request is to replace.
+    pub(super) fn is_awaited(&self, addr: u64) -> bool {
+        let replaces = |waiter: &Waiter| {
+            let old = Want::of(&waiter.request).and_then(|want| want.from);
+            let held = self.model.containing(addr);
+            old.zip(held).is_some_and(|(old, held)| old.addr == held.addr)
+        };
+        self.waiters.iter().any(replaces)
     }
 
     fn request(&self, call: Call, args: &Arguments, route: Route) -> Result<Request, Skip> {
@@ -114,6 +128,9 @@ impl Lane {
             }
             Call::Kfree => Request::Kfree { addr: args.ptr(0)? },
             Call::KfreeSensitive => Request::KfreeSensitive { addr: args.ptr(0)? },
+            Call::Krealloc => {
+                Request::Krealloc { addr: args.ptr(0)?, size: args.number(1), gfp: args.gfp(2) }
+            }
             Call::Ksize => Request::Ksize { addr: args.ptr(0)? },
             Call::KmemCacheCreate => {
                 let (size, align) = (args.number(0), args.number(1));
@@ -147,7 +164,14 @@ impl Lane {
         }
         let addr = self.registers.address(dst).ok_or(Skip::Waiting)?;
         let held = self.model.at(addr).filter(|held| held.reg == Some(dst));
-        Ok(held.map(Allocation::right_free))
+        // What a reallocation is to replace is its own to free.
+        let source = self.pointer(op);
+        let replaces =
+            |held: &&Allocation| source.is_some_and(|at| (held.addr..held.end()).contains(&at));
+        match held.filter(|held| !replaces(held)) {
+            Some(held) if self.is_awaited(held.addr) => Err(Skip::Waiting),
+            held => Ok(held.map(Allocation::right_free)),
+        }
     }
 
     /// A cache that no waiter will ask for an object, so that its caller may destroy it.
@@ -235,6 +259,10 @@ fn mapped_request(call: Call, args: &Arguments, route: Route) -> Result<Request,
         }
         Call::StartProcess => Request::StartProcess { nr_pages: args.number(0) },
         Call::DropCaches => Request::DropCaches,
+        Call::Kvrealloc => {
+            let (addr, old_size, size) = (args.ptr(0)?, args.number(1), args.number(2));
+            Request::Kvrealloc { addr, old_size, size, gfp: args.gfp(3), route }
+        }
         _ => return conversion(call, args.ptr(0)?),
     })
 }

@@ -40,6 +40,10 @@ pub enum Free {
     KfreeSensitive,
     /// `kvfree_sensitive` of this many bytes.
     KvfreeSensitive(u64),
+    /// `krealloc`, which frees what it replaces.
+    Krealloc,
+    /// `kvrealloc` of memory from which this many bytes are copied.
+    Kvrealloc(u64),
 }
 
 impl Free {
@@ -61,6 +65,8 @@ impl Free {
             Request::DmaFreeCoherent { addr, size } => Some((Free::DmaCoherent(size), addr)),
             Request::KfreeSensitive { addr } => Some((Free::KfreeSensitive, addr)),
             Request::KvfreeSensitive { addr, len } => Some((Free::KvfreeSensitive(len), addr)),
+            Request::Krealloc { addr, .. } => Some((Free::Krealloc, addr)),
+            Request::Kvrealloc { addr, old_size, .. } => Some((Free::Kvrealloc(old_size), addr)),
             _ => None,
         }
     }
@@ -74,14 +80,29 @@ impl Free {
         }
     }
 
+    /// Whether memory with `usable` bytes has those that the caller names.
+    fn fits(self, usable: u64) -> bool {
+        match self {
+            Free::KvfreeSensitive(len) | Free::Kvrealloc(len) => len <= usable,
+            _ => true,
+        }
+    }
+
+    /// Whether the call writes to the memory, or lets its caller no more write to it, before it is
+    /// free.
+    fn spoils(self) -> bool {
+        use Free::{KfreeSensitive, Krealloc, KvfreeSensitive, Kvrealloc};
+        matches!(self, KfreeSensitive | KvfreeSensitive(_) | Krealloc | Kvrealloc(_))
+    }
+
     /// Whether the call is one of `kfree`'s or of `kvfree`'s, which accept `ZERO_SIZE_PTR` and
     /// tell what they are given by its address.
     fn is_kfree(self) -> bool {
-        matches!(self, Free::Kfree | Free::KfreeSensitive) || self.is_kvfree()
+        matches!(self, Free::Kfree | Free::KfreeSensitive | Free::Krealloc) || self.is_kvfree()
     }
 
     fn is_kvfree(self) -> bool {
-        matches!(self, Free::Kvfree | Free::KvfreeSensitive(_))
+        matches!(self, Free::Kvfree | Free::KvfreeSensitive(_) | Free::Kvrealloc(_))
     }
 }
 
@@ -101,15 +122,15 @@ pub enum Verdict {
 impl Model {
     /// What must come of a free (sections 6.2 to 6.4 of the semantics reference).
     pub fn judge_free(&self, free: Free, addr: u64, context: Context) -> Verdict {
-        if addr == 0 {
-            return match free {
-                Free::Cache(_) | Free::PutPage => Verdict::Refuse(Class::Wild, None),
-                _ => Verdict::NoOp,
-            };
-        }
         if addr <= 16 {
-            let wild = Verdict::Refuse(Class::Wild, None);
-            return if free.is_kfree() { Verdict::NoOp } else { wild };
+            let accepts =
+                free.is_kfree() || (addr == 0 && !matches!(free, Free::Cache(_) | Free::PutPage));
+            return match free {
+                // There is no byte that could be copied.
+                Free::Kvrealloc(1..) => Verdict::Refuse(Class::WrongSize, None),
+                _ if accepts => Verdict::NoOp,
+                _ => Verdict::Refuse(Class::Wild, None),
+            };
         }
         if let Some(allocation) = self.containing(addr) {
             return self.judge_live(free, allocation, addr, context);
@@ -145,12 +166,10 @@ impl Model {
         let accept = Verdict::Accept(addr);
         let refuse = |class| Verdict::Refuse(class, Some(right_call(allocation.kind)));
         let sized = |fits| if fits { accept } else { refuse(Class::WrongSize) };
-        let fits = free.nr_cleared(allocation.usable) <= allocation.usable;
+        let fits = free.fits(allocation.usable);
         match (allocation.kind, free) {
-            // What is cleared on the way cheats the next holder of a constructed object (R2.5).
-            (kind, Free::KfreeSensitive | Free::KvfreeSensitive(_))
-                if self.ctor_of(kind).is_some() =>
-            {
+            // The next holder of a constructed object would be cheated (R2.5).
+            (kind, _) if free.spoils() && self.ctor_of(kind).is_some() => {
                 refuse(Class::WrongAllocator)
             }
             // For a cache's objects this is silent in SLUB, and documented since 6.4 (R2.7).

@@ -11,6 +11,7 @@ mod convert;
 pub mod effort;
 mod free;
 pub mod kvmalloc;
+mod realloc;
 mod reuse;
 pub mod rules;
 pub mod shortage;
@@ -22,6 +23,7 @@ use alloc_core::gfp::__GFP_COMP;
 pub use convert::Conversion;
 pub use free::{Free, Verdict, right_call};
 use kvmalloc::Policy;
+pub use realloc::Replaced;
 use reuse::Classes;
 pub use reuse::Reuse;
 use rules::{Family, KMALLOC_MAX_CACHE, PAGE, Want, pages_of, size_class, vmalloc_cost};
@@ -290,6 +292,11 @@ impl Model {
 
     /// What memory granted at `addr` is.
     pub fn kind_of(&self, want: &Want, addr: u64) -> Kind {
+        if self.is_same(want, addr)
+            && let Some(old) = self.at(addr)
+        {
+            return old.kind;
+        }
         match want.family {
             Family::Pages { order } => Kind::Pages { order, is_compound: want.gfp.has(__GFP_COMP) },
             Family::PagesExact => Kind::PagesExact { nr_pages: pages_of(want.size.unwrap_or(0)) },
@@ -427,7 +434,7 @@ impl Model {
                 }
             }
             Kind::LargeKmalloc => {
-                add(&mut totals.nr_large_kmalloc_pages, 1 << rules::order_of(allocation.size));
+                add(&mut totals.nr_large_kmalloc_pages, 1 << rules::order_of(allocation.usable));
             }
             Kind::Pages { order, .. } | Kind::DmaCoherent { order } => {
                 add(&mut totals.nr_block_pages, 1 << order);

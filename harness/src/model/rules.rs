@@ -71,13 +71,24 @@ pub struct Want {
     pub gfp: Gfp,
     /// Whether the call itself asks for huge pages.
     pub asks_huge: bool,
+    /// The memory that is to be replaced, if the call is a reallocation.
+    pub from: Option<Old>,
+}
+
+/// What a reallocation is told of the memory that it replaces.
+#[derive(Clone, Copy, Debug)]
+pub struct Old {
+    /// Its address.
+    pub addr: u64,
+    /// How many bytes of it are to be kept; `krealloc` knows by itself.
+    pub size: Option<u64>,
 }
 
 impl Want {
     /// What a request asks for, or `None` if it asks for no memory.
     pub fn of(request: &Request) -> Option<Self> {
         let asks_huge = matches!(request, Request::VmallocHuge { .. });
-        let want = |family, size, gfp| Some(Self { family, size, gfp, asks_huge });
+        let want = |family, size, gfp| Some(Self { family, size, gfp, asks_huge, from: None });
         let anywhere = Family::Vmalloc { range: None };
         match *request {
             Request::AllocPages { gfp, order } | Request::GetFreePages { gfp, order } => {
@@ -111,6 +122,14 @@ impl Want {
             }
             Request::VmallocNodeRange { size, align, start, end, gfp } => {
                 want(Family::Vmalloc { range: Some((start, end, align)) }, Some(size), gfp)
+            }
+            Request::Krealloc { addr, size, gfp } => {
+                let from = Some(Old { addr, size: None });
+                Some(Self { from, ..want(Family::Kmalloc, Some(size), gfp)? })
+            }
+            Request::Kvrealloc { addr, old_size, size, gfp, route } => {
+                let from = Some(Old { addr, size: Some(old_size) });
+                Some(Self { from, ..want(Family::Kvmalloc { route }, Some(size), gfp)? })
             }
             Request::Kvmalloc { size, gfp, route } => {
                 want(Family::Kvmalloc { route }, Some(size), gfp)

@@ -36,6 +36,11 @@ fn may_differ(one: &View, two: &View, first: Class, second: Class) -> bool {
     if one.target != two.target || (one.target.is_none() && is_about_an_address(first, second)) {
         return true;
     }
+    // NULL in one lane, for a reallocation to begin with, and memory freed long ago in another.
+    let refuses_free = |class: Class| class >= Class::WrongAllocator;
+    if one.target.is_none() && (refuses_free(first) || refuses_free(second)) {
+        return true;
+    }
     // A call that is right for one side only, on memory whose side the caller cannot know.
     if one.target.is_some_and(|target| target.is_kv) {
         return true;

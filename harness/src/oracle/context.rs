@@ -36,7 +36,9 @@ fn allowed(step: &Step) -> Judgement {
     let is_kv_bug = record
         .want
         .is_some_and(|want| matches!(want.family, Family::Kvmalloc { .. }) && !want.may_block());
-    if forbidden == refused || (forbidden && is_nonsense) || (refused && is_kv_bug) {
+    // Memory that a reallocation cannot replace is refused in any context.
+    let is_bad_free = matches!(record.reply.answer, Answer::BadFree(_));
+    if forbidden == refused || is_bad_free || (forbidden && is_nonsense) || (refused && is_kv_bug) {
         return Ok(());
     }
     let context = record.caller.context;

@@ -73,6 +73,8 @@ pub(super) fn record(request: Request, answer: Answer) -> Record {
         guard_page_mapped: false,
         unshared: None,
         remains: None,
+        not_kept: None,
+        old_frames: Vec::new(),
         frames: Vec::new(),
         caller: Current::default(),
         retry: None,

@@ -20,6 +20,7 @@ mod fixture;
 mod huge;
 mod nofail;
 mod overlap;
+mod realloc;
 mod reclaim;
 mod routing;
 mod structure;
@@ -134,6 +135,7 @@ pub static ORACLES: &[Oracle] = &[
     device::ORACLE,
     huge::ORACLE,
     routing::ORACLE,
+    realloc::ORACLE,
     wrong_free::ORACLE,
     conversion::ORACLE,
     context::ORACLE,

@@ -14,7 +14,7 @@ use crate::op::{Class, Faults, Route, Setting};
 use crate::trace::Machine;
 use alloc_core::addr::{PAGE_OFFSET, PAGE_SIZE, Pfn, VMALLOC_START, Vaddr};
 use alloc_core::error::{
-    AllocError, ConvertCall, ConvertFault, FreeCall, FreeFault, FreeVerdict, Shortage,
+    AllocError, ConvertCall, ConvertFault, FreeCall, FreeFault, FreeVerdict, ReallocError, Shortage,
 };
 use alloc_core::gfp::{__GFP_MEMALLOC, __GFP_NOWARN, GFP_NOWAIT};
 use alloc_core::task::{Current, ScopeError};
@@ -152,6 +152,12 @@ impl AllocCore {
                 mm.drop_caches();
                 Answer::Done
             }
+            Request::Krealloc { addr, size, gfp } => {
+                reallocated(mm, |mm| mm.krealloc(Vaddr(addr), size, gfp))
+            }
+            Request::Kvrealloc { addr, old_size, size, gfp, route } => {
+                reallocated(mm, |mm| mm.kvrealloc(Vaddr(addr), old_size, size, gfp, side(route)))
+            }
             _ => match allocate(mm, request) {
                 Some(Ok(addr)) => granted(mm, addr, None),
                 Some(Err(error)) => refused(error),
@@ -165,6 +171,17 @@ impl AllocCore {
 fn granted(mm: &Mm<SimMemory>, addr: Vaddr, bus: Option<u64>) -> Answer {
     let usable = mm.usable_size(addr).unwrap_or(0);
     Answer::Memory { addr: addr.0, usable, bus }
+}
+
+fn reallocated(
+    mm: &mut Mm<SimMemory>,
+    call: impl FnOnce(&mut Mm<SimMemory>) -> Result<Vaddr, ReallocError>,
+) -> Answer {
+    match call(mm) {
+        Ok(addr) => granted(mm, addr, None),
+        Err(ReallocError::Alloc(error)) => refused(error),
+        Err(ReallocError::Free(fault)) => bad_free(fault),
+    }
 }
 
 /// The calls that ask for memory.

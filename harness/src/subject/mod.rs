@@ -37,6 +37,7 @@ pub enum Request {
     Kcalloc { n: u64, size: u64, gfp: Gfp },
     Kfree { addr: u64 },
     KfreeSensitive { addr: u64 },
+    Krealloc { addr: u64, size: u64, gfp: Gfp },
     Ksize { addr: u64 },
     KmemCacheCreate { size: u64, align: u64, flags: SlabFlags, ctor: Option<u64> },
     KmemCacheAlloc { cache: CacheHandle, gfp: Gfp },
@@ -70,6 +71,7 @@ pub enum Request {
     AddToPageCache { nr_pages: u64, kind: CacheKind },
     StartProcess { nr_pages: u64 },
     DropCaches,
+    Kvrealloc { addr: u64, old_size: u64, size: u64, gfp: Gfp, route: Route },
 }
 
 /// A subject's own name for a cache.

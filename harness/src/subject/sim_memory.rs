@@ -168,6 +168,12 @@ impl Memory for SimMemory {
         self.touch(start, nr_bytes as usize);
     }
 
+    fn copy_bytes(&mut self, from: Paddr, to: Paddr, nr_bytes: u64) {
+        let (from, to, nr_bytes) = (from.0 as usize, to.0 as usize, nr_bytes as usize);
+        self.bytes.copy_within(from..from + nr_bytes, to);
+        self.touch(to, nr_bytes);
+    }
+
     fn map(&mut self, page: Vaddr, frame: Pfn) -> Result<(), MapError> {
         let entry = Self::entry(page);
         self.fault = self.fault.or(match self.page_table[entry] {

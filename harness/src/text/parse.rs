@@ -304,7 +304,9 @@ impl Cursor<'_> {
 
     fn argument(&mut self, kind: ArgKind) -> Result<Arg, Bad> {
         Ok(match kind {
-            ArgKind::Size => Arg::Number(self.number("a number of bytes", u64::MAX)?),
+            ArgKind::Size | ArgKind::Held => {
+                Arg::Number(self.number("a number of bytes", u64::MAX)?)
+            }
             ArgKind::Count => Arg::Number(self.number("a number of elements", u64::MAX)?),
             ArgKind::Align => Arg::Number(self.number("an alignment", u64::MAX)?),
             ArgKind::Order => Arg::Number(self.number("an order", MAX_ORDER_WRITTEN)?),

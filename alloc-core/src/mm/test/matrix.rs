@@ -6,6 +6,7 @@
 use super::*;
 use crate::addr::order_for;
 use crate::cache::Ctor;
+use crate::error::ReallocError;
 use crate::fate::{COLUMNS, Cell, Fit, MATRIX, Spot, WRONG_SIZES, cell};
 use crate::gfp::__GFP_COMP;
 use crate::vm_struct::VmStruct;
@@ -127,6 +128,15 @@ fn descriptor(mm: &mut Mm<TestMemory>, size: u64) -> VmStruct {
     VmStruct(mm.kvmalloc.vmalloc.vmap.find_area(memory, area).unwrap().vm(memory))
 }
 
+/// A reallocation as a free of the old memory.
+fn moved(result: Result<Vaddr, ReallocError>) -> Result<(), FreeFault> {
+    match result {
+        Ok(_) => Ok(()),
+        Err(ReallocError::Free(fault)) => Err(fault),
+        Err(ReallocError::Alloc(error)) => panic!("{error:?}"),
+    }
+}
+
 impl Stage {
     fn set(spot: Spot, make: Make) -> Self {
         let mut mm = boot(1024, 1024);
@@ -155,6 +165,14 @@ impl Stage {
             FreeCall::Vunmap => mm.vunmap(addr),
             FreeCall::KfreeSensitive => mm.kfree_sensitive(addr),
             FreeCall::KvfreeSensitive => mm.kvfree_sensitive(addr, told(1)?),
+            FreeCall::Krealloc => moved(mm.krealloc(addr, 0, GFP_KERNEL)),
+            FreeCall::Kvrealloc => {
+                // Nothing can be copied from NULL, and to no bytes it stays NULL.
+                let is_null = addr.is_zero_or_null();
+                let old_size = if is_null { told(1)? - own } else { told(1)? };
+                let size = if is_null { 0 } else { own + PAGE_SIZE };
+                moved(mm.kvrealloc(addr, old_size, size, GFP_KERNEL, Route::Policy))
+            }
             FreeCall::KmemCacheFree if fit == Fit::Right => mm.kmem_cache_free(*cache, addr),
             FreeCall::KmemCacheFree => mm.kmem_cache_free(*other, addr),
             FreeCall::FreePages => {

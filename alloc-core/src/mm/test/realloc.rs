@@ -1,0 +1,88 @@
+//! Another size for live memory: what moves, what stays, and what is refused.
+
+use super::*;
+use crate::error::ReallocError;
+use crate::gfp::__GFP_ZERO;
+
+/// Writes the numbers of words into memory of either side.
+fn count_words(mm: &mut Mm<TestMemory>, addr: Vaddr, nr_words: u64) {
+    for word in 0..nr_words {
+        let at = mm.kvmalloc.vmalloc.phys(Vaddr(addr.0 + word * 8)).unwrap();
+        mm.memory_mut().store(at, word);
+    }
+}
+
+fn words(mm: &Mm<TestMemory>, addr: Vaddr, nr_words: u64) -> Vec<u64> {
+    let at = |word| mm.kvmalloc.vmalloc.phys(Vaddr(addr.0 + word * 8)).unwrap();
+    (0..nr_words).map(|word| mm.memory().load(at(word))).collect()
+}
+
+#[test]
+fn krealloc_stays_where_it_fits_and_never_shrinks() {
+    let mut mm = boot(256, 256);
+    let old = mm.kmalloc(100, GFP_KERNEL).unwrap();
+    count_words(&mut mm, old, 16);
+    for (size, gfp) in [(60, GFP_KERNEL), (128, GFP_KERNEL), (60, GFP_KERNEL | __GFP_ZERO)] {
+        assert_eq!(mm.krealloc(old, size, gfp), Ok(old));
+        assert_eq!(mm.ksize(old), Ok(128));
+    }
+    // Bytes 60 to 63 belong to the word that counts 7.
+    let expected: Vec<u64> = (0..16).map(|word| if word < 8 { word } else { 0 }).collect();
+    assert_eq!(words(&mm, old, 16), expected);
+    assert_eq!(mm.krealloc(old, 0, GFP_KERNEL), Ok(Vaddr::ZERO_SIZE_PTR));
+    assert_eq!(verdict(mm.kfree(old)), FreeVerdict::DoubleFree);
+}
+
+#[test]
+fn krealloc_moves_all_that_there_is() {
+    let mut mm = boot(256, 256);
+    let old = mm.kmalloc(100, GFP_KERNEL).unwrap();
+    count_words(&mut mm, old, 16);
+    let new = mm.krealloc(old, 20_000, GFP_KERNEL | __GFP_ZERO).unwrap();
+    let expected: Vec<u64> = (0..20).map(|word| if word < 16 { word } else { 0 }).collect();
+    assert_eq!(words(&mm, new, 20), expected);
+    assert_eq!(mm.stat().nr_kmalloc_objects, 0);
+    let failed = mm.krealloc(new, 5 << 20, GFP_KERNEL);
+    assert_eq!(failed, Err(ReallocError::Alloc(AllocError::TooLarge)));
+    mm.kfree(new).unwrap();
+}
+
+#[test]
+fn kvrealloc_copies_what_it_is_told_to_either_side() {
+    let mut mm = boot(256, 256);
+    for (from, to) in [(Route::Slab, Route::Vmalloc), (Route::Vmalloc, Route::Slab)] {
+        let old = mm.kvmalloc(9000, GFP_KERNEL, from).unwrap();
+        count_words(&mut mm, old, 1125);
+        assert_eq!(mm.kvrealloc(old, 9000, 9000, GFP_KERNEL, to), Ok(old));
+        let new = mm.kvrealloc(old, 8996, 13_000, GFP_KERNEL | __GFP_ZERO, to).unwrap();
+        // Half of word 1124 is copied; it is the half with the number.
+        let expected: Vec<u64> = (0..1600).map(|word| if word < 1125 { word } else { 0 }).collect();
+        assert_eq!(words(&mm, new, 1600), expected);
+        assert_eq!(verdict(mm.kvfree(old)), FreeVerdict::DoubleFree);
+        mm.kvfree(new).unwrap();
+    }
+    assert_eq!(mm.kvrealloc(Vaddr::NULL, 0, 0, GFP_KERNEL, Route::Policy), Ok(Vaddr::NULL));
+    mm.validate().unwrap();
+}
+
+#[test]
+fn what_cannot_be_replaced_is_refused_and_left_alone() {
+    let mut mm = boot(256, 256);
+    let cache = mm.kmem_cache_create(40, 0, SlabFlags(0), Some(Ctor(7))).unwrap();
+    let object = mm.kmem_cache_alloc(cache, GFP_KERNEL).unwrap();
+    let (area, pages) = (mm.vmalloc(100).unwrap(), mm.alloc_pages_exact(100, GFP_KERNEL).unwrap());
+    let small = mm.kmalloc(100, GFP_KERNEL).unwrap();
+    let rows = [
+        (mm.krealloc(object, 8, GFP_KERNEL), FreeVerdict::WrongAllocator),
+        (mm.krealloc(area, 8, GFP_KERNEL), FreeVerdict::WrongAllocator),
+        (mm.krealloc(pages, 8, GFP_KERNEL), FreeVerdict::WrongAllocator),
+        (mm.krealloc(Vaddr(small.0 + 8), 0, GFP_KERNEL), FreeVerdict::Interior),
+        (mm.kvrealloc(small, 129, 8, GFP_KERNEL, Route::Policy), FreeVerdict::WrongSize),
+        (mm.kvrealloc(Vaddr::NULL, 1, 8, GFP_KERNEL, Route::Policy), FreeVerdict::WrongSize),
+    ];
+    for (place, (result, expected)) in rows.into_iter().enumerate() {
+        let Err(ReallocError::Free(fault)) = result else { panic!("{place}: {result:?}") };
+        assert_eq!(fault.verdict, expected, "{place}");
+    }
+    assert_eq!(mm.ksize(small), Ok(128));
+}

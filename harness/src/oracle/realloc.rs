@@ -1,0 +1,134 @@
+//! Reallocation: memory that has room stays where it is, what moves takes its bytes along, and a
+//! refusal leaves all as it was.
+//!
+//! The one idea: every byte of the old memory is known, so the new one can be held against it
+//! before anything is written there (R1.7, R5.5). Memory that may stay needs nothing, so nothing
+//! can be short for it.
+//!
+//! The request's half is judged as any request, the free's half in `wrong_free`.
+
+use super::{Event, Judgement, Oracle};
+use crate::subject::{Answer, Refusal};
+
+pub(super) const ORACLE: Oracle = Oracle {
+    name: "realloc",
+    sentence: "memory that fits stays where it is, and memory that moves keeps its bytes",
+    judge,
+};
+
+fn judge(event: &Event) -> Judgement {
+    let Event::Step(step) = event else { return Ok(()) };
+    let Some((want, from)) = step.record.want.as_ref().and_then(|want| Some((want, want.from?)))
+    else {
+        return Ok(());
+    };
+    let Some(replaced) = step.model.replaced(want) else {
+        // No bytes become ZERO_SIZE_PTR, but kvrealloc gives NULL back as it is (R5.5).
+        let is_kept = want.size == Some(0) && (from.size.is_some() || from.addr == 16);
+        return match step.record.reply.answer {
+            Answer::Memory { addr, .. } if (addr == from.addr) != is_kept => {
+                Err(format!("{addr:#x} is what became of {:#x}, which is no memory", from.addr))
+            }
+            _ => Ok(()),
+        };
+    };
+    let (old, stays) = (replaced.old, replaced.stays);
+    match step.record.reply.answer {
+        Answer::Memory { addr, usable, .. }
+            if stays && (addr, usable) != (old.addr, old.usable) =>
+        {
+            Err(format!(
+                "{:#x}+{:#x} has room and became {addr:#x}+{usable:#x}",
+                old.addr, old.usable
+            ))
+        }
+        Answer::Memory { addr, .. } if !stays && addr == old.addr => {
+            Err(format!("{addr:#x}+{:#x} has no room and did not move", old.usable))
+        }
+        Answer::Memory { addr, .. } => match step.record.not_kept {
+            Some(at) => Err(format!("byte {at:#x} of {:#x} is not that of {addr:#x}", old.addr)),
+            None => Ok(()),
+        },
+        // Its flags may be wrong all the same.
+        Answer::Refused(Refusal::BadContext | Refusal::ImpossibleNofail) => Ok(()),
+        Answer::Refused(_) | Answer::WouldBlock(_) if stays => {
+            Err(format!("{:#x}+{:#x} has room and was refused more", old.addr, old.usable))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::super::fixture::{DIRECT, barks, enter, memory, model, record, silent};
+    use super::*;
+    use crate::model::{Kind, Model};
+    use crate::subject::Request;
+    use alloc_core::gfp::GFP_KERNEL;
+
+    const OLD: u64 = DIRECT + 64;
+    const NEW: u64 = DIRECT + 4096;
+
+    fn book() -> Model {
+        let mut model = model();
+        enter(&mut model, OLD, 64, Kind::Kmalloc, &[0]);
+        model
+    }
+
+    fn krealloc(addr: u64, size: u64) -> Request {
+        Request::Krealloc { addr, size, gfp: GFP_KERNEL }
+    }
+
+    fn kvrealloc(addr: u64, old_size: u64, size: u64) -> Request {
+        let route = crate::op::Route::Policy;
+        Request::Kvrealloc { addr, old_size, size, gfp: GFP_KERNEL, route }
+    }
+
+    #[test]
+    fn barks_on_memory_that_moves_without_need_or_stays_without_room() {
+        barks(&ORACLE, &book(), &record(krealloc(OLD, 64), memory(NEW, 64)), "has room");
+        barks(&ORACLE, &book(), &record(krealloc(OLD, 64), memory(OLD, 32)), "has room");
+        barks(&ORACLE, &book(), &record(krealloc(OLD, 65), memory(OLD, 96)), "did not move");
+        barks(&ORACLE, &book(), &record(kvrealloc(OLD, 8, 9), memory(OLD, 64)), "did not move");
+        barks(&ORACLE, &book(), &record(kvrealloc(OLD, 9, 9), memory(NEW, 16)), "has room");
+    }
+
+    #[test]
+    fn barks_on_a_byte_that_was_left_behind() {
+        let mut moved = record(krealloc(OLD, 100), memory(NEW, 128));
+        moved.not_kept = Some(63);
+        barks(&ORACLE, &book(), &moved, "0x3f");
+    }
+
+    #[test]
+    fn barks_on_a_refusal_of_what_needs_nothing() {
+        for answer in [Answer::Refused, Answer::WouldBlock] {
+            let refused = record(krealloc(OLD, 8), answer(Refusal::Pages { order: 0 }));
+            barks(&ORACLE, &book(), &refused, "was refused");
+        }
+    }
+
+    #[test]
+    fn barks_on_something_that_becomes_of_nothing() {
+        barks(&ORACLE, &book(), &record(krealloc(0, 8), memory(0, 0)), "no memory");
+        barks(&ORACLE, &book(), &record(kvrealloc(0, 0, 0), memory(NEW, 8)), "no memory");
+    }
+
+    #[test]
+    fn silent_on_what_stays_moves_or_is_refused() {
+        let short = Answer::Refused(Refusal::Pages { order: 0 });
+        for (request, answer) in [
+            (krealloc(OLD, 64), memory(OLD, 64)),
+            (krealloc(OLD, 65), memory(NEW, 96)),
+            (krealloc(OLD, 0), memory(16, 0)),
+            (krealloc(OLD, 65), short),
+            (krealloc(0, 65), memory(NEW, 96)),
+            (krealloc(0, 0), memory(16, 0)),
+            (kvrealloc(OLD, 64, 0), memory(OLD, 64)),
+            (kvrealloc(OLD, 8, 9), memory(NEW, 16)),
+            (kvrealloc(0, 0, 0), memory(0, 0)),
+        ] {
+            silent(&ORACLE, &book(), &record(request, answer));
+        }
+    }
+}
