@@ -6,10 +6,10 @@
 
 use crate::addr::{PAGE_SIZE, Vaddr};
 use crate::error::{AllocError, Impossible};
-use crate::gfp::Gfp;
+use crate::gfp::{__GFP_DIRECT_RECLAIM, __GFP_ZERO, Gfp};
 use crate::kmem_cache::KMALLOC_MAX_SIZE;
 use crate::memory::Memory;
-use crate::policy::{Course, Rules};
+use crate::policy::{Course, OldSize, Rules};
 use crate::slab::Refused;
 use crate::task::Context;
 use crate::vmalloc::Vmalloc;
@@ -70,20 +70,11 @@ impl<M: Memory> Kvmalloc<M> {
         if len > self.usable(addr)? || !self.may_kvfree(addr) {
             return Err(Refused);
         }
-        let mut done = 0;
-        while done < len {
-            let from = Vaddr(addr.0 + done);
-            let nr_bytes = (len - done).min(PAGE_SIZE - from.0 % PAGE_SIZE);
-            if let Some(at) = self.vmalloc.phys(from) {
-                self.vmalloc.memory_mut().zero_bytes(at, nr_bytes);
-            }
-            done += nr_bytes;
-        }
+        self.zero(addr, len);
         self.kvfree(addr)
     }
 
-    /// `kvrealloc` of Linux 6.1: it shrinks nothing, and believes its caller what to copy (R5.5).
-    /// Linux reads beyond memory that has fewer bytes; here that is refused.
+    /// `kvrealloc`, by the version's idea of who knows the size of the old memory (R5.5).
     pub(crate) fn kvrealloc(
         &mut self,
         addr: Vaddr,
@@ -92,9 +83,27 @@ impl<M: Memory> Kvmalloc<M> {
         gfp: Gfp,
         route: Route,
     ) -> Result<Result<Vaddr, AllocError>, Refused> {
-        if old_size > self.usable(addr)? || !self.may_kvfree(addr) {
+        let room = self.usable(addr)?;
+        if !self.may_kvfree(addr) {
             return Err(Refused);
         }
+        match self.rules.old_size() {
+            // Linux reads beyond memory that has fewer bytes than its caller says.
+            OldSize::Told if old_size > room => Err(Refused),
+            OldSize::Told => self.grow(addr, old_size, size, gfp, route),
+            OldSize::Known => self.resize(addr, room, size, gfp, route),
+        }
+    }
+
+    /// `kvrealloc` of Linux 6.1: it shrinks nothing, and believes its caller what to copy.
+    fn grow(
+        &mut self,
+        addr: Vaddr,
+        old_size: u64,
+        size: u64,
+        gfp: Gfp,
+        route: Route,
+    ) -> Result<Result<Vaddr, AllocError>, Refused> {
         if size != 0
             && let Err(error) = AllocError::check_caller(gfp, self.vmalloc.context())
         {
@@ -104,11 +113,71 @@ impl<M: Memory> Kvmalloc<M> {
             return Ok(Ok(addr));
         }
         let moved = self.kvmalloc(size, gfp, route);
-        if let Ok(new) = moved {
-            self.copy(addr, new, old_size);
+        self.replace(addr, old_size, moved)
+    }
+
+    /// `kvrealloc` since 6.12: `vrealloc` of what is mapped, which stays mapped, and of all else
+    /// `krealloc` with kvmalloc behind it.
+    fn resize(
+        &mut self,
+        addr: Vaddr,
+        room: u64,
+        size: u64,
+        gfp: Gfp,
+        route: Route,
+    ) -> Result<Result<Vaddr, AllocError>, Refused> {
+        let is_area = self.vmalloc.vmap.contains(addr);
+        if size == 0 {
             self.kvfree(addr)?;
+            return Ok(Ok(if is_area { Vaddr::NULL } else { Vaddr::ZERO_SIZE_PTR }));
+        }
+        // Another area would need page tables, which are taken with GFP_KERNEL (R4.4).
+        let sleeps = if is_area { gfp | __GFP_DIRECT_RECLAIM } else { gfp };
+        for gfp in [sleeps, gfp] {
+            if let Err(error) = AllocError::check_caller(gfp, self.vmalloc.context()) {
+                return Ok(Err(error));
+            }
+        }
+        if size <= room {
+            if gfp.has(__GFP_ZERO) {
+                self.zero(Vaddr(addr.0 + size), room - size);
+            }
+            return Ok(Ok(addr));
+        }
+        let moved = if is_area {
+            let range = self.vmalloc.anywhere(size, gfp);
+            self.vmalloc.alloc(&range)
+        } else {
+            self.kvmalloc(size, gfp, route)
+        };
+        self.replace(addr, room, moved)
+    }
+
+    /// Moves the first `len` bytes of `old` to the memory that was granted for it, and frees it.
+    fn replace(
+        &mut self,
+        old: Vaddr,
+        len: u64,
+        moved: Result<Vaddr, AllocError>,
+    ) -> Result<Result<Vaddr, AllocError>, Refused> {
+        if let Ok(new) = moved {
+            self.copy(old, new, len);
+            self.kvfree(old)?;
         }
         Ok(moved)
+    }
+
+    /// Clears bytes of either side, as far as they lie in one page at a time.
+    fn zero(&mut self, addr: Vaddr, len: u64) {
+        let mut done = 0;
+        while done < len {
+            let from = Vaddr(addr.0 + done);
+            let nr_bytes = (len - done).min(PAGE_SIZE - from.0 % PAGE_SIZE);
+            if let Some(at) = self.vmalloc.phys(from) {
+                self.vmalloc.memory_mut().zero_bytes(at, nr_bytes);
+            }
+            done += nr_bytes;
+        }
     }
 
     /// Whether the caller is where it may free an address from the side that it lies on.

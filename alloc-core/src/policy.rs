@@ -75,6 +75,8 @@ struct Row {
     largest: u64,
     /// What pages vmalloc may use.
     pages: Pages,
+    /// Where kvrealloc has the size of the old memory from.
+    old_size: OldSize,
 }
 
 /// What pages kvmalloc lets vmalloc use.
@@ -85,6 +87,15 @@ enum Pages {
     Huge,
 }
 
+/// Where kvrealloc has the size of the old memory from (R5.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OldSize {
+    /// Its caller says so.
+    Told,
+    /// Since 6.12 the memory tells, as it tells krealloc and vrealloc.
+    Known,
+}
+
 const NONE: Gfp = Gfp(0);
 /// PAGE_SIZE << PAGE_ALLOC_COSTLY_ORDER.
 const COSTLY: u64 = PAGE_SIZE << 3;
@@ -92,13 +103,13 @@ const INT_MAX: u64 = i32::MAX as u64;
 
 macro_rules! rows {
     ($($policy:ident: $kernel:ident $restricted:ident $atomic:ident $nofail:ident
-       $gains:ident $loses:ident $mayfail:expr, $largest:expr, $pages:ident;)*) => {
+       $gains:ident $loses:ident $mayfail:expr, $largest:expr, $pages:ident $old_size:ident;)*) => {
         /// Every version, the oldest first.
         static ROWS: &[Row] = &[$(Row {
             kernel: Course::$kernel, restricted: Course::$restricted, atomic: Course::$atomic,
             nofail: Nofail::$nofail, gains: $gains, loses: $loses,
             mayfail_above: $mayfail, largest: $largest,
-            pages: Pages::$pages,
+            pages: Pages::$pages, old_size: OldSize::$old_size,
         }),*];
         impl Policy {
             /// Every version, the oldest first.
@@ -108,16 +119,17 @@ macro_rules! rows {
 }
 
 // The RFC and 4.12 warned about callers without all of GFP_KERNEL, and then fell back all the same.
+// The last column is kvrealloc's, which came with 5.15; older versions do what it did then.
 rows! {
     //       KERNEL   NOFS     ATOMIC   NOFAIL    first try: gains, loses      MAYFAIL largest pages
-    Rfc2016: Fallback Fallback Bug      OnKmalloc __GFP_NORETRY NONE                 u64::MAX,  u64::MAX, Small;
-    V4_12:   Fallback Fallback Bug      OnKmalloc __GFP_NORETRY NONE                 COSTLY,    u64::MAX, Small;
-    V4_18:   Fallback Kmalloc  Kmalloc  OnKmalloc __GFP_NORETRY NONE                 PAGE_SIZE, u64::MAX, Small;
-    V5_15:   Fallback Kmalloc  Kmalloc  OnKmalloc __GFP_NORETRY NONE                 PAGE_SIZE, INT_MAX,  Small;
-    V5_17:   Fallback Fallback Bug      OnVmalloc __GFP_NORETRY NONE                 PAGE_SIZE, INT_MAX,  Small;
-    V6_1:    Fallback Fallback FirstTry OnVmalloc __GFP_NORETRY NONE                 PAGE_SIZE, INT_MAX,  Huge;
-    V6_16:   Fallback Fallback FirstTry OnVmalloc NONE          __GFP_DIRECT_RECLAIM PAGE_SIZE, INT_MAX,  Huge;
-    Latest:  Fallback Fallback Fallback OnVmalloc NONE          __GFP_DIRECT_RECLAIM PAGE_SIZE, INT_MAX,  Huge;
+    Rfc2016: Fallback Fallback Bug      OnKmalloc __GFP_NORETRY NONE                 u64::MAX,  u64::MAX, Small Told;
+    V4_12:   Fallback Fallback Bug      OnKmalloc __GFP_NORETRY NONE                 COSTLY,    u64::MAX, Small Told;
+    V4_18:   Fallback Kmalloc  Kmalloc  OnKmalloc __GFP_NORETRY NONE                 PAGE_SIZE, u64::MAX, Small Told;
+    V5_15:   Fallback Kmalloc  Kmalloc  OnKmalloc __GFP_NORETRY NONE                 PAGE_SIZE, INT_MAX,  Small Told;
+    V5_17:   Fallback Fallback Bug      OnVmalloc __GFP_NORETRY NONE                 PAGE_SIZE, INT_MAX,  Small Told;
+    V6_1:    Fallback Fallback FirstTry OnVmalloc __GFP_NORETRY NONE                 PAGE_SIZE, INT_MAX,  Huge  Told;
+    V6_16:   Fallback Fallback FirstTry OnVmalloc NONE          __GFP_DIRECT_RECLAIM PAGE_SIZE, INT_MAX,  Huge  Known;
+    Latest:  Fallback Fallback Fallback OnVmalloc NONE          __GFP_DIRECT_RECLAIM PAGE_SIZE, INT_MAX,  Huge  Known;
 }
 
 /// A version's rules, and from which size on they let go of kmalloc.
@@ -143,6 +155,11 @@ impl Rules {
     /// Whether vmalloc may serve a request, however small (R5.1).
     pub(crate) fn may_map(&self, size: u64, gfp: Gfp) -> bool {
         self.course_of_caller(gfp) == Course::Fallback && size <= self.row.largest
+    }
+
+    /// Where kvrealloc has the size of the old memory from.
+    pub(crate) const fn old_size(&self) -> OldSize {
+        self.row.old_size
     }
 
     /// Whether vmalloc may use huge pages for a request.
@@ -203,6 +220,14 @@ mod test {
         assert_eq!(callers(Policy::V5_17), [Fallback, Bug, Fallback]);
         assert_eq!(callers(Policy::V6_1), [Fallback, FirstTry, Fallback]);
         assert_eq!(callers(Policy::Latest), [Fallback; 3]);
+    }
+
+    #[test]
+    fn kvrealloc_knows_the_old_size_since_6_12() {
+        for policy in Policy::ALL {
+            let is_known = Rules::of(*policy, 0).old_size() == OldSize::Known;
+            assert_eq!(is_known, *policy >= Policy::V6_16, "{policy:?}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::gfp::Gfp;
 use crate::kmalloc::direct_phys;
 use crate::kvmalloc::Route;
 use crate::memory::Memory;
+use crate::policy::OldSize;
 use crate::slab::Refused;
 
 /// Pages by their size, and memory for devices (R3.3, R7.3).
@@ -60,7 +61,8 @@ impl<M: Memory> Mm<M> {
     }
 
     /// Moves memory of either side to memory of `size` bytes with its first `old_size` bytes,
-    /// unless these are as many already.
+    /// unless these are as many already. From the version of 6.16 on it is [`Self::krealloc`] for
+    /// either side: `old_size` is not looked at, and mapped memory stays mapped.
     pub fn kvrealloc(
         &mut self,
         addr: Vaddr,
@@ -70,7 +72,8 @@ impl<M: Memory> Mm<M> {
         route: Route,
     ) -> Result<Vaddr, ReallocError> {
         let result = self.kvmalloc.kvrealloc(addr, old_size, size, gfp, route);
-        self.reallocated(result, addr, FreeCall::Kvrealloc, Some(old_size))
+        let told = (self.kvmalloc.rules.old_size() == OldSize::Told).then_some(old_size);
+        self.reallocated(result, addr, FreeCall::Kvrealloc, told)
     }
 
     fn reallocated(

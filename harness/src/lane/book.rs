@@ -139,7 +139,8 @@ impl Lane {
         self.assign(dst, addr);
         if addr > 16 {
             let (id, (size, _)) = (record.id, self.model.promise(want));
-            let is_kv = matches!(want.family, Family::Kvmalloc { .. });
+            let is_kv = matches!(want.family, Family::Kvmalloc { .. })
+                || matches!(record.request, Request::Kvrealloc { .. });
             let contents = self.choose_contents(id, addr, size);
             let kind = self.model.kind_of(want, addr);
             let (cpu, reg) = (record.caller.cpu.into(), dst);

@@ -99,7 +99,7 @@ impl Lane {
         let reply = self.subject.apply(&request, setting);
         self.epochs = reply.epochs;
         let before = std::mem::replace(&mut self.facts, self.subject.facts());
-        let want = Want::of(&request);
+        let want = self.model.want(&request);
         let caller = Current { cpu: setting.caller.cpu % self.nr_cpus, ..setting.caller };
         let mut record = Record {
             id,

@@ -131,6 +131,11 @@ impl Lane {
             Call::Krealloc => {
                 Request::Krealloc { addr: args.ptr(0)?, size: args.number(1), gfp: args.gfp(2) }
             }
+            Call::Kvrealloc => {
+                let (addr, size, gfp) = (args.ptr(0)?, args.number(2), args.gfp(3));
+                let old_size = self.model.policy().tells_old_size().then(|| args.number(1));
+                Request::Kvrealloc { addr, old_size, size, gfp, route }
+            }
             Call::Ksize => Request::Ksize { addr: args.ptr(0)? },
             Call::KmemCacheCreate => {
                 let (size, align) = (args.number(0), args.number(1));
@@ -259,10 +264,6 @@ fn mapped_request(call: Call, args: &Arguments, route: Route) -> Result<Request,
         }
         Call::StartProcess => Request::StartProcess { nr_pages: args.number(0) },
         Call::DropCaches => Request::DropCaches,
-        Call::Kvrealloc => {
-            let (addr, old_size, size) = (args.ptr(0)?, args.number(1), args.number(2));
-            Request::Kvrealloc { addr, old_size, size, gfp: args.gfp(3), route }
-        }
         _ => return conversion(call, args.ptr(0)?),
     })
 }

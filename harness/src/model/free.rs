@@ -66,7 +66,9 @@ impl Free {
             Request::KfreeSensitive { addr } => Some((Free::KfreeSensitive, addr)),
             Request::KvfreeSensitive { addr, len } => Some((Free::KvfreeSensitive(len), addr)),
             Request::Krealloc { addr, .. } => Some((Free::Krealloc, addr)),
-            Request::Kvrealloc { addr, old_size, .. } => Some((Free::Kvrealloc(old_size), addr)),
+            Request::Kvrealloc { addr, old_size, .. } => {
+                Some((Free::Kvrealloc(old_size.unwrap_or(0)), addr))
+            }
             _ => None,
         }
     }

@@ -38,6 +38,15 @@ struct Version {
     maps_huge: bool,
     /// The most that may be mapped.
     most: u64,
+    /// Who says how large the memory is that `kvrealloc` replaces.
+    size_from: SizeFrom,
+}
+
+/// Who says how large the memory is that `kvrealloc` replaces (R5.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SizeFrom {
+    Caller,
+    Memory,
 }
 
 const fn version(
@@ -46,20 +55,22 @@ const fn version(
     first: bool,
     huge: bool,
     most: u64,
+    size_from: SizeFrom,
 ) -> Version {
-    Version { falls_back, maps_nofail: nofail, first_try_sleeps: first, maps_huge: huge, most }
+    let (maps_nofail, first_try_sleeps, maps_huge) = (nofail, first, huge);
+    Version { falls_back, maps_nofail, first_try_sleeps, maps_huge, most, size_from }
 }
 
 /// In the order of `trace::POLICIES`.
 static VERSIONS: [Version; 8] = [
-    version(FallsBack::Unchecked, false, true, false, u64::MAX),
-    version(FallsBack::Unchecked, false, true, false, u64::MAX),
-    version(FallsBack::WholeGfpKernel, false, true, false, u64::MAX),
-    version(FallsBack::WholeGfpKernel, false, true, false, INT_MAX),
-    version(FallsBack::Unchecked, true, true, false, INT_MAX),
-    version(FallsBack::Sleepers, true, true, true, INT_MAX),
-    version(FallsBack::Sleepers, true, false, true, INT_MAX),
-    version(FallsBack::Everyone, true, false, true, INT_MAX),
+    version(FallsBack::Unchecked, false, true, false, u64::MAX, SizeFrom::Caller),
+    version(FallsBack::Unchecked, false, true, false, u64::MAX, SizeFrom::Caller),
+    version(FallsBack::WholeGfpKernel, false, true, false, u64::MAX, SizeFrom::Caller),
+    version(FallsBack::WholeGfpKernel, false, true, false, INT_MAX, SizeFrom::Caller),
+    version(FallsBack::Unchecked, true, true, false, INT_MAX, SizeFrom::Caller),
+    version(FallsBack::Sleepers, true, true, true, INT_MAX, SizeFrom::Caller),
+    version(FallsBack::Sleepers, true, false, true, INT_MAX, SizeFrom::Memory),
+    version(FallsBack::Everyone, true, false, true, INT_MAX, SizeFrom::Memory),
 ];
 
 /// The sides of kvmalloc that may serve a request.
@@ -120,6 +131,11 @@ impl Policy {
         let unchecked = self.version.falls_back == FallsBack::Unchecked;
         let asleep = gfp.has(__GFP_DIRECT_RECLAIM);
         !forced && unchecked && !asleep && size > self.cutoff && size <= self.version.most
+    }
+
+    /// Whether `kvrealloc` is told how large the memory is that it replaces.
+    pub fn tells_old_size(&self) -> bool {
+        self.version.size_from == SizeFrom::Caller
     }
 
     /// The pages of a request's area if it gets huge ones; `None` if it may not (R4.12, R5.7).
@@ -201,6 +217,14 @@ mod test {
         }
         let runs_into_it = |name| policy(name, 0).is_bug(PAGE + 1, GFP_ATOMIC, Route::Policy);
         assert!(runs_into_it("v5.17") && runs_into_it("rfc2016") && !runs_into_it("v6.1"));
+    }
+
+    #[test]
+    fn versions_before_6_12_are_told_the_old_size() {
+        let (told, knowing) = POLICIES.split_at(6);
+        assert_eq!(told[5], "v6.1");
+        assert!(told.iter().all(|name| policy(name, 0).tells_old_size()));
+        assert!(!knowing.iter().any(|name| policy(name, 0).tells_old_size()));
     }
 
     #[test]

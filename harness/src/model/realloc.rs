@@ -6,8 +6,9 @@
 //!
 //! Whether the call may take the memory at all is a free's question, and answered with the frees.
 
-use super::rules::Want;
+use super::rules::{Family, Old, Want};
 use super::{Allocation, Model};
+use crate::subject::Request;
 use alloc_core::gfp::__GFP_ZERO;
 
 /// Live memory that a reallocation replaces.
@@ -24,13 +25,28 @@ pub struct Replaced<'a> {
 }
 
 impl Model {
+    /// What a request asks for, or `None` if it asks for no memory. A `kvrealloc` that knows what
+    /// it replaces leaves mapped memory mapped (R5.5).
+    pub fn want(&self, request: &Request) -> Option<Want> {
+        let want = Want::of(request)?;
+        match (request, want.from) {
+            (Request::Kvrealloc { .. }, Some(Old { addr, size: None }))
+                if self.is_vmalloc(addr) =>
+            {
+                Some(Want { family: Family::Vmalloc { range: None }, ..want })
+            }
+            _ => Some(want),
+        }
+    }
+
     /// The live memory that a request replaces, if it is a reallocation of live memory.
     pub fn replaced(&self, want: &Want) -> Option<Replaced<'_>> {
         let from = want.from?;
         let old = self.at(from.addr)?;
         let (size, wants_zero) = (want.size.unwrap_or(0), want.gfp.has(__GFP_ZERO));
         Some(match from.size {
-            // krealloc stays while there is room, and clears the room that is left (R1.7).
+            // Who knows the size, as krealloc does, stays while there is room, and clears the room
+            // that is left (R1.7).
             None if size > 0 && size <= old.usable => {
                 let zero_from = wants_zero.then_some(size);
                 Replaced { old, stays: true, nr_kept: size, zero_from }
@@ -39,7 +55,7 @@ impl Model {
                 let zero_from = wants_zero.then_some(old.usable);
                 Replaced { old, stays: false, nr_kept: old.usable.min(size), zero_from }
             }
-            // kvrealloc does nothing unless it is told to grow (R5.5).
+            // Who is told it does nothing unless it is told to grow (R5.5).
             Some(old_size) if old_size >= size => {
                 Replaced { old, stays: true, nr_kept: old.usable, zero_from: None }
             }

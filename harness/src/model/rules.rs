@@ -80,7 +80,7 @@ pub struct Want {
 pub struct Old {
     /// Its address.
     pub addr: u64,
-    /// How many bytes of it are to be kept; `krealloc` knows by itself.
+    /// How many bytes of it are to be kept, if the call does not know by itself.
     pub size: Option<u64>,
 }
 
@@ -128,7 +128,7 @@ impl Want {
                 Some(Self { from, ..want(Family::Kmalloc, Some(size), gfp)? })
             }
             Request::Kvrealloc { addr, old_size, size, gfp, route } => {
-                let from = Some(Old { addr, size: Some(old_size) });
+                let from = Some(Old { addr, size: old_size });
                 Some(Self { from, ..want(Family::Kvmalloc { route }, Some(size), gfp)? })
             }
             Request::Kvmalloc { size, gfp, route } => {

@@ -6,7 +6,8 @@
 //! That `vfree` is put off in an interrupt is judged with all frees in `wrong_free`.
 
 use super::{Event, Judgement, Oracle, Step};
-use crate::model::rules::{Family, Want};
+use crate::lane::Record;
+use crate::model::rules::Family;
 use crate::subject::{Answer, Refusal, Request};
 use alloc_core::task::{Context, Scope};
 
@@ -27,7 +28,7 @@ fn judge(event: &Event) -> Judgement {
 
 fn allowed(step: &Step) -> Judgement {
     let record = step.record;
-    let forbidden = record.caller.context != Context::Task && may_sleep(record.request);
+    let forbidden = record.caller.context != Context::Task && may_sleep(record);
     let refused = record.reply.answer == Answer::Refused(Refusal::BadContext);
     // What means nothing in any context may be refused for that.
     let is_nonsense = record.reply.answer == Answer::Refused(Refusal::BadArgument);
@@ -46,17 +47,18 @@ fn allowed(step: &Step) -> Judgement {
 }
 
 /// Whether a request sleeps, or would if memory were short.
-fn may_sleep(request: Request) -> bool {
-    let Some(want) = Want::of(&request) else {
+fn may_sleep(record: &Record) -> bool {
+    let Some(want) = record.want else {
         use Request::{KmemCacheCreate, KmemCacheDestroy, VmUnmapAliases};
         return matches!(
-            request,
+            record.request,
             KmemCacheCreate { .. } | KmemCacheDestroy { .. } | VmUnmapAliases
         );
     };
     match (want.family, want.size) {
         (_, None) => false,
         (Family::Kmalloc | Family::Kvmalloc { .. }, Some(0)) => false,
+        (_, Some(0)) if want.from.is_some() => false,
         // Page tables are taken with GFP_KERNEL, whatever the caller says (R4.4).
         (Family::Vmalloc { .. }, _) => true,
         _ => want.may_block(),

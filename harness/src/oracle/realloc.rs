@@ -79,7 +79,8 @@ mod test {
         Request::Krealloc { addr, size, gfp: GFP_KERNEL }
     }
 
-    fn kvrealloc(addr: u64, old_size: u64, size: u64) -> Request {
+    fn kvrealloc(addr: u64, old_size: impl Into<Option<u64>>, size: u64) -> Request {
+        let old_size = old_size.into();
         let route = crate::op::Route::Policy;
         Request::Kvrealloc { addr, old_size, size, gfp: GFP_KERNEL, route }
     }
@@ -91,6 +92,7 @@ mod test {
         barks(&ORACLE, &book(), &record(krealloc(OLD, 65), memory(OLD, 96)), "did not move");
         barks(&ORACLE, &book(), &record(kvrealloc(OLD, 8, 9), memory(OLD, 64)), "did not move");
         barks(&ORACLE, &book(), &record(kvrealloc(OLD, 9, 9), memory(NEW, 16)), "has room");
+        barks(&ORACLE, &book(), &record(kvrealloc(OLD, None, 9), memory(NEW, 16)), "has room");
     }
 
     #[test]
@@ -126,6 +128,10 @@ mod test {
             (krealloc(0, 0), memory(16, 0)),
             (kvrealloc(OLD, 64, 0), memory(OLD, 64)),
             (kvrealloc(OLD, 8, 9), memory(NEW, 16)),
+            (kvrealloc(OLD, None, 64), memory(OLD, 64)),
+            (kvrealloc(OLD, None, 65), memory(NEW, 96)),
+            (kvrealloc(OLD, None, 0), memory(16, 0)),
+            (kvrealloc(0, None, 0), memory(16, 0)),
             (kvrealloc(0, 0, 0), memory(0, 0)),
         ] {
             silent(&ORACLE, &book(), &record(request, answer));

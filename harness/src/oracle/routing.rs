@@ -30,6 +30,10 @@ fn judge(event: &Event) -> Judgement {
         let refused = Err(format!("a request of no bytes got {addr:#x} and not ZERO_SIZE_PTR"));
         return if addr == 16 { Ok(()) } else { refused };
     }
+    if size == 0 && want.from.is_some() {
+        let refused = Err(format!("mapped memory without bytes became {addr:#x} and not NULL"));
+        return if addr == 0 { Ok(()) } else { refused };
+    }
     let (is_slab, is_vmalloc) = (step.model.is_direct(addr), step.model.is_vmalloc(addr));
     if !is_slab && !is_vmalloc {
         return Err(format!("{addr:#x} lies neither in the direct map nor in the vmalloc space"));

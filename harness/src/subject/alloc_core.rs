@@ -155,9 +155,9 @@ impl AllocCore {
             Request::Krealloc { addr, size, gfp } => {
                 reallocated(mm, |mm| mm.krealloc(Vaddr(addr), size, gfp))
             }
-            Request::Kvrealloc { addr, old_size, size, gfp, route } => {
-                reallocated(mm, |mm| mm.kvrealloc(Vaddr(addr), old_size, size, gfp, side(route)))
-            }
+            Request::Kvrealloc { addr, old_size, size, gfp, route } => reallocated(mm, |mm| {
+                mm.kvrealloc(Vaddr(addr), old_size.unwrap_or(0), size, gfp, side(route))
+            }),
             _ => match allocate(mm, request) {
                 Some(Ok(addr)) => granted(mm, addr, None),
                 Some(Err(error)) => refused(error),

@@ -19,59 +19,204 @@ use ::alloc_core::{CacheKind, Effort, NR_CACHE_KINDS, SlabFlags};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "fields carry the names and units of the C parameters")]
 pub enum Request {
-    AllocPages { gfp: Gfp, order: u32 },
-    GetFreePages { gfp: Gfp, order: u32 },
-    GetFreePage { gfp: Gfp },
-    GetZeroedPage { gfp: Gfp },
-    FreePagesPage { page: u64, order: u32 },
-    FreePages { addr: u64, order: u32 },
-    PutPage { page: u64 },
-    FreePage { addr: u64 },
-    AllocPagesExact { size: u64, gfp: Gfp },
-    FreePagesExact { addr: u64, size: u64 },
-    DmaAllocCoherent { size: u64, gfp: Gfp },
-    DmaFreeCoherent { addr: u64, size: u64 },
-    Kmalloc { size: u64, gfp: Gfp },
-    Kzalloc { size: u64, gfp: Gfp },
-    KmallocArray { n: u64, size: u64, gfp: Gfp },
-    Kcalloc { n: u64, size: u64, gfp: Gfp },
-    Kfree { addr: u64 },
-    KfreeSensitive { addr: u64 },
-    Krealloc { addr: u64, size: u64, gfp: Gfp },
-    Ksize { addr: u64 },
-    KmemCacheCreate { size: u64, align: u64, flags: SlabFlags, ctor: Option<u64> },
-    KmemCacheAlloc { cache: CacheHandle, gfp: Gfp },
-    KmemCacheZalloc { cache: CacheHandle, gfp: Gfp },
-    KmemCacheFree { cache: CacheHandle, addr: u64 },
-    KmemCacheDestroy { cache: CacheHandle },
-    Vmalloc { size: u64 },
-    Vzalloc { size: u64 },
-    VmallocGfp { size: u64, gfp: Gfp },
-    VmallocHuge { size: u64, gfp: Gfp },
-    VmallocNodeRange { size: u64, align: u64, start: u64, end: u64, gfp: Gfp },
-    Vfree { addr: u64 },
-    VfreeAtomic { addr: u64 },
-    Vunmap { addr: u64 },
+    AllocPages {
+        gfp: Gfp,
+        order: u32,
+    },
+    GetFreePages {
+        gfp: Gfp,
+        order: u32,
+    },
+    GetFreePage {
+        gfp: Gfp,
+    },
+    GetZeroedPage {
+        gfp: Gfp,
+    },
+    FreePagesPage {
+        page: u64,
+        order: u32,
+    },
+    FreePages {
+        addr: u64,
+        order: u32,
+    },
+    PutPage {
+        page: u64,
+    },
+    FreePage {
+        addr: u64,
+    },
+    AllocPagesExact {
+        size: u64,
+        gfp: Gfp,
+    },
+    FreePagesExact {
+        addr: u64,
+        size: u64,
+    },
+    DmaAllocCoherent {
+        size: u64,
+        gfp: Gfp,
+    },
+    DmaFreeCoherent {
+        addr: u64,
+        size: u64,
+    },
+    Kmalloc {
+        size: u64,
+        gfp: Gfp,
+    },
+    Kzalloc {
+        size: u64,
+        gfp: Gfp,
+    },
+    KmallocArray {
+        n: u64,
+        size: u64,
+        gfp: Gfp,
+    },
+    Kcalloc {
+        n: u64,
+        size: u64,
+        gfp: Gfp,
+    },
+    Kfree {
+        addr: u64,
+    },
+    KfreeSensitive {
+        addr: u64,
+    },
+    Krealloc {
+        addr: u64,
+        size: u64,
+        gfp: Gfp,
+    },
+    Ksize {
+        addr: u64,
+    },
+    KmemCacheCreate {
+        size: u64,
+        align: u64,
+        flags: SlabFlags,
+        ctor: Option<u64>,
+    },
+    KmemCacheAlloc {
+        cache: CacheHandle,
+        gfp: Gfp,
+    },
+    KmemCacheZalloc {
+        cache: CacheHandle,
+        gfp: Gfp,
+    },
+    KmemCacheFree {
+        cache: CacheHandle,
+        addr: u64,
+    },
+    KmemCacheDestroy {
+        cache: CacheHandle,
+    },
+    Vmalloc {
+        size: u64,
+    },
+    Vzalloc {
+        size: u64,
+    },
+    VmallocGfp {
+        size: u64,
+        gfp: Gfp,
+    },
+    VmallocHuge {
+        size: u64,
+        gfp: Gfp,
+    },
+    VmallocNodeRange {
+        size: u64,
+        align: u64,
+        start: u64,
+        end: u64,
+        gfp: Gfp,
+    },
+    Vfree {
+        addr: u64,
+    },
+    VfreeAtomic {
+        addr: u64,
+    },
+    Vunmap {
+        addr: u64,
+    },
     VmUnmapAliases,
-    Kvmalloc { size: u64, gfp: Gfp, route: Route },
-    Kvzalloc { size: u64, gfp: Gfp, route: Route },
-    KvmallocArray { n: u64, size: u64, gfp: Gfp, route: Route },
-    Kvcalloc { n: u64, size: u64, gfp: Gfp, route: Route },
-    Kvfree { addr: u64 },
-    IsVmallocAddr { addr: u64 },
-    VirtAddrValid { addr: u64 },
-    VirtToPage { addr: u64 },
-    PageAddress { page: u64 },
-    VirtToPhys { addr: u64 },
-    VmallocToPage { addr: u64 },
-    KvfreeSensitive { addr: u64, len: u64 },
-    MemallocSave { scope: Scope },
-    MemallocRestore { scope: Scope },
+    Kvmalloc {
+        size: u64,
+        gfp: Gfp,
+        route: Route,
+    },
+    Kvzalloc {
+        size: u64,
+        gfp: Gfp,
+        route: Route,
+    },
+    KvmallocArray {
+        n: u64,
+        size: u64,
+        gfp: Gfp,
+        route: Route,
+    },
+    Kvcalloc {
+        n: u64,
+        size: u64,
+        gfp: Gfp,
+        route: Route,
+    },
+    Kvfree {
+        addr: u64,
+    },
+    IsVmallocAddr {
+        addr: u64,
+    },
+    VirtAddrValid {
+        addr: u64,
+    },
+    VirtToPage {
+        addr: u64,
+    },
+    PageAddress {
+        page: u64,
+    },
+    VirtToPhys {
+        addr: u64,
+    },
+    VmallocToPage {
+        addr: u64,
+    },
+    KvfreeSensitive {
+        addr: u64,
+        len: u64,
+    },
+    MemallocSave {
+        scope: Scope,
+    },
+    MemallocRestore {
+        scope: Scope,
+    },
     Tick,
-    AddToPageCache { nr_pages: u64, kind: CacheKind },
-    StartProcess { nr_pages: u64 },
+    AddToPageCache {
+        nr_pages: u64,
+        kind: CacheKind,
+    },
+    StartProcess {
+        nr_pages: u64,
+    },
     DropCaches,
-    Kvrealloc { addr: u64, old_size: u64, size: u64, gfp: Gfp, route: Route },
+    /// `old_size` is what the caller says, if the version asks it.
+    Kvrealloc {
+        addr: u64,
+        old_size: Option<u64>,
+        size: u64,
+        gfp: Gfp,
+        route: Route,
+    },
 }
 
 /// A subject's own name for a cache.

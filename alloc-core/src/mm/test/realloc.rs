@@ -1,6 +1,7 @@
 //! Another size for live memory: what moves, what stays, and what is refused.
 
 use super::*;
+use crate::Policy;
 use crate::error::ReallocError;
 use crate::gfp::__GFP_ZERO;
 
@@ -62,6 +63,32 @@ fn kvrealloc_copies_what_it_is_told_to_either_side() {
         mm.kvfree(new).unwrap();
     }
     assert_eq!(mm.kvrealloc(Vaddr::NULL, 0, 0, GFP_KERNEL, Route::Policy), Ok(Vaddr::NULL));
+    mm.validate().unwrap();
+}
+
+#[test]
+fn since_6_12_kvrealloc_knows_the_size_and_keeps_the_side() {
+    let memory = TestMemory::new(256, 256);
+    let policy = Policy::V6_16;
+    let mut mm = Mm::boot(memory, BootParams { policy, ..BootParams::default() }).unwrap();
+    let flags = GFP_KERNEL | __GFP_ZERO;
+    for (side, other) in [(Route::Slab, Route::Vmalloc), (Route::Vmalloc, Route::Slab)] {
+        let old = mm.kvmalloc(8192, GFP_KERNEL, side).unwrap();
+        count_words(&mut mm, old, 1024);
+        // What it is told counts for nothing.
+        assert_eq!(mm.kvrealloc(old, 99_999, 8192, GFP_KERNEL, other), Ok(old));
+        assert_eq!(mm.kvrealloc(old, 99_999, 8000, flags, other), Ok(old));
+        let expected: Vec<u64> = (0..1024).map(|word| if word < 1000 { word } else { 0 }).collect();
+        assert_eq!(words(&mm, old, 1024), expected);
+        let new = mm.kvrealloc(old, 0, 9000, flags, other).unwrap();
+        assert!(mm.is_vmalloc_addr(new));
+        assert_eq!(words(&mm, new, 1024), expected);
+        assert_eq!(verdict(mm.kvfree(old)), FreeVerdict::DoubleFree);
+        assert_eq!(mm.kvrealloc(new, 9000, 0, GFP_KERNEL, other), Ok(Vaddr::NULL));
+    }
+    let null = mm.kvrealloc(Vaddr::NULL, 8, 0, GFP_KERNEL, Route::Policy);
+    assert_eq!(null, Ok(Vaddr::ZERO_SIZE_PTR));
+    assert_eq!(mm.stat().nr_kmalloc_objects, 0);
     mm.validate().unwrap();
 }
 
