@@ -11,7 +11,7 @@
 use crate::addr::{PAGE_SHIFT, PMD_SHIFT, PMD_SIZE, Paddr, Pfn, VMALLOC_START, Vaddr};
 use crate::error::{AllocError, Shortage};
 use crate::frame::FrameState;
-use crate::gfp::{__GFP_FS, __GFP_IO, __GFP_NOFAIL, __GFP_ZERO, GFP_KERNEL, Gfp};
+use crate::gfp::{__GFP_FS, __GFP_IO, __GFP_NOFAIL, GFP_KERNEL, Gfp};
 use crate::memory::Memory;
 use crate::page::PageAllocator;
 
@@ -19,7 +19,7 @@ use crate::page::PageAllocator;
 /// that vmalloc enters for it (R4.2, R4.4). A caller without both `__GFP_IO` and `__GFP_FS`, even
 /// one that may not sleep, is in a NOIO scope; one with `__GFP_FS` alone is in none.
 pub(crate) const fn page_table_gfp(gfp: Gfp) -> Gfp {
-    let always = Gfp(GFP_KERNEL.0 | __GFP_ZERO.0);
+    let always = GFP_KERNEL;
     if gfp.has(__GFP_FS) {
         always
     } else if gfp.has(__GFP_IO) {

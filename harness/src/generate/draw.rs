@@ -329,10 +329,18 @@ pub(super) fn world_args(call: Call, swarm: &Swarm, rng: &mut Rng) -> [Arg; MAX_
     for (arg, (_, kind)) in args.iter_mut().zip(call.spec().args) {
         *arg = match kind {
             ArgKind::Gfp => Arg::Gfp(*one_of(&[Gfp(0), __GFP_IO, __GFP_FS], rng)),
-            _ => Arg::Number(log_uniform(u64::from(swarm.machine.frames) / 4, rng)),
+            _ => Arg::Number(nr_pages_of_others(swarm, rng)),
         };
     }
     args
+}
+
+/// How much another user of memory takes: seldom a good part of the machine, unless its memory is
+/// to become scarce.
+fn nr_pages_of_others(swarm: &Swarm, rng: &mut Rng) -> u64 {
+    let quarter = u64::from(swarm.machine.frames) / 4;
+    let most = if swarm.greedy || rng.u8(0..4) == 0 { quarter } else { quarter.min(64) };
+    log_uniform(most, rng)
 }
 
 /// An offset and a length within `bytes` (at least 1) bytes, often up to their very end.
