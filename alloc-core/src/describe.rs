@@ -140,7 +140,7 @@ impl<M: Memory> Kvmalloc<M> {
         let is_compound = frame.is_compound;
         let block = Live { is_compound, ..Live::pages(head.to_virt(), usable) };
         match frame.state {
-            FrameState::Free => (AddrKind::Free, None),
+            FrameState::Free | FrameState::PerCpu => (AddrKind::Free, None),
             FrameState::Pages => (AddrKind::Pages, Some(block)),
             FrameState::PagesExact => (AddrKind::PagesExact, Some(self.exact_pages(head))),
             FrameState::DmaCoherent => (AddrKind::DmaCoherent, Some(block)),

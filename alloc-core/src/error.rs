@@ -70,7 +70,8 @@ pub enum AllocError {
     },
     /// The product of an array call does not fit (R1.1, R5.4).
     Overflow,
-    /// An alignment that is no power of two, or a range that is empty or outside the vmalloc space.
+    /// An alignment that is no power of two, a range that is empty or outside the vmalloc space, or
+    /// a node that the machine does not have.
     BadArgument,
     /// `__GFP_NOFAIL` in a request that cannot keep the promise, refused up front.
     ImpossibleNofail(Impossible),

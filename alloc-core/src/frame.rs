@@ -16,7 +16,7 @@ pub(crate) const FRAME_BYTES: u64 = 32;
 /// The link of a frame that has no neighbour on its list.
 pub(crate) const NO_FRAME: Pfn = Pfn(u32::MAX);
 /// The number of frame states, for counters indexed by state.
-pub(crate) const NR_FRAME_STATES: usize = 13;
+pub(crate) const NR_FRAME_STATES: usize = 14;
 
 /// What a frame is the head of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub(crate) enum FrameState {
     Process = 11,
     /// A page table of the vmalloc space.
     PageTable = 12,
+    /// A block that some CPU keeps for itself, free but not merged.
+    PerCpu = 13,
 }
 
 impl FrameState {
@@ -65,6 +67,7 @@ impl FrameState {
             10 => Self::PageCache,
             11 => Self::Process,
             12 => Self::PageTable,
+            13 => Self::PerCpu,
             _ => Self::Reserved,
         }
     }
@@ -280,6 +283,7 @@ mod test {
             FrameState::PageCache,
             FrameState::Process,
             FrameState::PageTable,
+            FrameState::PerCpu,
         ];
         assert_eq!(states.len(), NR_FRAME_STATES);
         for state in states {

@@ -85,6 +85,7 @@ mod mm;
 mod page;
 mod page_exact;
 mod page_table;
+mod pcp;
 mod policy;
 mod reclaim;
 mod slab;
@@ -94,6 +95,7 @@ mod vm_struct;
 mod vmalloc;
 mod vmap;
 mod vmap_tree;
+mod zone;
 
 #[cfg(test)]
 mod test_memory;
@@ -107,6 +109,6 @@ pub use mm::{BootError, Mm};
 pub use page::BootParams;
 pub use policy::Policy;
 pub use reclaim::{CacheKind, Effort, NR_CACHE_KINDS};
-pub use stat::MmStat;
+pub use stat::{MmStat, NodeStat};
 pub use validate::Corruption;
 pub use vmalloc::VmallocRange;

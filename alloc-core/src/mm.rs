@@ -19,7 +19,7 @@ use crate::page_table::PageTables;
 use crate::policy::Rules;
 use crate::slab::{Refused, SlabAllocator};
 use crate::stat::MmStat;
-use crate::task::NR_CPUS;
+use crate::task::{NR_CPUS, NR_NODES};
 use crate::validate::Corruption;
 use crate::vmalloc::{Vmalloc, VmallocRange};
 use crate::vmap::VmapSpace;
@@ -33,6 +33,8 @@ pub enum BootError {
     BadVmallocSpace,
     /// There is no CPU, or there are more than [`NR_CPUS`].
     BadNrCpus,
+    /// There is no node, or there are more than [`NR_NODES`].
+    BadNrNodes,
 }
 
 /// A machine's memory and all that is allocated from it.
@@ -57,6 +59,9 @@ impl<M: Memory> Mm<M> {
         }
         if params.nr_cpus == 0 || usize::from(params.nr_cpus) > NR_CPUS {
             return Err(BootError::BadNrCpus);
+        }
+        if params.nr_nodes == 0 || usize::from(params.nr_nodes) > NR_NODES {
+            return Err(BootError::BadNrNodes);
         }
         let nr_cpus = params.nr_cpus.into();
         let mut memblock = Memblock::new(nr_frames);
@@ -159,12 +164,19 @@ impl<M: Memory> Mm<M> {
     }
 
     /// Gives back the empty slabs of all caches, the object kept ready for vmalloc and the page
-    /// tables that map nothing; returns how many pages that were. With nothing live and nothing
-    /// lazy, the machine is then as at boot.
+    /// tables that map nothing, and drains what CPUs keep; returns how many pages were given back.
+    /// With nothing live and nothing lazy, the machine is then as at boot.
     pub fn shrink_all(&mut self) -> u32 {
         let Vmalloc { kmalloc, vmap, .. } = &mut self.kvmalloc.vmalloc;
         vmap.drop_preload(&mut kmalloc.slab);
-        vmap.tables.shrink(&mut kmalloc.slab.pages) + kmalloc.slab.shrink_all()
+        let nr_pages = vmap.tables.shrink(&mut kmalloc.slab.pages) + kmalloc.slab.shrink_all();
+        kmalloc.slab.pages.drain_per_cpu();
+        nr_pages
+    }
+
+    /// Gives the pages that CPUs keep for themselves back to the buddies, which merge them.
+    pub fn drain_all_pages(&mut self) {
+        self.slab_floor().pages.drain_per_cpu();
     }
 }
 
@@ -403,6 +415,7 @@ impl<M: Memory> Mm<M> {
     }
 }
 
+mod node;
 mod pages;
 mod sized;
 #[cfg(test)]

@@ -1,34 +1,40 @@
 //! The page allocator: blocks of 2^order frames, naturally aligned (R3).
 //!
-//! The one idea: buddies. A block is split in two until it fits, and a freed block merges with its
-//! buddy whenever that one is free as well, always and at once; so giving a block back restores
-//! the free lists' counts exactly. A watermark keeps the last pages for urgent requests (R3.6).
+//! The one idea: a request takes from the first node that can spare a block, beginning with the
+//! one that it names or else runs on. A watermark keeps the last pages of each for urgent requests
+//! (R3.6).
 //!
-//! There are no zones and no per-CPU lists. A request that finds nothing goes on in `reclaim`. Who
-//! uses a block is written into its head's descriptor.
+//! How a node keeps its free memory is in `zone`. A request that finds nothing goes on in
+//! `reclaim`. Who uses a block is written into its head's descriptor.
 
-use crate::addr::{NR_ORDERS, PAGE_SIZE, Pfn};
+use crate::addr::{NR_ORDERS, PAGE_ALLOC_COSTLY_ORDER, PAGE_SIZE, Pfn};
 use crate::error::{AllocError, FaultSite, Impossible, Shortage};
 use crate::fault::Faults;
 use crate::frame::{Frame, FrameState, MemMap, NO_FRAME, NR_FRAME_STATES};
 use crate::gfp::{
     __GFP_COMP, __GFP_HIGH, __GFP_KSWAPD_RECLAIM, __GFP_MEMALLOC, __GFP_NOFAIL, __GFP_NOMEMALLOC,
-    __GFP_ZERO, Gfp,
+    __GFP_THISNODE, __GFP_ZERO, Gfp,
 };
 use crate::memory::Memory;
 use crate::policy::Policy;
 use crate::reclaim::Others;
-use crate::task::{Current, NR_TASKS, Scopes};
+use crate::task::{Current, NR_NODES, NR_TASKS, Scopes};
+use crate::zone::{Shuffle, Zone};
 
 /// What is decided when a machine boots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BootParams {
-    /// The watermark: ordinary requests leave this many pages free (`min_free_kbytes`, R3.6).
+    /// The watermark: ordinary requests leave this many pages free (`min_free_kbytes`, R3.6), and
+    /// of each node its share, rounded down.
     pub min_free_pages: u32,
     /// The seed of the shuffle that scatters single pages; 0 hands out the lower half always.
     pub shuffle: u32,
     /// The number of CPUs, from 1 to [`NR_CPUS`](crate::task::NR_CPUS).
     pub nr_cpus: u8,
+    /// The number of nodes, from 1 to [`NR_NODES`], with as many frames each.
+    pub nr_nodes: u8,
+    /// The pages that each CPU keeps of each node at most, unmerged; 0 keeps none.
+    pub pcp_high: u32,
     /// The version of kvmalloc.
     pub policy: Policy,
     /// The largest request, in pages, for which kvmalloc never falls back to vmalloc; 0 leaves it
@@ -37,27 +43,17 @@ pub struct BootParams {
 }
 
 impl Default for BootParams {
-    /// One CPU, no reserve, and blocks that are split in address order.
+    /// One CPU, one node, no reserve, and blocks that are split in address order.
     fn default() -> Self {
-        let policy = Policy::default();
-        Self { min_free_pages: 0, shuffle: 0, nr_cpus: 1, policy, cutoff_pages: 0 }
-    }
-}
-
-/// The coin that decides which half of a split block is handed out (`SHUFFLE_PAGE_ALLOCATOR`'s
-/// idea): consecutive pages are then scattered, as they are on a machine that has run for a while.
-#[derive(Debug)]
-struct Shuffle {
-    state: u32,
-}
-
-impl Shuffle {
-    /// Whether the upper half goes out; never with seed 0.
-    fn upper_half(&mut self) -> bool {
-        self.state ^= self.state << 13;
-        self.state ^= self.state >> 17;
-        self.state ^= self.state << 5;
-        self.state >> 31 == 1
+        Self {
+            min_free_pages: 0,
+            shuffle: 0,
+            nr_cpus: 1,
+            nr_nodes: 1,
+            pcp_high: 0,
+            policy: Policy::default(),
+            cutoff_pages: 0,
+        }
     }
 }
 
@@ -66,9 +62,10 @@ impl Shuffle {
 /// # Invariants
 /// 1. The heads partition the frames into naturally aligned blocks; all other frames are tails.
 /// 2. Every free head is on the list of its order, and every list counts its blocks.
-/// 3. No two buddies are free: merging is maximal.
+/// 3. No two buddies of a node are free: merging is maximal.
 /// 4. The counts of pages by state equal a recount.
 /// 13. The lists of the page cache hold its pages, each on one of them.
+/// 14. The lists of each CPU hold the blocks that it keeps, each on the one of its order and node.
 #[derive(Debug)]
 pub(crate) struct PageAllocator<M> {
     pub(crate) memory: M,
@@ -78,16 +75,26 @@ pub(crate) struct PageAllocator<M> {
     pub(crate) current: Current,
     pub(crate) scopes: [Scopes; NR_TASKS],
     pub(crate) others: Others,
-    first: [Pfn; NR_ORDERS],
-    nr_free_blocks: [u32; NR_ORDERS],
-    nr_free_pages: u32,
+    zones: [Zone; NR_NODES],
+    nr_nodes: u8,
+    /// The node that the current call names.
+    pub(crate) node: Option<u8>,
+    pcp_high: u32,
     nr_managed_pages: u32,
     /// How often memory has been given back, to this floor or to a slab.
     pub(crate) release_epoch: u64,
     nr_pages: [u32; NR_FRAME_STATES],
+    /// Of each node.
     min_free_pages: u32,
     nr_cpus: u8,
     shuffle: Shuffle,
+}
+
+/// Where a block can be taken: a node, and the order of the block there that is to be split.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    node: usize,
+    from: u32,
 }
 
 impl<M: Memory> PageAllocator<M> {
@@ -100,13 +107,14 @@ impl<M: Memory> PageAllocator<M> {
             current: Current::default(),
             scopes: [Scopes::default(); NR_TASKS],
             others: Others::NONE,
-            first: [NO_FRAME; NR_ORDERS],
-            nr_free_blocks: [0; NR_ORDERS],
-            nr_free_pages: map.nr_frames() - first_pfn.0,
+            zones: [Zone::EMPTY; NR_NODES],
+            nr_nodes: params.nr_nodes,
+            node: None,
+            pcp_high: params.pcp_high,
             nr_managed_pages: map.nr_frames() - first_pfn.0,
             release_epoch: 0,
             nr_pages: [0; NR_FRAME_STATES],
-            min_free_pages: params.min_free_pages,
+            min_free_pages: params.min_free_pages / u32::from(params.nr_nodes),
             nr_cpus: params.nr_cpus,
             shuffle: Shuffle { state: params.shuffle },
         };
@@ -114,12 +122,12 @@ impl<M: Memory> PageAllocator<M> {
             let reserved = Frame::block(FrameState::Reserved, 0);
             pages.map.set_frame(&mut pages.memory, Pfn(pfn), reserved);
         }
-        let mut pfn = first_pfn.0;
-        while pfn < map.nr_frames() {
-            let fits = (map.nr_frames() - pfn).ilog2();
-            let order = pfn.trailing_zeros().min(fits).min(NR_ORDERS as u32 - 1);
-            pages.list_add(Pfn(pfn), order);
-            pfn += 1 << order;
+        let share = map.nr_frames().div_ceil(u32::from(params.nr_nodes));
+        for node in 0..u32::from(params.nr_nodes) {
+            let start = (node * share).max(first_pfn.0);
+            let end = ((node + 1) * share).min(map.nr_frames()).max(start);
+            let zone = Zone::boot(&mut pages.memory, map, Pfn(start), Pfn(end));
+            pages.zones[node as usize] = zone;
         }
         pages
     }
@@ -136,9 +144,19 @@ impl<M: Memory> PageAllocator<M> {
         &mut self.scopes[self.current.task as usize]
     }
 
-    /// The number of free pages.
-    pub(crate) const fn nr_free_pages(&self) -> u32 {
-        self.nr_free_pages
+    /// The number of free pages, but for what CPUs keep.
+    pub(crate) fn nr_free_pages(&self) -> u32 {
+        self.zones().iter().map(|zone| zone.nr_free_pages).sum()
+    }
+
+    /// The nodes' memory.
+    pub(crate) fn zones(&self) -> &[Zone] {
+        &self.zones[..usize::from(self.nr_nodes)]
+    }
+
+    /// The node of a frame.
+    pub(crate) fn node_of(&self, pfn: Pfn) -> usize {
+        self.zones().iter().position(|zone| zone.contains(pfn)).unwrap_or(0)
     }
 
     /// The number of frames that are not reserved.
@@ -146,19 +164,9 @@ impl<M: Memory> PageAllocator<M> {
         self.nr_managed_pages
     }
 
-    /// The number of free blocks of each order.
-    pub(crate) const fn nr_free_blocks(&self) -> &[u32; NR_ORDERS] {
-        &self.nr_free_blocks
-    }
-
     /// The number of pages in blocks that were handed out in this state.
     pub(crate) const fn nr_pages(&self, state: FrameState) -> u32 {
         self.nr_pages[state as usize]
-    }
-
-    /// The first block on the free list of an order.
-    pub(crate) const fn first_free(&self, order: usize) -> Pfn {
-        self.first[order]
     }
 
     /// `alloc_pages`: a block for the page interface.
@@ -186,15 +194,15 @@ impl<M: Memory> PageAllocator<M> {
         if self.faults.should_fail(FaultSite::PageAlloc, gfp) {
             return Err(AllocError::NoMemory(Shortage::Injected(FaultSite::PageAlloc)));
         }
-        let from = match self.find(gfp, order) {
-            Some(from) => from,
+        let found = match self.find(gfp, order) {
+            Some(found) => found,
             None => self.find_slowly(gfp, order)?,
         };
-        let pfn = self.split(from, order);
+        let pfn = self.take(found, order);
         self.map.set_frame(&mut self.memory, pfn, Frame::block(state, order));
-        self.nr_free_pages -= 1 << order;
         self.nr_pages[state as usize] += 1 << order;
-        if self.nr_free_pages < self.low_watermark() && gfp.has(__GFP_KSWAPD_RECLAIM) {
+        let left = self.zones[found.node].nr_free_pages;
+        if left < self.low_watermark() && gfp.has(__GFP_KSWAPD_RECLAIM) {
             self.wake_kswapd();
         }
         if gfp.has(__GFP_ZERO) {
@@ -219,39 +227,73 @@ impl<M: Memory> PageAllocator<M> {
         // A slab that was retired has been counted as a slab.
         let state = if frame.is_slab() { FrameState::Slab } else { frame.state };
         self.nr_pages[state as usize] -= frame.nr_pages();
-        self.nr_free_pages += frame.nr_pages();
-        let mut head = pfn.0;
-        let mut order = u32::from(frame.order);
-        while order + 1 < NR_ORDERS as u32 {
-            let buddy = head ^ 1 << order;
-            if buddy >= self.map.nr_frames() || !self.is_free(Pfn(buddy), order) {
-                break;
-            }
-            self.list_del(Pfn(buddy), order);
-            let tail = Frame::block(FrameState::Tail, 0);
-            self.map.set_frame(&mut self.memory, Pfn(head | 1 << order), tail);
-            head &= !(1 << order);
-            order += 1;
+        let (memory, map, order) = (&mut self.memory, self.map, u32::from(frame.order));
+        let node = self.zones[1..].iter().position(|zone| zone.contains(pfn));
+        let zone = &mut self.zones[node.map_or(0, |node| node + 1)];
+        if self.pcp_high == 0 || order > PAGE_ALLOC_COSTLY_ORDER {
+            zone.merge(memory, map, pfn, order);
+            return;
         }
-        self.list_add(Pfn(head), order);
+        let cpu = usize::from(self.current.cpu);
+        zone.pcp[cpu].push(memory, map, pfn, order);
+        self.nr_pages[FrameState::PerCpu as usize] += 1 << order;
+        while zone.pcp[cpu].nr_pages() > self.pcp_high && zone.pcp[cpu].oldest(order) != NO_FRAME {
+            zone.drain_oldest(memory, map, cpu, order);
+            self.nr_pages[FrameState::PerCpu as usize] -= 1 << order;
+        }
     }
 
-    /// The smallest order with a block for the request, when its watermark allows it (R3.6).
-    pub(crate) fn find(&self, gfp: Gfp, order: u32) -> Option<u32> {
-        self.find_above(self.watermark(gfp), order)
+    /// `drain_all_pages`: what the CPUs keep goes back to the buddies.
+    pub(crate) fn drain_per_cpu(&mut self) {
+        if self.nr_pages(FrameState::PerCpu) > 0 {
+            for zone in &mut self.zones {
+                let nr_pages = zone.drain(&mut self.memory, self.map);
+                self.nr_pages[FrameState::PerCpu as usize] -= nr_pages;
+            }
+        }
+    }
+
+    /// Where there is a block for the request, and its watermark allows it (R3.6).
+    pub(crate) fn find(&self, gfp: Gfp, order: u32) -> Option<Found> {
+        self.find_above(self.watermark(gfp), gfp, order)
     }
 
     /// The last try of a request that must not fail, before it has to wait: it may take half of
     /// the reserve (R3.7).
-    pub(crate) fn find_for_nofail(&self, gfp: Gfp, order: u32) -> Option<u32> {
+    pub(crate) fn find_for_nofail(&self, gfp: Gfp, order: u32) -> Option<Found> {
         let half = self.min_free_pages - self.min_free_pages / 2;
-        if gfp.has(__GFP_NOFAIL) { self.find_above(Some(half), order) } else { None }
+        if gfp.has(__GFP_NOFAIL) { self.find_above(Some(half), gfp, order) } else { None }
     }
 
-    fn find_above(&self, mark: Option<u32>, order: u32) -> Option<u32> {
-        let from = (order..NR_ORDERS as u32).find(|&o| self.first[o as usize] != NO_FRAME)?;
-        let left = i64::from(self.nr_free_pages) - ((1 << order) - 1);
-        mark.is_none_or(|mark| left > i64::from(mark)).then_some(from)
+    /// Looks at the nodes in the order of their distance, or at the nearest alone
+    /// (`node_zonelist`).
+    fn find_above(&self, mark: Option<u32>, gfp: Gfp, order: u32) -> Option<Found> {
+        let nearest = self.nearest_node();
+        let nr_nodes = if gfp.has(__GFP_THISNODE) { 1 } else { usize::from(self.nr_nodes) };
+        (0..nr_nodes).find_map(|distance| {
+            let node = (nearest + distance) % usize::from(self.nr_nodes);
+            self.zones[node].find_above(mark, order).map(|from| Found { node, from })
+        })
+    }
+
+    /// The node that the call names, or else the one that the CPU belongs to.
+    fn nearest_node(&self) -> usize {
+        usize::from(self.node.unwrap_or(self.current.cpu) % self.nr_nodes)
+    }
+
+    /// Takes the block that was found: the last one that this CPU has kept, if there is any.
+    fn take(&mut self, found: Found, order: u32) -> Pfn {
+        let (memory, map, zone) = (&mut self.memory, self.map, &mut self.zones[found.node]);
+        if self.pcp_high > 0 && order <= PAGE_ALLOC_COSTLY_ORDER {
+            let kept = &mut zone.pcp[usize::from(self.current.cpu)];
+            let pfn = kept.newest(order);
+            if pfn != NO_FRAME {
+                kept.remove(memory, map, pfn, order);
+                self.nr_pages[FrameState::PerCpu as usize] -= 1 << order;
+                return pfn;
+            }
+        }
+        zone.split(memory, map, &mut self.shuffle, found.from, order)
     }
 
     /// Below this many free pages kswapd is woken: a quarter above the min watermark (R3.6).
@@ -280,38 +322,6 @@ impl<M: Memory> PageAllocator<M> {
             Some(half)
         }
     }
-
-    /// Takes a block off the list of order `from` and splits it down to `order`.
-    fn split(&mut self, from: u32, order: u32) -> Pfn {
-        let mut pfn = self.first[from as usize];
-        self.list_del(pfn, from);
-        for half in (order..from).rev() {
-            let upper = Pfn(pfn.0 + (1 << half));
-            if self.shuffle.upper_half() {
-                self.list_add(pfn, half);
-                pfn = upper;
-            } else {
-                self.list_add(upper, half);
-            }
-        }
-        pfn
-    }
-
-    fn is_free(&self, pfn: Pfn, order: u32) -> bool {
-        self.map.frame(&self.memory, pfn) == Frame::block(FrameState::Free, order)
-    }
-
-    fn list_add(&mut self, pfn: Pfn, order: u32) {
-        let free = Frame::block(FrameState::Free, order);
-        self.map.set_frame(&mut self.memory, pfn, free);
-        self.map.list_push(&mut self.memory, &mut self.first[order as usize], pfn);
-        self.nr_free_blocks[order as usize] += 1;
-    }
-
-    fn list_del(&mut self, pfn: Pfn, order: u32) {
-        self.map.list_remove(&mut self.memory, &mut self.first[order as usize], pfn);
-        self.nr_free_blocks[order as usize] -= 1;
-    }
 }
 
 #[cfg(test)]
@@ -338,12 +348,12 @@ pub(crate) mod test {
     #[test]
     fn alloc_and_free_restores_the_free_lists() {
         let mut pages = boot(2048, 0, 1);
-        let before = pages.nr_free_blocks;
+        let before = pages.nr_free_blocks();
         for order in 0..NR_ORDERS as u32 - 1 {
             let pfn = pages.alloc_pages(GFP_KERNEL, order).unwrap();
             assert_eq!(pfn.0 % (1 << order), 0);
             pages.free_block(pfn);
-            assert_eq!(pages.nr_free_blocks, before);
+            assert_eq!(pages.nr_free_blocks(), before);
         }
     }
 
@@ -400,7 +410,7 @@ pub(crate) mod test {
     #[test]
     fn a_random_walk_ends_fully_coalesced() {
         let mut pages = boot(1024, 16, 7);
-        let (before, mut live) = (pages.nr_free_blocks, Vec::new());
+        let (before, mut live) = (pages.nr_free_blocks(), Vec::new());
         let mut random = TestRandom(42);
         for _ in 0..5000 {
             if random.below(2) == 0 {
@@ -412,6 +422,6 @@ pub(crate) mod test {
             pages.check().unwrap();
         }
         live.drain(..).for_each(|pfn| pages.free_block(pfn));
-        assert_eq!(pages.nr_free_blocks, before);
+        assert_eq!(pages.nr_free_blocks(), before);
     }
 }

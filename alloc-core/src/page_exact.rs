@@ -101,7 +101,7 @@ mod test {
     #[test]
     fn the_pages_that_were_not_asked_for_are_free() {
         let mut pages = boot(256, 0, 0);
-        let before = (pages.nr_free_pages(), *pages.nr_free_blocks());
+        let before = (pages.nr_free_pages(), pages.nr_free_blocks());
         let first = pages.alloc_exact(2 * PAGE_SIZE + 1, GFP_KERNEL).unwrap();
         assert_eq!((first.0 % 4, pages.nr_free_pages()), (0, before.0 - 3));
         pages.check().unwrap();
@@ -112,7 +112,7 @@ mod test {
         }
         assert!(pages.free_exact(first.to_phys(), 3 * PAGE_SIZE));
         pages.check().unwrap();
-        assert_eq!((pages.nr_free_pages(), *pages.nr_free_blocks()), before);
+        assert_eq!((pages.nr_free_pages(), pages.nr_free_blocks()), before);
     }
 
     #[test]

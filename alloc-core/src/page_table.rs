@@ -187,7 +187,6 @@ mod test {
 
     #[test]
     fn a_table_is_allocated_in_the_scope_of_its_caller() {
-        let zeroed = |gfp: Gfp| gfp | __GFP_ZERO;
         for (gfp, expect) in [
             (GFP_KERNEL, GFP_KERNEL),
             (GFP_NOFS, GFP_NOFS),
@@ -196,7 +195,7 @@ mod test {
             (GFP_KERNEL.without(__GFP_IO), GFP_KERNEL),
             (GFP_KERNEL | __GFP_NOFAIL, GFP_KERNEL),
         ] {
-            assert_eq!(page_table_gfp(gfp), zeroed(expect), "{gfp:x?}");
+            assert_eq!(page_table_gfp(gfp), expect, "{gfp:x?}");
         }
     }
 

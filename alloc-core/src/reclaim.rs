@@ -17,7 +17,7 @@ use crate::gfp::{
     __GFP_RETRY_MAYFAIL, __GFP_THISNODE, GFP_NOWAIT, Gfp,
 };
 use crate::memory::Memory;
-use crate::page::PageAllocator;
+use crate::page::{Found, PageAllocator};
 
 /// Pages that one round of reclaim drops at most (`SWAP_CLUSTER_MAX`).
 const NR_ROUND_PAGES: u32 = 32;
@@ -111,10 +111,10 @@ impl Others {
 }
 
 impl<M: Memory> PageAllocator<M> {
-    /// `__alloc_pages_slowpath`: finds the order of a free block for a request that found none at
+    /// `__alloc_pages_slowpath`: finds a free block for a request that found none at
     /// first, or says how it ends (R3.5).
     #[cold]
-    pub(crate) fn find_slowly(&mut self, gfp: Gfp, order: u32) -> Result<u32, AllocError> {
+    pub(crate) fn find_slowly(&mut self, gfp: Gfp, order: u32) -> Result<Found, AllocError> {
         if !gfp.may_block() {
             return self.give_up(gfp, order);
         }
@@ -123,8 +123,9 @@ impl<M: Memory> PageAllocator<M> {
         let tries_once = gfp.has(__GFP_NORETRY) || is_costly;
         loop {
             let nr_dropped = self.reclaim_round(gfp);
-            if let Some(from) = self.find(gfp, order) {
-                return Ok(from);
+            self.drain_per_cpu();
+            if let Some(found) = self.find(gfp, order) {
+                return Ok(found);
             }
             if tries_once && !never_fails {
                 return self.give_up(gfp, order);
@@ -144,7 +145,7 @@ impl<M: Memory> PageAllocator<M> {
             let killed = gfp.has(__GFP_FS) && self.kill_largest();
             if !killed {
                 return match self.find_for_nofail(gfp, order) {
-                    Some(from) => Ok(from),
+                    Some(found) => Ok(found),
                     None if gfp.has(__GFP_FS) && !never_fails => {
                         Err(AllocError::Deadlock { order })
                     }
@@ -152,16 +153,16 @@ impl<M: Memory> PageAllocator<M> {
                 };
             }
             self.others.effort.nr_oom_kills += 1;
-            if let Some(from) = self.find(gfp, order) {
-                return Ok(from);
+            if let Some(found) = self.find(gfp, order) {
+                return Ok(found);
             }
         }
     }
 
     /// The end of a request that tries no further.
-    fn give_up(&mut self, gfp: Gfp, order: u32) -> Result<u32, AllocError> {
-        if let Some(from) = self.find_for_nofail(gfp, order) {
-            return Ok(from);
+    fn give_up(&mut self, gfp: Gfp, order: u32) -> Result<Found, AllocError> {
+        if let Some(found) = self.find_for_nofail(gfp, order) {
+            return Ok(found);
         }
         if !gfp.has(__GFP_NOFAIL) {
             self.warn(gfp);
@@ -268,14 +269,15 @@ impl<M: Memory> PageAllocator<M> {
     pub(crate) fn run_kswapd(&mut self) {
         if core::mem::replace(&mut self.others.is_kswapd_woken, false) {
             let high = self.high_watermark();
-            let missing = high.saturating_sub(self.nr_free_pages());
+            let missing = self.zones().iter().map(|zone| high.saturating_sub(zone.nr_free_pages));
+            let missing = missing.sum();
             self.drop_cache(__GFP_IO | __GFP_FS, missing);
         }
     }
 
     /// Takes pages one by one and chains them through their private words; all or none.
     fn take_singly(&mut self, nr_pages: u32, state: FrameState) -> Result<Pfn, AllocError> {
-        if nr_pages > self.nr_free_pages() {
+        if nr_pages > self.nr_free_pages() + self.nr_pages(FrameState::PerCpu) {
             return Err(AllocError::NoMemory(Shortage::Pages { order: 0 }));
         }
         let mut first = NO_FRAME;

@@ -7,7 +7,8 @@
 //! A CPU takes objects from its *active* slab, which is frozen: it is on no list and is kept when
 //! it is empty. An object goes back to the slab that it came from, whoever frees it. So what a CPU
 //! took last and then freed is what it takes next (R1.10), but what is freed into another slab is
-//! not. Other slabs with free objects wait on the partial list, the last one that was full in
+//! not. A call that names a node takes from a slab there, and makes that its CPU's active one. Other
+//! slabs with free objects wait on the partial list, the last one that was full in
 //! front; full ones are on no list; empty ones are given back at once.
 //!
 //! Objects of a cache with a constructor are constructed when their slab is made, and have the link
@@ -22,7 +23,7 @@ use crate::error::{AllocError, FaultSite, Shortage};
 use crate::frame::{Frame, FrameState, NO_FRAME};
 use crate::gfp::{
     __GFP_DIRECT_RECLAIM, __GFP_KSWAPD_RECLAIM, __GFP_NOFAIL, __GFP_NOMEMALLOC, __GFP_NORETRY,
-    __GFP_NOWARN, __GFP_ZERO, Gfp,
+    __GFP_NOWARN, __GFP_THISNODE, __GFP_ZERO, Gfp,
 };
 use crate::memory::Memory;
 use crate::page::PageAllocator;
@@ -76,15 +77,17 @@ impl<M: Memory> SlabAllocator<M> {
             return Err(AllocError::NoMemory(Shortage::Injected(FaultSite::Slab)));
         }
         let geometry = cache.geometry(&self.pages.memory);
-        let cpu = self.cpu();
+        let mut slab = cache.active(&self.pages.memory, self.cpu());
+        if slab != NO_FRAME && !self.is_on_node(slab) {
+            slab = NO_FRAME;
+        }
         let object = loop {
-            let active = cache.active(&self.pages.memory, cpu);
-            if active != NO_FRAME
-                && let Some(object) = self.take(cache, geometry, active)
+            if slab != NO_FRAME
+                && let Some(object) = self.take(cache, geometry, slab)
             {
                 break object;
             }
-            self.next_active(cache, geometry, gfp)?;
+            slab = self.next_active(cache, geometry, gfp)?;
         };
         cache.count(&mut self.pages.memory, 1, 0);
         self.nr_live[geometry.kind as usize] += 1;
@@ -201,24 +204,81 @@ impl<M: Memory> SlabAllocator<M> {
         Some(Paddr(object))
     }
 
-    /// Replaces this CPU's active slab, which has nothing left: by a partial slab, else by a new
-    /// one.
-    fn next_active(&mut self, cache: Cache, geo: Geometry, gfp: Gfp) -> Result<(), AllocError> {
+    /// Replaces this CPU's active slab, which has nothing left or is another node's: by a partial
+    /// slab, else by a new one. A call that names a node, and would be content with another, takes
+    /// any object before it goes to the trouble of a new slab elsewhere.
+    fn next_active(&mut self, cache: Cache, geo: Geometry, gfp: Gfp) -> Result<Pfn, AllocError> {
         let cpu = self.cpu();
-        let mut partial = cache.partial(&self.pages.memory);
-        let slab = if partial == NO_FRAME { self.new_slab(cache, geo, gfp)? } else { partial };
+        let is_wish = self.pages.node.is_some() && !gfp.has(__GFP_THISNODE);
+        let slab = if let Some(partial) = self.partial_on_node(cache) {
+            self.take_partial(cache, partial)
+        } else if !is_wish {
+            self.new_slab(cache, geo, gfp)?
+        } else if let Ok(slab) = self.new_slab(cache, geo, light(gfp) | __GFP_THISNODE) {
+            slab
+        } else if let Some(active) = self.active_with_objects(cache) {
+            return Ok(active);
+        } else {
+            match cache.partial(&self.pages.memory) {
+                NO_FRAME => self.new_slab(cache, geo, gfp)?,
+                partial => self.take_partial(cache, partial),
+            }
+        };
         let (memory, map) = (&mut self.pages.memory, self.pages.map);
-        if partial != NO_FRAME {
-            map.list_remove(memory, &mut partial, slab);
+        map.freeze(memory, slab);
+        let old = cache.active(memory, cpu);
+        cache.set_active(memory, cpu, slab);
+        if old != NO_FRAME {
+            self.deactivate(cache, old);
+        }
+        Ok(slab)
+    }
+
+    /// Whether a slab is where the call would have it, if it says so (`node_match`).
+    fn is_on_node(&self, slab: Pfn) -> bool {
+        self.pages.node.is_none_or(|node| self.pages.node_of(slab) == usize::from(node))
+    }
+
+    /// This CPU's active slab, wherever it is, if it has objects left.
+    fn active_with_objects(&self, cache: Cache) -> Option<Pfn> {
+        let slab = cache.active(&self.pages.memory, self.cpu());
+        let has_objects = |slab: &Pfn| {
+            let frame = self.pages.map.frame(&self.pages.memory, *slab);
+            frame.inuse < frame.objects
+        };
+        Some(slab).filter(|slab| *slab != NO_FRAME).filter(has_objects)
+    }
+
+    /// The first partial slab where the call would have it.
+    fn partial_on_node(&self, cache: Cache) -> Option<Pfn> {
+        let mut slab = cache.partial(&self.pages.memory);
+        while slab != NO_FRAME && !self.is_on_node(slab) {
+            slab = self.pages.map.links(&self.pages.memory, slab).0;
+        }
+        Some(slab).filter(|slab| *slab != NO_FRAME)
+    }
+
+    fn take_partial(&mut self, cache: Cache, slab: Pfn) -> Pfn {
+        let memory = &mut self.pages.memory;
+        let mut partial = cache.partial(memory);
+        self.pages.map.list_remove(memory, &mut partial, slab);
+        cache.set_partial(memory, partial);
+        slab
+    }
+
+    /// Puts a slab that was active where it belongs.
+    fn deactivate(&mut self, cache: Cache, slab: Pfn) {
+        let (memory, map) = (&mut self.pages.memory, self.pages.map);
+        map.unfreeze(memory, slab);
+        let frame = map.frame(memory, slab);
+        if frame.inuse == 0 {
+            self.nr_empty_slab_pages -= frame.nr_pages();
+            self.release(cache, slab);
+        } else if frame.inuse < frame.objects {
+            let mut partial = cache.partial(memory);
+            map.list_push(memory, &mut partial, slab);
             cache.set_partial(memory, partial);
         }
-        map.freeze(memory, slab);
-        let full = cache.active(memory, cpu);
-        if full != NO_FRAME {
-            map.unfreeze(memory, full);
-        }
-        cache.set_active(memory, cpu, slab);
-        Ok(())
     }
 
     /// Takes pages for a slab: of the best order with no effort, else of the smallest with the
@@ -227,8 +287,7 @@ impl<M: Memory> SlabAllocator<M> {
         let gfp = gfp.without(__GFP_ZERO);
         let mut lightly = (gfp | __GFP_NORETRY | __GFP_NOWARN).without(__GFP_NOFAIL);
         if geo.order > geo.min_order && gfp.may_block() {
-            let reclaim = __GFP_DIRECT_RECLAIM | __GFP_KSWAPD_RECLAIM;
-            lightly = (lightly | __GFP_NOMEMALLOC).without(reclaim);
+            lightly = light(gfp) | __GFP_NOMEMALLOC;
         }
         let (mut order, min_order) = (u32::from(geo.order), u32::from(geo.min_order));
         let slab = match self.pages.alloc_block(lightly, order, FrameState::Slab) {
@@ -244,12 +303,11 @@ impl<M: Memory> SlabAllocator<M> {
         map.set_frame(memory, slab, frame);
         map.set_private(memory, slab, 0);
         map.set_cache(memory, slab, cache.0);
-        // Its other objects are as good as given back to who waits for one.
+        // Its other objects are as good as given back: who could take a page that a waiter may not
+        // has made objects for that waiter, too.
         self.pages.release_epoch += 1;
         cache.count(memory, 0, 1);
         self.nr_empty_slab_pages += frame.nr_pages();
-        // Who could take a page that a waiter may not has made objects for that waiter, too.
-        self.pages.release_epoch += 1;
         if geo.has_ctor {
             self.construct(cache, geo, slab, objects);
         }
@@ -336,6 +394,12 @@ impl<M: Memory> SlabAllocator<M> {
     pub(crate) const fn nr_slab_pages(&self) -> u32 {
         self.pages.nr_pages(FrameState::Slab) - self.nr_empty_slab_pages
     }
+}
+
+/// The flags of a try that is not worth any effort, since there is another way.
+fn light(gfp: Gfp) -> Gfp {
+    let effort = __GFP_DIRECT_RECLAIM | __GFP_KSWAPD_RECLAIM | __GFP_NOFAIL;
+    (gfp | __GFP_NORETRY | __GFP_NOWARN).without(effort)
 }
 
 /// The word that a free object holds: its successor on the free list of `slab`, 0 for none.

@@ -8,20 +8,26 @@ use crate::cache::CacheKind;
 use crate::frame::FrameState;
 use crate::kvmalloc::Kvmalloc;
 use crate::memory::Memory;
+use crate::page::PageAllocator;
 use crate::reclaim::NR_CACHE_KINDS;
+use crate::task::NR_NODES;
 
 /// Counts of pages, objects and areas.
 ///
-/// Every managed page is in exactly one of the counts of pages that are free, of blocks, large
+/// Every managed page is in exactly one of the counts of pages that are free, kept by CPUs, of blocks, large
 /// kmallocs, slabs, empty slabs, areas, page tables, processes and the page cache, always.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MmStat {
     /// Pages that were not kept back at boot.
     pub nr_managed_pages: u32,
-    /// Pages of free blocks.
+    /// Pages of free blocks, but for what CPUs keep.
     pub nr_free_pages: u32,
     /// Free blocks of each order.
     pub nr_free_blocks: [u32; NR_ORDERS],
+    /// Pages of free blocks, and free blocks of each order, of each node.
+    pub nodes: [NodeStat; NR_NODES],
+    /// Pages that CPUs keep for themselves, free but not merged.
+    pub nr_per_cpu_pages: u32,
     /// Pages of blocks of the page interface, exact and coherent ones included.
     pub nr_block_pages: u32,
     /// Pages of kmalloc blocks that are too large for a size class.
@@ -64,6 +70,35 @@ pub struct MmStat {
     pub nr_tlb_flushes: u64,
 }
 
+/// What is free on a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NodeStat {
+    /// Pages of free blocks.
+    pub nr_free_pages: u32,
+    /// Free blocks of each order.
+    pub nr_free_blocks: [u32; NR_ORDERS],
+}
+
+impl<M: Memory> PageAllocator<M> {
+    fn nodes(&self) -> [NodeStat; NR_NODES] {
+        let mut nodes = [NodeStat::default(); NR_NODES];
+        for (node, zone) in nodes.iter_mut().zip(self.zones()) {
+            let (nr_free_pages, nr_free_blocks) = (zone.nr_free_pages, zone.nr_free_blocks);
+            *node = NodeStat { nr_free_pages, nr_free_blocks };
+        }
+        nodes
+    }
+
+    /// The number of free blocks of each order, on all nodes.
+    pub(crate) fn nr_free_blocks(&self) -> [u32; NR_ORDERS] {
+        let mut sums = [0; NR_ORDERS];
+        for zone in self.zones() {
+            sums.iter_mut().zip(zone.nr_free_blocks).for_each(|(sum, nr)| *sum += nr);
+        }
+        sums
+    }
+}
+
 impl<M: Memory> Kvmalloc<M> {
     /// Reads all counts.
     pub(crate) fn stat(&self) -> MmStat {
@@ -73,7 +108,9 @@ impl<M: Memory> Kvmalloc<M> {
         MmStat {
             nr_managed_pages: pages.nr_managed_pages(),
             nr_free_pages: pages.nr_free_pages(),
-            nr_free_blocks: *pages.nr_free_blocks(),
+            nr_free_blocks: pages.nr_free_blocks(),
+            nodes: pages.nodes(),
+            nr_per_cpu_pages: pages.nr_pages(FrameState::PerCpu),
             nr_block_pages: pages.nr_pages(FrameState::Pages)
                 + pages.nr_pages(FrameState::PagesExact)
                 + pages.nr_pages(FrameState::DmaCoherent),

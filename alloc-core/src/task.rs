@@ -10,6 +10,8 @@ use crate::gfp::{__GFP_FS, __GFP_IO, Gfp};
 
 /// The number of CPUs that a machine can have.
 pub const NR_CPUS: usize = 8;
+/// The most nodes that a machine can have. A CPU belongs to the node of its number, counted round.
+pub const NR_NODES: usize = 4;
 /// The number of tasks that scopes are kept for.
 pub const NR_TASKS: usize = 8;
 /// How deep the scopes of a task nest.

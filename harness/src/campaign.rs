@@ -65,6 +65,7 @@ const REPLAY_LANES: &[LaneSpec] = &[
 
 const PAGE_CALLS: &[Call] = &[
     Call::AllocPages,
+    Call::AllocPagesNode,
     Call::GetFreePages,
     Call::GetFreePage,
     Call::GetZeroedPage,
@@ -87,6 +88,7 @@ const PAGE_CALLS: &[Call] = &[
 const KMALLOC_CALLS: &[Call] = &[
     Call::Kmalloc,
     Call::Kzalloc,
+    Call::KmallocNode,
     Call::KmallocArray,
     Call::Kcalloc,
     Call::Kfree,
@@ -96,6 +98,7 @@ const KMALLOC_CALLS: &[Call] = &[
     Call::KmemCacheCreate,
     Call::KmemCacheAlloc,
     Call::KmemCacheZalloc,
+    Call::KmemCacheAllocNode,
     Call::KmemCacheFree,
     Call::KmemCacheDestroy,
     Call::AllocPages,
@@ -108,6 +111,7 @@ const KMALLOC_CALLS: &[Call] = &[
 const VMALLOC_CALLS: &[Call] = &[
     Call::Vmalloc,
     Call::Vzalloc,
+    Call::VmallocNode,
     Call::VmallocGfp,
     Call::VmallocHuge,
     Call::VmallocNodeRange,
@@ -126,6 +130,8 @@ const VMALLOC_CALLS: &[Call] = &[
 const KVMALLOC_CALLS: &[Call] = &[
     Call::Kvmalloc,
     Call::Kvzalloc,
+    Call::KvmallocNode,
+    Call::KvzallocNode,
     Call::KvmallocArray,
     Call::Kvcalloc,
     Call::Kvfree,

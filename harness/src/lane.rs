@@ -90,7 +90,7 @@ pub struct Waiter {
 pub struct Lane {
     /// What it is made of.
     pub spec: LaneSpec,
-    /// The frames kept back from ordinary requests.
+    /// The frames of each node kept back from ordinary requests.
     pub min_free: u64,
     /// The counters of the fresh machine.
     pub at_boot: Facts,
@@ -111,7 +111,7 @@ impl Lane {
         let facts = subject.facts();
         Self {
             spec,
-            min_free: machine.min_free.into(),
+            min_free: (machine.min_free / machine.nodes).into(),
             at_boot: facts,
             nr_cpus: machine.cpus as u8,
             model: Model::new(subject.layout(), Policy::of(machine)),

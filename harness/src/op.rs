@@ -14,6 +14,7 @@ use alloc_core::task::{Context, Current};
 #[expect(missing_docs, reason = "the row in CALLS names each call in C, and Linux documents it")]
 pub enum Call {
     AllocPages,
+    AllocPagesNode,
     GetFreePages,
     GetFreePage,
     GetZeroedPage,
@@ -27,6 +28,7 @@ pub enum Call {
     DmaFreeCoherent,
     Kmalloc,
     Kzalloc,
+    KmallocNode,
     KmallocArray,
     Kcalloc,
     Kfree,
@@ -36,10 +38,12 @@ pub enum Call {
     KmemCacheCreate,
     KmemCacheAlloc,
     KmemCacheZalloc,
+    KmemCacheAllocNode,
     KmemCacheFree,
     KmemCacheDestroy,
     Vmalloc,
     Vzalloc,
+    VmallocNode,
     VmallocGfp,
     VmallocHuge,
     VmallocNodeRange,
@@ -49,6 +53,8 @@ pub enum Call {
     VmUnmapAliases,
     Kvmalloc,
     Kvzalloc,
+    KvmallocNode,
+    KvzallocNode,
     KvmallocArray,
     Kvcalloc,
     Kvfree,
@@ -94,11 +100,16 @@ pub enum ArgKind {
     Ptr,
     /// A cache register.
     Cache,
+    /// A node: a number, or [`NUMA_NO_NODE`].
+    Node,
     /// Flags of a cache.
     SlabFlags,
     /// A constructor: the word that it leaves all over an object, or `NULL` for none.
     Ctor,
 }
+
+/// The node that names none.
+pub const NUMA_NO_NODE: u64 = u64::MAX;
 
 impl ArgKind {
     /// Whether an argument that is 0 may be left out at the end of a call.
@@ -151,6 +162,7 @@ macro_rules! calls {
 
 calls! {
     AllocPages       "alloc_pages"          Memory  ("gfp" Gfp, "order" Order) false;
+    AllocPagesNode   "alloc_pages_node"     Memory  ("nid" Node, "gfp" Gfp, "order" Order) false;
     GetFreePages     "__get_free_pages"     Memory  ("gfp" Gfp, "order" Order) false;
     GetFreePage      "__get_free_page"      Memory  ("gfp" Gfp) false;
     GetZeroedPage    "get_zeroed_page"      Memory  ("gfp" Gfp) false;
@@ -164,6 +176,7 @@ calls! {
     DmaFreeCoherent  "dma_free_coherent"    Nothing ("addr" Ptr, "size" Held) false;
     Kmalloc          "kmalloc"              Memory  ("size" Size, "flags" Gfp) false;
     Kzalloc          "kzalloc"              Memory  ("size" Size, "flags" Gfp) false;
+    KmallocNode      "kmalloc_node"         Memory  ("size" Size, "flags" Gfp, "node" Node) false;
     KmallocArray     "kmalloc_array"        Memory  ("n" Count, "size" Size, "flags" Gfp) false;
     Kcalloc          "kcalloc"              Memory  ("n" Count, "size" Size, "flags" Gfp) false;
     Kfree            "kfree"                Nothing ("ptr" Ptr) false;
@@ -173,10 +186,12 @@ calls! {
     KmemCacheCreate  "kmem_cache_create"    Cache   ("size" Size, "align" Align, "flags" SlabFlags, "ctor" Ctor) false;
     KmemCacheAlloc   "kmem_cache_alloc"     Memory  ("cache" Cache, "flags" Gfp) false;
     KmemCacheZalloc  "kmem_cache_zalloc"    Memory  ("cache" Cache, "flags" Gfp) false;
+    KmemCacheAllocNode "kmem_cache_alloc_node" Memory ("cache" Cache, "flags" Gfp, "node" Node) false;
     KmemCacheFree    "kmem_cache_free"      Nothing ("cache" Cache, "ptr" Ptr) false;
     KmemCacheDestroy "kmem_cache_destroy"   Nothing ("cache" Cache) false;
     Vmalloc          "vmalloc"              Memory  ("size" Size) false;
     Vzalloc          "vzalloc"              Memory  ("size" Size) false;
+    VmallocNode      "vmalloc_node"         Memory  ("size" Size, "node" Node) false;
     VmallocGfp       "__vmalloc"            Memory  ("size" Size, "flags" Gfp) false;
     VmallocHuge      "vmalloc_huge"         Memory  ("size" Size, "flags" Gfp) false;
     VmallocNodeRange "__vmalloc_node_range" Memory  ("size" Size, "align" Align, "start" VmallocOffset, "end" VmallocOffset, "flags" Gfp) false;
@@ -186,6 +201,8 @@ calls! {
     VmUnmapAliases   "vm_unmap_aliases"     Nothing () false;
     Kvmalloc         "kvmalloc"             Memory  ("size" Size, "flags" Gfp) true;
     Kvzalloc         "kvzalloc"             Memory  ("size" Size, "flags" Gfp) true;
+    KvmallocNode     "kvmalloc_node"        Memory  ("size" Size, "flags" Gfp, "node" Node) true;
+    KvzallocNode     "kvzalloc_node"        Memory  ("size" Size, "flags" Gfp, "node" Node) true;
     KvmallocArray    "kvmalloc_array"       Memory  ("n" Count, "size" Size, "flags" Gfp) true;
     Kvcalloc         "kvcalloc"             Memory  ("n" Count, "size" Size, "flags" Gfp) true;
     Kvfree           "kvfree"               Nothing ("addr" Ptr) false;

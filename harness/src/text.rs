@@ -25,7 +25,7 @@ mod words;
 use crate::op::{Faults, Route};
 use crate::trace::{Limits, Machine, POLICIES, Trace};
 use alloc_core::SLAB_HWCACHE_ALIGN;
-use alloc_core::task::{Current, NR_CPUS, NR_TASKS};
+use alloc_core::task::{Current, NR_CPUS, NR_NODES, NR_TASKS};
 use arbitrary::{Arbitrary, Unstructured};
 
 pub use words::ParseError;
@@ -183,6 +183,24 @@ pub static MACHINE_FIELDS: &[MachineField] = &[
         of_mut: |m| &mut m.cpus,
         limits: (1, NR_CPUS as u32),
         fuzz_limits: (1, NR_CPUS as u32),
+        written: Written::Decimal,
+        shown: Shown::IfSet,
+    },
+    MachineField {
+        name: "nodes",
+        of: |m| m.nodes,
+        of_mut: |m| &mut m.nodes,
+        limits: (1, NR_NODES as u32),
+        fuzz_limits: (1, NR_NODES as u32),
+        written: Written::Decimal,
+        shown: Shown::IfSet,
+    },
+    MachineField {
+        name: "pcp_high",
+        of: |m| m.pcp_high,
+        of_mut: |m| &mut m.pcp_high,
+        limits: Limits::PCP_HIGH,
+        fuzz_limits: Limits::PCP_HIGH,
         written: Written::Decimal,
         shown: Shown::IfSet,
     },

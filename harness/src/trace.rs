@@ -25,6 +25,10 @@ pub struct Machine {
     pub cutoff: u32,
     /// CPUs.
     pub cpus: u32,
+    /// Nodes, which share the frames.
+    pub nodes: u32,
+    /// The most pages of each node that each CPU keeps for itself.
+    pub pcp_high: u32,
     /// Percent of the free frames that are single holes when the trace begins, the buddy of each
     /// held for ever (R8.3).
     pub fragmented: u32,
@@ -47,6 +51,8 @@ impl Default for Machine {
             policy: V6_1,
             cutoff: 0,
             cpus: 1,
+            nodes: 1,
+            pcp_high: 0,
             fragmented: 0,
         }
     }
@@ -64,6 +70,8 @@ impl Limits {
     pub const POLICY: (u32, u32) = (0, POLICIES.len() as u32 - 1);
     /// A cutoff in pages; with the largest, kvmalloc never falls back.
     pub const CUTOFF: (u32, u32) = (0, 1 << 18);
+    /// Pages that a CPU keeps.
+    pub const PCP_HIGH: (u32, u32) = (0, 1 << 12);
     /// A share of the free frames.
     pub const FRAGMENTED: (u32, u32) = (0, 100);
 }

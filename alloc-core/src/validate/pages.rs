@@ -1,16 +1,19 @@
-//! Invariants 1 to 4, and 13: the frames, the free lists, and the page cache.
+//! Invariants 1 to 4, 13 and 14: the frames, the free lists, the page cache, and what CPUs keep.
 
 use super::{Corruption, ensure, ensure_at};
 use crate::addr::{NR_ORDERS, Paddr, Pfn, Vaddr};
 use crate::frame::{Frame, FrameState, NO_FRAME, NR_FRAME_STATES};
 use crate::memory::Memory;
 use crate::page::PageAllocator;
+use crate::pcp::{NR_PCP_ORDERS, PerCpuPages};
+use crate::task::NR_NODES;
+use crate::zone::Zone;
 
 impl<M: Memory> PageAllocator<M> {
-    /// Checks invariants 1 to 4, and 13.
+    /// Checks invariants 1 to 4, 13 and 14.
     pub(crate) fn check(&self) -> Result<(), Corruption> {
         let mut nr_pages = [0; NR_FRAME_STATES];
-        let mut nr_blocks = [0; NR_ORDERS];
+        let mut nr_blocks = [[0; NR_ORDERS]; NR_NODES];
         let mut next = 0;
         while next < self.map.nr_frames() {
             let pfn = Pfn(next);
@@ -19,16 +22,18 @@ impl<M: Memory> PageAllocator<M> {
             let state = if frame.is_slab() { FrameState::Slab } else { frame.state };
             nr_pages[state as usize] += frame.nr_pages();
             if frame.state == FrameState::Free {
-                nr_blocks[usize::from(frame.order)] += 1;
+                nr_blocks[self.node_of(pfn)][usize::from(frame.order)] += 1;
             }
             next += frame.nr_pages();
         }
         self.check_counts(&nr_pages)?;
         self.check_cache(nr_pages[FrameState::PageCache as usize])?;
-        for (order, nr) in nr_blocks.into_iter().enumerate() {
-            self.check_list(order, nr)?;
+        for (zone, nr_blocks) in self.zones().iter().zip(&nr_blocks) {
+            for (order, nr) in nr_blocks.iter().enumerate() {
+                self.check_list(zone, order, *nr)?;
+            }
         }
-        Ok(())
+        self.check_per_cpu(nr_pages[FrameState::PerCpu as usize])
     }
 
     /// The heads of all blocks, once invariant 1 is known to hold.
@@ -63,6 +68,7 @@ impl<M: Memory> PageAllocator<M> {
         if frame.state == FrameState::Free
             && frame.order + 1 < NR_ORDERS as u8
             && buddy < self.map.nr_frames()
+            && self.node_of(Pfn(buddy)) == self.node_of(pfn)
         {
             let unmerged = self.map.frame(&self.memory, Pfn(buddy)) == frame;
             ensure(!unmerged, 3, "two buddies are free and not merged", addr)?;
@@ -86,6 +92,7 @@ impl<M: Memory> PageAllocator<M> {
             FrameState::PageCache,
             FrameState::Process,
             FrameState::PageTable,
+            FrameState::PerCpu,
         ];
         for state in states {
             let same = nr_pages[state as usize] == self.nr_pages(state);
@@ -111,21 +118,55 @@ impl<M: Memory> PageAllocator<M> {
         ensure(nr_listed == nr_pages, 13, "a page of the cache is on no list", Vaddr::NULL)
     }
 
+    /// The lists of all CPUs hold the pages that are kept.
+    fn check_per_cpu(&self, nr_pages: u32) -> Result<(), Corruption> {
+        let mut nr_listed = 0;
+        for zone in self.zones() {
+            for kept in &zone.pcp {
+                let mut nr_kept = 0;
+                for order in 0..NR_PCP_ORDERS as u32 {
+                    nr_kept += self.check_kept(zone, kept, order)?;
+                }
+                let same = nr_kept == kept.nr_pages();
+                ensure(same, 14, "the count of pages that a CPU keeps is off", Vaddr::NULL)?;
+                nr_listed += nr_kept;
+            }
+        }
+        ensure(nr_listed == nr_pages, 14, "a page that a CPU keeps is on no list", Vaddr::NULL)
+    }
+
+    /// Walks a CPU's list of an order; returns its pages.
+    fn check_kept(&self, zone: &Zone, kept: &PerCpuPages, order: u32) -> Result<u32, Corruption> {
+        let (mut prev, mut at, mut nr_pages) = (NO_FRAME, kept.newest(order), 0);
+        while at != NO_FRAME {
+            let is_kept = zone.contains(at)
+                && self.map.frame(&self.memory, at) == Frame::block(FrameState::PerCpu, order)
+                && nr_pages < kept.nr_pages();
+            ensure(is_kept, 14, "a CPU's list holds what it does not keep", at.to_virt())?;
+            nr_pages += 1 << order;
+            (prev, at) = (at, self.map.links(&self.memory, at).0);
+        }
+        let same = prev == kept.oldest(order);
+        ensure(same, 14, "the oldest block that a CPU keeps is another", prev.to_virt())?;
+        Ok(nr_pages)
+    }
+
     /// A list of as many free blocks as there are, each linked both ways, holds all of them.
-    fn check_list(&self, order: usize, nr_expect: u32) -> Result<(), Corruption> {
-        let (mut prev, mut at, mut nr_actual) = (NO_FRAME, self.first_free(order), 0);
+    fn check_list(&self, zone: &Zone, order: usize, nr_expect: u32) -> Result<(), Corruption> {
+        let (mut prev, mut at, mut nr_actual) = (NO_FRAME, zone.first_free(order), 0);
         while at != NO_FRAME {
             let addr = at.to_virt();
             ensure(at.0 < self.map.nr_frames(), 2, "a free list leaves the frames", addr)?;
             let frame = self.map.frame(&self.memory, at);
             let is_free = frame == Frame::block(FrameState::Free, order as u32);
+            let is_free = is_free && zone.contains(at);
             ensure(is_free, 2, "a block on a free list is not free, or of another order", addr)?;
             let (next, back) = self.map.links(&self.memory, at);
             ensure(back == prev, 2, "the links of a free list disagree", addr)?;
             ensure(nr_actual < nr_expect, 2, "a free list is longer than it can be", addr)?;
             (prev, at, nr_actual) = (at, next, nr_actual + 1);
         }
-        let counted = self.nr_free_blocks()[order];
+        let counted = zone.nr_free_blocks[order];
         let same = nr_actual == nr_expect && nr_expect == counted;
         ensure_at(same, 2, "a free list has lost a block or its count", Paddr(0))
     }
@@ -150,7 +191,7 @@ mod test {
     #[test]
     fn a_damaged_free_list_is_found() {
         let mut pages = boot(64, 0, 0);
-        let first = pages.first_free(5);
+        let first = pages.zones()[0].first_free(5);
         pages.map.set_links(&mut pages.memory, first, first, first);
         assert_eq!(pages.check().unwrap_err().invariant, 2);
     }

@@ -7,7 +7,9 @@
 //! This file does not choose calls; `generate` does.
 
 use super::{Scene, Swarm};
-use crate::op::{Arg, ArgKind, Call, CallSpec, Faults, MAX_ARGS, Op, Ptr, Route, Yields};
+use crate::op::{
+    Arg, ArgKind, Call, CallSpec, Faults, MAX_ARGS, NUMA_NO_NODE, Op, Ptr, Route, Yields,
+};
 use crate::text::FAULT_SITES;
 use crate::trace::{Limits, Machine};
 use alloc_core::SLAB_HWCACHE_ALIGN;
@@ -182,6 +184,7 @@ pub fn arg(
             Some((register, _)) => Ptr::Reg(register, 0),
             None => Ptr::Const(0),
         }),
+        ArgKind::Node => Arg::Number(node(swarm, rng)),
         ArgKind::Cache => Arg::Cache(scene.any_cache(rng).unwrap_or(0)),
         ArgKind::SlabFlags => Arg::Number(slab_flags(rng)),
         ArgKind::Ctor => Arg::Number(ctor(rng)),
@@ -292,7 +295,19 @@ pub fn gfp(swarm: &Swarm, rng: &mut Rng) -> Gfp {
     if swarm.nofail.hit(rng) {
         flags |= __GFP_NOFAIL;
     }
+    if swarm.machine.nodes > 1 && rng.u8(0..16) == 0 {
+        flags |= __GFP_THISNODE;
+    }
     flags
+}
+
+/// A node of the machine, none, or seldom one that it does not have.
+fn node(swarm: &Swarm, rng: &mut Rng) -> u64 {
+    match rng.u8(0..64) {
+        0 => u64::from(swarm.machine.nodes) + rng.u64(0..2),
+        1..=8 => NUMA_NO_NODE,
+        _ => rng.u64(0..swarm.machine.nodes.into()),
+    }
 }
 
 /// A single flag that a caller might set or forget.
@@ -430,6 +445,10 @@ pub(super) fn machine(pressed: bool, rng: &mut Rng) -> Machine {
         machine.min_free = rng.u32(0..=32);
     }
     machine.cpus = *one_of(&[1, 1, 2, 4], rng);
+    machine.nodes = *one_of(&[1, 1, 1, 1, 1, 1, 2, 4], rng);
+    if rng.u8(0..4) == 0 {
+        machine.pcp_high = 1 << rng.u32(0..=8);
+    }
     machine
 }
 

@@ -30,6 +30,7 @@ macro_rules! makers {
 
 static MAKERS: &[Maker] = makers! {
     AllocPages       [FreePagesPage] false;
+    AllocPagesNode   [FreePagesPage] false;
     GetFreePages     [FreePages] false;
     GetFreePage      [FreePage, FreePages, PutPage] false;
     GetZeroedPage    [FreePages, FreePage, PutPage] false;
@@ -37,18 +38,23 @@ static MAKERS: &[Maker] = makers! {
     DmaAllocCoherent [DmaFreeCoherent] false;
     Kmalloc          [Kfree, Kvfree, KfreeSensitive, KvfreeSensitive] true;
     Kzalloc          [Kfree, Kvfree, KfreeSensitive] true;
+    KmallocNode      [Kfree, Kvfree, KfreeSensitive] true;
     KmallocArray     [Kfree, Kvfree, KfreeSensitive] true;
     Kcalloc          [Kfree, Kvfree, KfreeSensitive] true;
     Krealloc         [Kfree, Kvfree, KfreeSensitive] true;
     KmemCacheAlloc   [KmemCacheFree] true;
     KmemCacheZalloc  [KmemCacheFree, KfreeSensitive] true;
+    KmemCacheAllocNode [KmemCacheFree] true;
     Vmalloc          [Vfree, Kvfree, KvfreeSensitive, VfreeAtomic] false;
     Vzalloc          [Vfree, Kvfree, VfreeAtomic] false;
+    VmallocNode      [Vfree, Kvfree, VfreeAtomic] false;
     VmallocGfp       [Vfree, Kvfree, VfreeAtomic] false;
     VmallocHuge      [Vfree, Kvfree, VfreeAtomic] false;
     VmallocNodeRange [Vfree, Kvfree, VfreeAtomic] false;
     Kvmalloc         [Kvfree, KvfreeSensitive] false;
     Kvzalloc         [Kvfree, KvfreeSensitive] false;
+    KvmallocNode     [Kvfree, KvfreeSensitive] false;
+    KvzallocNode     [Kvfree, KvfreeSensitive] false;
     KvmallocArray    [Kvfree, KvfreeSensitive] false;
     Kvcalloc         [Kvfree, KvfreeSensitive] false;
     Kvrealloc        [Kvfree, KvfreeSensitive] false;

@@ -25,6 +25,10 @@ impl Lane {
         if let Some(nr_lazy_pages) = self.nr_lazy_before_free(&record) {
             self.model.note_lazy(nr_lazy_pages);
         }
+        // Who names a node may have made a slab there its CPU's active one.
+        if record.before.nr_nodes > 0 && record.want.is_some_and(|want| want.node.is_some()) {
+            self.model.forget_reuse();
+        }
         self.enter_in_book(record, dst);
         self.model.note_lazy(self.facts.nr_lazy_pages);
     }

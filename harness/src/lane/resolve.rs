@@ -8,7 +8,7 @@
 use super::{Lane, Waiter};
 use crate::model::rules::{Family, Want};
 use crate::model::{Allocation, Free};
-use crate::op::{Arg, Call, Op, Route};
+use crate::op::{Arg, Call, NUMA_NO_NODE, Op, Route};
 use crate::subject::{CacheHandle, Request};
 use alloc_core::CacheKind;
 use alloc_core::SlabFlags;
@@ -59,6 +59,14 @@ impl Arguments<'_> {
 
     fn order(&self, place: usize) -> u32 {
         self.number(place).min(u64::from(u32::MAX)) as u32
+    }
+
+    /// A number beyond all nodes stays one.
+    fn node(&self, place: usize) -> Option<u8> {
+        match self.number(place) {
+            NUMA_NO_NODE => None,
+            node => Some(u8::try_from(node).unwrap_or(u8::MAX)),
+        }
     }
 
     fn gfp(&self, place: usize) -> Gfp {
@@ -222,6 +230,24 @@ fn block_request(call: Call, args: &Arguments, route: Route) -> Result<Request, 
     })
 }
 
+/// The calls that name a node.
+fn node_request(call: Call, args: &Arguments, route: Route) -> Result<Request, Skip> {
+    let (size, gfp) = (args.number(0), args.gfp(1));
+    Ok(match call {
+        Call::AllocPagesNode => {
+            Request::AllocPagesNode { node: args.node(0), gfp, order: args.order(2) }
+        }
+        Call::KmallocNode => Request::KmallocNode { size, gfp, node: args.node(2) },
+        Call::KmemCacheAllocNode => {
+            Request::KmemCacheAllocNode { cache: args.cache(0)?, gfp, node: args.node(2) }
+        }
+        Call::VmallocNode => Request::VmallocNode { size, node: args.node(1) },
+        Call::KvmallocNode => Request::KvmallocNode { size, gfp, node: args.node(2), route },
+        Call::KvzallocNode => Request::KvzallocNode { size, gfp, node: args.node(2), route },
+        _ => return conversion(call, args.ptr(0)?),
+    })
+}
+
 /// The calls of vmalloc and kvmalloc.
 fn mapped_request(call: Call, args: &Arguments, route: Route) -> Result<Request, Skip> {
     Ok(match call {
@@ -264,7 +290,7 @@ fn mapped_request(call: Call, args: &Arguments, route: Route) -> Result<Request,
         }
         Call::StartProcess => Request::StartProcess { nr_pages: args.number(0) },
         Call::DropCaches => Request::DropCaches,
-        _ => return conversion(call, args.ptr(0)?),
+        _ => return node_request(call, args, route),
     })
 }
 

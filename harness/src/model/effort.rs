@@ -7,7 +7,7 @@
 //! How much is reclaimed is policy, and not said here.
 
 use super::Model;
-use super::rules::{Family, PAGE, Want};
+use super::rules::{Family, KMALLOC_MAX, PAGE, Want};
 use crate::subject::Facts;
 use alloc_core::gfp::{
     __GFP_DIRECT_RECLAIM, __GFP_DMA, __GFP_DMA32, __GFP_FS, __GFP_IO, __GFP_NOFAIL, __GFP_NORETRY,
@@ -25,12 +25,16 @@ pub struct Powers {
 
 impl Model {
     /// The flags of a request by task `task` that was answered with memory at `addr`, or with none.
-    /// A kvmalloc that the slab side served has got no further than its first try.
+    /// A kvmalloc that the slab side served has got no further than its first try, nor has one
+    /// whose first try never fails.
     pub fn powers(&self, want: &Want, task: u8, addr: Option<u64>) -> Powers {
         let size = want.size.unwrap_or(0);
         let gfp = match want.family {
-            Family::Kvmalloc { route } if addr.is_some_and(|addr| !self.is_vmalloc(addr)) => {
-                self.policy().first_try(size, want.gfp, route)
+            Family::Kvmalloc { route } => {
+                let first_try = self.policy().first_try(size, want.gfp, route);
+                let is_last = first_try.has(__GFP_NOFAIL) && size <= KMALLOC_MAX;
+                let is_slab = addr.map_or(is_last, |addr| !self.is_vmalloc(addr));
+                if is_slab { first_try } else { want.gfp }
             }
             _ => want.gfp,
         };

@@ -71,6 +71,8 @@ pub struct Want {
     pub gfp: Gfp,
     /// Whether the call itself asks for huge pages.
     pub asks_huge: bool,
+    /// The node that the call names.
+    pub node: Option<u8>,
     /// The memory that is to be replaced, if the call is a reallocation.
     pub from: Option<Old>,
 }
@@ -88,13 +90,31 @@ impl Want {
     /// What a request asks for, or `None` if it asks for no memory.
     pub fn of(request: &Request) -> Option<Self> {
         let asks_huge = matches!(request, Request::VmallocHuge { .. });
-        let want = |family, size, gfp| Some(Self { family, size, gfp, asks_huge, from: None });
+        let want =
+            |family, size, gfp| Some(Self { family, size, gfp, asks_huge, node: None, from: None });
+        let on = |node, want: Option<Self>| want.map(|want| Self { node, ..want });
         let anywhere = Family::Vmalloc { range: None };
         match *request {
             Request::AllocPages { gfp, order } | Request::GetFreePages { gfp, order } => {
                 want(Family::Pages { order }, PAGE.checked_shl(order), gfp)
             }
             Request::GetFreePage { gfp } => want(Family::Pages { order: 0 }, Some(PAGE), gfp),
+            Request::AllocPagesNode { node, gfp, order } => {
+                on(node, want(Family::Pages { order }, PAGE.checked_shl(order), gfp))
+            }
+            Request::KmallocNode { size, gfp, node } => {
+                on(node, want(Family::Kmalloc, Some(size), gfp))
+            }
+            Request::KmemCacheAllocNode { cache, gfp, node } => {
+                on(node, want(Family::Cache(cache), Some(0), gfp))
+            }
+            Request::VmallocNode { size, node } => on(node, want(anywhere, Some(size), GFP_KERNEL)),
+            Request::KvmallocNode { size, gfp, node, route } => {
+                on(node, want(Family::Kvmalloc { route }, Some(size), gfp))
+            }
+            Request::KvzallocNode { size, gfp, node, route } => {
+                on(node, want(Family::Kvmalloc { route }, Some(size), gfp | __GFP_ZERO))
+            }
             Request::AllocPagesExact { size, gfp } => want(Family::PagesExact, Some(size), gfp),
             // Coherent memory is zeroed whatever the flags say (`dma_direct_alloc`).
             Request::DmaAllocCoherent { size, gfp } => {
@@ -248,14 +268,29 @@ pub fn lowest_watermark(gfp: Gfp, min_free: u64) -> u64 {
     if gfp.has(__GFP_NOFAIL) { usual.min(min_free - min_free / 2) } else { usual }
 }
 
-/// Whether a block of `order` is free above `watermark` (R3.6).
-pub fn has_block(facts: &Facts, order: u32, gfp: Gfp, watermark: u64) -> bool {
-    let above = facts.nr_free_pages.checked_sub((1 << order) - 1);
-    // Without a watermark the last page may go as well.
-    let enough = above.is_some_and(|free| {
-        free > watermark || (gfp.has(__GFP_MEMALLOC) && watermark == 0 && free > 0)
-    });
-    enough && facts.nr_free_blocks[order as usize..].iter().any(|nr| *nr > 0)
+/// Whether a block of `order` is free on some node above its `watermark` (R3.6), or on the only
+/// node that will do.
+pub fn has_block(
+    facts: &Facts,
+    order: u32,
+    gfp: Gfp,
+    watermark: u64,
+    only_node: Option<u8>,
+) -> bool {
+    let is_free = |nr_free_pages: u64, nr_free_blocks: &[u32]| {
+        let above = nr_free_pages.checked_sub((1 << order) - 1);
+        // Without a watermark the last page may go as well.
+        let enough = above.is_some_and(|free| {
+            free > watermark || (gfp.has(__GFP_MEMALLOC) && watermark == 0 && free > 0)
+        });
+        enough && nr_free_blocks[order as usize..].iter().any(|nr| *nr > 0)
+    };
+    if facts.nr_nodes == 0 {
+        return is_free(facts.nr_free_pages, &facts.nr_free_blocks);
+    }
+    let nodes = (0..).zip(&facts.nodes[..usize::from(facts.nr_nodes)]);
+    let mut nodes = nodes.filter(|(node, _)| only_node.is_none_or(|only| only == *node));
+    nodes.any(|(_, node)| is_free(node.nr_free_pages.into(), &node.nr_free_blocks))
 }
 
 /// Frames and areas behind a vmalloc of `nr_pages`: its own and those of its page array, which is

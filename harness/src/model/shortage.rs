@@ -31,8 +31,10 @@ pub struct Situation<'a> {
     pub window: &'a Window,
     /// How kvmalloc decides.
     pub policy: &'a Policy,
-    /// The min watermark.
+    /// The min watermark of each node.
     pub min_free: u64,
+    /// The only node that will do, if the request says so.
+    pub only_node: Option<u8>,
     /// Injected failures that fired.
     pub nr_faults: u32,
     /// What the request has cost others.
@@ -102,13 +104,17 @@ impl Situation<'_> {
     }
 
     fn lacks_block(&self, facts: &Facts, want: &Want, order: u32) -> bool {
-        !has_block(facts, order, want.gfp, lowest_watermark(want.gfp, self.min_free))
+        let watermark = lowest_watermark(want.gfp, self.min_free);
+        !has_block(facts, order, want.gfp, watermark, self.only_node)
     }
 
     fn are_frames_short(&self, size: u64) -> bool {
         // What was taken has been given back, and what was reclaimed on the way is free now.
-        let nr_free_pages = self.before.nr_free_pages.max(self.after.nr_free_pages);
-        nr_free_pages <= self.need(pages_of(size))
+        let nr_free_pages = |facts: &Facts| match self.only_node {
+            Some(node) => facts.nodes[usize::from(node)].nr_free_pages.into(),
+            None => facts.nr_free_pages,
+        };
+        nr_free_pages(self.before).max(nr_free_pages(self.after)) <= self.need(pages_of(size))
     }
 
     /// Frames that a vmalloc of so many pages is certainly served with: its own, those of its page
@@ -116,7 +122,18 @@ impl Situation<'_> {
     fn need(&self, nr_pages: u64) -> u64 {
         let VmallocCost { nr_pages, .. } = vmalloc_cost(nr_pages);
         let nr_tables = nr_pages * PAGE / HUGE_PAGE + 4;
-        nr_pages + nr_tables + NR_METADATA_PAGES + self.min_free
+        nr_pages + nr_tables + NR_METADATA_PAGES + self.reserve()
+    }
+
+    /// Whether a node certainly has the frames for a vmalloc.
+    pub fn has_frames_on(&self, node: u8, size: u64) -> bool {
+        let nr_free_pages = self.before.nodes[usize::from(node)].nr_free_pages;
+        u64::from(nr_free_pages) > self.need(pages_of(size))
+    }
+
+    /// What is kept back on all nodes together.
+    fn reserve(&self) -> u64 {
+        self.min_free * u64::from(self.before.nr_nodes.max(1))
     }
 
     /// Whether nothing stands in the way of an area of `nr_pages` pages in huge ones: there is
@@ -127,6 +144,8 @@ impl Situation<'_> {
         let nr_small_pages = pages_of(want.size.unwrap_or(0));
         let place = self.window.places(nr_small_pages, Some(nr_pages), None).huge;
         self.nr_faults == 0
+            // Each node has its own watermark.
+            && self.before.nr_nodes == 0
             && nr_blocks > nr_pages * PAGE / HUGE_PAGE
             && self.before.nr_free_pages > self.need(nr_pages)
             && matches!(place, Place::At(_))
@@ -136,7 +155,7 @@ impl Situation<'_> {
         let nr_huge_pages = self.policy.huge_pages(want);
         let nr_pages = pages_of(size);
         // A split in the middle needs a node; without one the space counts as short (R4.9).
-        if self.before.nr_free_pages <= NR_METADATA_PAGES + self.min_free {
+        if self.before.nr_free_pages <= NR_METADATA_PAGES + self.reserve() {
             return true;
         }
         match self.window.places(nr_pages, nr_huge_pages, range).small {
@@ -180,6 +199,7 @@ mod test {
             window: &window,
             policy: &Policy::of(&Machine::default()),
             min_free: 16,
+            only_node: None,
             nr_faults: 0,
             effort: Effort::default(),
         };

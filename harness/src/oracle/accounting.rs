@@ -11,6 +11,7 @@
 use super::{End, Event, Judgement, Oracle, Step};
 use crate::model::rules::{HUGE_PAGE, PAGE, lazy_max};
 use crate::subject::{Answer, Facts};
+use alloc_core::NodeStat;
 
 pub(super) const ORACLE: Oracle = Oracle {
     name: "accounting",
@@ -40,6 +41,7 @@ fn judge(event: &Event) -> Judgement {
 /// Frames add up, and so do free blocks.
 fn conserved(facts: &Facts) -> Judgement {
     let in_use = facts.nr_held_pages
+        + facts.nr_per_cpu_pages
         + facts.nr_block_pages
         + facts.nr_large_kmalloc_pages
         + facts.nr_slab_pages
@@ -58,6 +60,19 @@ fn conserved(facts: &Facts) -> Judgement {
     let in_blocks: u64 = blocks.map(|(order, nr)| u64::from(*nr) << order).sum();
     if in_blocks != facts.nr_free_pages {
         return Err(format!("free blocks hold {in_blocks} of {} pages", facts.nr_free_pages));
+    }
+    if facts.nr_nodes > 0 { nodes_add_up(facts) } else { Ok(()) }
+}
+
+/// What is free on the nodes is what is free.
+fn nodes_add_up(facts: &Facts) -> Judgement {
+    let nr_pages: u64 = facts.nodes.iter().map(|node| u64::from(node.nr_free_pages)).sum();
+    let nr_blocks = |order: usize| -> u32 {
+        facts.nodes.iter().map(|node: &NodeStat| node.nr_free_blocks[order]).sum()
+    };
+    let same = facts.nr_free_blocks.iter().enumerate().all(|(order, nr)| nr_blocks(order) == *nr);
+    if nr_pages != facts.nr_free_pages || !same {
+        return Err(format!("what is free on the nodes is not what is free: {facts:?}"));
     }
     Ok(())
 }
@@ -131,6 +146,7 @@ fn nr_tables_max(usable: u64) -> u64 {
 fn unchanged(before: &Facts, after: &Facts) -> Judgement {
     let comparable = |facts: &Facts| Facts {
         nr_free_pages: facts.nr_free_pages
+            + facts.nr_per_cpu_pages
             + facts.nr_empty_slab_pages
             + facts.nr_slab_pages
             + facts.nr_process_pages
@@ -145,6 +161,8 @@ fn unchanged(before: &Facts, after: &Facts) -> Judgement {
         nr_slab_pages: 0,
         nr_internal_objects: 0,
         nr_free_blocks: [0; 11],
+        nodes: Default::default(),
+        nr_per_cpu_pages: 0,
         nr_lazy_pages: 0,
         nr_largest_hole_pages: 0,
         ..*facts

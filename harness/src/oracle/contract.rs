@@ -7,7 +7,7 @@
 //! Requests that may not fail are judged in `nofail`, those that their context forbids in
 //! `context`.
 
-use super::{Event, Judgement, Oracle, Step, huge};
+use super::{Event, Judgement, Oracle, Step, huge, node};
 use crate::model::rules::{
     Family, NR_ORDERS, PAGE, Want, cache_alignment, cache_stride, has_block, lowest_watermark,
     order_of, pages_of, size_class,
@@ -62,7 +62,8 @@ fn judge_cache(request: Request, step: &Step) -> Judgement {
         // The descriptor is an object like any other, taken with GFP_KERNEL.
         Answer::Refused(Refusal::Pages { .. } | Refusal::Deadlock { .. })
         | Answer::WouldBlock(Refusal::Pages { .. })
-            if step.record.before.nr_free_pages <= step.min_free + 1 =>
+            if step.record.before.nr_free_pages
+                <= (step.min_free + 1) * u64::from(step.record.before.nr_nodes.max(1)) =>
         {
             Ok(())
         }
@@ -121,7 +122,9 @@ fn reserves(step: &Step, want: &Want, addr: u64) -> Judgement {
     };
     let watermark = lowest_watermark(gfp, step.min_free);
     let before = &step.record.before;
-    if order < NR_ORDERS && has_block(before, order, gfp, watermark) {
+    if order < NR_ORDERS
+        && has_block(before, order, gfp, watermark, node::only_node(step.record, want))
+    {
         return Ok(());
     }
     // After a reclaim, what is left free is what the block was taken from.
@@ -138,6 +141,9 @@ fn reserves(step: &Step, want: &Want, addr: u64) -> Judgement {
 
 /// What a CPU took last and then freed is what it takes next (R1.10).
 fn reuse(step: &Step, want: &Want, addr: u64) -> Judgement {
+    if want.node.is_some() {
+        return Ok(());
+    }
     let kind = step.model.kind_of(want, addr);
     match step.model.next_object(kind, want.size.unwrap_or(0), step.record.caller.cpu.into()) {
         Some(next) if next != addr => Err(format!(
@@ -189,12 +195,12 @@ fn refused(step: &Step, want: &Want, refusal: Refusal) -> Judgement {
         Refusal::ImpossibleNofail => return Ok(()),
         Refusal::Injected => step.record.reply.nr_faults > 0,
         Refusal::Deadlock { order } => {
-            situation(step).is_real(want, size, Refusal::Pages { order })
+            situation(step, want).is_real(want, size, Refusal::Pages { order })
         }
         shortage => {
             let is_kv = matches!(want.family, Family::Kvmalloc { .. });
             let must_be_named = !is_kv && is_too_large(step, want, size);
-            !must_be_named && situation(step).is_real(want, size, shortage)
+            !must_be_named && situation(step, want).is_real(want, size, shortage)
         }
     };
     if legal {
@@ -212,13 +218,14 @@ pub(super) fn has_no_zero_size_ptr(family: Family) -> bool {
 }
 
 /// What was free around a step.
-pub(super) fn situation<'a>(step: &'a Step) -> Situation<'a> {
+pub(super) fn situation<'a>(step: &'a Step, want: &Want) -> Situation<'a> {
     Situation {
         before: &step.record.before,
         after: &step.record.after,
         window: step.model.window(),
         policy: step.model.policy(),
         min_free: step.min_free,
+        only_node: node::only_node(step.record, want),
         nr_faults: step.record.reply.nr_faults,
         effort: step.record.reply.effort,
     }
@@ -245,10 +252,13 @@ pub(super) fn is_too_large(step: &Step, want: &Want, size: u64) -> bool {
 fn is_bad_context(step: &Step, want: &Want, size: u64) -> bool {
     let Family::Kvmalloc { route } = want.family else { return false };
     step.model.policy().is_bug(size, want.gfp, route)
-        && situation(step).is_first_try_short(want, size, route)
+        && situation(step, want).is_first_try_short(want, size, route)
 }
 
 fn is_bad_argument(step: &Step, want: &Want) -> bool {
+    if node::is_missing(step.record, want) {
+        return true;
+    }
     if let Family::Cache(handle) = want.family {
         // Linux does not zero what was constructed, and says so in the log only (R2.5).
         return step.model.ctor_of(Kind::CacheObject(handle)).is_some() && want.wants_zero();

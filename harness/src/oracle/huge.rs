@@ -34,7 +34,7 @@ fn judge(event: &Event) -> Judgement {
         Ok(())
     } else if usable - size >= PAGE {
         Err(format!("{addr:#x}+{usable:#x} was rounded to huge pages; its frames lie apart"))
-    } else if contract::situation(step).has_huge_pages(want, nr_pages) {
+    } else if contract::situation(step, want).has_huge_pages(want, nr_pages) {
         Err(format!(
             "{addr:#x}+{usable:#x} has small pages; free before: {} pages {:?}",
             step.record.before.nr_free_pages, step.record.before.nr_free_blocks

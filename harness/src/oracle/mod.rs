@@ -18,6 +18,7 @@ mod device;
 #[cfg(test)]
 mod fixture;
 mod huge;
+mod node;
 mod nofail;
 mod overlap;
 mod realloc;
@@ -68,7 +69,7 @@ pub enum Event<'a> {
 pub struct Step<'a> {
     /// The book before the request.
     pub model: &'a Model,
-    /// The min watermark in frames.
+    /// The min watermark of each node in frames.
     pub min_free: u64,
     /// What could be seen.
     pub record: &'a Record,
@@ -133,6 +134,7 @@ pub static ORACLES: &[Oracle] = &[
     contents::ORACLE,
     contract::ORACLE,
     device::ORACLE,
+    node::ORACLE,
     huge::ORACLE,
     routing::ORACLE,
     realloc::ORACLE,

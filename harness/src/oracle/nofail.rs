@@ -95,7 +95,7 @@ fn waits(step: &Step, want: &Want, size: u64, shortage: Refusal) -> Judgement {
     if !want.may_block() && !is_table(step, want) {
         return Err("a request that may not sleep was told to wait".into());
     }
-    if contract::situation(step).is_real(want, size, shortage) {
+    if contract::situation(step, want).is_real(want, size, shortage) {
         return Ok(());
     }
     let when = if step.record.retry.is_some() {

@@ -5,7 +5,7 @@
 //!
 //! That `kvfree` takes memory of both sides is judged in `wrong_free`.
 
-use super::{Event, Judgement, Oracle, Step};
+use super::{Event, Judgement, Oracle, Step, node};
 use crate::model::rules::{Family, KMALLOC_MAX_CACHE, Want, has_block, lowest_watermark, order_of};
 use crate::op::Route;
 use crate::subject::{Answer, Request};
@@ -63,7 +63,13 @@ fn must_be_slab(step: &Step, want: &Want, size: u64, route: Route) -> bool {
     plain
         && policy.sides(size, want.gfp, route).slab
         && step.record.reply.nr_faults == 0
-        && has_block(&step.record.before, order_of(size), gfp, lowest_watermark(gfp, step.min_free))
+        && has_block(
+            &step.record.before,
+            order_of(size),
+            gfp,
+            lowest_watermark(gfp, step.min_free),
+            node::only_node(step.record, want),
+        )
 }
 
 fn within_range(request: Request, step: &Step, addr: u64, size: u64) -> Judgement {

@@ -34,6 +34,8 @@ struct AllocCore {
     mm: Option<Mm<SimMemory>>,
     /// Frames held for ever, to fragment the machine.
     nr_held_pages: u32,
+    /// The number of nodes, if there are several.
+    nr_nodes: u8,
 }
 
 /// Boots alloc-core on a fresh machine.
@@ -49,10 +51,13 @@ pub fn boot(machine: &Machine) -> Box<dyn Subject> {
         policy: Policy::ALL[machine.policy as usize],
         cutoff_pages: machine.cutoff,
         nr_cpus: machine.cpus as u8,
+        nr_nodes: machine.nodes as u8,
+        pcp_high: machine.pcp_high,
     };
     let mut mm = Mm::boot(memory, params).expect("every machine within Limits boots");
     let nr_held_pages = fragment(&mut mm, machine.fragmented);
-    Box::new(AllocCore { mm: Some(mm), nr_held_pages })
+    let nr_nodes = if machine.nodes > 1 { machine.nodes as u8 } else { 0 };
+    Box::new(AllocCore { mm: Some(mm), nr_held_pages, nr_nodes })
 }
 
 /// Holds one page of each of so many pairs that the other pages, now holes, make `percent` of what
@@ -76,6 +81,7 @@ fn fragment(mm: &mut Mm<SimMemory>, percent: u32) -> u32 {
             nr_held -= 1;
         }
     }
+    mm.drain_all_pages();
     nr_held
 }
 
@@ -189,6 +195,20 @@ fn allocate(mm: &mut Mm<SimMemory>, request: &Request) -> Option<Result<Vaddr, A
     let id = |cache: CacheHandle| CacheId::from_raw(cache.0);
     Some(match *request {
         Request::AllocPages { gfp, order } => mm.alloc_pages(gfp, order).map(Pfn::to_virt),
+        Request::AllocPagesNode { node, gfp, order } => {
+            mm.alloc_pages_node(node, gfp, order).map(Pfn::to_virt)
+        }
+        Request::KmallocNode { size, gfp, node } => mm.kmalloc_node(size, gfp, node),
+        Request::KmemCacheAllocNode { cache, gfp, node } => {
+            mm.kmem_cache_alloc_node(id(cache), gfp, node)
+        }
+        Request::VmallocNode { size, node } => mm.vmalloc_node(size, node),
+        Request::KvmallocNode { size, gfp, node, route } => {
+            mm.kvmalloc_node(size, gfp, node, side(route))
+        }
+        Request::KvzallocNode { size, gfp, node, route } => {
+            mm.kvzalloc_node(size, gfp, node, side(route))
+        }
         Request::GetFreePages { gfp, order } => mm.__get_free_pages(gfp, order),
         Request::GetFreePage { gfp } => mm.__get_free_page(gfp),
         Request::AllocPagesExact { size, gfp } => mm.alloc_pages_exact(size, gfp),
@@ -360,6 +380,9 @@ impl Subject for AllocCore {
             nr_managed_pages: stat.nr_managed_pages.into(),
             nr_free_pages: stat.nr_free_pages.into(),
             nr_free_blocks: stat.nr_free_blocks,
+            nr_nodes: self.nr_nodes,
+            nodes: if self.nr_nodes > 0 { stat.nodes } else { Default::default() },
+            nr_per_cpu_pages: stat.nr_per_cpu_pages.into(),
             nr_held_pages: self.nr_held_pages.into(),
             nr_block_pages: (stat.nr_block_pages - self.nr_held_pages).into(),
             nr_large_kmalloc_pages: stat.nr_large_kmalloc_pages.into(),

@@ -12,8 +12,9 @@ pub mod sim_memory;
 
 use crate::op::{Class, Route, Setting};
 use ::alloc_core::gfp::Gfp;
+use ::alloc_core::task::NR_NODES;
 use ::alloc_core::task::Scope;
-use ::alloc_core::{CacheKind, Effort, NR_CACHE_KINDS, SlabFlags};
+use ::alloc_core::{CacheKind, Effort, NR_CACHE_KINDS, NodeStat, SlabFlags};
 
 /// A request with every register resolved to an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,37 @@ pub enum Request {
     AllocPages {
         gfp: Gfp,
         order: u32,
+    },
+    AllocPagesNode {
+        node: Option<u8>,
+        gfp: Gfp,
+        order: u32,
+    },
+    KmallocNode {
+        size: u64,
+        gfp: Gfp,
+        node: Option<u8>,
+    },
+    KmemCacheAllocNode {
+        cache: CacheHandle,
+        gfp: Gfp,
+        node: Option<u8>,
+    },
+    VmallocNode {
+        size: u64,
+        node: Option<u8>,
+    },
+    KvmallocNode {
+        size: u64,
+        gfp: Gfp,
+        node: Option<u8>,
+        route: Route,
+    },
+    KvzallocNode {
+        size: u64,
+        gfp: Gfp,
+        node: Option<u8>,
+        route: Route,
     },
     GetFreePages {
         gfp: Gfp,
@@ -352,10 +384,16 @@ pub struct Reply {
 pub struct Facts {
     /// Frames that the page allocator manages.
     pub nr_managed_pages: u64,
-    /// Free frames.
+    /// Free frames, but for those that CPUs keep.
     pub nr_free_pages: u64,
     /// Free blocks of each order.
     pub nr_free_blocks: [u32; 11],
+    /// Nodes, if there are several.
+    pub nr_nodes: u8,
+    /// What is free on each, if there are several.
+    pub nodes: [NodeStat; NR_NODES],
+    /// Frames that CPUs keep for themselves, free but not merged.
+    pub nr_per_cpu_pages: u64,
     /// Frames held for ever since before the trace, to fragment the machine.
     pub nr_held_pages: u64,
     /// Frames handed out by the page allocator's own interface, but for those held.

@@ -13,7 +13,8 @@ use super::{
     ROUTES, SLAB_FLAG_NAMES, Written, clamp_machine,
 };
 use crate::op::{
-    Arg, ArgKind, CALLS, CLASSES, CONTEXTS, CallSpec, Faults, MAX_ARGS, Op, Ptr, Reg, Route, Yields,
+    Arg, ArgKind, CALLS, CLASSES, CONTEXTS, CallSpec, Faults, MAX_ARGS, NUMA_NO_NODE, Op, Ptr, Reg,
+    Route, Yields,
 };
 use crate::trace::{Machine, Trace};
 use alloc_core::gfp::{GFP_NAMES, Gfp};
@@ -315,7 +316,14 @@ impl Cursor<'_> {
             }
             ArgKind::Gfp => Arg::Gfp(self.gfp()?),
             ArgKind::SlabFlags => Arg::Number(self.slab_flags()?),
-            ArgKind::Ctor => Arg::Number(self.ctor()?),
+            ArgKind::Ctor => Arg::Number(self.named(
+                "NULL",
+                0,
+                "`NULL` or the word that the constructor writes",
+            )?),
+            ArgKind::Node => {
+                Arg::Number(self.named("NUMA_NO_NODE", NUMA_NO_NODE, "a node or `NUMA_NO_NODE`")?)
+            }
             ArgKind::Ptr => Arg::Ptr(self.ptr()?),
             ArgKind::Cache => {
                 self.skip_spaces();
@@ -367,15 +375,14 @@ impl Cursor<'_> {
         }
     }
 
-    fn ctor(&mut self) -> Result<u64, Bad> {
-        const WORD: &str = "`NULL` or the word that the constructor writes";
+    fn named(&mut self, name: &str, value: u64, what: &'static str) -> Result<u64, Bad> {
         self.skip_spaces();
         if self.peek().is_ascii_digit() {
-            return self.number(WORD, u64::MAX);
+            return self.number(what, u64::MAX);
         }
         match self.word() {
-            (_, b"NULL") => Ok(0),
-            (at, _) => Err(Bad { at, expected: Expected::Phrase(WORD) }),
+            (_, word) if word == name.as_bytes() => Ok(value),
+            (at, _) => Err(Bad { at, expected: Expected::Phrase(what) }),
         }
     }
 

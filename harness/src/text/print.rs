@@ -8,7 +8,7 @@
 //! pushes bytes and does not use `write!`.
 
 use super::{CALLER_FIELDS, FAULT_SITES, MACHINE_FIELDS, ROUTES, SLAB_FLAG_NAMES, Shown, Written};
-use crate::op::{Arg, ArgKind, CONTEXTS, Op, Ptr, Reg, Route, Yields};
+use crate::op::{Arg, ArgKind, CONTEXTS, NUMA_NO_NODE, Op, Ptr, Reg, Route, Yields};
 use crate::trace::{Machine, Trace};
 use alloc_core::gfp::{GFP_NAMES, Gfp};
 use std::fmt;
@@ -115,6 +115,8 @@ fn machine(machine: Machine, out: &mut Vec<u8>) {
 fn argument(kind: ArgKind, arg: Arg, out: &mut Vec<u8>) {
     match (kind, arg) {
         (ArgKind::Count | ArgKind::Order, Arg::Number(number)) => decimal(number, out),
+        (ArgKind::Node, Arg::Number(NUMA_NO_NODE)) => out.extend_from_slice(b"NUMA_NO_NODE"),
+        (ArgKind::Node, Arg::Number(node)) => decimal(node, out),
         (ArgKind::Ctor, Arg::Number(0)) => out.extend_from_slice(b"NULL"),
         (ArgKind::SlabFlags, Arg::Number(flags)) => {
             flag_names(SLAB_FLAG_NAMES.iter().copied(), flags, out);

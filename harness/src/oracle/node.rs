@@ -1,0 +1,151 @@
+//! Node: memory lies on the node that its caller named, or wished for by where it runs.
+//!
+//! The one idea: a frame's number tells its node, since all nodes have as many frames. With
+//! `__GFP_THISNODE` no other node will do; without it another one may give, but only where the one
+//! wished for plainly had nothing (R1.7, R4.1, R5.1).
+//!
+//! An object of a slab lies where its slab is, and only a call that names a node looks there.
+//! Whether a node's shortage is real is judged in `contract`.
+
+use super::{Event, Judgement, Oracle, Step, contract};
+use crate::lane::Record;
+use crate::model::Kind;
+use crate::model::rules::{PAGE, Want, has_block, order_of, watermark};
+use crate::subject::Answer;
+use alloc_core::Effort;
+use alloc_core::gfp::__GFP_THISNODE;
+
+pub(super) const ORACLE: Oracle = Oracle {
+    name: "node",
+    sentence: "memory lies on the node asked for, or on another if that one has none",
+    judge,
+};
+
+/// The largest order of which a slab may be made where a smaller one would do (R1.9).
+const LARGEST_SLAB_ORDER: u32 = 3;
+
+fn judge(event: &Event) -> Judgement {
+    let Event::Step(step) = event else { return Ok(()) };
+    let (Some(want), Answer::Memory { addr, .. }) = (&step.record.want, step.record.reply.answer)
+    else {
+        return Ok(());
+    };
+    if is_missing(step.record, want) {
+        return Err(format!("{:?} names a node that is not there", step.record.request));
+    }
+    let is_new = addr > 16 && !step.model.is_same(want, addr);
+    let kind = step.model.kind_of(want, addr);
+    let is_object = matches!(kind, Kind::Kmalloc | Kind::CacheObject(_));
+    if step.record.before.nr_nodes == 0 || !is_new || is_object && want.node.is_none() {
+        return Ok(());
+    }
+    let nearest = nearest(step.record, want);
+    let Some(other) = step.record.frames.iter().find(|frame| node_of(step, **frame) != nearest)
+    else {
+        return Ok(());
+    };
+    let place = format!("{addr:#x} shows frame {other} of node {}", node_of(step, *other));
+    if want.gfp.has(__GFP_THISNODE) {
+        return Err(format!("{place}; no node but {nearest} would do"));
+    }
+    if has_plenty(step, want, kind, nearest) {
+        return Err(format!("{place}; node {nearest} was asked for, and had memory"));
+    }
+    Ok(())
+}
+
+/// Whether the call names a node that the machine does not have.
+pub(super) fn is_missing(record: &Record, want: &Want) -> bool {
+    want.node.is_some_and(|node| node >= record.before.nr_nodes.max(1))
+}
+
+/// The node that a request takes from first: the one it names, or the one of its CPU.
+fn nearest(record: &Record, want: &Want) -> u8 {
+    want.node.unwrap_or(record.caller.cpu) % record.before.nr_nodes.max(1)
+}
+
+/// The only node that the request may take from, if there is but one.
+pub(super) fn only_node(record: &Record, want: &Want) -> Option<u8> {
+    let is_bound = record.before.nr_nodes > 0 && want.gfp.has(__GFP_THISNODE);
+    is_bound.then(|| nearest(record, want))
+}
+
+fn node_of(step: &Step, frame: u32) -> u8 {
+    let layout = step.model.layout();
+    let nr_frames = (layout.direct_end - layout.direct_start) / PAGE;
+    let share = nr_frames.div_ceil(step.record.before.nr_nodes.into());
+    (u64::from(frame) / share) as u8
+}
+
+/// Whether a node could certainly have served the request.
+fn has_plenty(step: &Step, want: &Want, kind: Kind, node: u8) -> bool {
+    let record = step.record;
+    if record.reply.nr_faults > 0 || record.reply.effort != Effort::default() {
+        return false;
+    }
+    let size = step.model.promise(want).0;
+    let order = match kind {
+        // Huge pages are looked for on all nodes before small ones on any.
+        Kind::Vmalloc if step.model.policy().huge_pages(want).is_some() => return false,
+        Kind::Vmalloc => return contract::situation(step, want).has_frames_on(node, size),
+        Kind::Pages { order, .. } | Kind::DmaCoherent { order } => order,
+        Kind::LargeKmalloc | Kind::PagesExact { .. } => order_of(size),
+        Kind::Kmalloc | Kind::CacheObject(_) => order_of(2 * size).max(LARGEST_SLAB_ORDER),
+    };
+    let mark = watermark(want.gfp, step.min_free).max(step.min_free);
+    has_block(&record.before, order, want.gfp, mark, Some(node))
+}
+
+#[cfg(test)]
+mod test {
+    use super::super::fixture::{DIRECT, barks, memory, model, record, silent};
+    use super::*;
+    use crate::subject::{Facts, Request};
+    use alloc_core::NodeStat;
+    use alloc_core::gfp::{GFP_KERNEL, Gfp};
+
+    /// A page of frame 40, on the second of two nodes, given to a request that names a node.
+    fn page_of_node_1(node: Option<u8>, gfp: Gfp) -> Record {
+        let request = Request::AllocPagesNode { node, gfp, order: 0 };
+        let mut page = record(request, memory(DIRECT + 40 * PAGE, PAGE));
+        page.before = two_nodes([32, 32]);
+        page.frames = vec![40];
+        page
+    }
+
+    fn two_nodes(nr_free_pages: [u32; 2]) -> Facts {
+        let mut facts = Facts { nr_nodes: 2, ..Facts::default() };
+        for (node, nr_free_pages) in facts.nodes.iter_mut().zip(nr_free_pages) {
+            *node = NodeStat { nr_free_pages, ..NodeStat::default() };
+            node.nr_free_blocks[5] = nr_free_pages / 32;
+        }
+        facts
+    }
+
+    #[test]
+    fn barks_on_memory_of_another_node() {
+        barks(&ORACLE, &model(), &page_of_node_1(Some(0), GFP_KERNEL), "had memory");
+        barks(&ORACLE, &model(), &page_of_node_1(None, GFP_KERNEL), "had memory");
+        let mut short = page_of_node_1(Some(0), GFP_KERNEL | __GFP_THISNODE);
+        short.before = two_nodes([0, 32]);
+        barks(&ORACLE, &model(), &short, "no node but 0");
+    }
+
+    #[test]
+    fn barks_on_memory_of_a_node_that_is_not_there() {
+        barks(&ORACLE, &model(), &page_of_node_1(Some(2), GFP_KERNEL), "not there");
+        let request = Request::KmallocNode { size: 8, gfp: GFP_KERNEL, node: Some(1) };
+        barks(&ORACLE, &model(), &record(request, memory(DIRECT, 8)), "not there");
+    }
+
+    #[test]
+    fn silent_on_memory_where_it_should_be() {
+        silent(&ORACLE, &model(), &page_of_node_1(Some(1), GFP_KERNEL | __GFP_THISNODE));
+        let mut short = page_of_node_1(Some(0), GFP_KERNEL);
+        short.before = two_nodes([0, 32]);
+        silent(&ORACLE, &model(), &short);
+        let mut on_the_second_cpu = page_of_node_1(None, GFP_KERNEL);
+        on_the_second_cpu.caller.cpu = 1;
+        silent(&ORACLE, &model(), &on_the_second_cpu);
+    }
+}
