@@ -3,39 +3,21 @@
 //! The one idea: a thin front. What a call does is on the floor that its name belongs to; here an
 //! allocation is passed down, and a refused free gets its reason.
 
-use crate::addr::{PAGE_SHIFT, Paddr, Pfn, VMALLOC_START, Vaddr};
+use crate::addr::{Paddr, Pfn, Vaddr};
 use crate::cache::{CacheId, Ctor, SlabFlags};
 use crate::error::{AddrKind, AllocError, ConvertCall, ConvertFault, FreeCall, FreeFault};
 use crate::fault::FaultPlan;
-use crate::frame::{FRAME_BYTES, MemMap};
 use crate::gfp::{GFP_KERNEL, Gfp};
 use crate::kmalloc::{Kmalloc, array_size, direct, direct_phys, zeroed};
-use crate::kmem_cache::{AREA_BYTES, DestroyError, boot_cache_bytes};
+use crate::kmem_cache::DestroyError;
 use crate::kvmalloc::{Kvmalloc, Route};
-use crate::memblock::Memblock;
 use crate::memory::Memory;
-use crate::page::{BootParams, PageAllocator};
-use crate::page_table::PageTables;
-use crate::policy::Rules;
 use crate::slab::{Refused, SlabAllocator};
 use crate::stat::MmStat;
-use crate::task::{NR_CPUS, NR_NODES};
 use crate::validate::Corruption;
 use crate::vmalloc::{Vmalloc, VmallocRange};
-use crate::vmap::VmapSpace;
 
-/// Why a machine did not boot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum BootError {
-    /// The frames do not hold the descriptors and a page to begin with.
-    TooFewFrames,
-    /// The vmalloc space is empty or reaches beyond the last address.
-    BadVmallocSpace,
-    /// There is no CPU, or there are more than [`NR_CPUS`].
-    BadNrCpus,
-    /// There is no node, or there are more than [`NR_NODES`].
-    BadNrNodes,
-}
+pub use early::{BootError, EarlyMm};
 
 /// A machine's memory and all that is allocated from it.
 ///
@@ -47,45 +29,6 @@ pub struct Mm<M> {
 }
 
 impl<M: Memory> Mm<M> {
-    /// Takes over a machine. What its memory holds does not matter, and no page may be mapped.
-    ///
-    /// # Errors
-    /// [`BootError`], when the machine is too small or its vmalloc space impossible.
-    pub fn boot(mut memory: M, params: BootParams) -> Result<Self, BootError> {
-        let nr_frames = memory.nr_frames();
-        let last_page = (u64::MAX - VMALLOC_START) >> PAGE_SHIFT;
-        if memory.nr_vmalloc_pages() == 0 || memory.nr_vmalloc_pages() > last_page {
-            return Err(BootError::BadVmallocSpace);
-        }
-        if params.nr_cpus == 0 || usize::from(params.nr_cpus) > NR_CPUS {
-            return Err(BootError::BadNrCpus);
-        }
-        if params.nr_nodes == 0 || usize::from(params.nr_nodes) > NR_NODES {
-            return Err(BootError::BadNrNodes);
-        }
-        let nr_cpus = params.nr_cpus.into();
-        let mut memblock = Memblock::new(nr_frames);
-        let map_bytes = u64::from(nr_frames) * FRAME_BYTES;
-        let map_at = memblock.carve(map_bytes).ok_or(BootError::TooFewFrames)?;
-        let caches = memblock.carve(boot_cache_bytes(nr_cpus)).ok_or(BootError::TooFewFrames)?;
-        let first_area = memblock.carve(AREA_BYTES).ok_or(BootError::TooFewFrames)?;
-        let table_bytes = PageTables::bytes_for(memory.nr_vmalloc_pages());
-        let tables_at = memblock.carve(table_bytes).ok_or(BootError::TooFewFrames)?;
-        let map = MemMap::clear(&mut memory, map_at, nr_frames);
-        let first = memblock.hand_over();
-        if first.0 == nr_frames {
-            return Err(BootError::TooFewFrames);
-        }
-        let pages = PageAllocator::boot(memory, map, first, &params);
-        let mut slab = SlabAllocator::boot(pages, caches, nr_cpus);
-        let tables = PageTables::boot(&mut slab.pages.memory, tables_at);
-        let vmap = VmapSpace::boot(&mut slab.pages.memory, first_area, tables);
-        let kmalloc = Kmalloc { slab };
-        let vmalloc = Vmalloc::boot(kmalloc, vmap);
-        let rules = Rules::of(params.policy, params.cutoff_pages);
-        Ok(Self { kvmalloc: Kvmalloc { vmalloc, rules } })
-    }
-
     /// The machine.
     pub const fn memory(&self) -> &M {
         &self.kvmalloc.vmalloc.kmalloc.slab.pages.memory
@@ -415,6 +358,7 @@ impl<M: Memory> Mm<M> {
     }
 }
 
+mod early;
 mod node;
 mod pages;
 mod sized;

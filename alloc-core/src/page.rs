@@ -98,8 +98,14 @@ pub(crate) struct Found {
 }
 
 impl<M: Memory> PageAllocator<M> {
-    /// Takes over all frames from `first_pfn` on; those below stay reserved.
-    pub(crate) fn boot(memory: M, map: MemMap, first_pfn: Pfn, params: &BootParams) -> Self {
+    /// Takes over runs of frames, each given by its first and the one behind its last, the lowest
+    /// first; all others stay reserved. Every frame of the map is a tail.
+    pub(crate) fn boot(
+        memory: M,
+        map: MemMap,
+        runs: impl Iterator<Item = (Pfn, Pfn)>,
+        params: &BootParams,
+    ) -> Self {
         let mut pages = Self {
             memory,
             map,
@@ -111,25 +117,43 @@ impl<M: Memory> PageAllocator<M> {
             nr_nodes: params.nr_nodes,
             node: None,
             pcp_high: params.pcp_high,
-            nr_managed_pages: map.nr_frames() - first_pfn.0,
+            nr_managed_pages: 0,
             release_epoch: 0,
             nr_pages: [0; NR_FRAME_STATES],
             min_free_pages: params.min_free_pages / u32::from(params.nr_nodes),
             nr_cpus: params.nr_cpus,
             shuffle: Shuffle { state: params.shuffle },
         };
-        for pfn in 0..first_pfn.0 {
-            let reserved = Frame::block(FrameState::Reserved, 0);
-            pages.map.set_frame(&mut pages.memory, Pfn(pfn), reserved);
-        }
         let share = map.nr_frames().div_ceil(u32::from(params.nr_nodes));
-        for node in 0..u32::from(params.nr_nodes) {
-            let start = (node * share).max(first_pfn.0);
-            let end = ((node + 1) * share).min(map.nr_frames()).max(start);
-            let zone = Zone::boot(&mut pages.memory, map, Pfn(start), Pfn(end));
-            pages.zones[node as usize] = zone;
+        let nodes = pages.zones.iter_mut().take(params.nr_nodes.into());
+        for (node, zone) in (0..).zip(nodes) {
+            let start = (node * share).min(map.nr_frames());
+            *zone = Zone::of(Pfn(start), Pfn((start + share).min(map.nr_frames())));
         }
+        let mut next = Pfn(0);
+        for (first, end) in runs {
+            pages.reserve(next, first);
+            pages.take_over(first, end);
+            next = end;
+        }
+        pages.reserve(next, Pfn(map.nr_frames()));
         pages
+    }
+
+    /// Keeps frames back for ever.
+    fn reserve(&mut self, first: Pfn, end: Pfn) {
+        for pfn in first.0..end.0 {
+            let reserved = Frame::block(FrameState::Reserved, 0);
+            self.map.set_frame(&mut self.memory, Pfn(pfn), reserved);
+        }
+    }
+
+    /// Frees frames for the first time, to the nodes that they are of.
+    fn take_over(&mut self, first: Pfn, end: Pfn) {
+        self.nr_managed_pages += end.0 - first.0;
+        for zone in &mut self.zones {
+            zone.take_over(&mut self.memory, self.map, first, end);
+        }
     }
 
     /// Says who makes the calls that follow.
@@ -342,7 +366,8 @@ pub(crate) mod test {
         let first = (u64::from(nr_frames) * FRAME_BYTES).div_ceil(PAGE_SIZE) as u32;
         let params =
             BootParams { min_free_pages: min_free, shuffle: seed, ..BootParams::default() };
-        PageAllocator::boot(memory, map, Pfn(first), &params)
+        let run = (Pfn(first), Pfn(nr_frames));
+        PageAllocator::boot(memory, map, [run].into_iter(), &params)
     }
 
     #[test]

@@ -54,18 +54,27 @@ impl Zone {
         pcp: [PerCpuPages::EMPTY; NR_CPUS],
     };
 
-    /// The frames from `start` to `end`, all of them free.
-    pub(crate) fn boot<M: Memory>(memory: &mut M, map: MemMap, start: Pfn, end: Pfn) -> Self {
-        let mut zone = Self { start, end, ..Self::EMPTY };
-        let mut pfn = start.0;
-        while pfn < end.0 {
-            let fits = (end.0 - pfn).ilog2();
+    /// The frames from `start` to `end`, none of them free.
+    pub(crate) const fn of(start: Pfn, end: Pfn) -> Self {
+        Self { start, end, ..Self::EMPTY }
+    }
+
+    /// Frees for the first time what it has of a run of frames, in blocks as large as they fit.
+    pub(crate) fn take_over<M: Memory>(
+        &mut self,
+        memory: &mut M,
+        map: MemMap,
+        first: Pfn,
+        end: Pfn,
+    ) {
+        let (mut pfn, end) = (first.0.max(self.start.0), end.0.min(self.end.0));
+        while pfn < end {
+            let fits = (end - pfn).ilog2();
             let order = pfn.trailing_zeros().min(fits).min(NR_ORDERS as u32 - 1);
-            zone.list_add(memory, map, Pfn(pfn), order);
-            zone.nr_free_pages += 1 << order;
+            self.list_add(memory, map, Pfn(pfn), order);
+            self.nr_free_pages += 1 << order;
             pfn += 1 << order;
         }
-        zone
     }
 
     /// Whether a frame is the node's.

@@ -82,6 +82,10 @@ const PAGE_CALLS: &[Call] = &[
     Call::AddToPageCache,
     Call::StartProcess,
     Call::Tick,
+    Call::MemblockAlloc,
+    Call::MemblockReserve,
+    Call::MemblockPhysFree,
+    Call::MemblockFree,
     Call::Write,
 ];
 

@@ -137,6 +137,7 @@ fn run_lanes(
     for runner in &mut runners {
         let name = runner.lane.spec.name;
         let lane = &mut stats.lanes[runner.place];
+        runner.lane.hand_over();
         (lane.at_boot, lane.left) = (runner.lane.at_boot, *runner.lane.facts());
         let end = runner.finish(&mut stats);
         end.map_err(|objection| fail(Some(name), trace.ops.len(), objection))?;
@@ -375,7 +376,8 @@ impl Runner {
         self.destroy_caches(stats)?;
         let now = self.lane.settle();
         self.check(stats)?;
-        let nr_live = self.lane.model().nr_live();
+        let model = self.lane.model();
+        let nr_live = model.nr_live() - model.nr_boot();
         oracle::judge(&Event::End(&End { at_boot: &self.lane.at_boot, now: &now, nr_live }))
     }
 

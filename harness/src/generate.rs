@@ -8,6 +8,7 @@
 //!
 //! What single values look like is in [`draw`]. This file does not know whether an op succeeds.
 
+mod boot;
 mod caller;
 pub mod draw;
 mod scene;
@@ -147,7 +148,7 @@ impl Swarm {
     /// Whether the trace has lived long enough to give memory back before it takes more.
     fn is_full(&self, scene: &Scene) -> bool {
         let bytes = u64::from(self.machine.frames) * PAGE_SIZE;
-        scene.nr_live() >= usize::from(self.registers)
+        scene.nr_live() >= usize::from(self.registers) + scene.nr_boot()
             || (!self.greedy && scene.bytes_live() > bytes / 2)
     }
 }
@@ -156,13 +157,16 @@ impl Swarm {
 fn weights(calls: &[Call], rng: &mut Rng) -> [u32; NR_CALLS] {
     let mut weights = [0; NR_CALLS];
     let kept = *draw::one_of(&[250, 500, 750, 1000].map(Share), rng);
-    for &call in calls {
+    for &call in calls.iter().filter(|call| !call.is_boot()) {
         if kept.hit(rng) {
             weights[call as usize] = 1 << rng.u32(0..7);
         }
     }
-    let makers: Vec<Call> =
-        calls.iter().copied().filter(|call| call.spec().yields == Yields::Memory).collect();
+    let makers: Vec<Call> = calls
+        .iter()
+        .copied()
+        .filter(|call| call.spec().yields == Yields::Memory && !call.is_boot())
+        .collect();
     if !makers.iter().any(|&call| weights[call as usize] > 0) {
         let any = rng.choice(&makers).or_else(|| rng.choice(calls));
         any.into_iter().for_each(|&call| weights[call as usize] = 8);
@@ -189,7 +193,9 @@ pub fn generate(profile: &Profile, rng: &mut Rng) -> Trace {
     let swarm = Swarm::draw(profile, rng);
     let mut scene = Scene::default();
     let nr_ops = 100 + rng.usize(0..=300).min(rng.usize(0..=300));
-    let mut ops = Vec::with_capacity(nr_ops);
+    let mut ops = boot::ops(profile, &swarm, rng);
+    let is_booting = !ops.is_empty();
+    ops.iter().for_each(|op| scene.observe(op));
     // The first phase grows.
     let mut making = Share(0);
     let mut phase_ends = 0;
@@ -203,6 +209,9 @@ pub fn generate(profile: &Profile, rng: &mut Rng) -> Trace {
         let op = generate_op(&scene, &swarm, making, rng);
         scene.observe(&op);
         ops.push(op);
+    }
+    if is_booting && swarm.misuse.hit(rng) {
+        ops.insert(rng.usize(0..=ops.len()), boot::late_op(&swarm, rng));
     }
     Trace { machine: swarm.machine, ops, ..Trace::default() }
 }
@@ -346,6 +355,11 @@ fn free_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Option<Op> {
     for _ in 0..4 {
         let (register, slot) = scene.any_live(rng)?;
         let frees = right_frees(slot.made_by);
+        // Nothing frees what was taken at boot, and its own call comes too late.
+        if slot.made_by == Call::MemblockAlloc && swarm.misuse.hit(rng) {
+            let late = scene::right_free(register, &slot, Call::MemblockFree);
+            return Some(if rng.bool() { late } else { spoilt(late, scene, swarm, rng) });
+        }
         if let Some(call) = pick(swarm, rng, |call| frees.contains(&call)) {
             let mut op = scene::right_free(register, &slot, call);
             if call == Call::KvfreeSensitive && slot.bytes > 0 && rng.bool() {

@@ -92,7 +92,7 @@ pub struct Lane {
     pub spec: LaneSpec,
     /// The frames of each node kept back from ordinary requests.
     pub min_free: u64,
-    /// The counters of the fresh machine.
+    /// The counters of the fresh machine, at the end of its boot.
     pub at_boot: Facts,
     nr_cpus: u8,
     subject: Box<dyn Subject>,
@@ -170,8 +170,19 @@ impl Lane {
         (!self.waiters.is_empty()).then(|| self.waiters.remove(0))
     }
 
+    /// Ends the boot, if it has not ended: the counters are now those of a fresh machine.
+    pub fn hand_over(&mut self) {
+        if self.model.is_early() {
+            self.subject.hand_over();
+            self.model.hand_over();
+            self.facts = self.subject.facts();
+            self.at_boot = self.facts;
+        }
+    }
+
     /// Has the allocator give back what it keeps for later, and reads the counters.
     pub fn settle(&mut self) -> Facts {
+        self.hand_over();
         self.subject.settle();
         self.facts = self.subject.facts();
         self.model.note_lazy(self.facts.nr_lazy_pages);
@@ -184,9 +195,10 @@ impl Lane {
         self.model.at(addr).map(Allocation::right_free)
     }
 
-    /// The requests that free every live allocation but those that a waiting request replaces.
+    /// The requests that free every live allocation that can be freed, but for those that a waiting
+    /// request replaces.
     pub fn frees_at_end(&self) -> Vec<Request> {
-        let free = |held: &&Allocation| !self.is_awaited(held.addr);
+        let free = |held: &&Allocation| self.model.can_free(held) && !self.is_awaited(held.addr);
         self.model.live().filter(free).map(Allocation::right_free).collect()
     }
 
@@ -203,6 +215,7 @@ impl Lane {
                 match record.want.map(|want| self.model.kind_of(&want, addr)) {
                     _ if self.model.is_vmalloc(addr) => Class::Vmalloc,
                     Some(Kind::Kmalloc | Kind::CacheObject(_)) => Class::Slab,
+                    Some(Kind::Boot) => Class::Boot,
                     _ => Class::Pages,
                 }
             }

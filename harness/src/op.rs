@@ -74,6 +74,10 @@ pub enum Call {
     StartProcess,
     DropCaches,
     Kvrealloc,
+    MemblockAlloc,
+    MemblockReserve,
+    MemblockPhysFree,
+    MemblockFree,
     Write,
 }
 
@@ -104,6 +108,8 @@ pub enum ArgKind {
     Node,
     /// Flags of a cache.
     SlabFlags,
+    /// A physical address.
+    Phys,
     /// A constructor: the word that it leaves all over an object, or `NULL` for none.
     Ctor,
 }
@@ -222,6 +228,10 @@ calls! {
     StartProcess     "start_process"        Nothing ("nr_pages" Count) false;
     DropCaches       "drop_caches"          Nothing () false;
     Kvrealloc        "kvrealloc"            Memory  ("ptr" Ptr, "oldsize" Held, "newsize" Size, "flags" Gfp) true;
+    MemblockAlloc    "memblock_alloc"       Memory  ("size" Size, "align" Align) false;
+    MemblockReserve  "memblock_reserve"     Nothing ("base" Phys, "size" Size) false;
+    MemblockPhysFree "memblock_phys_free"   Nothing ("base" Phys, "size" Held) false;
+    MemblockFree     "memblock_free"        Nothing ("ptr" Ptr, "size" Held) false;
     Write            "write"                Nothing ("ptr" Ptr, "offset" Offset, "len" Size) false;
 }
 
@@ -229,6 +239,12 @@ impl Call {
     /// The call's row in [`CALLS`].
     pub fn spec(self) -> &'static CallSpec {
         &CALLS[self as usize]
+    }
+
+    /// Whether the call is the boot allocator's, and so too late after any that is not.
+    pub fn is_boot(self) -> bool {
+        use Call::{MemblockAlloc, MemblockFree, MemblockPhysFree, MemblockReserve};
+        matches!(self, MemblockAlloc | MemblockReserve | MemblockPhysFree | MemblockFree)
     }
 }
 
@@ -346,6 +362,7 @@ pub enum Class {
     Slab,
     Pages,
     Vmalloc,
+    Boot,
     ZeroSizePtr,
     NoMemory,
     Deadlock,
@@ -360,6 +377,7 @@ pub enum Class {
     BadContext,
     Unbalanced,
     Busy,
+    TooLate,
     WrongKind,
     WrongAllocator,
     WrongOrder,
@@ -380,13 +398,14 @@ pub static CLASSES: &[(Class, &str, &str)] = &[
     (Class::Slab, "Slab", "memory in the direct map, an object of a slab cache"),
     (Class::Pages, "Pages", "memory in the direct map, a block of the page allocator"),
     (Class::Vmalloc, "Vmalloc", "memory in the vmalloc space"),
+    (Class::Boot, "Boot", "memory in the direct map, kept from the page allocator for ever"),
     (Class::ZeroSizePtr, "ZeroSizePtr", "ZERO_SIZE_PTR for a request of no bytes"),
     (Class::NoMemory, "NoMemory", "refused for want of page frames"),
     (Class::Deadlock, "Deadlock", "refused: no page, and nobody left to kill; Linux panics"),
     (
         Class::NoSpace,
         "NoSpace",
-        "refused for want of vmalloc space, or space in the caller's range",
+        "refused for want of room: in vmalloc space, the caller's range, or memblock's table",
     ),
     (Class::Injected, "Injected", "refused by failure injection"),
     (Class::Blocked, "Blocked", "a NOFAIL request that waits for its shortage to end"),
@@ -397,7 +416,8 @@ pub static CLASSES: &[(Class, &str, &str)] = &[
     (Class::ImpossibleNofail, "ImpossibleNofail", "refused: a NOFAIL promise that cannot be kept"),
     (Class::BadContext, "BadContext", "refused: the call may sleep, and its caller may not"),
     (Class::Unbalanced, "Unbalanced", "refused: no such scope is the innermost open one"),
-    (Class::Busy, "Busy", "refused: the cache still has live objects"),
+    (Class::Busy, "Busy", "refused: the cache still has live objects, or the range is taken"),
+    (Class::TooLate, "TooLate", "refused: the boot allocator has handed its memory over"),
     (Class::WrongKind, "WrongKind", "conversion refused: it does not apply to such an address"),
     (Class::WrongAllocator, "WrongAllocator", "free refused: live memory of another allocator"),
     (Class::WrongOrder, "WrongOrder", "free refused: a block of another order"),

@@ -12,13 +12,14 @@ use serde_json::{Map, Value, json};
 use std::fmt::Write;
 
 /// Answers that give the caller what it asked for.
-const GRANTED: [Class; 7] = [
+const GRANTED: [Class; 8] = [
     Class::Done,
     Class::Yes,
     Class::No,
     Class::Slab,
     Class::Pages,
     Class::Vmalloc,
+    Class::Boot,
     Class::ZeroSizePtr,
 ];
 

@@ -3,9 +3,10 @@
 extern crate std;
 
 use super::*;
-use crate::addr::{PAGE_SIZE, Paddr};
+use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Paddr, VMALLOC_START};
 use crate::error::{FaultSite, FreeVerdict, Impossible, Shortage};
 use crate::gfp::{__GFP_NOFAIL, __GFP_RETRY_MAYFAIL, GFP_ATOMIC, GFP_NOWAIT};
+use crate::page::BootParams;
 use crate::test_memory::{TestMemory, TestRandom};
 use std::vec::Vec;
 

@@ -179,6 +179,7 @@ pub fn arg(
             Arg::Number(vmalloc_offset(before(ArgKind::VmallocOffset), swarm, rng))
         }
         ArgKind::Offset => Arg::Number(size(64, rng)),
+        ArgKind::Phys => Arg::Number(rng.u64(0..u64::from(swarm.machine.frames) * PAGE_SIZE)),
         ArgKind::Gfp => Arg::Gfp(gfp(swarm, rng)),
         ArgKind::Ptr => Arg::Ptr(match scene.any_live(rng) {
             Some((register, _)) => Ptr::Reg(register, 0),

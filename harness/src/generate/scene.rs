@@ -58,6 +58,7 @@ static MAKERS: &[Maker] = makers! {
     KvmallocArray    [Kvfree, KvfreeSensitive] false;
     Kvcalloc         [Kvfree, KvfreeSensitive] false;
     Kvrealloc        [Kvfree, KvfreeSensitive] false;
+    MemblockAlloc    [MemblockFree] false;
 };
 
 /// The calls that may free what `maker` returns, the most natural one first.
@@ -187,6 +188,8 @@ pub struct Scene {
     /// The open scopes of each task, by the calls that opened them.
     scopes: [Vec<Call>; NR_TASKS],
     bytes_live: u64,
+    /// The number of live registers that hold what was taken at boot.
+    nr_boot: usize,
 }
 
 impl Scene {
@@ -252,6 +255,7 @@ impl Scene {
         self.slots[place] = bytes.filter(|_| !cannot).map(|bytes| {
             self.live.push(register);
             self.bytes_live += bytes;
+            self.nr_boot += usize::from(op.call.is_boot());
             Slot { made_by: op.call, bytes, cache: cache.unwrap_or(0), live: true }
         });
     }
@@ -296,6 +300,7 @@ impl Scene {
         }
         slot.live = false;
         self.bytes_live -= slot.bytes;
+        self.nr_boot -= usize::from(slot.made_by.is_boot());
         self.live.retain(|live| *live != register);
         self.freed.push(register);
         if self.freed.len() > 8 {
@@ -318,6 +323,11 @@ impl Scene {
     /// The number of live registers.
     pub fn nr_live(&self) -> usize {
         self.live.len()
+    }
+
+    /// The number of registers that hold what was taken at boot.
+    pub fn nr_boot(&self) -> usize {
+        self.nr_boot
     }
 
     /// The bytes asked for by all live registers.

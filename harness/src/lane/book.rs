@@ -118,6 +118,7 @@ impl Lane {
         }
         self.model.forget_just_freed();
         match record.request {
+            Request::MemblockReserve { addr, size } => self.enter_reserved(record, addr, size),
             Request::Tick => self.model.free_deferred(),
             Request::MemallocSave { scope } => self.model.open_scope(record.caller.task, scope),
             Request::MemallocRestore { .. } => self.model.close_scope(record.caller.task),
@@ -159,6 +160,23 @@ impl Lane {
         if let (Some(old), Some((free, _))) = (replaced, Free::of(&record.request)) {
             self.bury(record, free, old, &record.old_frames);
         }
+    }
+
+    /// Enters a range that was reserved, whose contents are the caller's.
+    fn enter_reserved(&mut self, record: &Record, addr: u64, size: u64) {
+        let allocation = Allocation {
+            id: record.id,
+            addr,
+            size,
+            usable: size,
+            kind: Kind::Boot,
+            is_kv: false,
+            cpu: 0,
+            reg: None,
+            contents: self.choose_contents(record.id, addr, size),
+        };
+        bytes::write_all(self.subject.as_mut(), &allocation);
+        self.model.enter(allocation, &[]);
     }
 
     /// One small allocation in eight keeps the bytes that the allocator left in it: its own

@@ -79,6 +79,9 @@ impl Lane {
         setting: &Setting,
         retry: Option<Retry>,
     ) -> Record {
+        if !request.is_boot() {
+            self.hand_over();
+        }
         let mut frames = std::mem::take(&mut self.frames);
         frames.clear();
         let (mut damage, mut nr_cleared) = (None, 0);

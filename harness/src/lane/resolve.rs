@@ -181,7 +181,7 @@ impl Lane {
         let source = self.pointer(op);
         let replaces =
             |held: &&Allocation| source.is_some_and(|at| (held.addr..held.end()).contains(&at));
-        match held.filter(|held| !replaces(held)) {
+        match held.filter(|held| self.model.can_free(held) && !replaces(held)) {
             Some(held) if self.is_awaited(held.addr) => Err(Skip::Waiting),
             held => Ok(held.map(Allocation::right_free)),
         }
@@ -290,6 +290,7 @@ fn mapped_request(call: Call, args: &Arguments, route: Route) -> Result<Request,
         }
         Call::StartProcess => Request::StartProcess { nr_pages: args.number(0) },
         Call::DropCaches => Request::DropCaches,
+        _ if call.is_boot() => return boot_request(call, args),
         _ => return node_request(call, args, route),
     })
 }
@@ -303,6 +304,18 @@ fn kind_needing(gfp: Gfp) -> CacheKind {
     } else {
         CacheKind::Clean
     }
+}
+
+/// The calls of the boot allocator. Physical addresses are named by their place in the direct map.
+fn boot_request(call: Call, args: &Arguments) -> Result<Request, Skip> {
+    let direct = args.lane.model.layout().direct_start;
+    let (addr, size) = (direct.saturating_add(args.number(0)), args.number(1));
+    Ok(match call {
+        Call::MemblockAlloc => Request::MemblockAlloc { size: args.number(0), align: size },
+        Call::MemblockReserve => Request::MemblockReserve { addr, size },
+        Call::MemblockPhysFree => Request::MemblockFree { addr, size },
+        _ => Request::MemblockFree { addr: args.ptr(0)?, size },
+    })
 }
 
 /// The conversions between addresses and pages.

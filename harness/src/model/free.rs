@@ -44,6 +44,8 @@ pub enum Free {
     Krealloc,
     /// `kvrealloc` of memory from which this many bytes are copied.
     Kvrealloc(u64),
+    /// `memblock_free` of this many bytes.
+    Boot(u64),
 }
 
 impl Free {
@@ -69,6 +71,7 @@ impl Free {
             Request::Kvrealloc { addr, old_size, .. } => {
                 Some((Free::Kvrealloc(old_size.unwrap_or(0)), addr))
             }
+            Request::MemblockFree { addr, size } => Some((Free::Boot(size), addr)),
             _ => None,
         }
     }
@@ -124,6 +127,9 @@ pub enum Verdict {
 impl Model {
     /// What must come of a free (sections 6.2 to 6.4 of the semantics reference).
     pub fn judge_free(&self, free: Free, addr: u64, context: Context) -> Verdict {
+        if let Free::Boot(size) = free {
+            return self.judge_boot_free(addr, size);
+        }
         if addr <= 16 {
             let accepts =
                 free.is_kfree() || (addr == 0 && !matches!(free, Free::Cache(_) | Free::PutPage));
@@ -158,6 +164,10 @@ impl Model {
         addr: u64,
         context: Context,
     ) -> Verdict {
+        if allocation.kind == Kind::Boot {
+            // In Linux a reserved page enters the free list (section 6.2).
+            return Verdict::Refuse(Class::Wild, None);
+        }
         let offset = addr - allocation.addr;
         if offset != 0 {
             let step = if allocation.is_small() { 8 } else { PAGE };
@@ -214,5 +224,6 @@ pub fn right_call(kind: Kind) -> &'static str {
         Kind::PagesExact { .. } => "free_pages_exact",
         Kind::DmaCoherent { .. } => "dma_free_coherent",
         Kind::Vmalloc => "vfree",
+        Kind::Boot => "memblock_free",
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! It does not predict where policy is free, and it keeps no contents: those follow from a seed.
 
+mod boot;
 mod caller;
 mod convert;
 pub mod effort;
@@ -20,6 +21,7 @@ pub mod window;
 use crate::op::Reg;
 use crate::subject::{CacheHandle, Layout, Request};
 use alloc_core::gfp::__GFP_COMP;
+use boot::whose_frames;
 pub use convert::Conversion;
 pub use free::{Free, Verdict, right_call};
 use kvmalloc::Policy;
@@ -58,6 +60,8 @@ pub enum Kind {
     },
     /// An area of the vmalloc space.
     Vmalloc,
+    /// Memory taken from the boot allocator, or reserved there.
+    Boot,
 }
 
 /// How the bytes of an allocation were chosen.
@@ -119,6 +123,7 @@ impl Allocation {
             Kind::PagesExact { .. } => Request::FreePagesExact { addr, size: self.size },
             Kind::DmaCoherent { .. } => Request::DmaFreeCoherent { addr, size: self.size },
             Kind::Vmalloc => Request::Vfree { addr },
+            Kind::Boot => Request::MemblockFree { addr, size: self.size },
         }
     }
 
@@ -181,6 +186,8 @@ pub struct Model {
     caches: BTreeMap<CacheHandle, Cache>,
     totals: Totals,
     window: Window,
+    /// Whether the boot allocator has not handed over yet.
+    is_early: bool,
     /// Which object of each size class comes next.
     classes: Classes,
     callers: caller::Callers,
@@ -200,6 +207,7 @@ impl Model {
             caches: BTreeMap::new(),
             totals: Totals::default(),
             window: Window::new(layout.vmalloc_start, layout.vmalloc_end),
+            is_early: true,
             classes: Classes::default(),
             callers: caller::Callers::default(),
             just_freed: None,
@@ -305,6 +313,7 @@ impl Model {
             }
             Family::Cache(handle) => Kind::CacheObject(handle),
             Family::Vmalloc { .. } => Kind::Vmalloc,
+            Family::Boot(_) => Kind::Boot,
             Family::Kvmalloc { .. } if self.is_vmalloc(addr) => Kind::Vmalloc,
             _ if want.size.unwrap_or(0) > KMALLOC_MAX_CACHE => Kind::LargeKmalloc,
             _ => Kind::Kmalloc,
@@ -330,7 +339,7 @@ impl Model {
     /// Enters an allocation. `frames` are the frames behind it, in order.
     pub fn enter(&mut self, allocation: Allocation, frames: &[u32]) {
         self.just_freed = None;
-        for frame in frames {
+        for frame in whose_frames(&allocation, frames) {
             let place = &mut self.frames[*frame as usize];
             *place = match *place {
                 FrameUse::Shared(nr) if allocation.is_small() => FrameUse::Shared(nr + 1),
@@ -351,7 +360,7 @@ impl Model {
     /// Strikes an allocation out; the frames behind it, in order, are nobody's from now on.
     pub fn strike(&mut self, addr: u64, frames: &[u32]) -> Option<Allocation> {
         let allocation = self.live.remove(&addr)?;
-        for frame in frames {
+        for frame in whose_frames(&allocation, frames) {
             let place = &mut self.frames[*frame as usize];
             *place = match *place {
                 FrameUse::Shared(nr) if nr > 1 => FrameUse::Shared(nr - 1),
@@ -440,6 +449,7 @@ impl Model {
                 add(&mut totals.nr_block_pages, 1 << order);
             }
             Kind::PagesExact { nr_pages } => add(&mut totals.nr_block_pages, nr_pages),
+            Kind::Boot => {}
             Kind::Vmalloc => {
                 let cost = vmalloc_cost(pages_of(allocation.usable));
                 add(&mut totals.nr_vmalloc_pages, cost.nr_pages);

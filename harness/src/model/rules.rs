@@ -52,6 +52,8 @@ pub enum Family {
         /// `start..end` and alignment, if the caller gave them.
         range: Option<(u64, u64, u64)>,
     },
+    /// `memblock_alloc`, with this alignment.
+    Boot(u64),
     /// `kvmalloc` and its array forms.
     Kvmalloc {
         /// The side that the lane asked for.
@@ -163,6 +165,9 @@ impl Want {
             Request::Kvcalloc { n, size, gfp, route } => {
                 want(Family::Kvmalloc { route }, n.checked_mul(size), gfp | __GFP_ZERO)
             }
+            Request::MemblockAlloc { size, align } => {
+                want(Family::Boot(align), Some(size), __GFP_ZERO)
+            }
             _ => None,
         }
     }
@@ -192,6 +197,9 @@ impl Want {
             Family::Kmalloc if size > KMALLOC_MAX_CACHE => PAGE << order_of(size),
             Family::Kmalloc => natural,
             Family::Cache(_) => cache_align.max(8),
+            // `SMP_CACHE_BYTES` for those who ask for none.
+            Family::Boot(0) => 64,
+            Family::Boot(align) => align,
             Family::Vmalloc { range } => range.map_or(PAGE, |(_, _, align)| align.max(PAGE)),
             Family::Kvmalloc { .. } => natural.min(PAGE),
         }

@@ -69,6 +69,7 @@ impl Situation<'_> {
             Family::Kmalloc => self.is_kmalloc_short(want, size, order),
             Family::Cache(_) => order <= order_of(2 * size) && self.is_block_short(want, order),
             Family::Vmalloc { .. } => self.are_frames_short(size),
+            Family::Boot(_) => false,
             Family::Kvmalloc { route } => {
                 let sides = self.policy.sides(size, want.gfp, route);
                 // The first try, kmalloc, may have lost __GFP_NOFAIL and with it half of the

@@ -155,7 +155,7 @@ fn recast(op: Op, before: &[Op], knife: &mut Knife<'_>) -> Op {
     let any_shape = knife.rng.u8(0..4) == 0;
     let calls: Vec<Call> = CALLS
         .iter()
-        .filter(|new| new.yields == old.yields && new.call != old.call)
+        .filter(|new| new.yields == old.yields && new.call != old.call && !new.call.is_boot())
         .filter(|new| knife.profile.calls.contains(&new.call) && (any_shape || alike(new)))
         .map(|new| new.call)
         .collect();

@@ -39,6 +39,8 @@ fn judge(event: &Event) -> Judgement {
             reuse(step, want, addr)?;
             place(step, want, addr)
         }
+        // Judged in `boot`.
+        Answer::Refused(_) if matches!(want.family, Family::Boot(_)) => Ok(()),
         Answer::Refused(refusal) => refused(step, want, refusal),
         Answer::WouldBlock(_) | Answer::Unsupported => Ok(()),
         other => Err(format!("{:?} was answered with {other:?}", step.record.request)),
@@ -89,6 +91,7 @@ fn promises(step: &Step, want: &Want, addr: u64, usable: u64) -> Judgement {
             let huge = step.model.policy().huge_pages(want).map(|nr_pages| nr_pages * PAGE);
             huge.filter(|huge| *huge == usable).or(Some(pages_of(size) * PAGE))
         }
+        Kind::Boot => Some(size),
         Kind::CacheObject(handle) => {
             step.model.cache(handle).map(|cache| cache_stride(size, align, cache.ctor))
         }
@@ -236,6 +239,7 @@ pub(super) fn is_too_large(step: &Step, want: &Want, size: u64) -> bool {
     // Linux compares whole pages, so a request that is a part of a page too large is merely short.
     let exceeds_memory = size / PAGE > step.record.before.nr_managed_pages;
     match want.family {
+        Family::Boot(_) => false,
         Family::Pages { order } => order >= NR_ORDERS,
         Family::PagesExact | Family::DmaCoherent => order_of(size) >= NR_ORDERS,
         Family::Kmalloc | Family::Cache(_) => size > rules::KMALLOC_MAX,

@@ -10,6 +10,7 @@
 
 mod accounting;
 mod agreement;
+mod boot;
 mod contents;
 mod context;
 mod contract;
@@ -145,6 +146,7 @@ pub static ORACLES: &[Oracle] = &[
     nofail::ORACLE,
     accounting::ORACLE,
     structure::ORACLE,
+    boot::ORACLE,
     agreement::ORACLE,
 ];
 

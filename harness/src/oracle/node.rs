@@ -91,6 +91,8 @@ fn has_plenty(step: &Step, want: &Want, kind: Kind, node: u8) -> bool {
         Kind::Pages { order, .. } | Kind::DmaCoherent { order } => order,
         Kind::LargeKmalloc | Kind::PagesExact { .. } => order_of(size),
         Kind::Kmalloc | Kind::CacheObject(_) => order_of(2 * size).max(LARGEST_SLAB_ORDER),
+        // There are no nodes before the hand-over.
+        Kind::Boot => return false,
     };
     let mark = watermark(want.gfp, step.min_free).max(step.min_free);
     has_block(&record.before, order, want.gfp, mark, Some(node))

@@ -10,6 +10,7 @@
 use super::{Event, Judgement, Oracle};
 use crate::lane::Record;
 use crate::model::{Free, Model, Verdict};
+use crate::op::Class;
 use crate::subject::{Answer, FreeRefusal, Refusal, Request};
 
 pub(super) const ORACLE: Oracle = Oracle {
@@ -51,6 +52,9 @@ fn judge_free(model: &Model, record: &Record) -> Judgement {
         (Verdict::Refuse(class, right), Answer::BadFree(refusal))
             if class == refusal.verdict && (right.is_none() || right == refusal.right) =>
         {
+            unchanged(record)
+        }
+        (Verdict::Refuse(Class::TooLate, _), Answer::Refused(Refusal::TooLate)) => {
             unchanged(record)
         }
         (Verdict::RefuseSomehow, Answer::BadFree(FreeRefusal { .. })) => unchanged(record),

@@ -6,6 +6,7 @@
 //!
 //! It judges nothing; what it cannot translate does not exist.
 
+use super::early;
 use super::sim_memory::SimMemory;
 use super::{
     Answer, CacheHandle, Epochs, Facts, FreeRefusal, Layout, Refusal, Reply, Request, Subject,
@@ -19,7 +20,7 @@ use alloc_core::error::{
 use alloc_core::gfp::{__GFP_MEMALLOC, __GFP_NOWARN, GFP_NOWAIT};
 use alloc_core::task::{Current, ScopeError};
 use alloc_core::{
-    BootParams, CacheId, Coherent, Ctor, DestroyError, FaultPlan, Mm, Policy, VmallocRange,
+    BootParams, CacheId, Coherent, Ctor, DestroyError, EarlyMm, FaultPlan, Mm, Policy, VmallocRange,
 };
 use std::cell::RefCell;
 
@@ -28,10 +29,18 @@ thread_local! {
     static MACHINES: RefCell<Vec<SimMemory>> = const { RefCell::new(Vec::new()) };
 }
 
+/// alloc-core, before and after the hand-over of its boot allocator.
+enum Machinery {
+    Early(Box<EarlyMm<SimMemory>>),
+    Ready(Box<Mm<SimMemory>>),
+}
+
 /// alloc-core, booted.
 struct AllocCore {
     /// Present until it is dropped.
-    mm: Option<Mm<SimMemory>>,
+    machinery: Option<Machinery>,
+    /// The share of free memory that is to be holes after the hand-over, in percent.
+    fragmented: u32,
     /// Frames held for ever, to fragment the machine.
     nr_held_pages: u32,
     /// The number of nodes, if there are several.
@@ -54,10 +63,10 @@ pub fn boot(machine: &Machine) -> Box<dyn Subject> {
         nr_nodes: machine.nodes as u8,
         pcp_high: machine.pcp_high,
     };
-    let mut mm = Mm::boot(memory, params).expect("every machine within Limits boots");
-    let nr_held_pages = fragment(&mut mm, machine.fragmented);
+    let early = EarlyMm::boot(memory, params).expect("every machine within Limits boots");
+    let machinery = Some(Machinery::Early(Box::new(early)));
     let nr_nodes = if machine.nodes > 1 { machine.nodes as u8 } else { 0 };
-    Box::new(AllocCore { mm: Some(mm), nr_held_pages, nr_nodes })
+    Box::new(AllocCore { machinery, fragmented: machine.fragmented, nr_held_pages: 0, nr_nodes })
 }
 
 /// Holds one page of each of so many pairs that the other pages, now holes, make `percent` of what
@@ -87,19 +96,43 @@ fn fragment(mm: &mut Mm<SimMemory>, percent: u32) -> u32 {
 
 impl Drop for AllocCore {
     fn drop(&mut self) {
-        if let Some(mm) = self.mm.take() {
-            MACHINES.with_borrow_mut(|machines| machines.push(mm.into_memory()));
-        }
+        let memory = match self.machinery.take() {
+            Some(Machinery::Early(early)) => early.into_memory(),
+            Some(Machinery::Ready(mm)) => mm.into_memory(),
+            None => return,
+        };
+        MACHINES.with_borrow_mut(|machines| machines.push(memory));
     }
 }
 
 impl AllocCore {
     fn mm(&self) -> &Mm<SimMemory> {
-        self.mm.as_ref().expect("present until dropped")
+        match &self.machinery {
+            Some(Machinery::Ready(mm)) => mm,
+            _ => unreachable!("nothing else is asked before the hand-over"),
+        }
     }
 
     fn mm_mut(&mut self) -> &mut Mm<SimMemory> {
-        self.mm.as_mut().expect("present until dropped")
+        match &mut self.machinery {
+            Some(Machinery::Ready(mm)) => mm,
+            _ => unreachable!("nothing else is asked before the hand-over"),
+        }
+    }
+
+    fn memory(&self) -> &SimMemory {
+        match &self.machinery {
+            Some(Machinery::Early(early)) => early.memory(),
+            _ => self.mm().memory(),
+        }
+    }
+
+    fn memory_mut(&mut self) -> &mut SimMemory {
+        match &mut self.machinery {
+            Some(Machinery::Early(early)) => early.memory_mut(),
+            Some(Machinery::Ready(mm)) => mm.memory_mut(),
+            None => unreachable!("present until dropped"),
+        }
     }
 
     fn call(&mut self, request: &Request) -> Answer {
@@ -343,6 +376,15 @@ fn refused(error: AllocError) -> Answer {
 
 impl Subject for AllocCore {
     fn apply(&mut self, request: &Request, setting: &Setting) -> Reply {
+        if request.is_boot() {
+            let machine = match &mut self.machinery {
+                Some(Machinery::Early(early)) => Some(early.as_mut()),
+                _ => None,
+            };
+            let answer = early::answer(machine, request);
+            let (epochs, effort) = Default::default();
+            return Reply { answer, nr_faults: 0, epochs, effort };
+        }
         self.mm_mut().set_current(setting.caller);
         let Faults { any, slab, page_alloc, vmap } = setting.faults;
         self.mm_mut().set_faults(FaultPlan { any, slab, page_alloc, vmap });
@@ -359,22 +401,25 @@ impl Subject for AllocCore {
     }
 
     fn span(&self, addr: u64, len: u64) -> Option<&[u8]> {
-        self.mm().memory().span(addr, len)
+        self.memory().span(addr, len)
     }
 
     fn span_mut(&mut self, addr: u64, len: u64) -> Option<&mut [u8]> {
-        self.mm_mut().memory_mut().span_mut(addr, len)
+        self.memory_mut().span_mut(addr, len)
     }
 
     fn frame_of(&self, addr: u64) -> Option<u32> {
-        self.mm().memory().frame_of(addr)
+        self.memory().frame_of(addr)
     }
 
     fn frame_of_bus(&self, bus: u64) -> Option<u32> {
-        self.mm().memory().frame_of_bus(bus)
+        self.memory().frame_of_bus(bus)
     }
 
     fn facts(&self) -> Facts {
+        if let Some(Machinery::Early(_)) = self.machinery {
+            return Facts::default();
+        }
         let stat = self.mm().stat();
         Facts {
             nr_managed_pages: stat.nr_managed_pages.into(),
@@ -407,7 +452,7 @@ impl Subject for AllocCore {
 
     fn layout(&self) -> Layout {
         use alloc_core::memory::Memory;
-        let memory = self.mm().memory();
+        let memory = self.memory();
         Layout {
             direct_start: PAGE_OFFSET,
             direct_end: PAGE_OFFSET + u64::from(memory.nr_frames()) * PAGE_SIZE,
@@ -417,6 +462,9 @@ impl Subject for AllocCore {
     }
 
     fn validate(&self) -> Result<(), String> {
+        if let Some(Machinery::Early(early)) = &self.machinery {
+            return early.validate().map_err(|corruption| corruption.to_string());
+        }
         let mm = self.mm();
         if let Some(fault) = mm.memory().fault() {
             return Err(fault.into());
@@ -430,7 +478,19 @@ impl Subject for AllocCore {
     }
 
     fn validate_vmap(&self) -> Result<(), String> {
+        if let Some(Machinery::Early(_)) = self.machinery {
+            return Ok(());
+        }
         self.mm().validate_vmap().map_err(|corruption| corruption.to_string())
+    }
+
+    fn hand_over(&mut self) {
+        self.machinery = self.machinery.take().map(|machinery| match machinery {
+            Machinery::Early(early) => Machinery::Ready(Box::new(early.hand_over())),
+            ready => ready,
+        });
+        let percent = std::mem::take(&mut self.fragmented);
+        self.nr_held_pages += fragment(self.mm_mut(), percent);
     }
 
     fn settle(&mut self) {

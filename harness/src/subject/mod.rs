@@ -8,6 +8,7 @@
 //! asked.
 
 pub mod alloc_core;
+mod early;
 pub mod sim_memory;
 
 use crate::op::{Class, Route, Setting};
@@ -201,6 +202,18 @@ pub enum Request {
         gfp: Gfp,
         route: Route,
     },
+    MemblockAlloc {
+        size: u64,
+        align: u64,
+    },
+    MemblockReserve {
+        addr: u64,
+        size: u64,
+    },
+    MemblockFree {
+        addr: u64,
+        size: u64,
+    },
     Kvfree {
         addr: u64,
     },
@@ -251,6 +264,18 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// Whether the request is to the boot allocator.
+    pub fn is_boot(&self) -> bool {
+        matches!(
+            self,
+            Request::MemblockAlloc { .. }
+                | Request::MemblockReserve { .. }
+                | Request::MemblockFree { .. }
+        )
+    }
+}
+
 /// A subject's own name for a cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CacheHandle(pub u64);
@@ -272,6 +297,10 @@ pub enum Refusal {
     BadContext,
     Unbalanced,
     Deadlock { order: u32 },
+    BootMemory,
+    BootRegions,
+    BootTaken,
+    TooLate,
 }
 
 impl Refusal {
@@ -289,6 +318,10 @@ impl Refusal {
             Refusal::BadContext => Class::BadContext,
             Refusal::Unbalanced => Class::Unbalanced,
             Refusal::Deadlock { .. } => Class::Deadlock,
+            Refusal::BootMemory => Class::NoMemory,
+            Refusal::BootRegions => Class::NoSpace,
+            Refusal::BootTaken => Class::Busy,
+            Refusal::TooLate => Class::TooLate,
         }
     }
 }
@@ -486,6 +519,11 @@ pub trait Subject {
     fn validate_vmap(&self) -> Result<(), String> {
         Ok(())
     }
+
+    /// Ends the boot: what has not been taken is the page allocator's from now on. Until then a
+    /// subject has only requests to the boot allocator to answer, and nothing to count. A subject
+    /// without a boot allocator has nothing to end.
+    fn hand_over(&mut self) {}
 
     /// Gives back what is free but kept for later (frees deferred areas, purges lazy ones, shrinks
     /// caches).

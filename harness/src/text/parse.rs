@@ -314,6 +314,7 @@ impl Cursor<'_> {
             ArgKind::VmallocOffset | ArgKind::Offset => {
                 Arg::Number(self.number("an offset in bytes", u64::MAX)?)
             }
+            ArgKind::Phys => Arg::Number(self.number("a physical address", u64::MAX)?),
             ArgKind::Gfp => Arg::Gfp(self.gfp()?),
             ArgKind::SlabFlags => Arg::Number(self.slab_flags()?),
             ArgKind::Ctor => Arg::Number(self.named(

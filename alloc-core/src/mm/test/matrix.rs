@@ -93,12 +93,30 @@ const STAGES: &[(Spot, Make)] = &[
         let page = mm.vmalloc(PAGE_SIZE).map(|area| mm.vmalloc_to_page(area).unwrap());
         mm.page_address(page.unwrap()).unwrap()
     }),
+    (Spot::Reserved, |mm, _| Pfn(mm.memory().nr_frames() - 1).to_virt()),
+    (Spot::Reserved, |mm, _| inside(Ok(Pfn(mm.memory().nr_frames() - 1).to_virt()), BOOT_BYTES)),
+    (Spot::Reserved, |_, _| direct(BOOT_RESERVED)),
     (Spot::Internal, |mm, _| direct(descriptor(mm, PAGE_SIZE).0)),
     (Spot::InternalArea, |mm, _| descriptor(mm, 600 * PAGE_SIZE).pages(mm.memory())),
     (Spot::Nothing, |_, _| Vaddr(0x1234)),
     (Spot::Nothing, |_, _| Vaddr(u64::MAX - 11)),
     (Spot::Nothing, |mm, _| Pfn(mm.memory().nr_frames()).to_virt()),
 ];
+
+/// Where every stage has a byte reserved at boot.
+const BOOT_RESERVED: Paddr = Paddr(700 * PAGE_SIZE);
+/// What every stage takes from the boot allocator, which has it in the last frame.
+const BOOT_BYTES: u64 = 64;
+
+/// A machine with memory that was taken before the hand-over.
+fn boot_with_reservations() -> Mm<TestMemory> {
+    let memory = TestMemory::new(1024, 1024);
+    let params = BootParams { shuffle: 77, ..BootParams::default() };
+    let mut early = EarlyMm::boot(memory, params).unwrap();
+    early.memblock_alloc(BOOT_BYTES, PAGE_SIZE).unwrap();
+    early.memblock_reserve(BOOT_RESERVED, 1).unwrap();
+    early.hand_over()
+}
 
 fn inside(start: Result<Vaddr, AllocError>, offset: u64) -> Vaddr {
     Vaddr(start.unwrap().0 + offset)
@@ -139,7 +157,7 @@ fn moved(result: Result<Vaddr, ReallocError>) -> Result<(), FreeFault> {
 
 impl Stage {
     fn set(spot: Spot, make: Make) -> Self {
-        let mut mm = boot(1024, 1024);
+        let mut mm = boot_with_reservations();
         let ctor = (spot == Spot::ConstructedObject).then_some(Ctor(7));
         let cache = mm.kmem_cache_create(40, 0, SlabFlags(0), ctor).unwrap();
         let other = mm.kmem_cache_create(40, 0, SlabFlags(0), None).unwrap();

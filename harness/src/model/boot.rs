@@ -1,0 +1,89 @@
+//! The boot allocator as its callers see it: what they have taken, and what follows from that.
+//!
+//! The one idea: until the hand-over, memory is bytes: what nobody has taken is free, and the
+//! highest free range that fits is the one to take. After it, what was taken lives for ever and is
+//! nobody's to free, and its frames are its own.
+//!
+//! Where the allocator keeps its own descriptors no caller is told, but that they are at the
+//! bottom.
+
+use super::rules::{PAGE, Want};
+use super::{Allocation, FrameUse, Kind, Model, Verdict};
+use crate::op::Class;
+use crate::subject::Layout;
+
+/// Before the hand-over, frames are of no account, since what is taken may share them.
+pub(super) fn whose_frames<'a>(allocation: &Allocation, frames: &'a [u32]) -> &'a [u32] {
+    if allocation.kind == Kind::Boot { &[] } else { frames }
+}
+
+impl Model {
+    /// Whether the boot allocator has not handed over yet.
+    pub fn is_early(&self) -> bool {
+        self.is_early
+    }
+
+    /// The boot allocator hands over: whose bytes lie in a frame has the frame.
+    pub fn hand_over(&mut self) {
+        self.is_early = false;
+        self.just_freed = None;
+        let direct_start = self.layout.direct_start;
+        for taken in self.live.values() {
+            let (start, end) = (taken.addr - direct_start, taken.end() - direct_start);
+            let frames = (start / PAGE) as usize..end.div_ceil(PAGE) as usize;
+            self.frames[frames].fill(FrameUse::Whole);
+        }
+    }
+
+    /// The number of allocations that live for ever.
+    pub fn nr_boot(&self) -> usize {
+        self.live.values().filter(|held| held.kind == Kind::Boot).count()
+    }
+
+    /// Whether there is still a call that frees an allocation.
+    pub fn can_free(&self, allocation: &Allocation) -> bool {
+        self.is_early || allocation.kind != Kind::Boot
+    }
+
+    /// Below this address the allocator may keep descriptors of its own: 64 bytes for each frame,
+    /// 8 for each 2 MiB of vmalloc space, and some pages.
+    pub fn boot_floor(&self) -> u64 {
+        let Layout { direct_start, direct_end, vmalloc_start, vmalloc_end } = self.layout;
+        let nr_frames = (direct_end - direct_start) / PAGE;
+        let nr_regions = (vmalloc_end - vmalloc_start).div_ceil(2 << 20);
+        direct_start + nr_frames * 64 + nr_regions * 8 + 4 * PAGE
+    }
+
+    /// The highest place for a request among what callers have taken.
+    pub fn highest_place(&self, want: &Want) -> Option<u64> {
+        let (size, align) = self.promise(want);
+        let mut end = self.layout.direct_end;
+        for taken in self.live.values().rev() {
+            let place = place_below(end, size, align)?;
+            if place >= taken.end() {
+                return Some(place);
+            }
+            end = taken.addr;
+        }
+        place_below(end, size, align).filter(|place| *place >= self.layout.direct_start)
+    }
+
+    /// What must come of `memblock_free`.
+    pub(super) fn judge_boot_free(&self, addr: u64, size: u64) -> Verdict {
+        let refuse = |class| Verdict::Refuse(class, None);
+        if !self.is_early {
+            return refuse(Class::TooLate);
+        }
+        match self.containing(addr) {
+            _ if addr == 0 => Verdict::NoOp,
+            None => refuse(Class::Wild),
+            Some(taken) if taken.addr != addr => refuse(Class::Interior),
+            Some(taken) if taken.size != size => refuse(Class::WrongSize),
+            Some(_) => Verdict::Accept(addr),
+        }
+    }
+}
+
+fn place_below(end: u64, size: u64, align: u64) -> Option<u64> {
+    Some(end.checked_sub(size)? / align * align)
+}
