@@ -64,8 +64,8 @@ impl Default for BootParams {
 /// 2. Every free head is on the list of its order, and every list counts its blocks.
 /// 3. No two buddies of a node are free: merging is maximal.
 /// 4. The counts of pages by state equal a recount.
-/// 13. The lists of the page cache hold its pages, each on one of them.
 /// 14. The lists of each CPU hold the blocks that it keeps, each on the one of its order and node.
+/// 16. The lists of the page cache hold its pages, each on one of them.
 #[derive(Debug)]
 pub(crate) struct PageAllocator<M> {
     pub(crate) memory: M,
@@ -361,13 +361,38 @@ pub(crate) mod test {
 
     /// A page allocator of `nr_frames` frames with an empty reserve unless `min_free` says so.
     pub(crate) fn boot(nr_frames: u32, min_free: u32, seed: u32) -> PageAllocator<TestMemory> {
+        let params =
+            BootParams { min_free_pages: min_free, shuffle: seed, ..BootParams::default() };
+        boot_with(nr_frames, &params)
+    }
+
+    /// A page allocator of `nr_frames` frames, the first of which hold their descriptors.
+    pub(crate) fn boot_with(nr_frames: u32, params: &BootParams) -> PageAllocator<TestMemory> {
         let mut memory = TestMemory::new(nr_frames, 0);
         let map = MemMap::clear(&mut memory, Paddr(0), nr_frames);
         let first = (u64::from(nr_frames) * FRAME_BYTES).div_ceil(PAGE_SIZE) as u32;
-        let params =
-            BootParams { min_free_pages: min_free, shuffle: seed, ..BootParams::default() };
         let run = (Pfn(first), Pfn(nr_frames));
-        PageAllocator::boot(memory, map, [run].into_iter(), &params)
+        PageAllocator::boot(memory, map, [run].into_iter(), params)
+    }
+
+    #[test]
+    fn a_node_is_a_wish_and_no_block_reaches_beyond_it() {
+        // The borders of the nodes are at 80 frames, where an order of 6 would cross them.
+        let mut pages = boot_with(240, &BootParams { nr_nodes: 3, ..BootParams::default() });
+        let before = pages.nr_free_blocks();
+        let mut held = Vec::new();
+        pages.node = Some(1);
+        while let Ok(pfn) = pages.alloc_pages(GFP_KERNEL | __GFP_THISNODE, 0) {
+            assert_eq!(pages.node_of(pfn), 1);
+            held.push(pfn);
+        }
+        assert_eq!(held.len(), 80);
+        held.push(pages.alloc_pages(GFP_KERNEL, 0).unwrap());
+        assert_eq!(held.last().map(|pfn| pages.node_of(*pfn)), Some(2));
+        pages.check().unwrap();
+        held.into_iter().for_each(|pfn| pages.free_block(pfn));
+        assert_eq!(pages.nr_free_blocks(), before);
+        pages.check().unwrap();
     }
 
     #[test]

@@ -64,3 +64,73 @@ impl PerCpuPages {
         self.nr_pages -= 1 << order;
     }
 }
+
+#[cfg(test)]
+mod test {
+    extern crate std;
+
+    use crate::frame::{Frame, FrameState};
+    use crate::gfp::{GFP_KERNEL, GFP_NOWAIT};
+    use crate::page::test::boot_with;
+    use crate::page::{BootParams, PageAllocator};
+    use crate::task::{Context, Current};
+    use crate::test_memory::TestMemory;
+
+    fn pages_with(pcp_high: u32) -> PageAllocator<TestMemory> {
+        boot_with(256, &BootParams { nr_cpus: 2, pcp_high, ..BootParams::default() })
+    }
+
+    fn on_cpu(pages: &mut PageAllocator<TestMemory>, cpu: u8) {
+        pages.set_current(Current { cpu, task: 0, context: Context::Task });
+    }
+
+    #[test]
+    fn the_last_block_in_is_the_first_out_on_the_cpu_that_freed_it() {
+        let mut pages = pages_with(64);
+        let [a, b, c] = [(); 3].map(|()| pages.alloc_pages(GFP_KERNEL, 1).unwrap());
+        pages.free_block(a);
+        pages.free_block(b);
+        on_cpu(&mut pages, 1);
+        pages.free_block(c);
+        assert_eq!(pages.alloc_pages(GFP_KERNEL, 1), Ok(c));
+        on_cpu(&mut pages, 0);
+        assert_eq!([(); 2].map(|()| pages.alloc_pages(GFP_KERNEL, 1)), [Ok(b), Ok(a)]);
+        pages.check().unwrap();
+    }
+
+    #[test]
+    fn a_cpu_that_keeps_too_much_gives_back_what_has_waited_longest() {
+        let mut pages = pages_with(4);
+        let held = [(); 6].map(|()| pages.alloc_pages(GFP_KERNEL, 0).unwrap());
+        held.into_iter().for_each(|pfn| pages.free_block(pfn));
+        assert_eq!(pages.nr_pages(FrameState::PerCpu), 4);
+        let is_kept =
+            |pfn| pages.map.frame(&pages.memory, pfn) == Frame::block(FrameState::PerCpu, 0);
+        assert_eq!(held.map(is_kept), [false, false, true, true, true, true]);
+        pages.check().unwrap();
+    }
+
+    #[test]
+    fn who_may_sleep_has_the_lists_drained() {
+        let mut pages = pages_with(1024);
+        let mut held = std::vec::Vec::new();
+        while let Ok(pfn) = pages.alloc_pages(GFP_NOWAIT, 0) {
+            held.push(pfn);
+        }
+        held.into_iter().for_each(|pfn| pages.free_block(pfn));
+        on_cpu(&mut pages, 1);
+        assert!(pages.alloc_pages(GFP_NOWAIT, 0).is_err());
+        assert!(pages.alloc_pages(GFP_KERNEL, 5).is_ok());
+        assert_eq!(pages.nr_pages(FrameState::PerCpu), 0);
+        pages.check().unwrap();
+    }
+
+    #[test]
+    fn a_damaged_list_is_found() {
+        let mut pages = pages_with(64);
+        let pfn = pages.alloc_pages(GFP_KERNEL, 0).unwrap();
+        pages.free_block(pfn);
+        pages.map.set_links(&mut pages.memory, pfn, pfn, pfn);
+        assert_eq!(pages.check().unwrap_err().invariant, 14);
+    }
+}

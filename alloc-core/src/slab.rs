@@ -7,9 +7,9 @@
 //! A CPU takes objects from its *active* slab, which is frozen: it is on no list and is kept when
 //! it is empty. An object goes back to the slab that it came from, whoever frees it. So what a CPU
 //! took last and then freed is what it takes next (R1.10), but what is freed into another slab is
-//! not. A call that names a node takes from a slab there, and makes that its CPU's active one. Other
-//! slabs with free objects wait on the partial list, the last one that was full in
-//! front; full ones are on no list; empty ones are given back at once.
+//! not. A call that names a node takes from a slab there, and makes that its CPU's active one.
+//! Other slabs with free objects wait on the partial list, the last one that was full in front;
+//! full ones are on no list; empty ones are given back at once.
 //!
 //! Objects of a cache with a constructor are constructed when their slab is made, and have the link
 //! behind them instead, so that their contents outlive a free (R2.5).

@@ -14,8 +14,9 @@ use crate::task::NR_NODES;
 
 /// Counts of pages, objects and areas.
 ///
-/// Every managed page is in exactly one of the counts of pages that are free, kept by CPUs, of blocks, large
-/// kmallocs, slabs, empty slabs, areas, page tables, processes and the page cache, always.
+/// Every managed page is in exactly one of the counts of pages that are free, kept by CPUs, of
+/// blocks, large kmallocs, slabs, empty slabs, areas, page tables, processes and the page cache,
+/// always.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MmStat {
     /// Pages that were not kept back at boot.

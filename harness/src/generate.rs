@@ -297,7 +297,9 @@ fn make_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Option<Op> {
 fn unzero_constructed(op: &mut Op, scene: &Scene) {
     let [Arg::Cache(cache), Arg::Gfp(gfp), ..] = op.args else { return };
     if scene.has_ctor(cache) {
-        op.call = Call::KmemCacheAlloc;
+        if op.call == Call::KmemCacheZalloc {
+            op.call = Call::KmemCacheAlloc;
+        }
         op.args[1] = Arg::Gfp(gfp.without(__GFP_ZERO));
     }
 }

@@ -21,6 +21,7 @@ const BUILDINGS: [Building; 2] = [
             &["addr", "gfp", "task", "error", "fate", "guide", "policy"],
             &["memory"],
             &["frame", "fault", "memblock"],
+            &["pcp", "zone"],
             &["page", "reclaim"],
             &["page_exact"],
             &["cache", "slab", "kmem_cache"],

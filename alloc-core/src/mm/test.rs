@@ -13,6 +13,7 @@ use std::vec::Vec;
 mod guide;
 mod huge;
 mod matrix;
+mod node;
 mod realloc;
 
 fn boot(nr_frames: u32, nr_vmalloc_pages: u64) -> Mm<TestMemory> {

@@ -1,4 +1,4 @@
-//! Invariants 1 to 4, 13 and 14: the frames, the free lists, the page cache, and what CPUs keep.
+//! Invariants 1 to 4, 14 and 16: the frames, the free lists, what CPUs keep, and the page cache.
 
 use super::{Corruption, ensure, ensure_at};
 use crate::addr::{NR_ORDERS, Paddr, Pfn, Vaddr};
@@ -10,7 +10,7 @@ use crate::task::NR_NODES;
 use crate::zone::Zone;
 
 impl<M: Memory> PageAllocator<M> {
-    /// Checks invariants 1 to 4, 13 and 14.
+    /// Checks invariants 1 to 4, 14 and 16.
     pub(crate) fn check(&self) -> Result<(), Corruption> {
         let mut nr_pages = [0; NR_FRAME_STATES];
         let mut nr_blocks = [[0; NR_ORDERS]; NR_NODES];
@@ -109,13 +109,13 @@ impl<M: Memory> PageAllocator<M> {
             for _ in 0..nr_expect {
                 let is_page = at.0 < self.map.nr_frames()
                     && self.map.frame(&self.memory, at).state == FrameState::PageCache;
-                ensure(is_page, 13, "a page on a list of the cache is none", at.to_virt())?;
+                ensure(is_page, 16, "a page on a list of the cache is none", at.to_virt())?;
                 at = self.map.links(&self.memory, at).0;
             }
-            ensure(at == NO_FRAME, 13, "a list of the cache is too long", at.to_virt())?;
+            ensure(at == NO_FRAME, 16, "a list of the cache is too long", at.to_virt())?;
             nr_listed += nr_expect;
         }
-        ensure(nr_listed == nr_pages, 13, "a page of the cache is on no list", Vaddr::NULL)
+        ensure(nr_listed == nr_pages, 16, "a page of the cache is on no list", Vaddr::NULL)
     }
 
     /// The lists of all CPUs hold the pages that are kept.

@@ -94,29 +94,12 @@ impl Want {
         let asks_huge = matches!(request, Request::VmallocHuge { .. });
         let want =
             |family, size, gfp| Some(Self { family, size, gfp, asks_huge, node: None, from: None });
-        let on = |node, want: Option<Self>| want.map(|want| Self { node, ..want });
         let anywhere = Family::Vmalloc { range: None };
         match *request {
             Request::AllocPages { gfp, order } | Request::GetFreePages { gfp, order } => {
                 want(Family::Pages { order }, PAGE.checked_shl(order), gfp)
             }
             Request::GetFreePage { gfp } => want(Family::Pages { order: 0 }, Some(PAGE), gfp),
-            Request::AllocPagesNode { node, gfp, order } => {
-                on(node, want(Family::Pages { order }, PAGE.checked_shl(order), gfp))
-            }
-            Request::KmallocNode { size, gfp, node } => {
-                on(node, want(Family::Kmalloc, Some(size), gfp))
-            }
-            Request::KmemCacheAllocNode { cache, gfp, node } => {
-                on(node, want(Family::Cache(cache), Some(0), gfp))
-            }
-            Request::VmallocNode { size, node } => on(node, want(anywhere, Some(size), GFP_KERNEL)),
-            Request::KvmallocNode { size, gfp, node, route } => {
-                on(node, want(Family::Kvmalloc { route }, Some(size), gfp))
-            }
-            Request::KvzallocNode { size, gfp, node, route } => {
-                on(node, want(Family::Kvmalloc { route }, Some(size), gfp | __GFP_ZERO))
-            }
             Request::AllocPagesExact { size, gfp } => want(Family::PagesExact, Some(size), gfp),
             // Coherent memory is zeroed whatever the flags say (`dma_direct_alloc`).
             Request::DmaAllocCoherent { size, gfp } => {
@@ -168,7 +151,10 @@ impl Want {
             Request::MemblockAlloc { size, align } => {
                 want(Family::Boot(align), Some(size), __GFP_ZERO)
             }
-            _ => None,
+            _ => {
+                let (node, plain) = request.without_node()?;
+                Some(Self { node, ..Self::of(&plain)? })
+            }
         }
     }
 

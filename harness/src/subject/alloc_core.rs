@@ -6,19 +6,18 @@
 //!
 //! It judges nothing; what it cannot translate does not exist.
 
+use super::answer::{bad_free, bad_size, done, freed, refused, scoped};
 use super::early;
 use super::sim_memory::SimMemory;
-use super::{
-    Answer, CacheHandle, Epochs, Facts, FreeRefusal, Layout, Refusal, Reply, Request, Subject,
-};
-use crate::op::{Class, Faults, Route, Setting};
+use super::{Answer, CacheHandle, Epochs, Facts, Layout, Refusal, Reply, Request, Subject};
+use crate::op::{Faults, Route, Setting};
 use crate::trace::Machine;
 use alloc_core::addr::{PAGE_OFFSET, PAGE_SIZE, Pfn, VMALLOC_START, Vaddr};
 use alloc_core::error::{
-    AllocError, ConvertCall, ConvertFault, FreeCall, FreeFault, FreeVerdict, ReallocError, Shortage,
+    AllocError, ConvertCall, ConvertFault, FreeCall, FreeFault, ReallocError, Shortage,
 };
 use alloc_core::gfp::{__GFP_MEMALLOC, __GFP_NOWARN, GFP_NOWAIT};
-use alloc_core::task::{Current, ScopeError};
+use alloc_core::task::Current;
 use alloc_core::{
     BootParams, CacheId, Coherent, Ctor, DestroyError, EarlyMm, FaultPlan, Mm, Policy, VmallocRange,
 };
@@ -315,63 +314,6 @@ fn side(route: Route) -> alloc_core::Route {
         Route::Slab => alloc_core::Route::Slab,
         Route::Vmalloc => alloc_core::Route::Vmalloc,
     }
-}
-
-fn freed(result: Result<(), FreeFault>) -> Answer {
-    result.map_or_else(bad_free, |()| Answer::Done)
-}
-
-fn done(result: Result<(), AllocError>) -> Answer {
-    result.map_or_else(refused, |()| Answer::Done)
-}
-
-fn scoped(result: Result<(), ScopeError>) -> Answer {
-    result.map_or(Answer::Refused(Refusal::Unbalanced), |()| Answer::Done)
-}
-
-fn bad_free(fault: FreeFault) -> Answer {
-    let verdict = match fault.verdict {
-        FreeVerdict::WrongAllocator => Class::WrongAllocator,
-        FreeVerdict::WrongOrder => Class::WrongOrder,
-        FreeVerdict::WrongSize => Class::WrongSize,
-        FreeVerdict::WrongCache => Class::WrongCache,
-        FreeVerdict::DoubleFree => Class::DoubleFree,
-        FreeVerdict::Interior => Class::Interior,
-        FreeVerdict::Misaligned => Class::Misaligned,
-        FreeVerdict::Wild => Class::Wild,
-        FreeVerdict::BadContext => Class::BadContext,
-    };
-    let right = fault.right.map(FreeCall::name);
-    Answer::BadFree(FreeRefusal { verdict, right, on_linux: Some(fault.on_linux.verb()) })
-}
-
-/// The fault is that of a kfree, which does something else on Linux than `ksize`.
-fn bad_size(fault: FreeFault) -> Answer {
-    match bad_free(fault) {
-        Answer::BadFree(refusal) => Answer::BadFree(FreeRefusal { on_linux: None, ..refusal }),
-        other => other,
-    }
-}
-
-fn refused(error: AllocError) -> Answer {
-    let short = |shortage| match shortage {
-        Shortage::Pages { order } => Refusal::Pages { order },
-        Shortage::VmallocSpace => Refusal::VmallocSpace,
-        Shortage::Range => Refusal::Range,
-        Shortage::Mapping => Refusal::Mapping,
-        Shortage::Injected(_) => Refusal::Injected,
-    };
-    Answer::Refused(match error {
-        AllocError::NoMemory(shortage) => short(shortage),
-        AllocError::WouldBlock(shortage) => return Answer::WouldBlock(short(shortage)),
-        AllocError::TooLarge => Refusal::TooLarge,
-        AllocError::ZeroSize => Refusal::ZeroSize,
-        AllocError::Deadlock { order } => Refusal::Deadlock { order },
-        AllocError::Overflow => Refusal::Overflow,
-        AllocError::BadArgument => Refusal::BadArgument,
-        AllocError::BadContext => Refusal::BadContext,
-        AllocError::ImpossibleNofail(_) => Refusal::ImpossibleNofail,
-    })
 }
 
 impl Subject for AllocCore {
