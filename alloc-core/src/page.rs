@@ -254,16 +254,17 @@ impl<M: Memory> PageAllocator<M> {
         let (memory, map, order) = (&mut self.memory, self.map, u32::from(frame.order));
         let node = self.zones[1..].iter().position(|zone| zone.contains(pfn));
         let zone = &mut self.zones[node.map_or(0, |node| node + 1)];
-        if self.pcp_high == 0 || order > PAGE_ALLOC_COSTLY_ORDER {
+        if order > PAGE_ALLOC_COSTLY_ORDER || frame.nr_pages() > self.pcp_high {
             zone.merge(memory, map, pfn, order);
             return;
         }
         let cpu = usize::from(self.current.cpu);
         zone.pcp[cpu].push(memory, map, pfn, order);
         self.nr_pages[FrameState::PerCpu as usize] += 1 << order;
-        while zone.pcp[cpu].nr_pages() > self.pcp_high && zone.pcp[cpu].oldest(order) != NO_FRAME {
-            zone.drain_oldest(memory, map, cpu, order);
-            self.nr_pages[FrameState::PerCpu as usize] -= 1 << order;
+        while zone.pcp[cpu].nr_pages() > self.pcp_high {
+            let victim = zone.pcp[cpu].order_after(order);
+            zone.drain_oldest(memory, map, cpu, victim);
+            self.nr_pages[FrameState::PerCpu as usize] -= 1 << victim;
         }
     }
 

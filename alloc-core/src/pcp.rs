@@ -43,6 +43,13 @@ impl PerCpuPages {
         self.ends[order as usize].1
     }
 
+    /// The order to give a block back of, after one of `order` has come: blocks of the others go
+    /// first, the next larger ones before all (`free_pcppages_bulk` goes round likewise).
+    pub(crate) fn order_after(&self, order: u32) -> u32 {
+        let others = (1..NR_PCP_ORDERS as u32).map(|step| (order + step) % NR_PCP_ORDERS as u32);
+        others.into_iter().find(|other| self.oldest(*other) != NO_FRAME).unwrap_or(order)
+    }
+
     /// Keeps a block.
     pub(crate) fn push<M: Memory>(&mut self, memory: &mut M, map: MemMap, pfn: Pfn, order: u32) {
         map.set_frame(memory, pfn, Frame::block(FrameState::PerCpu, order));
@@ -107,6 +114,10 @@ mod test {
         let is_kept =
             |pfn| pages.map.frame(&pages.memory, pfn) == Frame::block(FrameState::PerCpu, 0);
         assert_eq!(held.map(is_kept), [false, false, true, true, true, true]);
+        // A block of another order makes room at the cost of these, and stays.
+        let pair = pages.alloc_pages(GFP_KERNEL, 1).unwrap();
+        pages.free_block(pair);
+        assert_eq!(pages.alloc_pages(GFP_KERNEL, 1), Ok(pair));
         pages.check().unwrap();
     }
 

@@ -276,7 +276,8 @@ impl Runner {
     }
 
     fn judge(&self, record: &Record) -> Result<(), Objection> {
-        let step = Step { model: self.lane.model(), min_free: self.lane.min_free, record };
+        let Lane { min_free, pcp_high, .. } = self.lane;
+        let step = Step { model: self.lane.model(), min_free, pcp_high, record };
         oracle::judge(&Event::Step(&step))
     }
 

@@ -92,6 +92,8 @@ pub struct Lane {
     pub spec: LaneSpec,
     /// The frames of each node kept back from ordinary requests.
     pub min_free: u64,
+    /// The most pages of each node that each CPU keeps for itself.
+    pub pcp_high: u64,
     /// The counters of the fresh machine, at the end of its boot.
     pub at_boot: Facts,
     nr_cpus: u8,
@@ -112,6 +114,7 @@ impl Lane {
         Self {
             spec,
             min_free: (machine.min_free / machine.nodes).into(),
+            pcp_high: machine.pcp_high.into(),
             at_boot: facts,
             nr_cpus: machine.cpus as u8,
             model: Model::new(subject.layout(), Policy::of(machine)),
@@ -187,6 +190,7 @@ impl Lane {
         self.facts = self.subject.facts();
         self.model.note_lazy(self.facts.nr_lazy_pages);
         self.model.forget_reuse();
+        self.model.forget_just_freed();
         self.facts
     }
 

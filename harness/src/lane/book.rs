@@ -136,6 +136,7 @@ impl Lane {
             self.model.defer(addr, frames);
         } else {
             self.model.strike(addr, frames);
+            self.model.note_freed_on(record.caller.cpu);
         }
     }
 

@@ -193,6 +193,8 @@ pub struct Model {
     callers: caller::Callers,
     /// The last thing freed, as long as nothing has happened since.
     just_freed: Option<(u64, Kind)>,
+    /// The CPU that freed it.
+    just_freed_on: u8,
 }
 
 impl Model {
@@ -211,6 +213,7 @@ impl Model {
             classes: Classes::default(),
             callers: caller::Callers::default(),
             just_freed: None,
+            just_freed_on: 0,
         }
     }
 
@@ -393,6 +396,18 @@ impl Model {
             Kind::CacheObject(handle) => self.caches.get(&handle)?.reuse.next(cpu),
             _ => None,
         }
+    }
+
+    /// The block of `order` that a CPU freed just now, and nothing has happened since.
+    pub fn just_freed_block(&self, order: u32, cpu: u8) -> Option<u64> {
+        let (addr, kind) = self.just_freed?;
+        let is_same = matches!(kind, Kind::Pages { order: freed, .. } if freed == order);
+        (is_same && self.just_freed_on == cpu).then_some(addr)
+    }
+
+    /// Says on which CPU an allocation was struck out.
+    pub fn note_freed_on(&mut self, cpu: u8) {
+        self.just_freed_on = cpu;
     }
 
     /// Says that the allocator has given back what it kept for later, so that no object is known

@@ -262,7 +262,10 @@ mod test {
         let mut gone = record(Request::Vfree { addr: VMALLOC }, Answer::Done);
         (gone.before.nr_page_table_pages, gone.after.nr_page_table_pages) = (2, 0);
         (gone.before.nr_areas, gone.after.nr_areas) = (1, 0);
-        assert!(tables_for_areas(&Step { model: &model(), min_free: 0, record: &gone }).is_err());
+        assert!(
+            tables_for_areas(&Step { model: &model(), min_free: 0, pcp_high: 0, record: &gone })
+                .is_err()
+        );
     }
 
     #[test]

@@ -36,7 +36,6 @@ fn judge(event: &Event) -> Judgement {
         Answer::Memory { addr, usable, .. } => {
             promises(step, want, addr, usable)?;
             reserves(step, want, addr)?;
-            reuse(step, want, addr)?;
             place(step, want, addr)
         }
         // Judged in `boot`.
@@ -140,20 +139,6 @@ fn reserves(step: &Step, want: &Want, addr: u64) -> Judgement {
         "a block of order {order} was granted with {} pages free and a watermark of {watermark}",
         before.nr_free_pages
     ))
-}
-
-/// What a CPU took last and then freed is what it takes next (R1.10).
-fn reuse(step: &Step, want: &Want, addr: u64) -> Judgement {
-    if want.node.is_some() {
-        return Ok(());
-    }
-    let kind = step.model.kind_of(want, addr);
-    match step.model.next_object(kind, want.size.unwrap_or(0), step.record.caller.cpu.into()) {
-        Some(next) if next != addr => Err(format!(
-            "{addr:#x} was handed out; {next:#x} was taken and freed last, and comes next"
-        )),
-        _ => Ok(()),
-    }
 }
 
 /// The lowest hole is the one to take (R4.7).
@@ -364,22 +349,6 @@ mod test {
         let refused = Answer::Refused(Refusal::BadArgument);
         silent(&ORACLE, &model, &record(alloc(GFP_KERNEL | __GFP_ZERO), refused));
         barks(&ORACLE, &model, &record(alloc(GFP_KERNEL), refused), "without need");
-    }
-
-    #[test]
-    fn barks_on_an_object_that_is_not_the_last_one_freed() {
-        let mut model = model();
-        enter(&mut model, DIRECT + 64, 64, Kind::Kmalloc, &[0]);
-        model.strike(DIRECT + 64, &[0]);
-        silent(&ORACLE, &model, &record(KMALLOC, memory(DIRECT + 64, 64)));
-        barks(&ORACLE, &model, &record(KMALLOC, memory(DIRECT + 128, 64)), "comes next");
-        let mut elsewhere = record(KMALLOC, memory(DIRECT + 128, 64));
-        elsewhere.caller.cpu = 1;
-        silent(&ORACLE, &model, &elsewhere);
-        let other_class = Request::Kmalloc { size: 65, gfp: GFP_KERNEL };
-        silent(&ORACLE, &model, &record(other_class, memory(DIRECT + 0x1080, 96)));
-        model.forget_reuse();
-        silent(&ORACLE, &model, &record(KMALLOC, memory(DIRECT + 128, 64)));
     }
 
     #[test]

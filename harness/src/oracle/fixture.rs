@@ -89,7 +89,7 @@ pub(super) fn memory(addr: u64, usable: u64) -> Answer {
 /// The oracle objects to the step, and its reason holds `word`.
 #[track_caller]
 pub(super) fn barks(oracle: &Oracle, model: &Model, record: &Record, word: &str) {
-    let judged = (oracle.judge)(&Event::Step(&Step { model, min_free: 16, record }));
+    let judged = (oracle.judge)(&Event::Step(&Step { model, min_free: 16, pcp_high: 16, record }));
     let reason = judged.expect_err("the oracle must object");
     assert!(reason.contains(word), "{reason:?} does not say {word:?}");
 }
@@ -97,5 +97,8 @@ pub(super) fn barks(oracle: &Oracle, model: &Model, record: &Record, word: &str)
 /// The oracle has nothing against the step.
 #[track_caller]
 pub(super) fn silent(oracle: &Oracle, model: &Model, record: &Record) {
-    assert_eq!((oracle.judge)(&Event::Step(&Step { model, min_free: 16, record })), Ok(()));
+    assert_eq!(
+        (oracle.judge)(&Event::Step(&Step { model, min_free: 16, pcp_high: 16, record })),
+        Ok(())
+    );
 }

@@ -24,6 +24,7 @@ mod nofail;
 mod overlap;
 mod realloc;
 mod reclaim;
+mod reuse;
 mod routing;
 mod structure;
 mod wrong_free;
@@ -72,6 +73,8 @@ pub struct Step<'a> {
     pub model: &'a Model,
     /// The min watermark of each node in frames.
     pub min_free: u64,
+    /// The most pages of each node that each CPU keeps for itself.
+    pub pcp_high: u64,
     /// What could be seen.
     pub record: &'a Record,
 }
@@ -139,6 +142,7 @@ pub static ORACLES: &[Oracle] = &[
     huge::ORACLE,
     routing::ORACLE,
     realloc::ORACLE,
+    reuse::ORACLE,
     wrong_free::ORACLE,
     conversion::ORACLE,
     context::ORACLE,

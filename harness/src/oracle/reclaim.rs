@@ -147,6 +147,12 @@ fn gave_up(step: &Step, want: &Want) -> Judgement {
         return Ok(());
     }
     let powers = step.model.powers(want, record.caller.task, None);
+    let is_block =
+        matches!(want.family, Family::Pages { .. } | Family::PagesExact | Family::DmaCoherent);
+    let nr_kept = record.after.nr_per_cpu_pages;
+    if is_block && powers.may_reclaim() && nr_kept > 0 {
+        return Err(format!("{:?} gave up; CPUs still keep {nr_kept} pages", record.request));
+    }
     let is_deadlock = matches!(record.reply.answer, Answer::Refused(Refusal::Deadlock { .. }));
     if powers.is_thorough(order) && powers.could_reclaim(&record.after, order) {
         let left = (record.after.nr_cache_pages, record.after.nr_processes);
@@ -244,6 +250,20 @@ mod test {
         let brief = page(GFP_KERNEL | __GFP_NORETRY);
         silent(&ORACLE, &model(), &warning(brief, pages));
         barks(&ORACLE, &model(), &record(brief, Answer::Refused(pages)), "0 warnings");
+    }
+
+    #[test]
+    fn barks_on_giving_up_while_cpus_keep_pages() {
+        let pages = Answer::Refused(Refusal::Pages { order: 5 });
+        let light = Request::AllocPages { gfp: GFP_KERNEL | __GFP_NORETRY, order: 5 };
+        let mut short = warning(light, Refusal::Pages { order: 5 });
+        silent(&ORACLE, &model(), &short);
+        short.after.nr_per_cpu_pages = 1;
+        barks(&ORACLE, &model(), &short, "keep 1 pages");
+        let atomic = Request::AllocPages { gfp: GFP_ATOMIC | __GFP_NOWARN, order: 5 };
+        let mut asleep = record(atomic, pages);
+        asleep.after.nr_per_cpu_pages = 1;
+        silent(&ORACLE, &model(), &asleep);
     }
 
     fn warning(request: Request, refusal: Refusal) -> Record {

@@ -1,0 +1,101 @@
+//! Reuse: what a CPU freed last is what it takes next.
+//!
+//! The one idea: a free list is a stack. The object that a CPU took last and then freed comes next
+//! (R1.10), and so does the block that it freed just now, while its list has room (R3.11).
+//!
+//! Only what is certain is judged: who freed into another CPU's slab, named a node, or let anything
+//! happen in between, gets whatever comes.
+
+use super::{Event, Judgement, Oracle, Step};
+use crate::lane::Record;
+use crate::model::rules::Family;
+use crate::subject::Answer;
+use alloc_core::Effort;
+use alloc_core::addr::PAGE_ALLOC_COSTLY_ORDER;
+
+pub(super) const ORACLE: Oracle = Oracle {
+    name: "reuse",
+    sentence: "the object or small block that a CPU freed last is the next that it takes",
+    judge,
+};
+
+fn judge(event: &Event) -> Judgement {
+    let Event::Step(step) = event else { return Ok(()) };
+    let (Some(want), Answer::Memory { addr, .. }) = (&step.record.want, step.record.reply.answer)
+    else {
+        return Ok(());
+    };
+    if addr <= 16 || step.model.is_same(want, addr) {
+        return Ok(());
+    }
+    if let Family::Pages { order } = want.family {
+        return block(step, order, addr);
+    }
+    if want.node.is_some() {
+        return Ok(());
+    }
+    let kind = step.model.kind_of(want, addr);
+    match step.model.next_object(kind, want.size.unwrap_or(0), step.record.caller.cpu.into()) {
+        Some(next) if next != addr => Err(format!(
+            "{addr:#x} was handed out; {next:#x} was taken and freed last, and comes next"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// A block that goes to its CPU's list is the first one there.
+fn block(step: &Step, order: u32, addr: u64) -> Judgement {
+    let Record { caller, before, reply, .. } = step.record;
+    let is_kept = order <= PAGE_ALLOC_COSTLY_ORDER && 1 << order <= step.pcp_high;
+    if !is_kept || before.nr_nodes > 0 || reply.effort != Effort::default() {
+        return Ok(());
+    }
+    match step.model.just_freed_block(order, caller.cpu) {
+        Some(freed) if freed != addr => {
+            Err(format!("{addr:#x} was handed out; {freed:#x} was freed last, and comes next"))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::super::fixture::{DIRECT, barks, enter, memory, model, record, silent};
+    use super::*;
+    use crate::model::Kind;
+    use crate::model::rules::PAGE;
+    use crate::subject::Request;
+    use alloc_core::gfp::GFP_KERNEL;
+
+    const KMALLOC: Request = Request::Kmalloc { size: 64, gfp: GFP_KERNEL };
+    const ORDER_1: Request = Request::AllocPages { gfp: GFP_KERNEL, order: 1 };
+
+    #[test]
+    fn barks_on_an_object_that_is_not_the_last_one_freed() {
+        let mut model = model();
+        enter(&mut model, DIRECT + 64, 64, Kind::Kmalloc, &[0]);
+        model.strike(DIRECT + 64, &[0]);
+        silent(&ORACLE, &model, &record(KMALLOC, memory(DIRECT + 64, 64)));
+        barks(&ORACLE, &model, &record(KMALLOC, memory(DIRECT + 128, 64)), "comes next");
+        let mut elsewhere = record(KMALLOC, memory(DIRECT + 128, 64));
+        elsewhere.caller.cpu = 1;
+        silent(&ORACLE, &model, &elsewhere);
+        let other_class = Request::Kmalloc { size: 65, gfp: GFP_KERNEL };
+        silent(&ORACLE, &model, &record(other_class, memory(DIRECT + 0x1080, 96)));
+        model.forget_reuse();
+        silent(&ORACLE, &model, &record(KMALLOC, memory(DIRECT + 128, 64)));
+    }
+
+    #[test]
+    fn barks_on_a_block_that_is_not_the_last_one_freed() {
+        let mut model = model();
+        let order_1 = Kind::Pages { order: 1, is_compound: false };
+        enter(&mut model, DIRECT + 2 * PAGE, 2 * PAGE, order_1, &[2, 3]);
+        model.strike(DIRECT + 2 * PAGE, &[2, 3]);
+        let mut other = record(ORDER_1, memory(DIRECT + 4 * PAGE, 2 * PAGE));
+        barks(&ORACLE, &model, &other, "comes next");
+        other.caller.cpu = 1;
+        silent(&ORACLE, &model, &other);
+        silent(&ORACLE, &model, &record(ORDER_1, memory(DIRECT + 2 * PAGE, 2 * PAGE)));
+    }
+}
