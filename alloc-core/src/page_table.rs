@@ -11,7 +11,7 @@
 use crate::addr::{PAGE_SHIFT, PMD_SHIFT, PMD_SIZE, Paddr, Pfn, VMALLOC_START, Vaddr};
 use crate::error::{AllocError, Shortage};
 use crate::frame::FrameState;
-use crate::gfp::{__GFP_FS, __GFP_IO, __GFP_NOFAIL, GFP_KERNEL, Gfp};
+use crate::gfp::{__GFP_FS, __GFP_IO, __GFP_NOFAIL, __GFP_THISNODE, GFP_KERNEL, Gfp};
 use crate::memory::Memory;
 use crate::page::PageAllocator;
 
@@ -47,6 +47,9 @@ pub(crate) struct Region {
 pub(crate) struct PageTables {
     regions: Paddr,
     end: Vaddr,
+    /// Whether a caller that may not sleep gets its tables without sleep, as since late 2025
+    /// (R4.15).
+    pub(crate) spares_sleep: bool,
     /// Flushes of cached translations since boot.
     pub(crate) nr_flushes: u64,
 }
@@ -62,7 +65,16 @@ impl PageTables {
         let nr_pages = memory.nr_vmalloc_pages();
         memory.zero(regions, Self::bytes_for(nr_pages));
         let end = Vaddr(VMALLOC_START + (nr_pages << PAGE_SHIFT));
-        Self { regions, end, nr_flushes: 0 }
+        Self { regions, end, spares_sleep: false, nr_flushes: 0 }
+    }
+
+    /// Whether mapping sleeps for this request, whatever its flags say.
+    pub(crate) fn may_sleep(&self, gfp: Gfp) -> bool {
+        gfp.may_block() || !self.spares_sleep
+    }
+
+    fn gfp(&self, gfp: Gfp) -> Gfp {
+        if self.may_sleep(gfp) { page_table_gfp(gfp) } else { gfp.without(__GFP_THISNODE) }
     }
 
     /// The start of every region that meets `start..end`.
@@ -108,7 +120,7 @@ impl PageTables {
             if region.table.is_some() {
                 continue;
             }
-            match pages.alloc_block(page_table_gfp(gfp), 0, FrameState::PageTable) {
+            match pages.alloc_block(self.gfp(gfp), 0, FrameState::PageTable) {
                 Ok(pfn) => {
                     let region = Region { table: Some(pfn), ..region };
                     self.set_region(&mut pages.memory, addr, region);

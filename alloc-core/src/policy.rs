@@ -157,6 +157,11 @@ impl Rules {
         self.course_of_caller(gfp) == Course::Fallback && size <= self.row.largest
     }
 
+    /// Whether vmalloc has learnt not to sleep (R4.15): where kvmalloc sends callers that cannot.
+    pub(crate) fn vmalloc_spares_sleep(&self) -> bool {
+        self.row.atomic == Course::Fallback
+    }
+
     /// Where kvrealloc has the size of the old memory from.
     pub(crate) const fn old_size(&self) -> OldSize {
         self.row.old_size

@@ -188,9 +188,11 @@ impl<M: Memory> Vmalloc<M> {
         if !align.is_power_of_two() || start >= end || outside {
             return Err(AllocError::BadArgument);
         }
-        // Whatever the flags say, page tables are taken with GFP_KERNEL and may sleep (R4.4); in an
-        // interrupt Linux stops at a BUG_ON (R4.2).
-        AllocError::check_caller(gfp | __GFP_DIRECT_RECLAIM, self.context())?;
+        // Whatever the flags say, page tables are taken with GFP_KERNEL and may sleep (R4.4), up to
+        // late 2025; in an interrupt Linux stops at a BUG_ON (R4.2).
+        if self.vmap.tables.may_sleep(gfp) || self.context().in_interrupt() {
+            AllocError::check_caller(gfp | __GFP_DIRECT_RECLAIM, self.context())?;
+        }
         AllocError::check_caller(gfp, self.context())?;
         if size == 0 {
             return Err(AllocError::never(gfp, Impossible::ZeroSize, AllocError::ZeroSize));

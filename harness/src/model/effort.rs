@@ -44,6 +44,9 @@ impl Model {
     /// What page-table pages are taken with, for a request that maps memory: `GFP_KERNEL`, masked
     /// by a scope of the kind that the flags describe (R4.2, R4.4).
     pub fn page_table_powers(&self, want: &Want, task: u8) -> Powers {
+        if !want.may_block() && self.policy().vmalloc_spares_sleep() {
+            return Powers { gfp: self.masked(want.gfp, task) };
+        }
         let mut gfp = Gfp(__GFP_DIRECT_RECLAIM.0 | __GFP_IO.0 | __GFP_FS.0);
         match (want.gfp.has(__GFP_IO), want.gfp.has(__GFP_FS)) {
             (true, false) => gfp = gfp.without(__GFP_FS),

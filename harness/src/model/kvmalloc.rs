@@ -133,6 +133,11 @@ impl Policy {
         !forced && unchecked && !asleep && size > self.cutoff && size <= self.version.most
     }
 
+    /// Whether vmalloc spares callers that cannot sleep (R4.15).
+    pub fn vmalloc_spares_sleep(&self) -> bool {
+        self.version.falls_back == FallsBack::Everyone
+    }
+
     /// Whether `kvrealloc` is told how large the memory is that it replaces.
     pub fn tells_old_size(&self) -> bool {
         self.version.size_from == SizeFrom::Caller

@@ -28,7 +28,9 @@ fn judge(event: &Event) -> Judgement {
 
 fn allowed(step: &Step) -> Judgement {
     let record = step.record;
-    let forbidden = record.caller.context != Context::Task && may_sleep(record);
+    let context = record.caller.context;
+    let spares_sleep = context == Context::Atomic && step.model.policy().vmalloc_spares_sleep();
+    let forbidden = context != Context::Task && may_sleep(record, spares_sleep);
     let refused = record.reply.answer == Answer::Refused(Refusal::BadContext);
     // What means nothing in any context may be refused for that.
     let is_nonsense = record.reply.answer == Answer::Refused(Refusal::BadArgument);
@@ -42,12 +44,12 @@ fn allowed(step: &Step) -> Judgement {
     if forbidden == refused || is_bad_free || (forbidden && is_nonsense) || (refused && is_kv_bug) {
         return Ok(());
     }
-    let context = record.caller.context;
     Err(format!("{:?} in context {context:?}: {:?}", record.request, record.reply.answer))
 }
 
-/// Whether a request sleeps, or would if memory were short.
-fn may_sleep(record: &Record) -> bool {
+/// Whether a request sleeps, or would if memory were short; a vmalloc that is not to sleep may be
+/// spared it.
+fn may_sleep(record: &Record, spares_sleep: bool) -> bool {
     let Some(want) = record.want else {
         use Request::{KmemCacheCreate, KmemCacheDestroy, VmUnmapAliases};
         return matches!(
@@ -60,7 +62,7 @@ fn may_sleep(record: &Record) -> bool {
         (Family::Kmalloc | Family::Kvmalloc { .. }, Some(0)) => false,
         (_, Some(0)) if want.from.is_some() => false,
         // Page tables are taken with GFP_KERNEL, whatever the caller says (R4.4).
-        (Family::Vmalloc { .. }, _) => true,
+        (Family::Vmalloc { .. }, _) => !spares_sleep || want.may_block(),
         _ => want.may_block(),
     }
 }
