@@ -316,7 +316,8 @@ impl Runner {
         }
         let mut wakes = Vec::new();
         let mut unwanted = Vec::new();
-        for (waiter, why) in self.lane.take_woken(is_tick) {
+        for waiter in self.lane.take_woken(is_tick) {
+            let why = self.lane.why_again(&waiter);
             let Waiter { id, dst, request, caller, .. } = waiter;
             let setting = Setting { caller, ..Setting::default() };
             let record = self.lane.perform(id, request, &setting, Some(why));

@@ -86,6 +86,13 @@ pub struct Waiter {
     pub is_injected: bool,
 }
 
+impl Waiter {
+    /// Whether something was given back since it asked last that may have ended its shortage.
+    fn is_woken(&self, epochs: Epochs) -> bool {
+        self.epoch != epochs.of(self.shortage)
+    }
+}
+
 /// One lane of a run.
 pub struct Lane {
     /// What it is made of.
@@ -149,18 +156,20 @@ impl Lane {
 
     /// Takes out the waiters that ask again now, the longest first: all at a tick, else those whose
     /// shortage may have ended.
-    pub fn take_woken(&mut self, is_tick: bool) -> Vec<(Waiter, Retry)> {
+    pub fn take_woken(&mut self, is_tick: bool) -> Vec<Waiter> {
         let epochs = self.epochs;
-        let mut woken = Vec::new();
-        self.waiters.retain(|waiter| {
-            let is_over = waiter.epoch != epochs.of(waiter.shortage);
-            let slept = if waiter.is_injected { Retry::Slept } else { Retry::SleptInVain };
-            if is_over || is_tick {
-                woken.push((*waiter, if is_over { Retry::Woken } else { slept }));
-            }
-            !is_over && !is_tick
-        });
-        woken
+        self.waiters.extract_if(.., |waiter| is_tick || waiter.is_woken(epochs)).collect()
+    }
+
+    /// Why a waiter asks again, now that others have asked before it.
+    pub fn why_again(&self, waiter: &Waiter) -> Retry {
+        if waiter.is_woken(self.epochs) {
+            Retry::Woken
+        } else if waiter.is_injected {
+            Retry::Slept
+        } else {
+            Retry::SleptInVain
+        }
     }
 
     /// Whether a task waits for a NOFAIL request of its own.

@@ -70,15 +70,20 @@ impl Lane {
                 {
                     self.registers.set_waiting(dst);
                 }
-                self.waiters.push(Waiter {
-                    id: record.id,
-                    dst,
-                    request: record.request,
-                    caller: record.caller,
-                    shortage,
-                    epoch: record.reply.epochs.of(shortage),
-                    is_injected: record.reply.nr_faults > 0,
-                });
+                // Who asks again in vain keeps its place.
+                let place = self.waiters.partition_point(|waiter| waiter.id < record.id);
+                self.waiters.insert(
+                    place,
+                    Waiter {
+                        id: record.id,
+                        dst,
+                        request: record.request,
+                        caller: record.caller,
+                        shortage,
+                        epoch: record.reply.epochs.of(shortage),
+                        is_injected: record.reply.nr_faults > 0,
+                    },
+                );
             }
             Answer::Cache(handle) => {
                 if let Request::KmemCacheCreate { size, align, flags, ctor } = record.request {
