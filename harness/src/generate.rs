@@ -78,11 +78,46 @@ impl Profile {
 /// The number of calls in the language.
 pub const NR_CALLS: usize = ALL_CALLS.len();
 
+/// The calls of one trace, by what they are drawn for.
+#[derive(Clone, Debug)]
+struct Drawn {
+    all: Vec<Call>,
+    /// Those that return memory.
+    makers: Vec<Call>,
+    /// Those that free memory.
+    frees: Vec<Call>,
+    /// Those about no memory in particular.
+    worldly: Vec<Call>,
+    /// Those that neither return nor free memory, and are about some.
+    others: Vec<Call>,
+}
+
+impl Drawn {
+    fn new(weights: &[u32; NR_CALLS]) -> Self {
+        let drawn = |fits: &dyn Fn(Call) -> bool| {
+            let kept = ALL_CALLS.iter().copied().filter(|&call| weights[call as usize] > 0);
+            kept.filter(|&call| fits(call)).collect()
+        };
+        let makes = |call: Call| call.spec().yields == Yields::Memory;
+        Self {
+            all: drawn(&|_| true),
+            makers: drawn(&makes),
+            frees: drawn(&scene::is_free),
+            worldly: drawn(&|call| scene::is_worldly(call) && !scene::is_restore(call)),
+            others: drawn(&|call| {
+                !(makes(call) || scene::is_free(call) || scene::is_worldly(call))
+            }),
+        }
+    }
+}
+
 /// The small world of one trace.
 #[derive(Clone, Debug)]
 pub struct Swarm {
     /// How often each call is drawn among its like; 0 for the calls that this trace leaves out.
     pub weights: [u32; NR_CALLS],
+    /// The calls that it does not leave out.
+    calls: Drawn,
     /// The share of frees that are wrong.
     pub misuse: Share,
     /// The share of allocations beside which a fault is injected.
@@ -126,8 +161,10 @@ impl Swarm {
         // What is to run out must be asked for: a machine is used up by some dozens of allocations.
         let bytes = u64::from(machine.frames) * PAGE_SIZE;
         let least_ceiling = if greedy { bytes / 16 } else { 0 };
+        let weights = weights(profile.calls, rng);
         Self {
-            weights: weights(profile.calls, rng),
+            weights,
+            calls: Drawn::new(&weights),
             misuse: profile.misuse.draw(rng),
             faults: profile.faults.draw(rng),
             nofail: profile.nofail.draw(rng),
@@ -232,7 +269,7 @@ pub fn generate_op(scene: &Scene, swarm: &Swarm, making: Share, rng: &mut Rng) -
 
 /// Any call of the swarm at all, for profiles that cannot allocate.
 fn blind_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Op {
-    let call = pick(swarm, rng, |_| true).unwrap_or(Call::VmUnmapAliases);
+    let call = pick(&swarm.calls.all, swarm, rng, |_| true).unwrap_or(Call::VmUnmapAliases);
     plain_op(call, draw::args(call, scene, swarm, rng))
 }
 
@@ -249,15 +286,13 @@ pub fn plain_op(call: Call, args: [Arg; MAX_ARGS]) -> Op {
     }
 }
 
-/// One of the swarm's calls of which `fits` holds, by weight.
-fn pick(swarm: &Swarm, rng: &mut Rng, fits: impl Fn(Call) -> bool) -> Option<Call> {
-    let weight = |call: Call| match swarm.weights[call as usize] {
-        weight if weight > 0 && fits(call) => weight,
-        _ => 0,
-    };
-    let total: u32 = ALL_CALLS.iter().map(|&call| weight(call)).sum();
+/// One of these calls, of which `fits` holds, by its weight in the swarm.
+fn pick(calls: &[Call], swarm: &Swarm, rng: &mut Rng, fits: impl Fn(Call) -> bool) -> Option<Call> {
+    let weight = |call: Call| swarm.weights[call as usize];
+    let fitting = || calls.iter().copied().filter(|&call| fits(call));
+    let total: u32 = fitting().map(weight).sum();
     let mut left = if total == 0 { return None } else { rng.u32(0..total) };
-    ALL_CALLS.iter().copied().find(|&call| {
+    fitting().find(|&call| {
         let found = left < weight(call);
         left = left.wrapping_sub(weight(call));
         found
@@ -267,9 +302,8 @@ fn pick(swarm: &Swarm, rng: &mut Rng, fits: impl Fn(Call) -> bool) -> Option<Cal
 /// An allocation.
 fn make_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Option<Op> {
     let nr_caches = scene.nr_caches();
-    let call = pick(swarm, rng, |call| {
-        call.spec().yields == Yields::Memory && (nr_caches > 0 || !scene::needs_cache(call))
-    });
+    let may = |call| nr_caches > 0 || !scene::needs_cache(call);
+    let call = pick(&swarm.calls.makers, swarm, rng, may);
     let Some(call) = call else { return create_op(scene, swarm, rng) };
     let mut op = plain_op(call, draw::args(call, scene, swarm, rng));
     if scene::is_realloc(call) {
@@ -362,7 +396,7 @@ fn free_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Option<Op> {
             let late = scene::right_free(register, &slot, Call::MemblockFree);
             return Some(if rng.bool() { late } else { spoilt(late, scene, swarm, rng) });
         }
-        if let Some(call) = pick(swarm, rng, |call| frees.contains(&call)) {
+        if let Some(call) = pick(&swarm.calls.frees, swarm, rng, |call| frees.contains(&call)) {
             let mut op = scene::right_free(register, &slot, call);
             if call == Call::KvfreeSensitive && slot.bytes > 0 && rng.bool() {
                 op.args[1] = Arg::Number(rng.u64(0..slot.bytes));
@@ -382,14 +416,12 @@ fn other_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Option<Op> {
     let Some((register, slot)) = scene.any_live(rng) else { return create_op(scene, swarm, rng) };
     let idle = scene.idle_cache(rng);
     let astray = swarm.misuse.hit(rng);
-    let call = pick(swarm, rng, |call| match call {
+    let call = pick(&swarm.calls.others, swarm, rng, |call| match call {
         Call::Write => slot.bytes > 0,
         Call::Ksize => scene::has_ksize(slot.made_by),
         Call::KmemCacheDestroy => idle.is_some() && scene.nr_caches() > 1,
-        Call::VmUnmapAliases | Call::KmemCacheCreate => true,
         Call::VirtToPage | Call::VirtToPhys => astray || scene::is_contiguous(slot.made_by),
-        _ if scene::is_conversion(call) => true,
-        _ => false,
+        _ => true,
     })?;
     let mut args = [Arg::Number(0); MAX_ARGS];
     match call {
@@ -431,7 +463,7 @@ fn elsewhere(from: Reg, scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Ptr {
 
 /// The ops that are about no memory in particular: scopes, ticks, and what else uses memory.
 fn world_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Option<Op> {
-    let call = pick(swarm, rng, |call| scene::is_worldly(call) && !scene::is_restore(call))?;
+    let call = pick(&swarm.calls.worldly, swarm, rng, |_| true)?;
     let mut op = plain_op(call, draw::world_args(call, swarm, rng));
     if !scene::is_save(call) {
         return Some(op);
@@ -460,9 +492,7 @@ fn spoilt(op: Op, scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Op {
     let Some(slot) = scene.slot(from) else { return op };
     let cache = scene.any_cache(rng);
     let may = |call| call != Call::KmemCacheFree || cache.is_some();
-    let frees: Vec<Call> = (ALL_CALLS.iter().copied())
-        .filter(|&call| scene::is_free(call) && swarm.weights[call as usize] > 0 && may(call))
-        .collect();
+    let frees: Vec<Call> = swarm.calls.frees.iter().copied().filter(|&call| may(call)).collect();
     let call = rng.choice(&frees).copied().unwrap_or(op.call);
     let own = scene::needs_cache(slot.made_by).then_some(slot.cache);
     let slot = Slot { cache: own.or(cache).unwrap_or(0), ..slot };
