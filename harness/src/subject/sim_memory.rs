@@ -118,17 +118,17 @@ impl SimMemory {
         Some(&mut self.bytes[start..start + nr_bytes])
     }
 
-    /// Takes note of a write. Nearly all of them are within a frame that was written to before.
-    #[inline]
+    /// Takes note of a write.
     fn touch(&mut self, start: usize, nr_bytes: usize) {
-        let mut at = start;
-        while at < start + nr_bytes {
-            let pfn = at >> PAGE_SHIFT;
-            if !self.is_touched[pfn] {
-                self.is_touched[pfn] = true;
-                self.touched.push(pfn as u32);
-            }
-            at = (pfn + 1) << PAGE_SHIFT;
+        let frames = start >> PAGE_SHIFT..(start + nr_bytes).div_ceil(PAGE_SIZE as usize);
+        frames.for_each(|pfn| self.touch_frame(pfn));
+    }
+
+    #[inline]
+    fn touch_frame(&mut self, pfn: usize) {
+        if !self.is_touched[pfn] {
+            self.is_touched[pfn] = true;
+            self.touched.push(pfn as u32);
         }
     }
 
@@ -152,16 +152,19 @@ impl Memory for SimMemory {
         self.nr_vmalloc_pages.into()
     }
 
+    #[inline]
     fn load(&self, at: Paddr) -> u64 {
         let start = at.0 as usize;
         let word: [u8; 8] = self.bytes[start..start + 8].try_into().expect("eight bytes");
         u64::from_le_bytes(word)
     }
 
+    #[inline]
     fn store(&mut self, at: Paddr, word: u64) {
         let start = at.0 as usize;
         self.bytes[start..start + 8].copy_from_slice(&word.to_le_bytes());
-        self.touch(start, 8);
+        // Words are aligned, and so each is in one frame.
+        self.touch_frame(start >> PAGE_SHIFT);
     }
 
     fn zero(&mut self, at: Paddr, nr_bytes: u64) {
