@@ -267,11 +267,11 @@ impl Runner {
         dst: Option<Reg>,
         stats: &mut Stats,
     ) -> Result<(Option<Class>, Answer), Objection> {
-        let record = self.lane.perform(id, request, setting, None);
+        let mut record = self.lane.perform(id, request, setting, None);
         self.judge(&record)?;
         stats.request(self.place, &record);
         let (class, answer) = (self.lane.classify(&record), record.reply.answer);
-        self.lane.commit(record, dst);
+        self.lane.commit(&mut record, dst);
         Ok((class, answer))
     }
 
@@ -320,14 +320,14 @@ impl Runner {
             let why = self.lane.why_again(&waiter);
             let Waiter { id, dst, request, caller, .. } = waiter;
             let setting = Setting { caller, ..Setting::default() };
-            let record = self.lane.perform(id, request, &setting, Some(why));
+            let mut record = self.lane.perform(id, request, &setting, Some(why));
             self.judge(&record)?;
             stats.request(self.place, &record);
             stats.nr_retries += 1;
             let answer = record.reply.answer;
             let is_served = matches!(answer, Answer::Memory { .. });
             wakes.push(Wake { request, is_served });
-            self.lane.commit(record, dst);
+            self.lane.commit(&mut record, dst);
             if let Answer::Memory { addr, .. } = answer {
                 stats.nr_served += 1;
                 if dst.is_none() {
@@ -406,7 +406,7 @@ impl Runner {
         self.lane.settle();
         let Waiter { id, request, caller, .. } = waiter;
         let setting = Setting { caller, ..Setting::default() };
-        let record = self.lane.perform(id, request, &setting, Some(Retry::Alone));
+        let mut record = self.lane.perform(id, request, &setting, Some(Retry::Alone));
         self.judge(&record)?;
         stats.nr_retries += 1;
         let answer = record.reply.answer;
@@ -414,7 +414,7 @@ impl Runner {
             Answer::Memory { .. } => stats.nr_served += 1,
             _ => stats.nr_unservable += 1,
         }
-        self.lane.commit_settled(record);
+        self.lane.commit_settled(&mut record);
         self.free_everything(stats)
     }
 }

@@ -13,16 +13,18 @@ use crate::op::Reg;
 use crate::paint::mix;
 use crate::subject::{Answer, Request};
 use alloc_core::task::Context;
+use std::mem::take;
 
 /// The largest allocation whose bytes may be left as the allocator left them.
 const ECHO_BYTES_MAX: u64 = 256;
 
 impl Lane {
-    /// Brings the book up to date with a record that no oracle objected to.
-    pub fn commit(&mut self, record: Record, dst: Option<Reg>) {
+    /// Brings the book up to date with a record that no oracle objected to. What the record knows
+    /// of frames is gone afterwards; a record is too large to be moved about.
+    pub fn commit(&mut self, record: &mut Record, dst: Option<Reg>) {
         // A purge happens before an area is taken and after one is freed, so the count after the
         // call is taken note of on both sides of the book's own change.
-        if let Some(nr_lazy_pages) = self.nr_lazy_before_free(&record) {
+        if let Some(nr_lazy_pages) = self.nr_lazy_before_free(record) {
             self.model.note_lazy(nr_lazy_pages);
         }
         // Who names a node may have made a slab there its CPU's active one.
@@ -49,11 +51,11 @@ impl Lane {
         }
     }
 
-    fn enter_in_book(&mut self, record: Record, dst: Option<Reg>) {
+    fn enter_in_book(&mut self, record: &mut Record, dst: Option<Reg>) {
         match record.reply.answer {
             Answer::Memory { addr, usable, .. } => {
                 if let Some(want) = record.want {
-                    self.enter(&record, &want, addr, usable, dst);
+                    self.enter(record, &want, addr, usable, dst);
                 }
             }
             Answer::Refused(_) => {
@@ -97,18 +99,18 @@ impl Lane {
                 }
                 self.model.forget_just_freed();
             }
-            Answer::Done => self.commit_done(&record),
+            Answer::Done => self.commit_done(record),
             _ => {}
         }
-        self.frames = record.frames;
+        self.frames = take(&mut record.frames);
     }
 
     /// Enters the last try of a waiter, which goes to no register and is not to wait any longer.
-    pub fn commit_settled(&mut self, record: Record) {
+    pub fn commit_settled(&mut self, record: &mut Record) {
         match record.reply.answer {
             Answer::WouldBlock(_) => {
                 self.model.forget_just_freed();
-                self.frames = record.frames;
+                self.frames = take(&mut record.frames);
             }
             _ => self.commit(record, None),
         }

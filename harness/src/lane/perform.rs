@@ -101,7 +101,6 @@ impl Lane {
         }
         let reply = self.subject.apply(&request, setting);
         self.epochs = reply.epochs;
-        let before = std::mem::replace(&mut self.facts, self.subject.facts());
         let want = self.model.want(&request);
         let caller = Current { cpu: setting.caller.cpu % self.nr_cpus, ..setting.caller };
         let mut record = Record {
@@ -109,8 +108,8 @@ impl Lane {
             request,
             want,
             reply,
-            before,
-            after: self.facts,
+            before: self.facts,
+            after: self.subject.facts(),
             damage,
             nonzero: None,
             unconstructed: None,
@@ -124,6 +123,7 @@ impl Lane {
             caller,
             retry,
         };
+        self.facts = record.after;
         match (want, reply.answer) {
             (Some(want), Answer::Memory { addr, usable, bus }) => {
                 self.look_at(&mut record, &want, addr, usable);

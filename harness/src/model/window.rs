@@ -59,9 +59,12 @@ impl Ask {
     fn place_in(&self, from: u64, to: u64) -> Option<u64> {
         let is_free_to_move = self.align > PAGE && self.end.saturating_sub(self.start) != self.len;
         let slack = if is_free_to_move { self.align - 1 } else { 0 };
+        // Most holes are too short, and an alignment costs a division.
+        if to - from < self.len.saturating_add(slack) {
+            return None;
+        }
         let at = from.max(self.start).checked_next_multiple_of(self.align)?;
-        let fits = to - from >= self.len.saturating_add(slack) && at.checked_add(self.len)? <= to;
-        fits.then_some(at)
+        (at.checked_add(self.len)? <= to).then_some(at)
     }
 }
 

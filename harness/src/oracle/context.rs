@@ -31,9 +31,9 @@ fn allowed(step: &Step) -> Judgement {
     let context = record.caller.context;
     let spares_sleep = context == Context::Atomic && step.model.policy().vmalloc_spares_sleep();
     let forbidden = context != Context::Task && may_sleep(record, spares_sleep);
-    let refused = record.reply.answer == Answer::Refused(Refusal::BadContext);
+    let refused = matches!(record.reply.answer, Answer::Refused(Refusal::BadContext));
     // What means nothing in any context may be refused for that.
-    let is_nonsense = record.reply.answer == Answer::Refused(Refusal::BadArgument);
+    let is_nonsense = matches!(record.reply.answer, Answer::Refused(Refusal::BadArgument));
     // An old kvmalloc enters vmalloc on behalf of callers that must not sleep (R5.7); whether that
     // was refused rightly is judged in `contract`.
     let is_kv_bug = record

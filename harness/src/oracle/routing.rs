@@ -27,12 +27,16 @@ fn judge(event: &Event) -> Judgement {
     }
     let size = step.model.promise(want).0;
     if size == 0 && matches!(want.family, Family::Kmalloc | Family::Kvmalloc { .. }) {
-        let refused = Err(format!("a request of no bytes got {addr:#x} and not ZERO_SIZE_PTR"));
-        return if addr == 16 { Ok(()) } else { refused };
+        if addr == 16 {
+            return Ok(());
+        }
+        return Err(format!("a request of no bytes got {addr:#x} and not ZERO_SIZE_PTR"));
     }
     if size == 0 && want.from.is_some() {
-        let refused = Err(format!("mapped memory without bytes became {addr:#x} and not NULL"));
-        return if addr == 0 { Ok(()) } else { refused };
+        if addr == 0 {
+            return Ok(());
+        }
+        return Err(format!("mapped memory without bytes became {addr:#x} and not NULL"));
     }
     let (is_slab, is_vmalloc) = (step.model.is_direct(addr), step.model.is_vmalloc(addr));
     if !is_slab && !is_vmalloc {
