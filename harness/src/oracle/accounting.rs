@@ -77,28 +77,57 @@ fn nodes_add_up(facts: &Facts) -> Judgement {
     Ok(())
 }
 
+/// What callers hold, in words.
+const HELD: [&str; 9] = [
+    "pages of blocks",
+    "pages of large kmallocs",
+    "pages of vmallocs",
+    "areas",
+    "pages of areas",
+    "pages that wait for a purge",
+    "deferred areas",
+    "kmalloc objects",
+    "cache objects",
+];
+
 /// What callers hold is what the allocator says it handed out. The book is as it was before the
 /// step, so it is held against the counters from before.
 fn agrees_with_book(step: &Step) -> Judgement {
     let totals = step.model.totals();
     let facts = &step.record.before;
-    let rows = [
-        ("pages of blocks", totals.nr_block_pages, facts.nr_block_pages),
-        ("pages of large kmallocs", totals.nr_large_kmalloc_pages, facts.nr_large_kmalloc_pages),
-        ("pages of vmallocs", totals.nr_vmalloc_pages, facts.nr_vmalloc_pages),
-        ("areas", totals.nr_areas, facts.nr_areas),
-        ("pages of areas", totals.nr_area_pages, facts.nr_area_pages),
-        ("pages that wait for a purge", step.model.window().nr_lazy_pages(), facts.nr_lazy_pages),
-        ("deferred areas", step.model.nr_deferred() as u64, facts.nr_deferred_areas),
-        ("kmalloc objects", totals.nr_kmalloc_objects, facts.nr_kmalloc_objects),
-        ("cache objects", totals.nr_cache_objects, facts.nr_cache_objects),
+    let held = [
+        totals.nr_block_pages,
+        totals.nr_large_kmalloc_pages,
+        totals.nr_vmalloc_pages,
+        totals.nr_areas,
+        totals.nr_area_pages,
+        step.model.window().nr_lazy_pages(),
+        step.model.nr_deferred() as u64,
+        totals.nr_kmalloc_objects,
+        totals.nr_cache_objects,
     ];
-    for (what, expected, actual) in rows {
-        if expected != actual {
-            return Err(format!("callers hold {expected} {what}, the allocator counts {actual}"));
-        }
+    let counted = [
+        facts.nr_block_pages,
+        facts.nr_large_kmalloc_pages,
+        facts.nr_vmalloc_pages,
+        facts.nr_areas,
+        facts.nr_area_pages,
+        facts.nr_lazy_pages,
+        facts.nr_deferred_areas,
+        facts.nr_kmalloc_objects,
+        facts.nr_cache_objects,
+    ];
+    if held == counted {
+        return Ok(());
     }
-    Ok(())
+    let rows = held.into_iter().zip(counted).zip(HELD);
+    let differ = rows.filter(|((held, counted), _)| held != counted);
+    Err(differ
+        .map(|((held, counted), what)| {
+            format!("callers hold {held} {what}, the allocator counts {counted}")
+        })
+        .collect::<Vec<_>>()
+        .join("; "))
 }
 
 /// Address space that was freed does not wait for ever (R4.10).
