@@ -8,6 +8,7 @@
 //! How many pages a round drops, and whose process is killed, is not judged.
 
 use super::{Event, Judgement, Oracle, Step};
+use crate::lane::Record;
 use crate::model::effort::{Powers, is_first_try};
 use crate::model::rules::{Family, Want};
 use crate::subject::{Answer, Facts, Refusal, Request};
@@ -40,13 +41,17 @@ fn judge(event: &Event) -> Judgement {
 }
 
 fn untouched(step: &Step) -> Judgement {
-    let record = step.record;
-    let others = |facts: &Facts| (facts.nr_cache_pages, facts.nr_processes, facts.nr_process_pages);
-    let Effort { nr_reclaim_rounds, nr_oom_kills, .. } = record.reply.effort;
-    if others(&record.before) == others(&record.after) && nr_reclaim_rounds + nr_oom_kills == 0 {
+    if took_nothing(step.record) {
         return Ok(());
     }
-    Err(format!("{:?} took memory from others", record.request))
+    Err(format!("{:?} took memory from others", step.record.request))
+}
+
+/// Whether others have what they had, and nobody tried to take it.
+fn took_nothing(record: &Record) -> bool {
+    let others = |facts: &Facts| (facts.nr_cache_pages, facts.nr_processes, facts.nr_process_pages);
+    let Effort { nr_reclaim_rounds, nr_oom_kills, .. } = record.reply.effort;
+    nr_reclaim_rounds + nr_oom_kills == 0 && others(&record.before) == others(&record.after)
 }
 
 fn spared_processes(before: &Facts, after: &Facts) -> Judgement {
@@ -67,6 +72,9 @@ fn granted_at(step: &Step) -> Option<u64> {
 /// Everything that was taken may be taken.
 fn taken(step: &Step, want: &Want) -> Judgement {
     let record = step.record;
+    if took_nothing(record) {
+        return Ok(());
+    }
     let task = record.caller.task;
     let powers = step.model.powers(want, task, granted_at(step));
     let tables = may_map(step, want).then(|| step.model.page_table_powers(want, task));
@@ -102,9 +110,9 @@ fn taken(step: &Step, want: &Want) -> Judgement {
 fn warned(step: &Step, want: &Want) -> Judgement {
     let record = step.record;
     let nr_warnings = record.reply.effort.nr_warnings;
-    let is_served = granted_at(step).is_some();
-    let is_silent = want.gfp.has(__GFP_NOWARN) || is_served && !maps_memory(step, want);
-    if nr_warnings > 0 && is_silent {
+    let is_served = || granted_at(step).is_some();
+    let is_silent = || want.gfp.has(__GFP_NOWARN) || is_served() && !maps_memory(step, want);
+    if nr_warnings > 0 && is_silent() {
         let why = if is_first_try(want) { ", on kvmalloc's first try" } else { "" };
         return Err(format!("{:?} left {nr_warnings} warnings{why}", record.request));
     }
@@ -173,7 +181,6 @@ fn gave_up(step: &Step, want: &Want) -> Judgement {
 mod test {
     use super::super::fixture::{DIRECT, VMALLOC, barks, memory, model, record, silent};
     use super::*;
-    use crate::lane::Record;
     use crate::op::Route;
     use alloc_core::gfp::{__GFP_NORETRY, GFP_ATOMIC, GFP_KERNEL, GFP_NOFS, GFP_NOIO, Gfp};
     use alloc_core::task::Scope;
