@@ -11,6 +11,7 @@
 mod boot;
 mod caller;
 pub mod draw;
+mod pick;
 mod scene;
 #[cfg(test)]
 mod test;
@@ -22,6 +23,7 @@ use alloc_core::gfp::__GFP_ZERO;
 use alloc_core::task::{Current, NR_TASKS};
 use fastrand::Rng;
 
+use pick::{Drawn, pick};
 pub use scene::{Scene, Slot, is_right_free, makes_cache, right_frees};
 
 /// A share in thousandths.
@@ -77,39 +79,6 @@ impl Profile {
 
 /// The number of calls in the language.
 pub const NR_CALLS: usize = ALL_CALLS.len();
-
-/// The calls of one trace, by what they are drawn for.
-#[derive(Clone, Debug)]
-struct Drawn {
-    all: Vec<Call>,
-    /// Those that return memory.
-    makers: Vec<Call>,
-    /// Those that free memory.
-    frees: Vec<Call>,
-    /// Those about no memory in particular.
-    worldly: Vec<Call>,
-    /// Those that neither return nor free memory, and are about some.
-    others: Vec<Call>,
-}
-
-impl Drawn {
-    fn new(weights: &[u32; NR_CALLS]) -> Self {
-        let drawn = |fits: &dyn Fn(Call) -> bool| {
-            let kept = ALL_CALLS.iter().copied().filter(|&call| weights[call as usize] > 0);
-            kept.filter(|&call| fits(call)).collect()
-        };
-        let makes = |call: Call| call.spec().yields == Yields::Memory;
-        Self {
-            all: drawn(&|_| true),
-            makers: drawn(&makes),
-            frees: drawn(&scene::is_free),
-            worldly: drawn(&|call| scene::is_worldly(call) && !scene::is_restore(call)),
-            others: drawn(&|call| {
-                !(makes(call) || scene::is_free(call) || scene::is_worldly(call))
-            }),
-        }
-    }
-}
 
 /// The small world of one trace.
 #[derive(Clone, Debug)]
@@ -284,19 +253,6 @@ pub fn plain_op(call: Call, args: [Arg; MAX_ARGS]) -> Op {
         caller: Current::default(),
         expect: None,
     }
-}
-
-/// One of these calls, of which `fits` holds, by its weight in the swarm.
-fn pick(calls: &[Call], swarm: &Swarm, rng: &mut Rng, fits: impl Fn(Call) -> bool) -> Option<Call> {
-    let weight = |call: Call| swarm.weights[call as usize];
-    let fitting = || calls.iter().copied().filter(|&call| fits(call));
-    let total: u32 = fitting().map(weight).sum();
-    let mut left = if total == 0 { return None } else { rng.u32(0..total) };
-    fitting().find(|&call| {
-        let found = left < weight(call);
-        left = left.wrapping_sub(weight(call));
-        found
-    })
 }
 
 /// An allocation.
