@@ -25,7 +25,7 @@ pub struct MmStat {
     pub nr_free_pages: u32,
     /// Free blocks of each order.
     pub nr_free_blocks: [u32; NR_ORDERS],
-    /// Pages of free blocks, and free blocks of each order, of each node.
+    /// What is free on each node.
     pub nodes: [NodeStat; NR_NODES],
     /// Pages that CPUs keep for themselves, free but not merged.
     pub nr_per_cpu_pages: u32,
@@ -76,16 +76,16 @@ pub struct MmStat {
 pub struct NodeStat {
     /// Pages of free blocks.
     pub nr_free_pages: u32,
-    /// Free blocks of each order.
-    pub nr_free_blocks: [u32; NR_ORDERS],
+    /// The orders of which a block is free: bit `n` for order `n`.
+    pub free_orders: u16,
 }
 
 impl<M: Memory> PageAllocator<M> {
     fn nodes(&self) -> [NodeStat; NR_NODES] {
         let mut nodes = [NodeStat::default(); NR_NODES];
         for (node, zone) in nodes.iter_mut().zip(self.zones()) {
-            let (nr_free_pages, nr_free_blocks) = (zone.nr_free_pages, zone.nr_free_blocks);
-            *node = NodeStat { nr_free_pages, nr_free_blocks };
+            let free_orders = zone.free_orders();
+            *node = NodeStat { nr_free_pages: zone.nr_free_pages, free_orders };
         }
         nodes
     }

@@ -87,6 +87,12 @@ impl Zone {
         self.first[order]
     }
 
+    /// The orders of which a block is free: bit `n` for order `n`.
+    pub(crate) fn free_orders(&self) -> u16 {
+        let orders = self.nr_free_blocks.iter().enumerate();
+        orders.fold(0, |bits, (order, nr)| bits | u16::from(*nr > 0) << order)
+    }
+
     /// The smallest order of a free block that holds one of `order`, if enough stays free: more
     /// than `mark` pages, or any number with no mark.
     pub(crate) fn find_above(&self, mark: Option<u32>, order: u32) -> Option<u32> {

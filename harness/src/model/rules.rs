@@ -271,20 +271,20 @@ pub fn has_block(
     watermark: u64,
     only_node: Option<u8>,
 ) -> bool {
-    let is_free = |nr_free_pages: u64, nr_free_blocks: &[u32]| {
+    let is_above = |nr_free_pages: u64| {
         let above = nr_free_pages.checked_sub((1 << order) - 1);
         // Without a watermark the last page may go as well.
-        let enough = above.is_some_and(|free| {
+        above.is_some_and(|free| {
             free > watermark || (gfp.has(__GFP_MEMALLOC) && watermark == 0 && free > 0)
-        });
-        enough && nr_free_blocks[order as usize..].iter().any(|nr| *nr > 0)
+        })
     };
     if facts.nr_nodes == 0 {
-        return is_free(facts.nr_free_pages, &facts.nr_free_blocks);
+        let mut blocks = facts.nr_free_blocks[order as usize..].iter();
+        return is_above(facts.nr_free_pages) && blocks.any(|nr| *nr > 0);
     }
     let nodes = (0..).zip(&facts.nodes[..usize::from(facts.nr_nodes)]);
     let mut nodes = nodes.filter(|(node, _)| only_node.is_none_or(|only| only == *node));
-    nodes.any(|(_, node)| is_free(node.nr_free_pages.into(), &node.nr_free_blocks))
+    nodes.any(|(_, node)| is_above(node.nr_free_pages.into()) && node.free_orders >> order != 0)
 }
 
 /// Frames and areas behind a vmalloc of `nr_pages`: its own and those of its page array, which is

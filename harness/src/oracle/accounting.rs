@@ -67,10 +67,11 @@ fn conserved(facts: &Facts) -> Judgement {
 /// What is free on the nodes is what is free.
 fn nodes_add_up(facts: &Facts) -> Judgement {
     let nr_pages: u64 = facts.nodes.iter().map(|node| u64::from(node.nr_free_pages)).sum();
-    let nr_blocks = |order: usize| -> u32 {
-        facts.nodes.iter().map(|node: &NodeStat| node.nr_free_blocks[order]).sum()
-    };
-    let same = facts.nr_free_blocks.iter().enumerate().all(|(order, nr)| nr_blocks(order) == *nr);
+    let free_orders =
+        facts.nodes.iter().fold(0, |orders, node: &NodeStat| orders | node.free_orders);
+    let is_free = |order: usize| free_orders >> order & 1 == 1;
+    let same =
+        facts.nr_free_blocks.iter().enumerate().all(|(order, nr)| is_free(order) == (*nr > 0));
     if nr_pages != facts.nr_free_pages || !same {
         return Err(format!("what is free on the nodes is not what is free: {facts:?}"));
     }

@@ -118,8 +118,7 @@ mod test {
     fn two_nodes(nr_free_pages: [u32; 2]) -> Facts {
         let mut facts = Facts { nr_nodes: 2, ..Facts::default() };
         for (node, nr_free_pages) in facts.nodes.iter_mut().zip(nr_free_pages) {
-            *node = NodeStat { nr_free_pages, ..NodeStat::default() };
-            node.nr_free_blocks[5] = nr_free_pages / 32;
+            *node = NodeStat { nr_free_pages, free_orders: (nr_free_pages & 32) as u16 };
         }
         facts
     }
