@@ -108,7 +108,7 @@ impl Allocator {
 pub static ALLOCATORS: &[Allocator] = &[
     Allocator {
         need: "most things, of a few bytes to a few pages",
-        calls: &["kmalloc", "kzalloc", "kmalloc_array", "kcalloc"],
+        calls: &["kmalloc", "kzalloc", "kmalloc_array", "kcalloc", "kmalloc_node"],
         kinds: &[AddrKind::KmallocObject, AddrKind::LargeKmalloc],
         frees: &[
             FreeCall::Kfree,
@@ -123,7 +123,7 @@ pub static ALLOCATORS: &[Allocator] = &[
     },
     Allocator {
         need: "many objects of one type, or an alignment of your own",
-        calls: &["kmem_cache_alloc", "kmem_cache_zalloc"],
+        calls: &["kmem_cache_alloc", "kmem_cache_zalloc", "kmem_cache_alloc_node"],
         kinds: &[AddrKind::CacheObject],
         frees: &[FreeCall::KmemCacheFree, FreeCall::Kfree, FreeCall::Kvfree],
         alloc_in: Contexts::ANY,
@@ -133,7 +133,14 @@ pub static ALLOCATORS: &[Allocator] = &[
     },
     Allocator {
         need: "large buffers that only the CPU sees",
-        calls: &["vmalloc", "vzalloc", "__vmalloc", "__vmalloc_node_range"],
+        calls: &[
+            "vmalloc",
+            "vzalloc",
+            "vmalloc_node",
+            "vmalloc_huge",
+            "__vmalloc",
+            "__vmalloc_node_range",
+        ],
         kinds: &[AddrKind::Vmalloc],
         frees: &[FreeCall::Vfree, FreeCall::Kvfree, FreeCall::KvfreeSensitive],
         // Its page tables are allocated with reclaim whatever the flags say (R4.4).
@@ -145,7 +152,14 @@ pub static ALLOCATORS: &[Allocator] = &[
     },
     Allocator {
         need: "sizes from outside, small or large, that only the CPU sees",
-        calls: &["kvmalloc", "kvzalloc", "kvmalloc_array", "kvcalloc"],
+        calls: &[
+            "kvmalloc",
+            "kvzalloc",
+            "kvmalloc_array",
+            "kvcalloc",
+            "kvmalloc_node",
+            "kvzalloc_node",
+        ],
         kinds: &[AddrKind::KmallocObject, AddrKind::LargeKmalloc, AddrKind::Vmalloc],
         frees: &[FreeCall::Kvfree, FreeCall::KvfreeSensitive],
         // It seems to work elsewhere for as long as the slab side succeeds (R5.2).
@@ -156,7 +170,7 @@ pub static ALLOCATORS: &[Allocator] = &[
     },
     Allocator {
         need: "pages as such: a reference to struct page",
-        calls: &["alloc_pages"],
+        calls: &["alloc_pages", "alloc_pages_node"],
         kinds: &[AddrKind::Pages],
         frees: &[FreeCall::FreePages],
         alloc_in: Contexts::ANY,

@@ -9,6 +9,7 @@ use crate::cache::Ctor;
 use crate::error::ReallocError;
 use crate::fate::{COLUMNS, Cell, Fit, MATRIX, Spot, WRONG_SIZES, cell};
 use crate::gfp::__GFP_COMP;
+use crate::task::Current;
 use crate::vm_struct::VmStruct;
 use core::ops::ControlFlow;
 
@@ -48,6 +49,10 @@ const STAGES: &[(Spot, Make)] = &[
     (Spot::DmaCoherent, |mm, _| mm.dma_alloc_coherent(8192, GFP_KERNEL).unwrap().addr),
     (Spot::Vmalloc, |mm, _| mm.vmalloc(2 * PAGE_SIZE).unwrap()),
     (Spot::Vmalloc, |mm, _| mm.kvmalloc(8192, GFP_KERNEL, Route::Vmalloc).unwrap()),
+    // Memory is nobody's in particular: another task may free it.
+    (Spot::KmallocObject, |mm, _| of_another_task(mm, |mm| mm.kmalloc(100, GFP_KERNEL))),
+    (Spot::OnePage, |mm, _| of_another_task(mm, |mm| mm.get_zeroed_page(GFP_KERNEL))),
+    (Spot::Vmalloc, |mm, _| of_another_task(mm, |mm| mm.vmalloc(8192))),
     (Spot::InObject, |mm, _| inside(mm.kmalloc(100, GFP_KERNEL), 8)),
     (Spot::InObject, |mm, _| inside(mm.kmalloc(100, GFP_KERNEL), 4)),
     (Spot::InObject, |mm, cache| inside(mm.kmem_cache_alloc(cache, GFP_KERNEL), 8)),
@@ -116,6 +121,16 @@ fn boot_with_reservations() -> Mm<TestMemory> {
     early.memblock_alloc(BOOT_BYTES, PAGE_SIZE).unwrap();
     early.memblock_reserve(BOOT_RESERVED, 1).unwrap();
     early.hand_over()
+}
+
+fn of_another_task(
+    mm: &mut Mm<TestMemory>,
+    make: fn(&mut Mm<TestMemory>) -> Result<Vaddr, AllocError>,
+) -> Vaddr {
+    mm.set_current(Current { task: 1, ..Current::default() });
+    let addr = make(mm).unwrap();
+    mm.set_current(Current::default());
+    addr
 }
 
 fn inside(start: Result<Vaddr, AllocError>, offset: u64) -> Vaddr {
