@@ -145,7 +145,7 @@ impl Swarm {
             reach: if greedy { Share(rng.u16(0..=200)) } else { Share(30) },
             registers: if greedy { 32 << rng.u16(0..=2) } else { 4 << rng.u16(0..=5) },
             interrupts: *draw::one_of(&[0, 0, 50, 300].map(Share), rng),
-            tasks: *draw::one_of(&[1, 2, 4, NR_TASKS as u8], rng),
+            tasks: *draw::one_of(&[1, 2, 2, 4, 4, 4, NR_TASKS as u8, NR_TASKS as u8], rng),
             machine,
             greedy,
         }

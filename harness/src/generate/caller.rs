@@ -4,7 +4,7 @@
 //! drawn for the calls that can bear it, and the flags of most of them are made to fit.
 //!
 //! A task whose request waits is blocked, and with it all its later calls, so requests that may
-//! wait are mostly made by tasks that make few others.
+//! wait are hardly ever made by the first task, which makes most of the others.
 
 use super::{Swarm, scene};
 use crate::op::{Arg, Call, Op, Yields};
@@ -27,9 +27,9 @@ pub(super) fn assign(op: &mut Op, swarm: &Swarm, rng: &mut Rng) {
             | Call::MemallocNoioSave
             | Call::MemallocNoioRestore
     );
-    let by_others = if may_wait { 7 } else { 1 };
-    if !has_task && rng.u8(0..8) < by_others {
-        op.caller.task = rng.u8(0..swarm.tasks);
+    let (by_others, of) = if may_wait { (31, 32) } else { (1, 8) };
+    if !has_task && swarm.tasks > 1 && rng.u8(0..of) < by_others {
+        op.caller.task = rng.u8(1..swarm.tasks);
     }
 }
 
