@@ -9,6 +9,7 @@
 
 mod check;
 mod plot;
+mod pool;
 mod replay;
 mod run;
 mod scale;

@@ -5,12 +5,14 @@
 //!
 //! There is no feedback from coverage here; `ci/fuzz.sh` has that.
 
-use crate::{Outcome, Trouble, parse_campaign, say, shrink, write};
+use crate::{Outcome, Trouble, parse_campaign, pool, say, shrink, write};
 use indicatif::{ProgressBar, ProgressStyle};
 use kvroute_harness::campaign::Campaign;
 use kvroute_harness::generate::generate;
 use kvroute_harness::paint::mix;
 use kvroute_harness::{Failure, Stats, check, report};
+use std::num::NonZero;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -28,6 +30,9 @@ pub(crate) struct Options {
     /// Where the traces come from; the same seed gives the same traces.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// How many threads; the report is the same for any number (all cores if not given).
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZero<usize>>,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
@@ -68,43 +73,52 @@ pub(crate) fn run(options: &Options) -> Outcome {
     );
     let start = Instant::now();
     let mut stats = Stats::new(options.campaign.lanes);
-    let mut trace_number = 0;
-    while goal.done(&stats, start) < goal.total() {
+    let jobs = options.jobs.unwrap_or_else(pool::default_jobs);
+    let work = |trace_number| {
         let seed = mix(options.seed, trace_number);
         let trace = generate(&options.campaign.profile, &mut fastrand::Rng::with_seed(seed));
-        match check(options.campaign, &trace) {
-            Ok(counts) => stats.add(&counts),
-            Err(failure) => {
-                bar.finish_and_clear();
-                return Err(fail(options, trace_number, &failure)?);
-            }
+        check(options.campaign, &trace)
+    };
+    let objection = pool::in_order(jobs, work, |trace_number, result| {
+        if goal.done(&stats, start) >= goal.total() {
+            return ControlFlow::Break(None);
         }
-        trace_number += 1;
         if trace_number.is_multiple_of(64) {
             bar.set_position(goal.done(&stats, start).min(goal.total()));
-            bar.set_message(speed(&stats, start));
+            bar.set_message(speed(&stats, start, jobs));
         }
-    }
+        match result {
+            Ok(counts) => stats.add(&counts),
+            Err(failure) => return ControlFlow::Break(Some((trace_number, failure))),
+        }
+        ControlFlow::Continue(())
+    });
     bar.finish_and_clear();
+    if let Some((trace_number, failure)) = objection {
+        return Err(fail(options, trace_number, &failure)?);
+    }
     if options.json {
         let mut counts = report::json(&stats);
         counts["campaign"] = options.campaign.name.into();
         counts["seed"] = options.seed.into();
+        counts["jobs"] = jobs.get().into();
         counts["seconds"] = start.elapsed().as_secs_f64().into();
         say(&format!("{counts:#}\n"));
     } else {
         let Options { campaign, seed, .. } = options;
-        let speed = speed(&stats, start);
+        let speed = speed(&stats, start, jobs);
         let counts = report::text(&stats);
         say(&format!("campaign {}, seed {seed}: no objection\n{speed}\n{counts}", campaign.name));
     }
     Ok(())
 }
 
-fn speed(stats: &Stats, start: Instant) -> String {
+fn speed(stats: &Stats, start: Instant, jobs: NonZero<usize>) -> String {
     let seconds = start.elapsed().as_secs_f64();
     let rate = stats.nr_lane_ops as f64 / seconds.max(1e-9) / 1e6;
-    format!("{} lane-ops in {seconds:.1} s, {rate:.2} M/s", report::grouped(stats.nr_lane_ops))
+    let nr_lane_ops = report::grouped(stats.nr_lane_ops);
+    let threads = if jobs.get() == 1 { "thread" } else { "threads" };
+    format!("{nr_lane_ops} lane-ops in {seconds:.1} s, {rate:.2} M/s on {jobs} {threads}")
 }
 
 /// Shrinks a failing trace and writes it down.

@@ -1,0 +1,97 @@
+//! Numbered pieces of work on several threads, and their results in the order of the numbers.
+//!
+//! The one idea: who takes the results sees what one thread alone would have produced, so that a
+//! run says the same on any number of cores; what was begun beyond its end is thrown away.
+//!
+//! What the work is, and when it is enough, is the caller's to say.
+
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::thread;
+
+/// Results that may wait for each thread until they are taken.
+const NR_AHEAD: usize = 32;
+
+/// The number of threads that the machine has cores for.
+pub(crate) fn default_jobs() -> NonZero<usize> {
+    thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN)
+}
+
+/// Does the work for 0, 1, 2, … on `jobs` threads, and has `take` look at the results in this
+/// order, until it breaks.
+pub(crate) fn in_order<T: Send, B>(
+    jobs: NonZero<usize>,
+    work: impl Fn(u64) -> T + Sync,
+    mut take: impl FnMut(u64, T) -> ControlFlow<B>,
+) -> B {
+    let next = AtomicU64::new(0);
+    thread::scope(|scope| {
+        let (sender, receiver) = sync_channel(NR_AHEAD * jobs.get());
+        for _ in 0..jobs.get() {
+            let (sender, next, work) = (sender.clone(), &next, &work);
+            scope.spawn(move || {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    // A panic is a result too, for its turn to come.
+                    let result = catch_unwind(AssertUnwindSafe(|| work(number)));
+                    // Nobody listens any more once the last result was taken.
+                    if sender.send((number, result)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        let (mut early, mut awaited) = (BTreeMap::new(), 0);
+        loop {
+            let (number, result) = receiver.recv().expect("a thread that works sends results");
+            early.insert(number, result);
+            while let Some(result) = early.remove(&awaited) {
+                let result = result.unwrap_or_else(|panic| resume_unwind(panic));
+                if let ControlFlow::Break(end) = take(awaited, result) {
+                    return end;
+                }
+                awaited += 1;
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "the fifth")]
+    fn a_panic_is_passed_on_in_its_turn() {
+        let work = |number| assert!(number != 5, "the fifth");
+        let enough = |number, ()| match number {
+            5 => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        };
+        in_order(NonZero::new(3).unwrap(), work, enough);
+    }
+
+    #[test]
+    fn results_come_in_order_and_end_where_they_are_told_to() {
+        for jobs in [1, 2, 7] {
+            // The first of every ten takes longest.
+            let work = |number: u64| {
+                let effort = if number.is_multiple_of(10) { 20_000 } else { 10 };
+                (0..effort).fold(number, |sum, _| std::hint::black_box(sum));
+                number * number
+            };
+            let mut taken = Vec::new();
+            let end = in_order(NonZero::new(jobs).unwrap(), work, |number, square| {
+                taken.push(square);
+                if number == 99 { ControlFlow::Break("enough") } else { ControlFlow::Continue(()) }
+            });
+            assert_eq!(end, "enough");
+            assert_eq!(taken, (0..100).map(|number| number * number).collect::<Vec<u64>>());
+        }
+    }
+}
