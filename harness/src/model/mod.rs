@@ -6,6 +6,7 @@
 //!
 //! It does not predict where policy is free, and it keeps no contents: those follow from a seed.
 
+mod allocation;
 mod boot;
 mod caller;
 mod convert;
@@ -19,8 +20,9 @@ pub mod shortage;
 pub mod window;
 
 use crate::op::Reg;
-use crate::subject::{CacheHandle, Layout, Request};
+use crate::subject::{CacheHandle, Layout};
 use alloc_core::gfp::__GFP_COMP;
+pub use allocation::{Allocation, Contents, Kind};
 use boot::whose_frames;
 pub use convert::Conversion;
 pub use free::{Free, Verdict, right_call};
@@ -31,107 +33,6 @@ pub use reuse::Reuse;
 use rules::{Family, KMALLOC_MAX_CACHE, PAGE, Want, pages_of, size_class, vmalloc_cost};
 use std::collections::BTreeMap;
 use window::Window;
-
-/// What kind of memory an allocation is, and so which call frees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// An object of a kmalloc size class.
-    Kmalloc,
-    /// A kmalloc block of its own.
-    LargeKmalloc,
-    /// An object of a cache.
-    CacheObject(CacheHandle),
-    /// A block of the page allocator.
-    Pages {
-        /// log2 of its number of pages.
-        order: u32,
-        /// Whether it was taken with `__GFP_COMP`, so that its head stands for all of it.
-        is_compound: bool,
-    },
-    /// Pages of `alloc_pages_exact`.
-    PagesExact {
-        /// How many.
-        nr_pages: u64,
-    },
-    /// A block of `dma_alloc_coherent`.
-    DmaCoherent {
-        /// log2 of its number of pages.
-        order: u32,
-    },
-    /// An area of the vmalloc space.
-    Vmalloc,
-    /// Memory taken from the boot allocator, or reserved there.
-    Boot,
-}
-
-/// How the bytes of an allocation were chosen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Contents {
-    /// Painted with `paint::fill` and this seed.
-    Painted(u64),
-    /// Left as the allocator left them: its own metadata (a free-list link, a header) as a caller's
-    /// bytes.
-    Echo(Box<[u8]>),
-}
-
-/// One live allocation.
-#[derive(Clone, Debug)]
-pub struct Allocation {
-    /// The op that made it; the same number in every lane.
-    pub id: u32,
-    /// First byte.
-    pub addr: u64,
-    /// Bytes asked for.
-    pub size: u64,
-    /// Bytes that the allocator said may be used.
-    pub usable: u64,
-    /// What it is.
-    pub kind: Kind,
-    /// Whether it came through kvmalloc, so that the caller may not know its kind.
-    pub is_kv: bool,
-    /// The CPU that took it.
-    pub cpu: usize,
-    /// The register that holds it.
-    pub reg: Option<Reg>,
-    /// What its first `size` bytes hold.
-    pub contents: Contents,
-}
-
-impl Allocation {
-    /// The seed of the bytes between `size` and `usable`.
-    pub fn guard_seed(&self) -> u64 {
-        crate::paint::mix(self.addr, !u64::from(self.id))
-    }
-
-    /// The end of the address range that belongs to the allocation; for vmalloc with its guard
-    /// page.
-    pub fn end(&self) -> u64 {
-        match self.kind {
-            Kind::Vmalloc => self.addr + pages_of(self.usable) * PAGE + PAGE,
-            _ => self.addr + self.usable,
-        }
-    }
-
-    /// The right call for the allocation, as its caller knows it.
-    pub fn right_free(&self) -> Request {
-        let addr = self.addr;
-        match self.kind {
-            _ if self.is_kv => Request::Kvfree { addr },
-            Kind::Kmalloc | Kind::LargeKmalloc => Request::Kfree { addr },
-            Kind::CacheObject(cache) => Request::KmemCacheFree { cache, addr },
-            Kind::Pages { order, .. } => Request::FreePages { addr, order },
-            Kind::PagesExact { .. } => Request::FreePagesExact { addr, size: self.size },
-            Kind::DmaCoherent { .. } => Request::DmaFreeCoherent { addr, size: self.size },
-            Kind::Vmalloc => Request::Vfree { addr },
-            Kind::Boot => Request::MemblockFree { addr, size: self.size },
-        }
-    }
-
-    /// Whether it is an object of a slab.
-    pub fn is_small(&self) -> bool {
-        matches!(self.kind, Kind::Kmalloc | Kind::CacheObject(_))
-    }
-}
 
 /// A cache that the caller made.
 #[derive(Clone, Copy, Debug)]
