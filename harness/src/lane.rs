@@ -82,6 +82,9 @@ pub struct Waiter {
     pub shortage: Refusal,
     /// The number that changes when that shortage may have ended.
     pub epoch: u64,
+    /// Whether its last try took memory from others, and still found too little. What it gave back
+    /// then may serve the next try from the beginning.
+    pub took_from_others: bool,
     /// Whether the shortage was not real but injected, so that nothing has to end it.
     pub is_injected: bool,
 }
@@ -89,7 +92,7 @@ pub struct Waiter {
 impl Waiter {
     /// Whether something was given back since it asked last that may have ended its shortage.
     fn is_woken(&self, epochs: Epochs) -> bool {
-        self.epoch != epochs.of(self.shortage)
+        self.took_from_others || self.epoch != epochs.of(self.shortage)
     }
 }
 

@@ -18,6 +18,12 @@ use std::mem::take;
 /// The largest allocation whose bytes may be left as the allocator left them.
 const ECHO_BYTES_MAX: u64 = 256;
 
+/// Whether a request has dropped cached pages, or had a process killed.
+fn took_from_others(record: &Record) -> bool {
+    record.reply.effort.nr_oom_kills > 0
+        || record.before.nr_cache_pages != record.after.nr_cache_pages
+}
+
 impl Lane {
     /// Brings the book up to date with a record that no oracle objected to. What the record knows
     /// of frames is gone afterwards; a record is too large to be moved about.
@@ -83,6 +89,7 @@ impl Lane {
                         caller: record.caller,
                         shortage,
                         epoch: record.reply.epochs.of(shortage),
+                        took_from_others: took_from_others(record),
                         is_injected: record.reply.nr_faults > 0,
                     },
                 );
