@@ -11,7 +11,7 @@
 //! The floors, each owning the one below, so that no call can go upwards: pages, slab, kmalloc,
 //! vmalloc (with the address space beside it), kvmalloc, and [`Mm`] as the public face.
 //!
-//! There is one node and one zone; no compaction, no huge mappings.
+//! A node has one zone; there is no compaction.
 //!
 //! ```
 //! use alloc_core::addr::{PAGE_SIZE, Paddr, Pfn, VMALLOC_START, Vaddr};

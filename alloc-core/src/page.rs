@@ -251,9 +251,9 @@ impl<M: Memory> PageAllocator<M> {
         // A slab that was retired has been counted as a slab.
         let state = if frame.is_slab() { FrameState::Slab } else { frame.state };
         self.nr_pages[state as usize] -= frame.nr_pages();
+        let node = self.node_of(pfn);
         let (memory, map, order) = (&mut self.memory, self.map, u32::from(frame.order));
-        let node = self.zones[1..].iter().position(|zone| zone.contains(pfn));
-        let zone = &mut self.zones[node.map_or(0, |node| node + 1)];
+        let zone = &mut self.zones[node];
         if order > PAGE_ALLOC_COSTLY_ORDER || frame.nr_pages() > self.pcp_high {
             zone.merge(memory, map, pfn, order);
             return;

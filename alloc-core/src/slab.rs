@@ -273,11 +273,9 @@ impl<M: Memory> SlabAllocator<M> {
         let frame = map.frame(memory, slab);
         if frame.inuse == 0 {
             self.nr_empty_slab_pages -= frame.nr_pages();
-            self.release(cache, slab);
-        } else if frame.inuse < frame.objects {
-            let mut partial = cache.partial(memory);
-            map.list_push(memory, &mut partial, slab);
-            cache.set_partial(memory, partial);
+        }
+        if frame.inuse < frame.objects {
+            self.list_or_release(cache, slab, frame, true);
         }
     }
 
@@ -326,11 +324,11 @@ impl<M: Memory> SlabAllocator<M> {
         }
     }
 
-    /// Puts a slab that is no CPU's where it belongs, now that an object has been freed into it.
-    fn list_or_release(&mut self, cache: Cache, slab: Pfn, frame: Frame, was_full: bool) {
+    /// Puts a slab that is no CPU's, and not full, where it belongs.
+    fn list_or_release(&mut self, cache: Cache, slab: Pfn, frame: Frame, was_unlisted: bool) {
         let (memory, map) = (&mut self.pages.memory, self.pages.map);
         let mut partial = cache.partial(memory);
-        match (was_full, frame.inuse == 0) {
+        match (was_unlisted, frame.inuse == 0) {
             (true, false) => map.list_push(memory, &mut partial, slab),
             (false, true) => map.list_remove(memory, &mut partial, slab),
             _ => {}

@@ -102,7 +102,6 @@ impl<M: Memory> Vmalloc<M> {
     /// small ones would find room (R4.14). Here it takes the small ones, and waits only if there
     /// is no room for those.
     pub(crate) fn alloc_huge(&mut self, range: &VmallocRange) -> Result<Vaddr, AllocError> {
-        self.refuse(range)?;
         if range.size >= PMD_SIZE
             && let Ok(addr) = self.alloc_for(range, Owner::Caller, Mapping::Huge)
         {
