@@ -124,6 +124,8 @@ impl PageTables {
                 Ok(pfn) => {
                     let region = Region { table: Some(pfn), ..region };
                     self.set_region(&mut pages.memory, addr, region);
+                    // Who waits to map something here needs a page less now.
+                    pages.release_epoch += 1;
                 }
                 Err(error) => {
                     self.release_idle(pages, start, addr);

@@ -16,6 +16,7 @@ use crate::subject::{Answer, Request};
 use crate::trace::Trace;
 use crate::verdict::{EXPECTATION, Failure, PANIC};
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// All memory and all structures are looked at after this many ops at the soonest, and at the end.
@@ -316,7 +317,8 @@ impl Runner {
         }
         let mut wakes = Vec::new();
         let mut unwanted = Vec::new();
-        for waiter in self.lane.take_woken(is_tick) {
+        let mut woken = VecDeque::from(self.lane.take_woken(is_tick));
+        while let Some(waiter) = woken.pop_front() {
             let why = self.lane.why_again(&waiter);
             let Waiter { id, dst, request, caller, .. } = waiter;
             let setting = Setting { caller, ..Setting::default() };
@@ -326,13 +328,16 @@ impl Runner {
             stats.nr_retries += 1;
             let answer = record.reply.answer;
             let is_served = matches!(answer, Answer::Memory { .. });
-            wakes.push(Wake { request, is_served });
+            wakes.push(Wake { id, request, is_served });
             self.lane.commit(&mut record, dst);
             if let Answer::Memory { addr, .. } = answer {
                 stats.nr_served += 1;
                 if dst.is_none() {
                     unwanted.push((id, addr, setting));
                 }
+                // What it made on the way may serve who has waited longer, before any other.
+                woken.extend(self.lane.take_woken(false));
+                woken.make_contiguous().sort_by_key(|waiter| waiter.id);
             }
         }
         oracle::judge(&Event::Wakes(&wakes))?;

@@ -81,6 +81,8 @@ pub struct Step<'a> {
 
 /// A waiter that asked again.
 pub struct Wake {
+    /// The op that made it; it may have asked several times.
+    pub id: u32,
     /// Its request.
     pub request: Request,
     /// Whether it was served.

@@ -15,6 +15,7 @@ use crate::lane::Retry;
 use crate::model::effort::Powers;
 use crate::model::rules::{Family, KMALLOC_MAX, NR_ORDERS, PAGE, Want, order_of, pages_of};
 use crate::subject::{Answer, Refusal, Request};
+use alloc_core::gfp::__GFP_THISNODE;
 
 pub(super) const ORACLE: Oracle = Oracle {
     name: "nofail",
@@ -50,7 +51,9 @@ fn judge(event: &Event) -> Judgement {
 /// No waiter is overtaken by a later one that wants the same or more of the same.
 fn in_order(wakes: &[Wake]) -> Judgement {
     for (place, later) in wakes.iter().enumerate().filter(|(_, wake)| wake.is_served) {
-        for earlier in wakes[..place].iter().filter(|wake| !wake.is_served) {
+        let was_served = |id| wakes[..place].iter().any(|wake| wake.id == id && wake.is_served);
+        let before = wakes[..place].iter().filter(|wake| wake.id < later.id);
+        for earlier in before.filter(|wake| !was_served(wake.id)) {
             if wants_no_less(&later.request, &earlier.request) {
                 return Err(format!("{:?} was served before {:?}", later.request, earlier.request));
             }
@@ -67,7 +70,9 @@ fn wants_no_less(one: &Request, other: &Request) -> bool {
         (Family::Vmalloc { range: one }, Family::Vmalloc { range: other }) => one == other,
         _ => false,
     };
-    is_alike && one.gfp == other.gfp && one.size >= other.size
+    // Who is bound to a node waits for that one.
+    let same_node = !one.gfp.has(__GFP_THISNODE) || (one.node.is_some() && one.node == other.node);
+    is_alike && same_node && one.gfp == other.gfp && one.size >= other.size
 }
 
 /// Whether the request is too small to fail, and may not have a process killed: it waits like one
@@ -204,15 +209,20 @@ mod test {
 
     #[test]
     fn barks_on_a_waiter_that_is_overtaken() {
-        let wake = |order, is_served| {
+        let wake = |id, order, is_served| {
             let request = Request::AllocPages { gfp: NOFAIL, order };
-            Wake { request, is_served }
+            Wake { id, request, is_served }
         };
         let judge_wakes = |wakes: &[Wake]| judge(&Event::Wakes(wakes));
-        assert!(judge_wakes(&[wake(1, false), wake(1, true)]).is_err());
-        assert!(judge_wakes(&[wake(1, false), wake(2, true)]).is_err());
-        assert_eq!(judge_wakes(&[wake(1, false), wake(0, true)]), Ok(()));
-        assert_eq!(judge_wakes(&[wake(1, true), wake(1, false)]), Ok(()));
+        assert!(judge_wakes(&[wake(1, 1, false), wake(2, 1, true)]).is_err());
+        assert!(judge_wakes(&[wake(1, 1, false), wake(2, 2, true)]).is_err());
+        assert_eq!(judge_wakes(&[wake(1, 1, false), wake(2, 0, true)]), Ok(()));
+        assert_eq!(judge_wakes(&[wake(1, 1, true), wake(2, 1, false)]), Ok(()));
+        // Who has asked again before the other did was not overtaken.
+        let again = [wake(1, 1, false), wake(2, 0, true), wake(1, 1, true), wake(3, 1, true)];
+        assert_eq!(judge_wakes(&again), Ok(()));
+        let skipped = [wake(1, 1, false), wake(2, 0, true), wake(3, 1, true), wake(1, 1, true)];
+        assert!(judge_wakes(&skipped).is_err());
     }
 
     #[test]
