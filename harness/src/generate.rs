@@ -17,6 +17,7 @@ mod scene;
 mod test;
 
 use crate::op::{ALL_CALLS, Arg, ArgKind, Call, Faults, MAX_ARGS, Op, Ptr, Reg, Route, Yields};
+use crate::random::Draw;
 use crate::trace::{Machine, Trace};
 use alloc_core::addr::PAGE_SIZE;
 use alloc_core::gfp::__GFP_ZERO;
@@ -174,7 +175,7 @@ fn weights(calls: &[Call], rng: &mut Rng) -> [u32; NR_CALLS] {
         .filter(|call| call.spec().yields == Yields::Memory && !call.is_boot())
         .collect();
     if !makers.iter().any(|&call| weights[call as usize] > 0) {
-        let any = rng.choice(&makers).or_else(|| rng.choice(calls));
+        let any = rng.one_of(&makers).or_else(|| rng.one_of(calls));
         any.into_iter().for_each(|&call| weights[call as usize] = 8);
     }
     for &maker in &makers {
@@ -198,7 +199,7 @@ fn weights(calls: &[Call], rng: &mut Rng) -> [u32; NR_CALLS] {
 pub fn generate(profile: &Profile, rng: &mut Rng) -> Trace {
     let swarm = Swarm::draw(profile, rng);
     let mut scene = Scene::default();
-    let nr_ops = 100 + rng.usize(0..=300).min(rng.usize(0..=300));
+    let nr_ops = 100 + rng.index(0..=300).min(rng.index(0..=300));
     let mut ops = boot::ops(profile, &swarm, rng);
     let is_booting = !ops.is_empty();
     ops.iter().for_each(|op| scene.observe(op));
@@ -207,7 +208,7 @@ pub fn generate(profile: &Profile, rng: &mut Rng) -> Trace {
     let mut phase_ends = 0;
     while ops.len() < nr_ops {
         if ops.len() >= phase_ends {
-            phase_ends += rng.usize(8..=64);
+            phase_ends += rng.index(8..=64);
             let growing = making.0 < 500 || rng.u8(0..4) == 0;
             let growth = if swarm.greedy { 700..990 } else { 550..950 };
             making = Share(rng.u16(if growing { growth } else { 200..500 }));
@@ -217,7 +218,7 @@ pub fn generate(profile: &Profile, rng: &mut Rng) -> Trace {
         ops.push(op);
     }
     if is_booting && swarm.misuse.hit(rng) {
-        ops.insert(rng.usize(0..=ops.len()), boot::late_op(&swarm, rng));
+        ops.insert(rng.index(0..=ops.len()), boot::late_op(&swarm, rng));
     }
     Trace { machine: swarm.machine, ops, ..Trace::default() }
 }
@@ -449,7 +450,7 @@ fn spoilt(op: Op, scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Op {
     let cache = scene.any_cache(rng);
     let may = |call| call != Call::KmemCacheFree || cache.is_some();
     let frees: Vec<Call> = swarm.calls.frees.iter().copied().filter(|&call| may(call)).collect();
-    let call = rng.choice(&frees).copied().unwrap_or(op.call);
+    let call = rng.one_of(&frees).copied().unwrap_or(op.call);
     let own = scene::needs_cache(slot.made_by).then_some(slot.cache);
     let slot = Slot { cache: own.or(cache).unwrap_or(0), ..slot };
     let mut wrong = scene::right_free(from, &slot, call);

@@ -14,6 +14,7 @@ use crate::generate::{
     Profile, Scene, Share, Swarm, draw, generate, generate_op, makes_cache, plain_op,
 };
 use crate::op::{Arg, ArgKind, Call, MAX_ARGS, Op, Yields};
+use crate::random::Draw;
 use crate::text::{MACHINE_FIELDS, MAX_FUZZ_OPS, clamp_machine};
 use crate::trace::{Machine, Trace};
 use change::{change_op, nudged};
@@ -62,7 +63,7 @@ pub fn mutate(trace: &mut Trace, profile: &Profile, rng: &mut Rng) {
     let mut swarm = Swarm::draw(profile, rng);
     swarm.machine = trace.machine;
     let mut knife = Knife { profile, swarm, rng };
-    let nr_changes = [1, 1, 1, 2, 2, 3, 4][knife.rng.usize(0..7)];
+    let nr_changes = [1, 1, 1, 2, 2, 3, 4][knife.rng.index(0..7)];
     for _ in 0..nr_changes {
         let first = if trace.ops.len() > LONG { NR_GROWING } else { 0 };
         choose(&MUTATIONS[first..], knife.rng)(trace, &mut knife);
@@ -162,7 +163,7 @@ pub fn cross(a: &Trace, b: &Trace, rng: &mut Rng) -> Trace {
         1 => {
             let (mut a, mut b) = (&a.ops[..], &b.ops[..]);
             while !a.is_empty() || !b.is_empty() {
-                let (run, rest) = a.split_at(rng.usize(0..=16).min(a.len()));
+                let (run, rest) = a.split_at(rng.index(0..=16).min(a.len()));
                 ops.extend_from_slice(run);
                 (a, b) = (b, rest);
             }
@@ -239,21 +240,21 @@ fn choose<T: Copy>(rows: &[(u32, T)], rng: &mut Rng) -> T {
 /// The place of an op. The creation of a cache is seldom chosen, since many ops mean nothing
 /// without it.
 fn any_place(trace: &Trace, rng: &mut Rng) -> Option<usize> {
-    let at = rng.choice(0..trace.ops.len())?;
+    let at = rng.one_of(0..trace.ops.len())?;
     let holds_others = trace.ops[at].call.spec().yields == Yields::Cache;
-    if holds_others && rng.u8(0..4) > 0 { rng.choice(0..trace.ops.len()) } else { Some(at) }
+    if holds_others && rng.u8(0..4) > 0 { rng.one_of(0..trace.ops.len()) } else { Some(at) }
 }
 
 /// A part of the ops, from the first index up to the second.
 fn part(ops: &[Op], rng: &mut Rng) -> (usize, usize) {
-    let (a, b) = (rng.usize(0..=ops.len()), rng.usize(0..=ops.len()));
+    let (a, b) = (rng.index(0..=ops.len()), rng.index(0..=ops.len()));
     (a.min(b), a.max(b))
 }
 
 /// A short part of the ops, at most 16 of them.
 fn short_part(ops: &[Op], rng: &mut Rng) -> (usize, usize) {
-    let from = rng.usize(0..=ops.len());
-    (from, (from + rng.usize(1..=16)).min(ops.len()))
+    let from = rng.index(0..=ops.len());
+    (from, (from + rng.index(1..=16)).min(ops.len()))
 }
 
 fn insert(trace: &mut Trace, knife: &mut Knife<'_>) {
@@ -261,12 +262,12 @@ fn insert(trace: &mut Trace, knife: &mut Knife<'_>) {
 }
 
 fn insert_burst(trace: &mut Trace, knife: &mut Knife<'_>) {
-    let nr_ops = knife.rng.usize(2..=12);
+    let nr_ops = knife.rng.index(2..=12);
     insert_some(trace, knife, nr_ops);
 }
 
 fn insert_some(trace: &mut Trace, knife: &mut Knife<'_>, nr_ops: usize) {
-    let at = knife.rng.usize(0..=trace.ops.len());
+    let at = knife.rng.index(0..=trace.ops.len());
     let mut scene = Scene::after(&trace.ops[..at]);
     let making = Share(knife.rng.u16(200..900));
     let mut burst = Vec::with_capacity(nr_ops);
@@ -292,15 +293,15 @@ fn insert_pair(trace: &mut Trace, knife: &mut Knife<'_>) {
 }
 
 fn duplicate(trace: &mut Trace, knife: &mut Knife<'_>) {
-    let Some(&op) = knife.rng.choice(&trace.ops) else { return };
-    trace.ops.insert(knife.rng.usize(0..=trace.ops.len()), op);
+    let Some(&op) = knife.rng.one_of(&trace.ops) else { return };
+    trace.ops.insert(knife.rng.index(0..=trace.ops.len()), op);
 }
 
 /// Splices a short part of the trace in at another place.
 fn repeat_part(trace: &mut Trace, knife: &mut Knife<'_>) {
     let (from, to) = short_part(&trace.ops, knife.rng);
     let copy = trace.ops[from..to].to_vec();
-    let at = knife.rng.usize(0..=trace.ops.len());
+    let at = knife.rng.index(0..=trace.ops.len());
     trace.ops.splice(at..at, copy);
 }
 
@@ -324,16 +325,16 @@ fn swap(trace: &mut Trace, knife: &mut Knife<'_>) {
     if nr_ops == 0 {
         return;
     }
-    let a = knife.rng.usize(0..nr_ops);
+    let a = knife.rng.index(0..nr_ops);
     // Neighbours make the smallest change; any two make the largest.
-    let b = if knife.rng.bool() { a + 1 } else { knife.rng.usize(0..nr_ops) };
+    let b = if knife.rng.bool() { a + 1 } else { knife.rng.index(0..nr_ops) };
     trace.ops.swap(a, b % nr_ops);
 }
 
 fn move_op(trace: &mut Trace, knife: &mut Knife<'_>) {
     if let Some(at) = any_place(trace, knife.rng) {
         let op = trace.ops.remove(at);
-        trace.ops.insert(knife.rng.usize(0..=trace.ops.len()), op);
+        trace.ops.insert(knife.rng.index(0..=trace.ops.len()), op);
     }
 }
 

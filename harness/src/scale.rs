@@ -6,6 +6,7 @@
 //!
 //! There is no clock here; the command line has one.
 
+use crate::random::Draw;
 use alloc_core::addr::{Paddr, Pfn, VMALLOC_START, Vaddr};
 use alloc_core::gfp::GFP_KERNEL;
 use alloc_core::memory::{MapError, Memory};
@@ -144,7 +145,7 @@ impl Bench {
         let count = |mm: &Mm<CountingMemory>| (mm.memory().nr_loads.get(), mm.memory().nr_stores);
         let (loads, stores) = count(&self.mm);
         for _ in 0..nr_pairs {
-            let place = self.rng.usize(0..self.live.len());
+            let place = self.rng.index(0..self.live.len());
             self.free(self.live[place]);
             self.live[place] = self.alloc();
         }

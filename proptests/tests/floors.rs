@@ -37,7 +37,7 @@ const BUILDINGS: [Building; 2] = [
     Building {
         name: "harness",
         floors: &[
-            &["op", "trace"],
+            &["op", "trace", "random"],
             &["text", "subject", "paint"],
             &["generate", "mutate", "shrink", "recording", "model"],
             &["bytes"],

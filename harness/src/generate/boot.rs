@@ -7,6 +7,7 @@
 
 use super::{Profile, Swarm, draw, plain_op};
 use crate::op::{Arg, Call, MAX_ARGS, Op, Ptr, Reg};
+use crate::random::Draw;
 use alloc_core::addr::PAGE_SIZE;
 use fastrand::Rng;
 
@@ -27,7 +28,7 @@ pub(super) fn ops(profile: &Profile, swarm: &Swarm, rng: &mut Rng) -> Vec<Op> {
         return Vec::new();
     }
     let mut taken = Taken::default();
-    let mut ops: Vec<Op> = (0..rng.usize(1..=12)).map(|_| op(&mut taken, swarm, rng)).collect();
+    let mut ops: Vec<Op> = (0..rng.index(1..=12)).map(|_| op(&mut taken, swarm, rng)).collect();
     // Enough to fill a table of 128 ranges, in one trace in many.
     if rng.u8(0..32) == 0 {
         ops.extend((0..rng.u64(128..=140)).map(|place| small(place, swarm, rng)));
@@ -46,12 +47,12 @@ fn op(taken: &mut Taken, swarm: &Swarm, rng: &mut Rng) -> Op {
     match rng.u8(0..12) {
         0..=5 => alloc(taken, swarm, rng),
         6 if !taken.reserved.is_empty() => {
-            let (base, size) = taken.reserved.swap_remove(rng.usize(0..taken.reserved.len()));
+            let (base, size) = taken.reserved.swap_remove(rng.index(0..taken.reserved.len()));
             let size = spoilt(size, swarm, rng);
             numbers(Call::MemblockPhysFree, [base, size])
         }
         7 | 8 if !taken.allocated.is_empty() => {
-            let (register, size) = taken.allocated.swap_remove(rng.usize(0..taken.allocated.len()));
+            let (register, size) = taken.allocated.swap_remove(rng.index(0..taken.allocated.len()));
             let offset = if swarm.misuse.hit(rng) { draw::interior(size, rng) } else { 0 };
             let mut op = numbers(Call::MemblockFree, [0, spoilt(size, swarm, rng)]);
             op.args[0] = Arg::Ptr(Ptr::Reg(register, offset));

@@ -10,6 +10,7 @@ use super::{Scene, Swarm};
 use crate::op::{
     Arg, ArgKind, Call, CallSpec, Faults, MAX_ARGS, NUMA_NO_NODE, Op, Ptr, Route, Yields,
 };
+use crate::random::Draw;
 use crate::text::FAULT_SITES;
 use crate::trace::{Limits, Machine};
 use alloc_core::SLAB_HWCACHE_ALIGN;
@@ -80,7 +81,7 @@ const MODIFIERS: &[(Gfp, u16)] = &[
 
 /// One of some values.
 pub fn one_of<'a, T>(values: &'a [T], rng: &mut Rng) -> &'a T {
-    &values[rng.usize(0..values.len())]
+    &values[rng.index(0..values.len())]
 }
 
 /// One of some values, each by its weight.
@@ -113,7 +114,7 @@ pub fn ceiling(rng: &mut Rng) -> u64 {
 pub fn size(ceiling: u64, rng: &mut Rng) -> u64 {
     if rng.bool() {
         let nr_edges = EDGES.iter().take_while(|edge| **edge <= ceiling).count();
-        let edge = EDGES[rng.usize(0..nr_edges)];
+        let edge = EDGES[rng.index(0..nr_edges)];
         *one_of(&[edge, edge, edge.saturating_sub(1), edge.saturating_add(1)], rng)
     } else {
         log_uniform(ceiling, rng)

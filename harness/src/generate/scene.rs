@@ -5,6 +5,7 @@
 //! with failures and recycled addresses, is the model's business.
 
 use crate::op::{Arg, ArgKind, Call, Faults, MAX_ARGS, Op, Ptr, Reg, Yields};
+use crate::random::Draw;
 use alloc_core::SLAB_HWCACHE_ALIGN;
 use alloc_core::addr::{NR_ORDERS, PAGE_SHIFT, PAGE_SIZE, order_for};
 use alloc_core::task::NR_TASKS;
@@ -342,13 +343,13 @@ impl Scene {
 
     /// A live register.
     pub fn any_live(&self, rng: &mut Rng) -> Option<(Reg, Slot)> {
-        let register = *rng.choice(&self.live)?;
+        let register = *rng.one_of(&self.live)?;
         Some((register, self.slot(register)?))
     }
 
     /// A register that was freed lately and has not been assigned since.
     pub fn any_freed(&self, rng: &mut Rng) -> Option<Reg> {
-        let register = *rng.choice(&self.freed)?;
+        let register = *rng.one_of(&self.freed)?;
         self.slot(register).filter(|slot| !slot.live)?;
         Some(register)
     }
@@ -387,7 +388,7 @@ impl Scene {
     /// A live cache.
     pub fn any_cache(&self, rng: &mut Rng) -> Option<Reg> {
         let nr_caches = self.nr_caches();
-        let skip = if nr_caches == 0 { return None } else { rng.usize(0..nr_caches) };
+        let skip = if nr_caches == 0 { return None } else { rng.index(0..nr_caches) };
         let mut live = (0..).zip(&self.caches).filter(|(_, size)| size.is_some());
         live.nth(skip).map(|(cache, _)| cache)
     }

@@ -8,6 +8,7 @@
 use super::{Knife, any_place};
 use crate::generate::{Scene, Share, draw, plain_op};
 use crate::op::{Arg, ArgKind, CALLS, CONTEXTS, Call, CallSpec, Faults, Op, Ptr, Reg, Yields};
+use crate::random::Draw;
 use crate::text::{CALLER_FIELDS, FAULT_SITES, ROUTES};
 use crate::trace::Trace;
 use alloc_core::task::Current;
@@ -22,7 +23,7 @@ pub(super) fn change_op(trace: &mut Trace, knife: &mut Knife<'_>) {
         16 => change_caller(&mut op.caller, knife.rng),
         0..=8 => {
             // A call without arguments has but a caller.
-            match knife.rng.choice(0..spec.args.len()) {
+            match knife.rng.one_of(0..spec.args.len()) {
                 Some(place) => {
                     let scene = Scene::after(&trace.ops[..at]);
                     op.args[place] = change_arg(&op, place, &scene, knife);
@@ -89,7 +90,7 @@ pub(super) fn nudged(number: u64, rng: &mut Rng) -> u64 {
         // The edges beside this number, or a likely one.
         6 => {
             let above = draw::EDGES.partition_point(|edge| *edge <= number);
-            draw::EDGES[(above + rng.usize(0..3)).saturating_sub(2).min(draw::EDGES.len() - 1)]
+            draw::EDGES[(above + rng.index(0..3)).saturating_sub(2).min(draw::EDGES.len() - 1)]
         }
         _ => draw::size(0x1_0000, rng),
     }
@@ -159,7 +160,7 @@ fn recast(op: Op, before: &[Op], knife: &mut Knife<'_>) -> Op {
         .filter(|new| knife.profile.calls.contains(&new.call) && (any_shape || alike(new)))
         .map(|new| new.call)
         .collect();
-    let Some(&call) = knife.rng.choice(&calls) else { return op };
+    let Some(&call) = knife.rng.one_of(&calls) else { return op };
     let scene = Scene::after(before);
     let new = call.spec();
     let mut recast = plain_op(call, draw::args(call, &scene, &knife.swarm, knife.rng));

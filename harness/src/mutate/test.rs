@@ -68,7 +68,7 @@ fn a_mutant_fits_and_ends_with_a_whole_line() {
     let mut rng = Rng::with_seed(4);
     let text = generate(&PROFILE, &mut rng).to_string();
     for seed in 0..2000 {
-        let max_size = rng.usize(1..12_000);
+        let max_size = rng.index(1..12_000);
         let mut bytes = vec![0; max_size.max(text.len())];
         bytes[..text.len()].copy_from_slice(text.as_bytes());
         let size = text.len().min(max_size);

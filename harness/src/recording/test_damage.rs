@@ -2,6 +2,7 @@
 //!
 //! The one idea: lost events are counted, damage is an error with its place, and nothing panics.
 
+use crate::random::Draw;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -250,7 +251,7 @@ fn mutilate(line: &str, rng: &mut fastrand::Rng, spoil: bool, text: &mut String)
         0..100 => {}
         100..110 => *text += &line.repeat(2),
         110..112 if spoil => {
-            let place = rng.usize(0..line.len());
+            let place = rng.index(0..line.len());
             *text += &line[..place];
             text.push(rng.char(..));
             *text += &line[place + 1..];

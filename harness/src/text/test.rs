@@ -5,6 +5,7 @@
 
 use super::*;
 use crate::op::{Arg, ArgKind, CALLS, CLASSES, CONTEXTS, MAX_ARGS, Op, Ptr, Yields};
+use crate::random::Draw;
 use alloc_core::gfp::Gfp;
 use fastrand::Rng;
 
@@ -31,7 +32,7 @@ fn any_arg(kind: ArgKind, rng: &mut Rng) -> Arg {
 }
 
 fn any_op(rng: &mut Rng) -> Op {
-    let spec = &CALLS[rng.usize(0..CALLS.len())];
+    let spec = &CALLS[rng.index(0..CALLS.len())];
     let mut args = [Arg::Number(0); MAX_ARGS];
     for (arg, (_, kind)) in args.iter_mut().zip(spec.args) {
         *arg = any_arg(*kind, rng);
@@ -40,7 +41,7 @@ fn any_op(rng: &mut Rng) -> Op {
     for site in FAULT_SITES {
         *(site.of_mut)(&mut faults) = if rng.bool() { 0 } else { rng.u16(..) };
     }
-    let route = if spec.takes_route { ROUTES[rng.usize(0..3)].1 } else { Route::Policy };
+    let route = if spec.takes_route { ROUTES[rng.index(0..3)].1 } else { Route::Policy };
     Op {
         dst: (spec.yields != Yields::Nothing && rng.bool()).then(|| rng.u16(..)),
         call: spec.call,
@@ -50,9 +51,9 @@ fn any_op(rng: &mut Rng) -> Op {
         caller: Current {
             task: rng.u8(0..8),
             cpu: rng.u8(0..8),
-            context: CONTEXTS[rng.usize(0..CONTEXTS.len())].1,
+            context: CONTEXTS[rng.index(0..CONTEXTS.len())].1,
         },
-        expect: rng.bool().then(|| CLASSES[rng.usize(0..CLASSES.len())].0),
+        expect: rng.bool().then(|| CLASSES[rng.index(0..CLASSES.len())].0),
     }
 }
 
@@ -65,9 +66,9 @@ fn any_trace(seed: u64) -> Trace {
     }
     let why = ["", "a reason", "  indented", "# double", "-> Slab", "é", "tab\t"];
     Trace {
-        why: (0..rng.usize(0..4)).map(|_| rng.choice(why).unwrap().to_owned()).collect(),
+        why: (0..rng.index(0..4)).map(|_| rng.one_of(why).unwrap().to_owned()).collect(),
         machine,
-        ops: (0..rng.usize(0..40)).map(|_| any_op(&mut rng)).collect(),
+        ops: (0..rng.index(0..40)).map(|_| any_op(&mut rng)).collect(),
         ..Trace::default()
     }
 }
@@ -323,10 +324,10 @@ fn the_lenient_reader_takes_any_bytes() {
     for seed in 0..20_000 {
         let mut rng = Rng::with_seed(seed);
         let mut bytes = any_trace(seed % 64).to_string().into_bytes();
-        bytes.truncate(rng.usize(0..600));
-        for _ in 0..rng.usize(0..40) {
-            let place = rng.usize(0..=bytes.len());
-            let sign = signs[rng.usize(0..signs.len())];
+        bytes.truncate(rng.index(0..600));
+        for _ in 0..rng.index(0..40) {
+            let place = rng.index(0..=bytes.len());
+            let sign = signs[rng.index(0..signs.len())];
             if rng.bool() && place < bytes.len() {
                 bytes[place] = sign;
             } else {
