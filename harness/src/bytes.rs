@@ -128,9 +128,9 @@ pub fn first_unmapped(subject: &dyn Subject, addr: u64, len: u64) -> Option<u64>
 pub fn paint(subject: &mut dyn Subject, addr: u64, start: u64, end: u64, seed: u64) {
     let mut offset = start;
     while offset < end {
-        let Some(span) = subject.span_mut(addr + offset, end - offset) else { return };
-        paint::fill(span, offset, seed);
-        offset += span.len() as u64;
+        let tile = paint::tile(offset, (end - offset) as usize, seed);
+        let Some(nr_written) = subject.write(addr + offset, tile) else { return };
+        offset += nr_written;
     }
 }
 

@@ -44,7 +44,7 @@ pub enum Kind {
 /// How the bytes of an allocation were chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Contents {
-    /// Painted with `paint::fill` and this seed.
+    /// Painted with the tiles of `paint` and this seed.
     Painted(u64),
     /// Left as the allocator left them: its own metadata (a free-list link, a header) as a caller's
     /// bytes.

@@ -350,6 +350,10 @@ impl Subject for AllocCore {
         self.memory_mut().span_mut(addr, len)
     }
 
+    fn write(&mut self, addr: u64, bytes: &'static [u8]) -> Option<u64> {
+        self.memory_mut().write(addr, bytes)
+    }
+
     fn frame_of(&self, addr: u64) -> Option<u32> {
         self.memory().frame_of(addr)
     }

@@ -10,6 +10,7 @@
 pub mod alloc_core;
 mod answer;
 mod early;
+mod frames;
 mod request;
 pub mod sim_memory;
 
@@ -235,6 +236,15 @@ pub trait Subject {
 
     /// As [`span`](Self::span), to write to.
     fn span_mut(&mut self, addr: u64, len: u64) -> Option<&mut [u8]>;
+
+    /// Writes the beginning of `bytes` at `addr`, as much of it as lies next to each other, and
+    /// says how much that was; `None` where nothing is mapped. They never change, so a subject
+    /// whose memory is simulated may keep the reference in place of a copy.
+    fn write(&mut self, addr: u64, bytes: &'static [u8]) -> Option<u64> {
+        let span = self.span_mut(addr, bytes.len() as u64)?;
+        span.copy_from_slice(&bytes[..span.len()]);
+        Some(span.len() as u64)
+    }
 
     /// The number of the frame behind an address.
     fn frame_of(&self, addr: u64) -> Option<u32>;

@@ -1,73 +1,54 @@
-//! A simulated machine: frames in an array, one page table, and a TLB that remembers what was not
+//! A simulated machine: page frames, one page table, and a TLB that remembers what was not
 //! flushed.
 //!
 //! The one idea: everything a program could see is deterministic. Memory that nobody has written
 //! holds [`POISON`], never zero, so that a missing `__GFP_ZERO` shows on the first use of a frame;
-//! an access to an unmapped page finds nothing; a reset costs only what was touched.
+//! an access to an unmapped page finds nothing. What the frames hold is kept by `frames`.
 //!
 //! It does not know which frames are allocated. Times and caches are not simulated.
 
+use super::frames::Frames;
 use alloc_core::addr::{
     DMA_OFFSET, PAGE_OFFSET, PAGE_SHIFT, PAGE_SIZE, Paddr, Pfn, VMALLOC_START, Vaddr,
 };
 use alloc_core::memory::{MapError, Memory};
 
-/// The byte that memory holds before anything is written to it.
-pub const POISON: u8 = 0xa5;
+pub use super::frames::POISON;
 
 /// A page-table entry: empty, a mapping, or an unmapped page whose translation may still be cached.
 const EMPTY: u32 = 0;
 const STALE: u32 = u32::MAX;
 
 /// The simulated machine.
+#[derive(Default)]
 pub struct SimMemory {
-    nr_frames: u32,
     nr_vmalloc_pages: u32,
-    bytes: Vec<u8>,
+    frames: Frames,
     /// Entry `n` belongs to the n-th page of the vmalloc space: `pfn + 1`, `EMPTY` or `STALE`.
     page_table: Vec<u32>,
     /// One past the highest entry ever used since the last reset.
     nr_entries_used: usize,
-    touched: Vec<u32>,
-    is_touched: Vec<bool>,
     fault: Option<&'static str>,
 }
 
 impl SimMemory {
     /// A machine without memory; [`reset`](Self::reset) gives it its size.
     pub fn new() -> Self {
-        Self {
-            nr_frames: 0,
-            nr_vmalloc_pages: 0,
-            bytes: Vec::new(),
-            page_table: Vec::new(),
-            nr_entries_used: 0,
-            touched: Vec::new(),
-            is_touched: Vec::new(),
-            fault: None,
-        }
+        Self::default()
     }
 
-    /// Makes this a fresh machine of the given size. The arrays only ever grow, so that the cost of
-    /// the next reset is the number of frames touched since this one.
+    /// Makes this a fresh machine of the given size. What it took from the host it keeps for the
+    /// next one.
     pub fn reset(&mut self, nr_frames: u32, nr_vmalloc_pages: u32) {
-        for pfn in self.touched.drain(..) {
-            let start = (pfn as usize) << PAGE_SHIFT;
-            self.bytes[start..start + PAGE_SIZE as usize].fill(POISON);
-            self.is_touched[pfn as usize] = false;
-        }
+        self.frames.reset(nr_frames as usize);
         self.page_table[..self.nr_entries_used].fill(EMPTY);
         self.nr_entries_used = 0;
         self.fault = None;
-        let nr_bytes = (nr_frames as usize) << PAGE_SHIFT;
-        if self.bytes.len() < nr_bytes {
-            self.bytes.resize(nr_bytes, POISON);
-            self.is_touched.resize(nr_frames as usize, false);
-        }
         if self.page_table.len() < nr_vmalloc_pages as usize {
-            self.page_table.resize(nr_vmalloc_pages as usize, EMPTY);
+            // Zeroed by the host, which takes memory for it when an entry is written.
+            self.page_table = Vec::new();
+            self.page_table = vec![EMPTY; nr_vmalloc_pages as usize];
         }
-        self.nr_frames = nr_frames;
         self.nr_vmalloc_pages = nr_vmalloc_pages;
     }
 
@@ -82,54 +63,37 @@ impl SimMemory {
             return self.translate(Vaddr(addr & !(PAGE_SIZE - 1))).map(|pfn| pfn.0);
         }
         let pfn = addr.checked_sub(PAGE_OFFSET)? >> PAGE_SHIFT;
-        (pfn < u64::from(self.nr_frames)).then_some(pfn as u32)
+        (pfn < self.frames.len() as u64).then_some(pfn as u32)
     }
 
     /// The frame that a device finds at an address of its bus, where frame 0 is at `DMA_OFFSET`.
     pub fn frame_of_bus(&self, bus: u64) -> Option<u32> {
         let pfn = bus.checked_sub(DMA_OFFSET)? >> PAGE_SHIFT;
-        (pfn < u64::from(self.nr_frames)).then_some(pfn as u32)
+        (pfn < self.frames.len() as u64).then_some(pfn as u32)
     }
 
-    /// The place of `addr` in the array, and how many bytes lie next to each other there, at most
-    /// `len`.
-    fn extent(&self, addr: u64, len: u64) -> Option<(usize, usize)> {
+    /// The physical place of `addr`.
+    fn place(&self, addr: u64) -> Option<usize> {
         let pfn = self.frame_of(addr)?;
-        let in_page = addr & (PAGE_SIZE - 1);
-        let start = ((pfn as usize) << PAGE_SHIFT) + in_page as usize;
-        let room = if addr >= VMALLOC_START {
-            PAGE_SIZE - in_page
-        } else {
-            (u64::from(self.nr_frames) << PAGE_SHIFT) - start as u64
-        };
-        Some((start, len.min(room) as usize))
+        Some(((pfn as usize) << PAGE_SHIFT) + (addr & (PAGE_SIZE - 1)) as usize)
     }
 
-    /// The bytes at `addr`, as many of `len` as lie next to each other.
+    /// The bytes at `addr`, as many of `len` as lie in its page.
     pub fn span(&self, addr: u64, len: u64) -> Option<&[u8]> {
-        let (start, nr_bytes) = self.extent(addr, len)?;
-        Some(&self.bytes[start..start + nr_bytes])
+        Some(self.frames.span(self.place(addr)?, len as usize))
     }
 
     /// As [`span`](Self::span), to write to.
     pub fn span_mut(&mut self, addr: u64, len: u64) -> Option<&mut [u8]> {
-        let (start, nr_bytes) = self.extent(addr, len)?;
-        self.touch(start, nr_bytes);
-        Some(&mut self.bytes[start..start + nr_bytes])
+        let place = self.place(addr)?;
+        Some(self.frames.span_mut(place, len as usize))
     }
 
-    /// Takes note of a write.
-    fn touch(&mut self, start: usize, nr_bytes: usize) {
-        let frames = start >> PAGE_SHIFT..(start + nr_bytes).div_ceil(PAGE_SIZE as usize);
-        frames.for_each(|pfn| self.touch_frame(pfn));
-    }
-
-    #[inline]
-    fn touch_frame(&mut self, pfn: usize) {
-        if !self.is_touched[pfn] {
-            self.is_touched[pfn] = true;
-            self.touched.push(pfn as u32);
-        }
+    /// Writes the beginning of `bytes` at `addr`, as much of it as lies in one page, and says how
+    /// much that was.
+    pub fn write(&mut self, addr: u64, bytes: &'static [u8]) -> Option<u64> {
+        let place = self.place(addr)?;
+        Some(self.frames.write(place, bytes) as u64)
     }
 
     fn entry(page: Vaddr) -> usize {
@@ -137,15 +101,9 @@ impl SimMemory {
     }
 }
 
-impl Default for SimMemory {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Memory for SimMemory {
     fn nr_frames(&self) -> u32 {
-        self.nr_frames
+        self.frames.len() as u32
     }
 
     fn nr_vmalloc_pages(&self) -> u64 {
@@ -154,29 +112,20 @@ impl Memory for SimMemory {
 
     #[inline]
     fn load(&self, at: Paddr) -> u64 {
-        let start = at.0 as usize;
-        let word: [u8; 8] = self.bytes[start..start + 8].try_into().expect("eight bytes");
-        u64::from_le_bytes(word)
+        self.frames.load(at.0 as usize)
     }
 
     #[inline]
     fn store(&mut self, at: Paddr, word: u64) {
-        let start = at.0 as usize;
-        self.bytes[start..start + 8].copy_from_slice(&word.to_le_bytes());
-        // Words are aligned, and so each is in one frame.
-        self.touch_frame(start >> PAGE_SHIFT);
+        self.frames.store(at.0 as usize, word);
     }
 
     fn zero(&mut self, at: Paddr, nr_bytes: u64) {
-        let start = at.0 as usize;
-        self.bytes[start..start + nr_bytes as usize].fill(0);
-        self.touch(start, nr_bytes as usize);
+        self.frames.zero(at.0 as usize, nr_bytes as usize);
     }
 
     fn copy_bytes(&mut self, from: Paddr, to: Paddr, nr_bytes: u64) {
-        let (from, to, nr_bytes) = (from.0 as usize, to.0 as usize, nr_bytes as usize);
-        self.bytes.copy_within(from..from + nr_bytes, to);
-        self.touch(to, nr_bytes);
+        self.frames.copy(from.0 as usize, to.0 as usize, nr_bytes as usize);
     }
 
     fn map(&mut self, page: Vaddr, frame: Pfn) -> Result<(), MapError> {
@@ -238,9 +187,10 @@ mod test {
         memory.store(Pfn(3).to_phys(), 7);
         memory.span_mut(PAGE_OFFSET + 5 * PAGE_SIZE - 1, 2).unwrap().fill(1);
         memory.reset(8, 8);
-        assert!(
-            memory.span(PAGE_OFFSET, 8 * PAGE_SIZE).unwrap().iter().all(|byte| *byte == POISON)
-        );
+        for page in 0..8 {
+            let bytes = memory.span(PAGE_OFFSET + page * PAGE_SIZE, PAGE_SIZE).unwrap();
+            assert_eq!(bytes, [POISON; PAGE_SIZE as usize]);
+        }
     }
 
     #[test]
