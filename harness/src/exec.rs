@@ -132,7 +132,8 @@ fn run_lanes(
         watcher(&views);
         let incomparable = views.iter().any(|view| view.target != views[0].target);
         stats.nr_incomparable += u64::from(incomparable);
-        oracle::judge(&Event::Across(&views)).map_err(|objection| fail(None, index, objection))?;
+        let across = Event::Across(&views, &stats.relaxed);
+        oracle::judge(&across).map_err(|objection| fail(None, index, objection))?;
     }
     at.set(trace.ops.len());
     for runner in &mut runners {
@@ -269,16 +270,17 @@ impl Runner {
         stats: &mut Stats,
     ) -> Result<(Option<Class>, Answer), Objection> {
         let mut record = self.lane.perform(id, request, setting, None);
-        self.judge(&record)?;
+        self.judge(&record, stats)?;
         stats.request(self.place, &record);
         let (class, answer) = (self.lane.classify(&record), record.reply.answer);
         self.lane.commit(&mut record, dst);
         Ok((class, answer))
     }
 
-    fn judge(&self, record: &Record) -> Result<(), Objection> {
+    fn judge(&self, record: &Record, stats: &Stats) -> Result<(), Objection> {
         let Lane { min_free, pcp_high, .. } = self.lane;
-        let step = Step { model: self.lane.model(), min_free, pcp_high, record };
+        let (model, relaxed) = (self.lane.model(), &stats.relaxed);
+        let step = Step { model, min_free, pcp_high, record, relaxed };
         oracle::judge(&Event::Step(&step))
     }
 
@@ -323,7 +325,7 @@ impl Runner {
             let Waiter { id, dst, request, caller, .. } = waiter;
             let setting = Setting { caller, ..Setting::default() };
             let mut record = self.lane.perform(id, request, &setting, Some(why));
-            self.judge(&record)?;
+            self.judge(&record, stats)?;
             stats.request(self.place, &record);
             stats.nr_retries += 1;
             let answer = record.reply.answer;
@@ -412,7 +414,7 @@ impl Runner {
         let Waiter { id, request, caller, .. } = waiter;
         let setting = Setting { caller, ..Setting::default() };
         let mut record = self.lane.perform(id, request, &setting, Some(Retry::Alone));
-        self.judge(&record)?;
+        self.judge(&record, stats)?;
         stats.nr_retries += 1;
         let answer = record.reply.answer;
         match answer {

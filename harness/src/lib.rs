@@ -20,6 +20,7 @@ pub mod oracle;
 pub mod paint;
 pub mod random;
 pub mod recording;
+pub mod relaxation;
 pub mod report;
 pub mod scale;
 pub mod shrink;

@@ -99,7 +99,14 @@ pub fn text(stats: &Stats) -> String {
         grouped(stats.nr_incomparable),
         grouped(stats.nr_releases),
     ));
-    out + "\n" + &calls_table(stats) + "\n" + &lanes_table(stats)
+    out + &relaxed(stats) + "\n" + &calls_table(stats) + "\n" + &lanes_table(stats)
+}
+
+/// Where judgements were relaxed, and how often; nothing if all were strict.
+fn relaxed(stats: &Stats) -> String {
+    let used = stats.relaxed.used().map(|(name, nr)| format!("{name} {}", grouped(nr)));
+    let used: Vec<String> = used.collect();
+    if used.is_empty() { String::new() } else { format!("relaxed: {}\n", used.join(", ")) }
 }
 
 fn skips(stats: &Stats) -> String {
@@ -211,6 +218,7 @@ pub fn json(stats: &Stats) -> Value {
         "waiters_unservable": stats.nr_unservable,
         "checks": stats.nr_checks,
         "incomparable": stats.nr_incomparable,
+        "relaxed": stats.relaxed.used().map(|(name, nr)| (name.to_owned(), json!(nr))).collect::<Map<String, Value>>(),
         "calls": calls,
         "lanes": lanes,
     })

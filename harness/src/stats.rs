@@ -8,6 +8,7 @@
 
 use crate::lane::{LaneSpec, Record, Skip};
 use crate::op::{CALLS, CLASSES, Call, Class};
+use crate::relaxation::Relaxed;
 use crate::subject::Facts;
 use alloc_core::Effort;
 
@@ -76,6 +77,8 @@ pub struct Stats {
     pub nr_incomparable: u64,
     /// Lines of fuzzer input that did not parse.
     pub nr_dropped_lines: u64,
+    /// Answers that passed because a judgement was relaxed.
+    pub relaxed: Relaxed,
 }
 
 impl Stats {
@@ -135,6 +138,7 @@ impl Stats {
         self.nr_checks += other.nr_checks;
         self.nr_incomparable += other.nr_incomparable;
         self.nr_dropped_lines += other.nr_dropped_lines;
+        self.relaxed.add_all(&other.relaxed);
         for (sums, counts) in self.calls.iter_mut().zip(&other.calls) {
             add_all(sums, counts);
         }

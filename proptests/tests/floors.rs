@@ -39,7 +39,8 @@ const BUILDINGS: [Building; 2] = [
         floors: &[
             &["op", "trace", "random"],
             &["text", "subject", "paint"],
-            &["generate", "mutate", "shrink", "recording", "model"],
+            &["generate", "mutate", "shrink", "recording"],
+            &["relaxation", "model"],
             &["bytes"],
             &["lane"],
             &["oracle", "stats"],

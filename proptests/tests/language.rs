@@ -7,6 +7,7 @@
 
 use kvroute_harness::Trace;
 use kvroute_harness::op::{CALLS, CLASSES, CONTEXTS, Yields};
+use kvroute_harness::relaxation::RELAXATIONS;
 use kvroute_harness::text::{
     CALLER_FIELDS, FAULT_SITES, MACHINE_FIELDS, MachineField, ROUTES, Written,
 };
@@ -57,6 +58,12 @@ fn the_calls_are_all_there() {
 fn the_classes_are_all_there() {
     let line = |(_, name, meaning): &(_, &str, &str)| format!("{name:<17} {meaning}\n");
     check("classes", &CLASSES.iter().map(line).collect::<String>());
+}
+
+#[test]
+fn the_relaxations_are_all_there() {
+    let line = |(_, name, reason): &(_, &str, &str)| format!("{name:<17} {reason}\n");
+    check("relaxations", &RELAXATIONS.iter().map(line).collect::<String>());
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! allocator that fails now and then without need (a spurious NULL) is caught by nothing else.
 //!
 //! Where the exact need is not known (metadata, fragmentation of slabs) the rule leans to the
-//! allocator.
+//! allocator, and says so: each such answer is counted as a [`Relaxation`].
 
 use super::kvmalloc::Policy;
 use super::rules::{
@@ -14,6 +14,7 @@ use super::rules::{
 };
 use super::window::{Place, Window};
 use crate::op::Route;
+use crate::relaxation::{Relaxation, Relaxed};
 use crate::subject::{Facts, Refusal};
 use alloc_core::Effort;
 
@@ -39,12 +40,14 @@ pub struct Situation<'a> {
     pub nr_faults: u32,
     /// What the request has cost others.
     pub effort: Effort,
+    /// Where what is let pass is counted.
+    pub relaxed: &'a Relaxed,
 }
 
 impl Situation<'_> {
     /// Whether `refusal`, given to a request of `size` bytes, names a resource that was short.
     pub fn is_real(&self, want: &Want, size: u64, refusal: Refusal) -> bool {
-        if self.nr_faults > 0 {
+        if self.relaxed.if_so(self.nr_faults > 0, Relaxation::InjectedFailure) {
             return true;
         }
         match refusal {
@@ -67,7 +70,10 @@ impl Situation<'_> {
                 order == order_of(size) && self.is_block_short(want, order)
             }
             Family::Kmalloc => self.is_kmalloc_short(want, size, order),
-            Family::Cache(_) => order <= order_of(2 * size) && self.is_block_short(want, order),
+            Family::Cache(_) => {
+                let may_be = order <= order_of(2 * size) && self.is_block_short(want, order);
+                self.relaxed.if_so(may_be, Relaxation::SlabOrder)
+            }
             Family::Vmalloc { .. } => self.are_frames_short(size),
             Family::Boot(_) => false,
             Family::Kvmalloc { route } => {
@@ -115,7 +121,10 @@ impl Situation<'_> {
             Some(node) => facts.nodes[usize::from(node)].nr_free_pages.into(),
             None => facts.nr_free_pages,
         };
-        nr_free_pages(self.before).max(nr_free_pages(self.after)) <= self.need(pages_of(size))
+        let nr_free = nr_free_pages(self.before).max(nr_free_pages(self.after));
+        let is_plain = nr_free < vmalloc_cost(pages_of(size)).nr_pages;
+        let may_be = nr_free <= self.need(pages_of(size));
+        is_plain || self.relaxed.if_so(may_be, Relaxation::Metadata)
     }
 
     /// Frames that a vmalloc of so many pages is certainly served with: its own, those of its page
@@ -156,17 +165,20 @@ impl Situation<'_> {
         let nr_huge_pages = self.policy.huge_pages(want);
         let nr_pages = pages_of(size);
         // A split in the middle needs a node; without one the space counts as short (R4.9).
-        if self.before.nr_free_pages <= NR_METADATA_PAGES + self.reserve() {
-            return true;
-        }
+        let may_lack_node = self.before.nr_free_pages <= NR_METADATA_PAGES + self.reserve();
         match self.window.places(nr_pages, nr_huge_pages, range).small {
-            Place::At(_) => false,
             Place::Nowhere => true,
+            _ if self.relaxed.if_so(may_lack_node, Relaxation::NoNode) => true,
+            Place::At(_) => false,
             Place::Unknown => {
                 let align = range.map_or(0, |(_, _, align)| align / PAGE);
                 let needed = vmalloc_cost(nr_pages).nr_area_pages + align;
                 let is_part = |(start, end, _)| !self.window.is_whole(start, end);
-                range.is_some_and(is_part) || self.after.nr_largest_hole_pages < needed
+                let is_part = range.is_some_and(is_part);
+                self.relaxed.if_so(is_part, Relaxation::UnknownPlace)
+                    || self
+                        .relaxed
+                        .if_so(self.after.nr_largest_hole_pages < needed, Relaxation::LargestHole)
             }
         }
     }
@@ -203,6 +215,7 @@ mod test {
             only_node: None,
             nr_faults: 0,
             effort: Effort::default(),
+            relaxed: &Relaxed::default(),
         };
         assert_eq!(situation.is_real(&want, want.size.unwrap(), refusal), expected);
     }

@@ -11,6 +11,7 @@
 use super::{Event, Judgement, Oracle, View};
 use crate::model::rules::PAGE;
 use crate::op::Class;
+use crate::relaxation::Relaxation;
 
 pub(super) const ORACLE: Oracle = Oracle {
     name: "agreement",
@@ -19,38 +20,44 @@ pub(super) const ORACLE: Oracle = Oracle {
 };
 
 fn judge(event: &Event) -> Judgement {
-    let Event::Across([first, others @ ..]) = event else { return Ok(()) };
+    let Event::Across([first, others @ ..], relaxed) = event else { return Ok(()) };
     for other in others {
-        if let (Some(one), Some(two)) = (first.class, other.class)
-            && one != two
-            && !may_differ(first, other, one, two)
-        {
-            return Err(format!("one lane answers {}, another {}", one.name(), two.name()));
+        let (Some(one), Some(two)) = (first.class, other.class) else { continue };
+        if one == two {
+            continue;
+        }
+        match may_differ(first, other, one, two) {
+            Some(relaxation) => relaxed.by(relaxation),
+            None => {
+                return Err(format!("one lane answers {}, another {}", one.name(), two.name()));
+            }
         }
     }
     Ok(())
 }
 
-/// Everything that lanes may legally differ in.
-fn may_differ(one: &View, two: &View, first: Class, second: Class) -> bool {
+/// Everything that lanes may legally differ in, each by its name.
+fn may_differ(one: &View, two: &View, first: Class, second: Class) -> Option<Relaxation> {
     // An address that was granted differently, or whose owner is already free in one lane.
-    if one.target != two.target || (one.target.is_none() && is_about_an_address(first, second)) {
-        return true;
+    if one.target != two.target {
+        return Some(Relaxation::OtherTarget);
     }
     // NULL in one lane, for a reallocation to begin with, and memory freed long ago in another.
     let refuses_free = |class: Class| class >= Class::WrongAllocator;
-    if one.target.is_none() && (refuses_free(first) || refuses_free(second)) {
-        return true;
+    let is_about_free_memory =
+        is_about_an_address(first, second) || refuses_free(first) || refuses_free(second);
+    if one.target.is_none() && is_about_free_memory {
+        return Some(Relaxation::FreeTarget);
     }
     // A call that is right for one side only, on memory whose side the caller cannot know.
     if one.target.is_some_and(|target| target.is_kv) {
-        return true;
+        return Some(Relaxation::KvmallocTarget);
     }
     // Linux does not count the very last byte of the vmalloc space as part of it, and only in one
     // lane does the area's guard end there (R4.6).
     let ends_a_page = one.target.is_some_and(|target| target.offset % PAGE == PAGE - 1);
     if ends_a_page && matches!((first, second), (Class::Yes, Class::No) | (Class::No, Class::Yes)) {
-        return true;
+        return Some(Relaxation::LastByte);
     }
     // A task that waited in one lane has not opened the scope that it closes now; each lane's own
     // scopes are judged in `context`.
@@ -58,16 +65,17 @@ fn may_differ(one: &View, two: &View, first: Class, second: Class) -> bool {
         (first, second),
         (Class::Done, Class::Unbalanced) | (Class::Unbalanced, Class::Done)
     ) {
-        return true;
+        return Some(Relaxation::MissedScope);
     }
     // Lanes run out of memory and space at different times.
     if depends_on_what_is_free(first) && depends_on_what_is_free(second) {
-        return true;
+        return Some(Relaxation::OwnShortage);
     }
     // The vmalloc side refuses what exceeds all of memory; the slab side has merely no such block.
     // And only where the slab side has none does a caller run into the bug of its version (R5.7).
     let of_kv = |class| depends_on_what_is_free(class) || depends_on_the_side(class);
-    one.is_kv && two.is_kv && of_kv(first) && of_kv(second)
+    let is_kv = one.is_kv && two.is_kv && of_kv(first) && of_kv(second);
+    is_kv.then_some(Relaxation::OwnSide)
 }
 
 fn is_about_an_address(first: Class, second: Class) -> bool {
@@ -96,13 +104,14 @@ fn depends_on_the_side(class: Class) -> bool {
 mod test {
     use super::super::Target;
     use super::*;
+    use crate::relaxation::Relaxed;
 
     fn view(class: Class) -> View {
         View { class: Some(class), is_kv: false, target: None, on_linux: None }
     }
 
     fn check(one: View, two: View) -> Judgement {
-        judge(&Event::Across(&[one, two]))
+        judge(&Event::Across(&[one, two], &Relaxed::default()))
     }
 
     #[test]
@@ -114,6 +123,14 @@ mod test {
         let target = Some(Target { id: 1, offset: 0, is_kv: false });
         let done = View { target, ..view(Class::Done) };
         assert!(check(done, View { target, ..view(Class::WrongAllocator) }).is_err());
+    }
+
+    #[test]
+    fn says_why_an_answer_may_differ() {
+        let relaxed = Relaxed::default();
+        let views = [view(Class::Slab), view(Class::NoMemory)];
+        assert_eq!(judge(&Event::Across(&views, &relaxed)), Ok(()));
+        assert_eq!(relaxed.used().collect::<Vec<_>>(), [("own-shortage", 1)]);
     }
 
     #[test]

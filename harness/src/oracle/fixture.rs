@@ -1,10 +1,11 @@
 //! Hand-made steps for the oracles' tests: a book, a request and an answer, without any allocator.
 
-use super::{Event, Oracle, Step};
+use super::{Event, Judgement, Oracle, Step};
 use crate::lane::Record;
 use crate::model::kvmalloc::Policy;
 use crate::model::rules::Want;
 use crate::model::{Allocation, Contents, Kind, Model};
+use crate::relaxation::{Relaxation, Relaxed};
 use crate::subject::{Answer, Epochs, Facts, Layout, Reply, Request};
 use crate::trace::Machine;
 use alloc_core::Effort;
@@ -89,7 +90,7 @@ pub(super) fn memory(addr: u64, usable: u64) -> Answer {
 /// The oracle objects to the step, and its reason holds `word`.
 #[track_caller]
 pub(super) fn barks(oracle: &Oracle, model: &Model, record: &Record, word: &str) {
-    let judged = (oracle.judge)(&Event::Step(&Step { model, min_free: 16, pcp_high: 16, record }));
+    let (judged, _) = judge(oracle, model, record);
     let reason = judged.expect_err("the oracle must object");
     assert!(reason.contains(word), "{reason:?} does not say {word:?}");
 }
@@ -97,8 +98,18 @@ pub(super) fn barks(oracle: &Oracle, model: &Model, record: &Record, word: &str)
 /// The oracle has nothing against the step.
 #[track_caller]
 pub(super) fn silent(oracle: &Oracle, model: &Model, record: &Record) {
-    assert_eq!(
-        (oracle.judge)(&Event::Step(&Step { model, min_free: 16, pcp_high: 16, record })),
-        Ok(())
-    );
+    assert_eq!(judge(oracle, model, record).0, Ok(()));
+}
+
+/// The oracle has nothing against the step, and says that it could not make sure.
+#[track_caller]
+pub(super) fn relaxes(oracle: &Oracle, model: &Model, record: &Record, relaxation: Relaxation) {
+    let (judged, relaxed) = judge(oracle, model, record);
+    assert_eq!((judged, relaxed.nr(relaxation)), (Ok(()), 1), "{relaxation:?}");
+}
+
+fn judge(oracle: &Oracle, model: &Model, record: &Record) -> (Judgement, Relaxed) {
+    let relaxed = Relaxed::default();
+    let step = Step { model, min_free: 16, pcp_high: 16, record, relaxed: &relaxed };
+    ((oracle.judge)(&Event::Step(&step)), relaxed)
 }

@@ -9,6 +9,7 @@
 
 use super::{Event, Judgement, Oracle, contract};
 use crate::model::rules::{HUGE_PAGE, PAGE};
+use crate::relaxation::Relaxation;
 use crate::subject::Answer;
 
 pub(super) const ORACLE: Oracle = Oracle {
@@ -40,6 +41,7 @@ fn judge(event: &Event) -> Judgement {
             step.record.before.nr_free_pages, step.record.before.nr_free_blocks
         ))
     } else {
+        step.relaxed.by(Relaxation::SmallPages);
         Ok(())
     }
 }

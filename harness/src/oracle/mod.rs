@@ -3,7 +3,8 @@
 //! The one idea: an oracle looks at an [`Event`] and says nothing, or says what is wrong. It calls
 //! nothing that changes anything, so every oracle runs on every event of every campaign. Each has
 //! its file, its sentence, and tests that it barks on a planted fault and is silent on correct
-//! conduct.
+//! conduct. Where it says nothing because it could not make sure, it names the relaxation, which is
+//! counted.
 //!
 //! The deciding rules stand in `model`; what lanes may legally differ in stands in `agreement`
 //! alone.
@@ -33,9 +34,11 @@ use crate::bytes::Damage;
 use crate::lane::Record;
 use crate::model::Model;
 use crate::op::Class;
+use crate::relaxation::Relaxed;
 use crate::subject::{Facts, Request};
 
-/// Nothing to object to, or the objection.
+/// Nothing to object to, or the objection. What passes only because the oracle could not make sure
+/// is counted as a [relaxation](crate::relaxation) on the way.
 pub type Judgement = Result<(), String>;
 
 /// Something that happened in a run.
@@ -63,8 +66,8 @@ pub enum Event<'a> {
     End(&'a End<'a>),
     /// The waiters that asked again after one op, in the order in which they had begun to wait.
     Wakes(&'a [Wake]),
-    /// All lanes carried the same op out.
-    Across(&'a [View]),
+    /// All lanes carried the same op out; and where what was let pass is counted.
+    Across(&'a [View], &'a Relaxed),
 }
 
 /// One request, as one lane carried it out.
@@ -77,6 +80,8 @@ pub struct Step<'a> {
     pub pcp_high: u64,
     /// What could be seen.
     pub record: &'a Record,
+    /// Where what is let pass is counted.
+    pub relaxed: &'a Relaxed,
 }
 
 /// A waiter that asked again.

@@ -11,6 +11,7 @@ use super::{Event, Judgement, Oracle, Step, contract};
 use crate::lane::Record;
 use crate::model::Kind;
 use crate::model::rules::{PAGE, Want, has_block, order_of, watermark};
+use crate::relaxation::Relaxation;
 use crate::subject::Answer;
 use alloc_core::Effort;
 use alloc_core::gfp::__GFP_THISNODE;
@@ -51,6 +52,7 @@ fn judge(event: &Event) -> Judgement {
     if has_plenty(step, want, kind, nearest) {
         return Err(format!("{place}; node {nearest} was asked for, and had memory"));
     }
+    step.relaxed.by(Relaxation::OtherNode);
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use super::{Event, Judgement, Oracle, Step};
 use crate::lane::Record;
 use crate::model::effort::{Powers, is_first_try};
 use crate::model::rules::{Family, Want};
+use crate::relaxation::Relaxation;
 use crate::subject::{Answer, Facts, Refusal, Request};
 use alloc_core::Effort;
 use alloc_core::gfp::__GFP_NOWARN;
@@ -151,7 +152,7 @@ fn gave_up(step: &Step, want: &Want) -> Judgement {
         Answer::Refused(Refusal::Deadlock { order }) => (order, false),
         _ => return Ok(()),
     };
-    if record.reply.nr_faults > 0 {
+    if step.relaxed.if_so(record.reply.nr_faults > 0, Relaxation::InjectedFailure) {
         return Ok(());
     }
     let powers = step.model.powers(want, record.caller.task, None);

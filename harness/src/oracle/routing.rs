@@ -8,6 +8,7 @@
 use super::{Event, Judgement, Oracle, Step, node};
 use crate::model::rules::{Family, KMALLOC_MAX_CACHE, Want, has_block, lowest_watermark, order_of};
 use crate::op::Route;
+use crate::relaxation::Relaxation;
 use crate::subject::{Answer, Request};
 
 pub(super) const ORACLE: Oracle = Oracle {
@@ -45,7 +46,10 @@ fn judge(event: &Event) -> Judgement {
     let (slab, vmalloc) = match want.family {
         Family::Kvmalloc { route } => {
             let sides = step.model.policy().sides(size, want.gfp, route);
-            (sides.slab, sides.vmalloc && !must_be_slab(step, want, size, route))
+            let may_fall_back = sides.vmalloc && !must_be_slab(step, want, size, route);
+            let is_unsure = size <= KMALLOC_MAX_CACHE && sides.slab && is_vmalloc && may_fall_back;
+            step.relaxed.if_so(is_unsure, Relaxation::FullSlab);
+            (sides.slab, may_fall_back)
         }
         Family::Vmalloc { .. } => (false, true),
         _ => (true, false),
@@ -90,7 +94,9 @@ fn within_range(request: Request, step: &Step, addr: u64, size: u64) -> Judgemen
 
 #[cfg(test)]
 mod test {
-    use super::super::fixture::{DIRECT, VMALLOC, barks, memory, model, model_of, record, silent};
+    use super::super::fixture::{
+        DIRECT, VMALLOC, barks, memory, model, model_of, record, relaxes, silent,
+    };
     use super::*;
     use crate::lane::Record;
     use crate::trace::Machine;
@@ -117,6 +123,13 @@ mod test {
         barks(&ORACLE, &model, &fallback, "kmalloc's");
         fallback.before.nr_free_blocks = [64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         silent(&ORACLE, &model, &fallback);
+    }
+
+    #[test]
+    fn says_that_a_slab_may_have_been_full() {
+        let mut small = kvmalloc(8000, GFP_KERNEL, Route::Policy, VMALLOC);
+        small.before.nr_free_blocks = [64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        relaxes(&ORACLE, &model(), &small, Relaxation::FullSlab);
     }
 
     #[test]

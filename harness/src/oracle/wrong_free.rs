@@ -11,6 +11,7 @@ use super::{Event, Judgement, Oracle};
 use crate::lane::Record;
 use crate::model::{Free, Model, Verdict};
 use crate::op::Class;
+use crate::relaxation::{Relaxation, Relaxed};
 use crate::subject::{Answer, FreeRefusal, Refusal, Request};
 
 pub(super) const ORACLE: Oracle = Oracle {
@@ -33,11 +34,11 @@ fn judge(event: &Event) -> Judgement {
                 other => Err(format!("a cache with {nr_objects} live objects: {other:?}")),
             }
         }
-        _ => judge_free(model, record),
+        _ => judge_free(model, record, step.relaxed),
     }
 }
 
-fn judge_free(model: &Model, record: &Record) -> Judgement {
+fn judge_free(model: &Model, record: &Record, relaxed: &Relaxed) -> Judgement {
     let Some((free, addr)) = Free::of(&record.request) else { return Ok(()) };
     let expected = model.judge_free(free, addr, record.caller.context);
     match (expected, record.reply.answer) {
@@ -57,7 +58,10 @@ fn judge_free(model: &Model, record: &Record) -> Judgement {
         (Verdict::Refuse(Class::TooLate, _), Answer::Refused(Refusal::TooLate)) => {
             unchanged(record)
         }
-        (Verdict::RefuseSomehow, Answer::BadFree(FreeRefusal { .. })) => unchanged(record),
+        (Verdict::RefuseSomehow, Answer::BadFree(FreeRefusal { .. })) => {
+            relaxed.by(Relaxation::FreedMemory);
+            unchanged(record)
+        }
         (expected, actual) => {
             Err(format!("free of {addr:#x}: expected {expected:?}, got {actual:?}"))
         }
