@@ -97,7 +97,7 @@ impl Want {
         let anywhere = Family::Vmalloc { range: None };
         match *request {
             Request::AllocPages { gfp, order } | Request::GetFreePages { gfp, order } => {
-                want(Family::Pages { order }, PAGE.checked_shl(order), gfp)
+                want(Family::Pages { order }, Some(block_bytes(order)), gfp)
             }
             Request::GetFreePage { gfp } => want(Family::Pages { order: 0 }, Some(PAGE), gfp),
             Request::AllocPagesExact { size, gfp } => want(Family::PagesExact, Some(size), gfp),
@@ -235,6 +235,11 @@ pub fn order_of(size: u64) -> u32 {
         order += 1;
     }
     order
+}
+
+/// The bytes of a block; more than there are if an address space cannot hold it.
+fn block_bytes(order: u32) -> u64 {
+    if order > LARGEST_ORDER { u64::MAX } else { PAGE << order }
 }
 
 /// The order that a slab of a size class cannot do without (R1.9).

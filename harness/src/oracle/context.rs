@@ -118,6 +118,20 @@ mod test {
     }
 
     #[test]
+    fn a_block_sleeps_however_large_and_an_array_that_overflows_does_not() {
+        for order in [0, 10, 11, 51, 52, 63, 64, 100, 255] {
+            let mut refused = record(Request::AllocPages { gfp: GFP_KERNEL, order }, REFUSED);
+            barks(&ORACLE, &model(), &refused, "context");
+            refused.caller.context = Context::Softirq;
+            silent(&ORACLE, &model(), &refused);
+        }
+        let array = Request::KmallocArray { n: 1 << 63, size: 2, gfp: GFP_KERNEL };
+        let mut refused = record(array, Answer::Refused(Refusal::Overflow));
+        refused.caller.context = Context::Softirq;
+        silent(&ORACLE, &model(), &refused);
+    }
+
+    #[test]
     fn barks_on_a_refusal_without_need() {
         let request = Request::Kmalloc { size: 8, gfp: GFP_ATOMIC };
         let mut refused = record(request, REFUSED);

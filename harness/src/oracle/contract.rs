@@ -183,7 +183,7 @@ fn place(step: &Step, want: &Want, addr: u64) -> Judgement {
 fn refused(step: &Step, want: &Want, refusal: Refusal) -> Judgement {
     let size = step.model.promise(want).0;
     let legal = match refusal {
-        Refusal::Overflow => want.size.is_none() && !matches!(want.family, Family::Pages { .. }),
+        Refusal::Overflow => want.size.is_none(),
         Refusal::TooLarge => is_too_large(step, want, size),
         Refusal::ZeroSize => size == 0 && has_no_zero_size_ptr(want.family),
         Refusal::BadArgument => is_bad_argument(step, want),
