@@ -6,7 +6,7 @@
 //!
 //! That the calls themselves accept and refuse as the matrix says is tested cell by cell in `mm`.
 
-use crate::error::{FreeCall, FreeVerdict};
+use crate::free_call::{FreeCall, FreeVerdict};
 use core::fmt::{self, Display, Formatter};
 
 /// What Linux 6.1 does with a free, by itself and in its consequence.

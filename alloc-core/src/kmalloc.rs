@@ -6,10 +6,10 @@
 //! Why a free was refused is not decided here: an address may belong to a floor above.
 
 use crate::addr::{NR_ORDERS, PAGE_OFFSET, PAGE_SHIFT, Paddr, Vaddr, order_for};
+use crate::cache_list::{CLASS_SIZES, KMALLOC_MAX_SIZE};
 use crate::error::{AllocError, Impossible};
 use crate::frame::FrameState;
 use crate::gfp::{__GFP_ZERO, Gfp};
-use crate::kmem_cache::{CLASS_SIZES, KMALLOC_MAX_SIZE};
 use crate::memory::Memory;
 use crate::slab::{Refused, SlabAllocator};
 

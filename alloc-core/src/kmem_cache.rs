@@ -1,8 +1,7 @@
-//! Making, naming and destroying slab caches (R2), and the caches that exist from boot on.
+//! Making, naming and destroying slab caches (R2).
 //!
-//! The one idea: as in SLUB, descriptors are objects of a cache of their own, `kmem_cache`. The
-//! first caches cannot be, so memblock carves their descriptors at boot, in a fixed order that
-//! lets each be found by its number.
+//! The one idea: as in SLUB, descriptors are objects of a cache of their own, `kmem_cache`. Those
+//! of the first caches cannot be; they are in `cache_list`.
 //!
 //! Names of caches given by callers ([`CacheId`]) are checked against the live descriptors, so that
 //! a stale or invented name is an error and never a wild access.
@@ -11,37 +10,14 @@
 //! Linux with a constructor or a usercopy region.
 
 use crate::addr::{PAGE_SIZE, Paddr};
-use crate::cache::{
-    Cache, CacheId, CacheKind, Ctor, Geometry, SlabFlags, alignment, cache_bytes, stride,
-};
+use crate::cache::{Cache, CacheId, CacheKind, Ctor, Geometry, SlabFlags, alignment, stride};
+use crate::cache_list::{CacheList, KMALLOC_MAX_SIZE};
 use crate::error::AllocError;
 use crate::frame::FrameState;
 use crate::gfp::{__GFP_ZERO, GFP_KERNEL, Gfp};
 use crate::memory::Memory;
 use crate::page::PageAllocator;
 use crate::slab::{Object, Refused, SlabAllocator};
-
-/// The largest object, of a cache or of kmalloc (`KMALLOC_MAX_SIZE`, R0.2).
-pub(crate) const KMALLOC_MAX_SIZE: u64 = 4 << 20;
-/// The size classes of kmalloc (R1.1).
-pub(crate) const CLASS_SIZES: [u64; 13] =
-    [8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192];
-/// The size classes that arrays of page frame numbers use: all up to a page.
-const NR_ARRAY_CLASSES: usize = 12;
-/// Bytes of the two descriptors of a vmalloc area, `vm_struct` and `vmap_area`.
-pub(crate) const AREA_BYTES: u64 = 64;
-
-const KMEM_CACHE: usize = 0;
-const VM_STRUCT: usize = 1;
-const VMAP_AREA: usize = 2;
-const KMALLOC: usize = 3;
-const PAGE_ARRAY: usize = KMALLOC + CLASS_SIZES.len();
-const NR_BOOT_CACHES: usize = PAGE_ARRAY + NR_ARRAY_CLASSES;
-
-/// Bytes that memblock must carve for the descriptors of the boot caches.
-pub(crate) const fn boot_cache_bytes(nr_cpus: u32) -> u64 {
-    NR_BOOT_CACHES as u64 * cache_bytes(nr_cpus)
-}
 
 /// Why a cache was not destroyed; nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,97 +30,19 @@ pub enum DestroyError {
     BadContext,
 }
 
-/// All caches, linked through their descriptors.
-#[derive(Debug)]
-pub(crate) struct CacheList {
-    boot: Paddr,
-    first: Cache,
-    next_generation: u16,
-    nr_cpus: u32,
-}
-
-impl CacheList {
-    fn boot_cache(&self, number: usize) -> Cache {
-        Cache(Paddr(self.boot.0 + number as u64 * cache_bytes(self.nr_cpus)))
-    }
-
-    /// The first cache on the list of all; [`Cache::next`] leads on.
-    pub(crate) const fn first(&self) -> Cache {
-        self.first
-    }
-
-    /// The number of caches that exist from boot on.
-    pub(crate) const fn nr_boot_caches(&self) -> u32 {
-        NR_BOOT_CACHES as u32
-    }
-
-    /// Whether a descriptor was carved at boot.
-    pub(crate) const fn is_boot_cache(&self, cache: Cache) -> bool {
-        let offset = cache.0.0.wrapping_sub(self.boot.0);
-        offset < boot_cache_bytes(self.nr_cpus) && offset.is_multiple_of(cache_bytes(self.nr_cpus))
-    }
-
-    /// The number of CPUs, each of which has an active slab of every cache.
-    pub(crate) const fn nr_cpus(&self) -> u32 {
-        self.nr_cpus
-    }
-
-    /// The cache of cache descriptors.
-    pub(crate) fn kmem_cache(&self) -> Cache {
-        self.boot_cache(KMEM_CACHE)
-    }
-
-    /// The cache of the caller's side of vmalloc areas.
-    pub(crate) fn vm_struct(&self) -> Cache {
-        self.boot_cache(VM_STRUCT)
-    }
-
-    /// The cache of nodes of the vmalloc space.
-    pub(crate) fn vmap_area(&self) -> Cache {
-        self.boot_cache(VMAP_AREA)
-    }
-
-    /// The kmalloc cache for a size of 1 to 8192 bytes.
-    pub(crate) fn kmalloc(&self, size_bytes: u64) -> Cache {
-        self.boot_cache(KMALLOC + class_of(size_bytes))
-    }
-
-    /// The cache for a page array of 1 to 4096 bytes. These are not kmalloc's own caches, so that
-    /// a caller cannot free the allocator's memory by naming its address.
-    pub(crate) fn page_array(&self, size_bytes: u64) -> Cache {
-        self.boot_cache(PAGE_ARRAY + class_of(size_bytes))
-    }
-}
-
-/// The number of the smallest size class for 1 to 8192 bytes (R1.1).
-pub(crate) fn class_of(size_bytes: u64) -> usize {
-    const SMALL: [u8; 24] =
-        [0, 1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 6];
-    match SMALL.get((size_bytes as usize).wrapping_sub(1) / 8) {
-        Some(&class) => usize::from(class),
-        None => (size_bytes - 1).ilog2() as usize,
-    }
-}
-
 impl<M: Memory> SlabAllocator<M> {
     /// Makes the boot caches of a machine of `nr_cpus` CPUs in the carved memory at `boot`.
     pub(crate) fn boot(pages: PageAllocator<M>, boot: Paddr, nr_cpus: u32) -> Self {
-        let caches = CacheList { boot, first: Cache::NONE, next_generation: 1, nr_cpus };
+        let caches = CacheList::new(boot, nr_cpus);
+        let boot_caches = caches.boot_caches();
         let mut slab =
             Self { pages, caches, nr_live: [0; 3], nr_empty_slab_pages: 0, nr_corrupt_slabs: 0 };
-        for number in 0..NR_BOOT_CACHES {
-            let (size, kind) = match number {
-                KMEM_CACHE => (cache_bytes(nr_cpus), CacheKind::Internal),
-                VM_STRUCT | VMAP_AREA => (AREA_BYTES, CacheKind::Internal),
-                KMALLOC..PAGE_ARRAY => (CLASS_SIZES[number - KMALLOC], CacheKind::Kmalloc),
-                _ => (CLASS_SIZES[number - PAGE_ARRAY], CacheKind::Internal),
-            };
+        for (cache, size, kind) in boot_caches {
             // A power of two is aligned to itself (R1.3); 96 and 192 get 32 and 64, as on SLUB.
             let align = size & size.wrapping_neg();
-            let cache = slab.caches.boot_cache(number);
             let geometry = Geometry::new(size, align.min(PAGE_SIZE), kind, nr_cpus);
             cache.init(&mut slab.pages.memory, geometry, 0, nr_cpus);
-            slab.list_add(cache);
+            slab.caches.add(&mut slab.pages.memory, cache);
         }
         slab
     }
@@ -168,13 +66,12 @@ impl<M: Memory> SlabAllocator<M> {
             return Err(AllocError::TooLarge);
         }
         let cache = Cache(self.alloc(self.caches.kmem_cache(), GFP_KERNEL)?);
-        let generation = self.caches.next_generation;
-        self.caches.next_generation = generation.wrapping_add(1);
-        let nr_cpus = self.caches.nr_cpus;
+        let generation = self.caches.new_generation();
+        let nr_cpus = self.caches.nr_cpus();
         let memory = &mut self.pages.memory;
         cache.init(memory, Geometry::of_user(size, align, ctor, nr_cpus), generation, nr_cpus);
         cache.set_ctor(memory, ctor.map_or(0, |ctor| ctor.0));
-        self.list_add(cache);
+        self.caches.add(&mut self.pages.memory, cache);
         Ok(CacheId::new(cache, generation))
     }
 
@@ -191,7 +88,7 @@ impl<M: Memory> SlabAllocator<M> {
         }
         // Without live objects there are no slabs but the active ones.
         self.shrink(cache);
-        self.list_del(cache);
+        self.caches.remove(&mut self.pages.memory, cache);
         self.free(&descriptor);
         Ok(())
     }
@@ -204,7 +101,7 @@ impl<M: Memory> SlabAllocator<M> {
     /// Gives back the empty slabs of all caches; returns how many pages that were.
     pub(crate) fn shrink_all(&mut self) -> u32 {
         let mut nr_pages = 0;
-        let mut cache = self.caches.first;
+        let mut cache = self.caches.first();
         while cache != Cache::NONE {
             nr_pages += self.shrink(cache);
             cache = cache.next(&self.pages.memory);
@@ -273,29 +170,6 @@ impl<M: Memory> SlabAllocator<M> {
             && cache.generation(memory) == id.generation();
         is_cache.then_some(object)
     }
-
-    fn list_add(&mut self, cache: Cache) {
-        let (memory, first) = (&mut self.pages.memory, self.caches.first);
-        cache.set_next(memory, first);
-        cache.set_prev(memory, Cache::NONE);
-        if first != Cache::NONE {
-            first.set_prev(memory, cache);
-        }
-        self.caches.first = cache;
-    }
-
-    fn list_del(&mut self, cache: Cache) {
-        let memory = &mut self.pages.memory;
-        let (next, prev) = (cache.next(memory), cache.prev(memory));
-        if prev == Cache::NONE {
-            self.caches.first = next;
-        } else {
-            prev.set_next(memory, next);
-        }
-        if next != Cache::NONE {
-            next.set_prev(memory, prev);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -313,14 +187,6 @@ mod test {
         align: u64,
     ) -> Result<CacheId, AllocError> {
         slab.create(size, align, SlabFlags(0), None)
-    }
-
-    #[test]
-    fn every_size_has_the_class_of_a_live_kernel() {
-        for size in 1..=8192 {
-            let expect = CLASS_SIZES.iter().position(|&class| class >= size);
-            assert_eq!(Some(class_of(size)), expect, "size {size}");
-        }
     }
 
     #[test]

@@ -5,9 +5,9 @@
 //! could ever serve the call (seeds/lwn-kvmalloc-2017.txt).
 
 use crate::addr::{PAGE_SIZE, Vaddr};
+use crate::cache_list::KMALLOC_MAX_SIZE;
 use crate::error::{AllocError, Impossible};
 use crate::gfp::{__GFP_DIRECT_RECLAIM, __GFP_ZERO, Gfp};
-use crate::kmem_cache::KMALLOC_MAX_SIZE;
 use crate::memory::Memory;
 use crate::policy::{Course, OldSize, Rules};
 use crate::slab::Refused;

@@ -4,20 +4,16 @@
 //! one that it names or else runs on. A watermark keeps the last pages of each for urgent requests
 //! (R3.6).
 //!
-//! How a node keeps its free memory is in `zone`. A request that finds nothing goes on in
-//! `reclaim`. Who uses a block is written into its head's descriptor.
+//! How a node keeps its free memory is in `zone`, and the way of a request in `page_alloc`. Who uses
+//! a block is written into its head's descriptor.
 
-use crate::addr::{NR_ORDERS, PAGE_ALLOC_COSTLY_ORDER, PAGE_SIZE, Pfn};
-use crate::error::{AllocError, FaultSite, Impossible, Shortage};
+use crate::addr::{PAGE_ALLOC_COSTLY_ORDER, Pfn};
 use crate::fault::Faults;
 use crate::frame::{Frame, FrameState, MemMap, NO_FRAME, NR_FRAME_STATES};
-use crate::gfp::{
-    __GFP_COMP, __GFP_HIGH, __GFP_KSWAPD_RECLAIM, __GFP_MEMALLOC, __GFP_NOFAIL, __GFP_NOMEMALLOC,
-    __GFP_THISNODE, __GFP_ZERO, Gfp,
-};
+use crate::gfp::{__GFP_HIGH, __GFP_MEMALLOC, __GFP_NOFAIL, __GFP_NOMEMALLOC, __GFP_THISNODE, Gfp};
 use crate::memory::Memory;
+use crate::others::Others;
 use crate::policy::Policy;
-use crate::reclaim::Others;
 use crate::task::{Current, NR_NODES, NR_TASKS, Scopes};
 use crate::zone::{Shuffle, Zone};
 
@@ -193,48 +189,6 @@ impl<M: Memory> PageAllocator<M> {
         self.nr_pages[state as usize]
     }
 
-    /// `alloc_pages`: a block for the page interface.
-    pub(crate) fn alloc_pages(&mut self, gfp: Gfp, order: u32) -> Result<Pfn, AllocError> {
-        AllocError::check_caller(gfp, self.current.context)?;
-        if order >= NR_ORDERS as u32 {
-            return Err(AllocError::never(gfp, Impossible::TooLarge, AllocError::TooLarge));
-        }
-        let pfn = self.alloc_block(gfp, order, FrameState::Pages)?;
-        if order > 0 && gfp.has(__GFP_COMP) {
-            let compound = Frame { is_compound: true, ..Frame::block(FrameState::Pages, order) };
-            self.map.set_frame(&mut self.memory, pfn, compound);
-        }
-        Ok(pfn)
-    }
-
-    /// Takes a block of an order below [`NR_ORDERS`] for the use that `state` names.
-    pub(crate) fn alloc_block(
-        &mut self,
-        gfp: Gfp,
-        order: u32,
-        state: FrameState,
-    ) -> Result<Pfn, AllocError> {
-        let gfp = self.scopes[self.current.task as usize].mask(gfp);
-        if self.faults.should_fail(FaultSite::PageAlloc, gfp) {
-            return Err(AllocError::NoMemory(Shortage::Injected(FaultSite::PageAlloc)));
-        }
-        let found = match self.find(gfp, order) {
-            Some(found) => found,
-            None => self.find_slowly(gfp, order)?,
-        };
-        let pfn = self.take(found, order);
-        self.map.set_frame(&mut self.memory, pfn, Frame::block(state, order));
-        self.nr_pages[state as usize] += 1 << order;
-        let left = self.zones[found.node].nr_free_pages;
-        if left < self.low_watermark() && gfp.has(__GFP_KSWAPD_RECLAIM) {
-            self.wake_kswapd();
-        }
-        if gfp.has(__GFP_ZERO) {
-            self.memory.zero(pfn.to_phys(), PAGE_SIZE << order);
-        }
-        Ok(pfn)
-    }
-
     /// `split_page`: makes each page of a block of `order` that was just handed out a block of its
     /// own, in the same state.
     pub(crate) fn split_page(&mut self, pfn: Pfn, order: u32) {
@@ -306,8 +260,16 @@ impl<M: Memory> PageAllocator<M> {
         usize::from(self.node.unwrap_or(self.current.cpu) % self.nr_nodes)
     }
 
-    /// Takes the block that was found: the last one that this CPU has kept, if there is any.
-    fn take(&mut self, found: Found, order: u32) -> Pfn {
+    /// Takes the block that was found, for the use that `state` names.
+    pub(crate) fn take(&mut self, found: Found, order: u32, state: FrameState) -> Pfn {
+        let pfn = self.take_unused(found, order);
+        self.map.set_frame(&mut self.memory, pfn, Frame::block(state, order));
+        self.nr_pages[state as usize] += 1 << order;
+        pfn
+    }
+
+    /// The last block that this CPU has kept, if there is any, or else the one that was found.
+    fn take_unused(&mut self, found: Found, order: u32) -> Pfn {
         let (memory, map, zone) = (&mut self.memory, self.map, &mut self.zones[found.node]);
         if self.pcp_high > 0 && order <= PAGE_ALLOC_COSTLY_ORDER {
             let kept = &mut zone.pcp[usize::from(self.current.cpu)];
@@ -321,9 +283,10 @@ impl<M: Memory> PageAllocator<M> {
         zone.split(memory, map, &mut self.shuffle, found.from, order)
     }
 
-    /// Below this many free pages kswapd is woken: a quarter above the min watermark (R3.6).
-    const fn low_watermark(&self) -> u32 {
-        self.min_free_pages + self.min_free_pages / 4
+    /// Whether the node where a block was found has so few free pages left that kswapd is woken: a
+    /// quarter above the min watermark (R3.6).
+    pub(crate) const fn is_low(&self, found: Found) -> bool {
+        self.zones[found.node].nr_free_pages < self.min_free_pages + self.min_free_pages / 4
     }
 
     /// kswapd goes to sleep at this many free pages.

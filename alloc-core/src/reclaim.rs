@@ -6,109 +6,21 @@
 //! none left it has the largest process killed. What then still fails either may fail, or waits, or
 //! is a machine on which Linux panics.
 //!
-//! Cached pages and processes stand for everything else that runs on the machine; nobody looks at
-//! their contents. There is no compaction: only what is freed side by side merges.
+//! There is no compaction: only what is freed side by side merges.
 
 use crate::addr::{PAGE_ALLOC_COSTLY_ORDER, Pfn};
 use crate::error::{AllocError, Shortage};
-use crate::frame::{FrameState, NO_FRAME};
+use crate::frame::NO_FRAME;
 use crate::gfp::{
-    __GFP_DMA, __GFP_DMA32, __GFP_FS, __GFP_IO, __GFP_NOFAIL, __GFP_NORETRY, __GFP_NOWARN,
-    __GFP_RETRY_MAYFAIL, __GFP_THISNODE, GFP_NOWAIT, Gfp,
+    __GFP_DMA, __GFP_DMA32, __GFP_FS, __GFP_IO, __GFP_NOFAIL, __GFP_NORETRY, __GFP_RETRY_MAYFAIL,
+    __GFP_THISNODE, Gfp,
 };
 use crate::memory::Memory;
+use crate::others::CacheKind;
 use crate::page::{Found, PageAllocator};
 
 /// Pages that one round of reclaim drops at most (`SWAP_CLUSTER_MAX`).
 const NR_ROUND_PAGES: u32 = 32;
-
-/// What it takes to drop a page of the cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum CacheKind {
-    /// Nothing: it is clean.
-    Clean = 0,
-    /// It must be written back: `__GFP_IO`.
-    Dirty = 1,
-    /// Its file system must be asked: `__GFP_FS`.
-    Filesystem = 2,
-}
-
-/// The number of kinds of cached pages.
-pub const NR_CACHE_KINDS: usize = 3;
-
-impl CacheKind {
-    const ALL: [Self; NR_CACHE_KINDS] = [Self::Clean, Self::Dirty, Self::Filesystem];
-
-    /// Whether a request with these flags may drop such a page.
-    const fn is_droppable_by(self, gfp: Gfp) -> bool {
-        match self {
-            Self::Clean => true,
-            Self::Dirty => gfp.has(__GFP_IO),
-            Self::Filesystem => gfp.has(__GFP_FS),
-        }
-    }
-}
-
-/// What requests have cost others, since boot.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Effort {
-    /// Rounds of direct reclaim.
-    pub nr_reclaim_rounds: u64,
-    /// Processes killed for want of memory.
-    pub nr_oom_kills: u64,
-    /// Failures that were written to the log (`warn_alloc`).
-    pub nr_warnings: u64,
-}
-
-impl Effort {
-    /// What has been spent since an earlier look.
-    #[must_use]
-    pub const fn since(self, earlier: Self) -> Self {
-        Self {
-            nr_reclaim_rounds: self.nr_reclaim_rounds - earlier.nr_reclaim_rounds,
-            nr_oom_kills: self.nr_oom_kills - earlier.nr_oom_kills,
-            nr_warnings: self.nr_warnings - earlier.nr_warnings,
-        }
-    }
-}
-
-/// The memory of others.
-#[derive(Debug)]
-pub(crate) struct Others {
-    /// The first page of each kind of cache, and their number.
-    cache: [(Pfn, u32); NR_CACHE_KINDS],
-    /// The first process: the first frame of its memory, which knows its size.
-    first_process: Pfn,
-    nr_processes: u32,
-    is_kswapd_woken: bool,
-    pub(crate) effort: Effort,
-}
-
-impl Others {
-    /// A machine on which nothing else runs.
-    pub(crate) const NONE: Self = Self {
-        cache: [(NO_FRAME, 0); NR_CACHE_KINDS],
-        first_process: NO_FRAME,
-        nr_processes: 0,
-        is_kswapd_woken: false,
-        effort: Effort { nr_reclaim_rounds: 0, nr_oom_kills: 0, nr_warnings: 0 },
-    };
-
-    /// The number of cached pages of each kind.
-    pub(crate) fn nr_cache_pages(&self) -> [u32; NR_CACHE_KINDS] {
-        self.cache.map(|(_, nr_pages)| nr_pages)
-    }
-
-    /// The number of processes.
-    pub(crate) const fn nr_processes(&self) -> u32 {
-        self.nr_processes
-    }
-
-    /// The first page of a kind of cache, for walks.
-    pub(crate) const fn first_cache_page(&self, kind: usize) -> Pfn {
-        self.cache[kind].0
-    }
-}
 
 impl<M: Memory> PageAllocator<M> {
     /// `__alloc_pages_slowpath`: finds a free block for a request that found none at
@@ -165,14 +77,9 @@ impl<M: Memory> PageAllocator<M> {
             return Ok(found);
         }
         if !gfp.has(__GFP_NOFAIL) {
-            self.warn(gfp);
+            self.others.warn(gfp);
         }
         Err(Shortage::Pages { order }.under(gfp))
-    }
-
-    /// `warn_alloc`: counts a failure that goes to the log.
-    pub(crate) fn warn(&mut self, gfp: Gfp) {
-        self.others.effort.nr_warnings += u64::from(!gfp.has(__GFP_NOWARN));
     }
 
     /// One round of direct reclaim; returns how many pages it dropped.
@@ -198,34 +105,6 @@ impl<M: Memory> PageAllocator<M> {
             }
         }
         nr_dropped
-    }
-
-    /// Reads files: `nr_pages` pages enter the page cache, or none if memory is short.
-    pub(crate) fn add_to_page_cache(
-        &mut self,
-        nr_pages: u32,
-        kind: CacheKind,
-    ) -> Result<(), AllocError> {
-        let first = self.take_singly(nr_pages, FrameState::PageCache)?;
-        let mut page = first;
-        while page != NO_FRAME {
-            let next = Pfn(self.map.private(&self.memory, page) as u32);
-            let (first, nr_pages) = &mut self.others.cache[kind as usize];
-            self.map.list_push(&mut self.memory, first, page);
-            *nr_pages += 1;
-            page = next;
-        }
-        Ok(())
-    }
-
-    /// Starts a process that uses `nr_pages` pages, at least one, until it is killed.
-    pub(crate) fn start_process(&mut self, nr_pages: u32) -> Result<(), AllocError> {
-        let nr_pages = nr_pages.max(1);
-        let first = self.take_singly(nr_pages, FrameState::Process)?;
-        self.map.set_process_size(&mut self.memory, first, nr_pages);
-        self.map.list_push(&mut self.memory, &mut self.others.first_process, first);
-        self.others.nr_processes += 1;
-        Ok(())
     }
 
     /// The OOM killer ends the process that uses most memory; false if there is none.
@@ -260,11 +139,6 @@ impl<M: Memory> PageAllocator<M> {
         self.drop_cache(Gfp(0), u32::MAX);
     }
 
-    /// Notes that free memory has fallen below the low watermark.
-    pub(crate) fn wake_kswapd(&mut self) {
-        self.others.is_kswapd_woken = true;
-    }
-
     /// kswapd, if it was woken: drops cache until free memory is above the high watermark.
     pub(crate) fn run_kswapd(&mut self) {
         if core::mem::replace(&mut self.others.is_kswapd_woken, false) {
@@ -275,28 +149,8 @@ impl<M: Memory> PageAllocator<M> {
         }
     }
 
-    /// Takes pages one by one and chains them through their private words; all or none.
-    fn take_singly(&mut self, nr_pages: u32, state: FrameState) -> Result<Pfn, AllocError> {
-        if nr_pages > self.nr_free_pages() + self.nr_pages(FrameState::PerCpu) {
-            return Err(AllocError::NoMemory(Shortage::Pages { order: 0 }));
-        }
-        let mut first = NO_FRAME;
-        for _ in 0..nr_pages {
-            match self.alloc_block(GFP_NOWAIT | __GFP_NOWARN, 0, state) {
-                Ok(page) => {
-                    self.map.set_private(&mut self.memory, page, u64::from(first.0));
-                    first = page;
-                }
-                Err(error) => {
-                    self.free_chain(first);
-                    return Err(error);
-                }
-            }
-        }
-        Ok(first)
-    }
-
-    fn free_chain(&mut self, first: Pfn) {
+    /// Gives back pages that are chained through their private words.
+    pub(crate) fn free_chain(&mut self, first: Pfn) {
         let mut page = first;
         while page != NO_FRAME {
             let next = Pfn(self.map.private(&self.memory, page) as u32);
@@ -309,7 +163,7 @@ impl<M: Memory> PageAllocator<M> {
 #[cfg(test)]
 mod test {
     use super::*;
-    use crate::gfp::{GFP_ATOMIC, GFP_KERNEL, GFP_NOFS, GFP_NOIO};
+    use crate::gfp::{__GFP_NOWARN, GFP_ATOMIC, GFP_KERNEL, GFP_NOFS, GFP_NOIO};
     use crate::page::test::boot;
     use crate::test_memory::TestMemory;
 

@@ -19,6 +19,7 @@
 
 use crate::addr::{PAGE_SIZE, Paddr, Pfn};
 use crate::cache::{Cache, CacheKind, Geometry};
+use crate::cache_list::CacheList;
 use crate::error::{AllocError, FaultSite, Shortage};
 use crate::frame::{Frame, FrameState, NO_FRAME};
 use crate::gfp::{
@@ -64,7 +65,7 @@ pub(crate) struct Object {
 #[derive(Debug)]
 pub(crate) struct SlabAllocator<M> {
     pub(crate) pages: PageAllocator<M>,
-    pub(crate) caches: crate::kmem_cache::CacheList,
+    pub(crate) caches: CacheList,
     pub(crate) nr_live: [u32; 3],
     pub(crate) nr_empty_slab_pages: u32,
     pub(crate) nr_corrupt_slabs: u32,

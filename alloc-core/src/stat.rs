@@ -8,8 +8,8 @@ use crate::cache::CacheKind;
 use crate::frame::FrameState;
 use crate::kvmalloc::Kvmalloc;
 use crate::memory::Memory;
+use crate::others::NR_CACHE_KINDS;
 use crate::page::PageAllocator;
-use crate::reclaim::NR_CACHE_KINDS;
 use crate::task::NR_NODES;
 
 /// Counts of pages, objects and areas.

@@ -18,13 +18,13 @@ const BUILDINGS: [Building; 2] = [
     Building {
         name: "alloc-core",
         floors: &[
-            &["addr", "gfp", "task", "error", "fate", "guide", "policy"],
+            &["addr", "gfp", "task", "free_call", "error", "fate", "guide", "policy"],
             &["memory"],
             &["frame", "fault", "memblock"],
-            &["pcp", "zone"],
-            &["page", "reclaim"],
+            &["pcp", "zone", "others"],
+            &["page", "reclaim", "page_alloc"],
             &["page_exact"],
-            &["cache", "slab", "kmem_cache"],
+            &["cache", "cache_list", "slab", "kmem_cache"],
             &["page_table"],
             &["kmalloc", "vmap_tree", "vmap", "vm_struct"],
             &["vmalloc"],

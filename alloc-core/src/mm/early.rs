@@ -9,9 +9,9 @@
 
 use super::Mm;
 use crate::addr::{PAGE_SHIFT, Paddr, VMALLOC_START, Vaddr};
+use crate::cache_list::{AREA_BYTES, boot_cache_bytes};
 use crate::frame::{FRAME_BYTES, MemMap};
 use crate::kmalloc::{Kmalloc, direct, direct_phys};
-use crate::kmem_cache::{AREA_BYTES, boot_cache_bytes};
 use crate::kvmalloc::Kvmalloc;
 use crate::memblock::{Memblock, MemblockError};
 use crate::memory::Memory;

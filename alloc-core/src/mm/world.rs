@@ -8,7 +8,7 @@
 use super::Mm;
 use crate::error::{AllocError, Shortage};
 use crate::memory::Memory;
-use crate::reclaim::{CacheKind, Effort};
+use crate::others::{CacheKind, Effort};
 use crate::task::{Current, Scope, ScopeError};
 use crate::vmalloc::Vmalloc;
 

@@ -6,6 +6,8 @@ extern crate std;
 
 use super::*;
 use crate::addr::Paddr;
+use crate::addr::{NR_ORDERS, PAGE_SIZE};
+use crate::error::{AllocError, Impossible, Shortage};
 use crate::frame::FRAME_BYTES;
 use crate::gfp::{GFP_ATOMIC, GFP_KERNEL, GFP_NOWAIT};
 use crate::test_memory::{TestMemory, TestRandom};

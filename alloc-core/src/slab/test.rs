@@ -3,8 +3,8 @@
 extern crate std;
 
 use super::*;
+use crate::cache_list::boot_cache_bytes;
 use crate::gfp::{GFP_KERNEL, GFP_NOWAIT};
-use crate::kmem_cache::boot_cache_bytes;
 use crate::test_memory::{TestMemory, TestRandom};
 use std::vec::Vec;
 

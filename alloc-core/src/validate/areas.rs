@@ -2,9 +2,9 @@
 
 use super::{Corruption, ensure, ensure_at};
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, Paddr, Pfn, VMALLOC_START, Vaddr};
+use crate::cache_list::AREA_BYTES;
 use crate::frame::FrameState;
 use crate::kmalloc::direct_phys;
-use crate::kmem_cache::AREA_BYTES;
 use crate::memory::Memory;
 use crate::page_table::PageTables;
 use crate::vm_struct::{Mapping, Owner, VmStruct};
