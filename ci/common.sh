@@ -26,9 +26,12 @@ quietly() {
 
 need_cargo_fuzz() {
   command -v cargo >/dev/null || die "there is no cargo; install rustup first"
+  # libfuzzer-sys compiles libFuzzer's own sources.
+  command -v "${CXX:-c++}" >/dev/null ||
+    die "libFuzzer needs a C++ compiler and there is no '${CXX:-c++}'; install one (Debian: apt-get install g++; Fedora: dnf install gcc-c++) or name yours in CXX"
   cargo fuzz --version >/dev/null 2>&1 && return
   say "installing cargo-fuzz $CARGO_FUZZ_VERSION (once, about two minutes)"
-  quietly cargo install cargo-fuzz --version "$CARGO_FUZZ_VERSION" --locked
+  cargo install cargo-fuzz --version "$CARGO_FUZZ_VERSION" --locked
 }
 
 # Sets `fuzz` to the cargo-fuzz command, `sanitizer` to the sanitizer of this run, and `options` to the

@@ -3,8 +3,11 @@
 #
 #   ci/nightly.sh [seconds]        all campaigns together; an hour if not said
 #
-# What the fuzzer learns stays in fuzz/corpus/. Ends with a table; exit code 1 if anything failed, and
-# the failing traces are then listed.
+# What the fuzzer learns stays in fuzz/corpus/, what each stage says in fuzz/artifacts/nightly/. Ends with
+# a table, which on GitHub is the summary of the step as well.
+#
+# Exit code: 0 nothing found, 1 something failed and its traces are listed, 2 wrong arguments, 130 and 143
+# interrupted or ended; the table so far is printed then too.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . ci/common.sh
@@ -15,40 +18,71 @@ nr_campaigns=$(campaigns | wc -l)
 # Two thirds of the time for the fuzzer: coverage finds what generation does not reach by chance.
 direct=$((total / nr_campaigns / 3)) fuzzed=$((total * 2 / nr_campaigns / 3))
 [ "$direct" -gt 0 ] || die "$total s leave less than a second for each of $nr_campaigns campaigns"
-
-need_cargo_fuzz
-KVROUTE_SANITIZER=${KVROUTE_SANITIZER:-address}
-export KVROUTE_SANITIZER
-pick_toolchain
-say "building the direct driver and the targets (sanitizer: $sanitizer)"
-quietly cargo kvroute --version
-quietly "${fuzz[@]}" build "${options[@]}"
-
-logs=$(mktemp -d)
-started=$(mktemp)
-trap 'rm -rf "$logs" "$started"' EXIT
 # A seed of its own every day, and the day can be repeated.
 seed=${KVROUTE_SEED:-$(date -u +%Y%m%d)}
-rows=() failed=0
+
+logs=fuzz/artifacts/nightly
+rm -rf "$logs"
+mkdir -p "$logs"
+start=$(mktemp)
+rows=() failed=0 stage=
 
 # hunt <how> <campaign> <command…>: runs it, and keeps a row for the table.
 hunt() {
-  local how=$1 campaign=$2 verdict=ok log="$logs/$1-$2"
+  local how=$1 campaign=$2 verdict=ok status=0 log="$logs/$1-$2.log"
   shift 2
   say "$how: $campaign"
-  if ! "$@" >"$log" 2>&1 </dev/null; then
+  # In a process group of its own, so that all of it can be ended.
+  set -m
+  "$@" >"$log" 2>&1 </dev/null &
+  stage=$!
+  set +m
+  wait "$stage" || status=$?
+  stage=
+  if [ "$status" -ne 0 ]; then
     verdict=FAILED failed=1
     tail -n 60 "$log"
   fi
   rows+=("$(printf '%-10s %-9s %-7s %s' "$campaign" "$how" "$verdict" "$(figures "$log")")")
 }
 
-# The lines of a log that say how much was done.
-figures() {
-  grep -E '^stat::number_of_executed_units|^Done [0-9]+ runs|lane-ops in | cov: ' "$1" |
-    sed -E 's/^.*(cov: [0-9]+ ft: [0-9]+).*$/\1/; s/^stat::number_of_executed_units: /executions: /' |
-    awk '{ last[$1] = $0 } END { for (first in last) printf "%s  ", last[first] }'
+# The line of a log that says how much was done.
+figures() { grep -E 'lane-ops in | edges$' "$1" | tail -n 1 | sed 's/^[a-z]* [0-9]* s: //'; }
+
+table() {
+  say "" "campaign   by        verdict figures   (seed $seed)" "${rows[@]}"
+  [ "$failed" -eq 0 ] || say "" "failing traces:" "$(failing_traces)"
 }
+
+failing_traces() {
+  find . fuzz/artifacts -maxdepth 1 -name '*.failing.trace' -newer "$start" 2>/dev/null || true
+  find fuzz/artifacts -mindepth 2 -type f -newer "$start" ! -path "$logs/*" 2>/dev/null || true
+}
+
+# The table, and on GitHub the summary of the step.
+report() {
+  table
+  [ -z "${GITHUB_STEP_SUMMARY:-}" ] || say '```text' "$(table)" '```' >>"$GITHUB_STEP_SUMMARY"
+}
+
+interrupted() {
+  [ -z "$stage" ] || kill -TERM -- "-$stage" 2>/dev/null || true
+  say "" "interrupted"
+  report
+  exit "$1"
+}
+
+trap 'rm -f "$start"' EXIT
+trap 'interrupted 130' INT
+trap 'interrupted 143' TERM
+
+need_cargo_fuzz
+KVROUTE_SANITIZER=${KVROUTE_SANITIZER:-address}
+export KVROUTE_SANITIZER
+pick_toolchain
+say "building the direct driver and the targets (sanitizer: $sanitizer)"
+cargo kvroute --version
+"${fuzz[@]}" build "${options[@]}"
 
 for campaign in $(campaigns); do
   hunt direct "$campaign" cargo kvroute run "$campaign" --seconds "$direct" --seed "$seed" \
@@ -56,11 +90,5 @@ for campaign in $(campaigns); do
   hunt fuzzer "$campaign" ci/fuzz.sh "$campaign" "$fuzzed"
 done
 
-say "" "campaign   by        verdict figures   (seed $seed)"
-printf '%s\n' "${rows[@]}"
-[ "$failed" -eq 0 ] || {
-  say "" "failing traces:"
-  find . fuzz/artifacts -maxdepth 1 -name '*.failing.trace' -newer "$started" 2>/dev/null || true
-  find fuzz/artifacts -mindepth 2 -type f -newer "$started" 2>/dev/null || true
-  exit 1
-}
+report
+exit "$failed"

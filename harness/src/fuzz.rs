@@ -2,22 +2,38 @@
 //!
 //! The one idea: the engine sees a panic or nothing, and the person who watches sees what the
 //! inputs did: at every doubling of their number one line of counts, so that a target whose inputs
-//! do nothing shows within seconds.
+//! do nothing shows within seconds. A script that watches names a file in `KVROUTE_REPORT` and finds
+//! the line and the tables of `kvroute run` there, never more than a few hundred inputs old; the
+//! engine ends the process without a word, so there is no last moment at which to print them.
 //!
 //! The engine itself is the target's; nothing here knows libFuzzer.
 
 use crate::campaign::Campaign;
 use crate::op::Class;
-use crate::report::grouped;
+use crate::report::{self, grouped};
 use crate::stats::Stats;
 use crate::trace::Trace;
 use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
 
 /// The first line of counts comes after this many inputs.
 const NR_INPUTS_FIRST: u64 = 1024;
 
+/// The report is written anew after so many inputs, and while there are fewer at every doubling.
+const NR_INPUTS_PER_REPORT: u64 = 256;
+
+/// Where the report goes, if anybody wants one.
+const REPORT: &str = "KVROUTE_REPORT";
+
+/// What the inputs did so far, and where that is to be written.
+struct Watch {
+    stats: Stats,
+    report: Option<PathBuf>,
+}
+
 thread_local! {
-    static STATS: RefCell<Option<Stats>> = const { RefCell::new(None) };
+    static WATCH: RefCell<Option<Watch>> = const { RefCell::new(None) };
 }
 
 /// Checks a trace; a failure is a panic that shows it whole.
@@ -26,15 +42,39 @@ thread_local! {
 /// If an oracle objects.
 pub fn fuzz(campaign: &Campaign, trace: &Trace) {
     match crate::check(campaign, trace) {
-        Ok(counts) => STATS.with_borrow_mut(|stats| {
-            let stats = stats.get_or_insert_with(|| Stats::new(campaign.lanes));
-            stats.add(&counts);
-            if stats.nr_traces >= NR_INPUTS_FIRST && stats.nr_traces.is_power_of_two() {
-                eprintln!("{}", pulse(stats));
-            }
+        Ok(counts) => WATCH.with_borrow_mut(|watch| {
+            let new = || Watch {
+                stats: Stats::new(campaign.lanes),
+                report: env::var_os(REPORT).map(PathBuf::from),
+            };
+            watch.get_or_insert_with(new).add(&counts);
         }),
         Err(failure) => panic!("\n{failure}\n"),
     }
+}
+
+impl Watch {
+    fn add(&mut self, counts: &Stats) {
+        self.stats.add(counts);
+        let nr_inputs = self.stats.nr_traces;
+        if nr_inputs >= NR_INPUTS_FIRST && nr_inputs.is_power_of_two() {
+            eprintln!("{}", pulse(&self.stats));
+        }
+        let is_due = nr_inputs.is_power_of_two() || nr_inputs.is_multiple_of(NR_INPUTS_PER_REPORT);
+        let Some(path) = self.report.as_ref().filter(|_| is_due) else { return };
+        let text = format!("{}\n{}", pulse(&self.stats), report::text(&self.stats));
+        if let Err(error) = replace(path, &text) {
+            eprintln!("kvroute: {}: {error}; no more reports", path.display());
+            self.report = None;
+        }
+    }
+}
+
+/// Replaces a file, whose readers see the old text or the new one.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let new = path.with_extension("new");
+    fs::write(&new, text)?;
+    fs::rename(new, path)
 }
 
 /// One line of counts.

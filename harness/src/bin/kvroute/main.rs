@@ -22,9 +22,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
 
+/// The version, and the commit that this was built from.
+const VERSION: &str = git_version::git_version!(
+    args = ["--always", "--dirty=-modified", "--abbrev=12", "--exclude=*"],
+    prefix = concat!(env!("CARGO_PKG_VERSION"), " ("),
+    suffix = ")",
+    fallback = concat!(env!("CARGO_PKG_VERSION"), " (not built from a repository)")
+);
+
 /// Differential testing of kernel-style allocators under random routing.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(version = VERSION, about)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
