@@ -11,6 +11,7 @@ use std::collections::{BinaryHeap, HashMap};
 
 use super::machine::Meter;
 use super::pages::frames;
+use super::ranges::Ranges;
 use crate::op::Reg;
 
 /// What a register holds.
@@ -75,7 +76,7 @@ pub(super) struct Book {
     owners: HashMap<u64, Owner>,
     blocks: Vec<Block>,
     /// The block that each allocated frame belongs to.
-    frames: HashMap<u64, usize>,
+    frames: Ranges<usize>,
     /// Registers below `next_reg` that are free.
     free_regs: BinaryHeap<Reverse<Reg>>,
     next_reg: u32,
@@ -127,23 +128,20 @@ impl Book {
     pub(super) fn add_block(&mut self, pfn: u64, order: u8, live: Option<Live>) {
         let number = self.blocks.len();
         self.blocks.push(Block { frames_left: 1 << order, live, split: false });
-        for frame in frames(pfn, order) {
-            self.frames.insert(frame, number);
-        }
+        self.frames.insert(frames(pfn, order), number);
     }
 
     /// Frees pages: perhaps a block, a part of one, or several, as far as they are known.
     pub(super) fn release(&mut self, pfn: u64, order: u8) -> Released {
         let mut released = Released::default();
-        for frame in frames(pfn, order) {
-            let Some(number) = self.frames.remove(&frame) else { continue };
+        let call = frames(pfn, order);
+        for (piece, number) in self.frames.remove(call.clone()) {
             let block = &mut self.blocks[number];
-            block.frames_left -= 1;
+            block.frames_left -= piece.end - piece.start;
             released.of_register |= block.live.is_some();
             released.internal |= block.live.is_none();
             // What is left after this call's last page was not freed by this call.
-            let is_last_of_call = frame + 1 == pfn + (1 << order);
-            block.split |= is_last_of_call && block.frames_left > 0;
+            block.split |= piece.end == call.end && block.frames_left > 0;
             if block.frames_left > 0 {
                 continue;
             }

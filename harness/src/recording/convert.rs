@@ -17,13 +17,14 @@ use alloc_core::task::Current;
 use super::book::{Book, Kind, Owner};
 use super::error::{Problem, RecordingError};
 use super::event::{Event, PAGE_SIZE, What};
+use super::kernel::Kernel;
 use super::machine::Cost;
 use super::nest::{Entered, Nest, Returned, ZERO_SIZE_PTR, served, side};
 use super::pages::page_roles;
 use super::read::Log;
 use super::{Counts, Recording, Served};
 use crate::op::{Arg, Call, Faults, MAX_ARGS, Op, Reg, Route};
-use crate::trace::Trace;
+use crate::trace::{POLICIES, Trace};
 
 /// Makes a recording of the events of a text.
 pub(super) fn convert(log: Log) -> Result<Recording, RecordingError> {
@@ -38,6 +39,25 @@ pub(super) fn convert(log: Log) -> Result<Recording, RecordingError> {
     Ok(converter.finish(log))
 }
 
+/// What the recorded kernel answered to a request.
+#[derive(Clone, Copy)]
+struct Answer {
+    ptr: u64,
+    served: Served,
+    /// Bytes that were set aside; 0 if nothing tells.
+    bytes_alloc: u64,
+}
+
+/// The version of kvmalloc that a kernel has: the latest that is not younger than it.
+fn policy_of(kernel: Kernel) -> u32 {
+    let is_old_enough = |name: &str| match name.parse::<Kernel>() {
+        Ok(version) => version <= kernel,
+        // Before and after all versions there are two that are none.
+        Err(_) => name != "latest",
+    };
+    POLICIES.iter().rposition(|name| is_old_enough(name)).unwrap_or(0) as u32
+}
+
 pub(super) struct Converter {
     pub(super) book: Book,
     pub(super) nest: Nest,
@@ -47,6 +67,7 @@ pub(super) struct Converter {
     vmalloc_space: (u64, u64),
     ops: Vec<Op>,
     served: Vec<Served>,
+    bytes_alloc: Vec<u64>,
     lines: Vec<u32>,
     pub(super) counts: Counts,
     /// The line of the event at hand.
@@ -67,6 +88,7 @@ impl Converter {
             vmalloc_space: widest.unwrap_or_default(),
             ops: Vec::with_capacity(log.events.len()),
             served: Vec::with_capacity(log.events.len()),
+            bytes_alloc: Vec::with_capacity(log.events.len()),
             lines: Vec::with_capacity(log.events.len()),
             counts: Counts::default(),
             line: 0,
@@ -86,8 +108,9 @@ impl Converter {
         match event.what {
             What::Object { ptr, size, bytes_alloc, gfp, from_cache } => {
                 if self.nest.is_open(context) {
-                    self.nest.object(context, ptr, size, bytes_alloc);
-                    self.internal(context, ptr);
+                    self.nest.object(context, ptr, (size, bytes_alloc));
+                    self.counts.hidden_addresses += u64::from(ptr.is_none());
+                    self.internal(context, ptr.unwrap_or(0));
                     return Ok(());
                 }
                 self.object(ptr, (size, bytes_alloc), gfp, from_cache)
@@ -141,21 +164,32 @@ impl Converter {
     /// An object that a caller asked for.
     fn object(
         &mut self,
-        ptr: u64,
+        ptr: Option<u64>,
         sizes: (u64, u64),
         gfp: Gfp,
         from_cache: bool,
     ) -> Result<(), RecordingError> {
         let (size, bytes_alloc) = sizes;
-        if from_cache {
+        let (op, kind, side) = if from_cache {
             let cache = self.cache(sizes)?;
             let op = op(Call::KmemCacheAlloc, &[Arg::Cache(cache), Arg::Gfp(gfp)]);
-            let cost = Cost::object(bytes_alloc);
-            return self.allocation(op, ptr, served(ptr, Served::Slab), Kind::Cache(cache), cost);
-        }
-        let op = op(Call::Kmalloc, &[Arg::Number(size), Arg::Gfp(gfp)]);
-        let served = served(ptr, side(bytes_alloc));
-        self.allocation(op, ptr, served, Kind::Kmalloc, Cost::object(bytes_alloc))
+            (op, Kind::Cache(cache), Served::Slab)
+        } else {
+            let op = op(Call::Kmalloc, &[Arg::Number(size), Arg::Gfp(gfp)]);
+            (op, Kind::Kmalloc, side(bytes_alloc))
+        };
+        let Some(ptr) = ptr else { return self.hidden(op, side, bytes_alloc) };
+        let answer = Answer { ptr, served: served(ptr, side), bytes_alloc };
+        self.allocation(op, answer, kind, Cost::object(bytes_alloc))
+    }
+
+    /// A request whose result was printed without its address: nothing tells when it is freed. It
+    /// gets the register that the next allocation will get, which then disposes of it.
+    fn hidden(&mut self, mut op: Op, side: Served, bytes: u64) -> Result<(), RecordingError> {
+        self.counts.hidden_addresses += 1;
+        op.dst = Some(self.book.next_register().ok_or_else(|| self.too_many_live())?);
+        self.emit(op, side, bytes);
+        Ok(())
     }
 
     /// The cache for objects of these sizes, made at its first use.
@@ -164,7 +198,7 @@ impl Converter {
             return Ok(*cache);
         }
         let Ok(cache) = Reg::try_from(self.caches.len()) else {
-            return Err(self.too_many("caches"));
+            return Err(self.too_many("caches", u64::from(Reg::MAX) + 1));
         };
         self.caches.insert(sizes, cache);
         let (size, bytes_alloc) = sizes;
@@ -172,7 +206,7 @@ impl Converter {
         let align = if bytes_alloc % 64 == 0 { 0 } else { 8 };
         let mut op = op(Call::KmemCacheCreate, &[Arg::Number(size), Arg::Number(align)]);
         op.dst = Some(cache);
-        self.emit(op, Served::NotAnAllocation);
+        self.emit(op, Served::NotAnAllocation, 0);
         Ok(cache)
     }
 
@@ -193,7 +227,8 @@ impl Converter {
                 (op, Kind::Vmalloc, Cost::vmalloc(size, align))
             }
         };
-        self.allocation(op, ret, returned.served, kind, cost)
+        let Returned { served, bytes_alloc, .. } = *returned;
+        self.allocation(op, Answer { ptr: ret, served, bytes_alloc }, kind, cost)
     }
 
     /// A plain `__vmalloc` where that says it all. The end of a range is filled in when the
@@ -207,26 +242,25 @@ impl Converter {
         op(Call::VmallocNodeRange, &[size, align, start, end, Arg::Gfp(gfp)])
     }
 
-    /// A request that yielded `ptr`, to be kept in a register if there is anything to keep.
+    /// A request and its answer, to be kept in a register if there is anything to keep.
     fn allocation(
         &mut self,
         mut op: Op,
-        ptr: u64,
-        served: Served,
+        answer: Answer,
         kind: Kind,
         cost: Cost,
     ) -> Result<(), RecordingError> {
-        let too_many = self.too_many("live allocations");
+        let Answer { ptr, served, bytes_alloc } = answer;
         if matches!(served, Served::Refused | Served::ZeroSize) {
-            op.dst = Some(self.book.next_register().ok_or(too_many)?);
-            self.emit(op, served);
+            op.dst = Some(self.book.next_register().ok_or_else(|| self.too_many_live())?);
+            self.emit(op, served, bytes_alloc);
             return Ok(());
         }
         self.displace(ptr);
-        let live = self.book.take_register(kind, cost).ok_or(too_many)?;
+        let live = self.book.take_register(kind, cost).ok_or_else(|| self.too_many_live())?;
         self.book.own(ptr, Owner::Register(live));
         op.dst = Some(live.reg);
-        self.emit(op, served);
+        self.emit(op, served, bytes_alloc);
         Ok(())
     }
 
@@ -259,9 +293,8 @@ impl Converter {
         let mut op = op(Call::AllocPages, &[Arg::Gfp(gfp), Arg::Number(order.into())]);
         let Some(pfn) = pfn else {
             if !nested {
-                let too_many = self.too_many("live allocations");
-                op.dst = Some(self.book.next_register().ok_or(too_many)?);
-                self.emit(op, Served::Refused);
+                op.dst = Some(self.book.next_register().ok_or_else(|| self.too_many_live())?);
+                self.emit(op, Served::Refused, 0);
             }
             return Ok(());
         };
@@ -272,28 +305,33 @@ impl Converter {
             self.book.add_block(pfn, order, None);
             return Ok(());
         }
-        let too_many = self.too_many("live allocations");
         let live = self.book.take_register(Kind::Pages(order), Cost::pages(order));
-        let live = live.ok_or(too_many)?;
+        let live = live.ok_or_else(|| self.too_many_live())?;
         self.book.add_block(pfn, order, Some(live));
         op.dst = Some(live.reg);
-        self.emit(op, Served::Pages);
+        self.emit(op, Served::Pages, PAGE_SIZE << order);
         Ok(())
     }
 
-    pub(super) fn emit(&mut self, op: Op, served: Served) {
+    pub(super) fn emit(&mut self, op: Op, served: Served, bytes_alloc: u64) {
         self.ops.push(op);
         self.served.push(served);
+        self.bytes_alloc.push(bytes_alloc);
         self.lines.push(self.line);
     }
 
-    fn too_many(&self, what: &'static str) -> RecordingError {
-        RecordingError::at_line(self.line as usize, Problem::TooMany { what })
+    fn too_many_live(&self) -> RecordingError {
+        self.too_many("live allocations", u64::from(Reg::MAX) + 1)
+    }
+
+    fn too_many(&self, what: &'static str, limit: u64) -> RecordingError {
+        RecordingError::at_line(self.line as usize, Problem::TooMany { what, limit })
     }
 
     fn finish(mut self, log: Log) -> Recording {
         let peaks = self.book.meter.peaks;
-        let machine = peaks.machine();
+        let mut machine = peaks.machine();
+        machine.policy = log.kernel.map_or(machine.policy, policy_of);
         let space = u64::from(machine.vmalloc_pages) * PAGE_SIZE;
         for op in self.ops.iter_mut().filter(|op| op.call == Call::VmallocNodeRange) {
             op.args[3] = Arg::Number(space);
@@ -301,7 +339,10 @@ impl Converter {
         let counts = Counts {
             lines: log.lines,
             unknown_events: log.unknown_events,
+            unused_fields: log.unused_fields,
             unknown_flags: log.unknown_flags,
+            flags_as_numbers: log.flags_as_numbers,
+            split_names: log.split_names,
             lost: log.lost,
             calls_without_return: self.nest.calls_without_return,
             returns_without_call: self.nest.returns_without_call,
@@ -310,7 +351,8 @@ impl Converter {
             ..self.counts
         };
         let trace = Trace { machine, ops: self.ops, ..Trace::default() };
-        Recording { trace, served: self.served, lines: self.lines, counts, peaks }
+        let Self { served, bytes_alloc, lines, .. } = self;
+        Recording { trace, served, bytes_alloc, lines, counts, peaks, kernel: log.kernel }
     }
 }
 

@@ -33,12 +33,16 @@ pub enum Problem {
         reason: String,
     },
     /// The recording is whole, but nothing in it is about allocation.
-    NoEvents,
-    /// More allocations are live at once than a trace has registers, or more caches than it can
-    /// name.
+    NoEvents {
+        /// The names of the events that it holds.
+        others: Vec<String>,
+    },
+    /// There is more of something than can be read or replayed.
     TooMany {
         /// What there is too much of.
         what: &'static str,
+        /// The most that there may be.
+        limit: u64,
     },
 }
 
@@ -136,10 +140,20 @@ impl fmt::Display for Problem {
             }
             Self::Malformed { expected, found } => write!(f, "expected {expected}, found {found}"),
             Self::Truncated { reason } => write!(f, "truncated: {reason}"),
-            Self::NoEvents => f.write_str(
-                "no allocation events: expected kmem:* tracepoints or the kprobes kv, kvf, vm, vf",
+            Self::NoEvents { others } => {
+                f.write_str(
+                    "no allocation events: expected the tracepoints kmem:* or the probes of \
+                     ci/record.sh (kv, kvr, kvf, vm, vmr, vf)",
+                )?;
+                let few: Vec<&str> = others.iter().take(5).map(String::as_str).collect();
+                if few.is_empty() { Ok(()) } else { write!(f, ", found {}", few.join(", ")) }
+            }
+            Self::TooMany { what, limit } => write!(
+                f,
+                "too many {what}, at most {limit} can be replayed: record a shorter stretch, or \
+                 keep the lines before this one (`head -n`, without the header line \
+                 entries-in-buffer)"
             ),
-            Self::TooMany { what } => write!(f, "too many {what}"),
         }
     }
 }

@@ -8,8 +8,8 @@
 use alloc_core::gfp::Gfp;
 
 use super::error::LineError;
+use super::fields::Fields;
 use super::gfp::GfpReader;
-use super::line::Fields;
 
 /// log2 of the page size of the machines whose recordings this reads.
 pub(super) const PAGE_SHIFT: u32 = 12;
@@ -35,10 +35,10 @@ pub(super) struct Event {
 /// What an event says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum What {
-    /// `kmalloc`, or `kmem_cache_alloc` if `from_cache`.
-    Object { ptr: u64, size: u64, bytes_alloc: u64, gfp: Gfp, from_cache: bool },
+    /// `kmalloc`, or `kmem_cache_alloc` if `from_cache`. Without an address it is hidden.
+    Object { ptr: Option<u64>, size: u64, bytes_alloc: u64, gfp: Gfp, from_cache: bool },
     /// `kfree`, `kmem_cache_free`, and the probes on kvfree and vfree.
-    Free { call: FreeCall, ptr: u64 },
+    Free { call: FreeCall, ptr: Option<u64> },
     /// `mm_page_alloc`; without a frame number it failed.
     PageAlloc { pfn: Option<u64>, order: u8, gfp: Gfp },
     /// `mm_page_free`
@@ -67,13 +67,15 @@ pub enum FreeCall {
     FreePages,
 }
 
-/// Reads an event's fields; `None` if its name is not one of ours.
-pub(super) fn read_event<'a>(
+/// The largest block of the page allocator: nothing that one request yields is larger.
+const LARGEST_BLOCK: u64 = PAGE_SIZE << (ORDER_LIMIT - 1);
+
+/// Reads an event's fields; `None` if it is not one of ours.
+pub(super) fn read_event(
     name: &str,
-    mut fields: Fields<'a>,
-    gfp: &mut GfpReader<'a>,
+    fields: &mut Fields<'_>,
+    gfp: &mut GfpReader,
 ) -> Result<Option<What>, LineError> {
-    let fields = &mut fields;
     let what = match name {
         "kmalloc" | "kmalloc_node" => object(fields, gfp, false)?,
         "kmem_cache_alloc" | "kmem_cache_alloc_node" => object(fields, gfp, true)?,
@@ -83,41 +85,94 @@ pub(super) fn read_event<'a>(
         }
         "mm_page_alloc" => page_alloc(fields, gfp)?,
         "mm_page_free" => What::PageFree { pfn: pfn(fields)?, order: order(fields)? },
-        "kv" => What::KvCall { size: fields.number("size")?, gfp: flags(fields, "gfp", gfp)? },
-        "kvr" => What::KvReturn { ret: fields.pointer("ret")? },
-        "kvf" => What::Free { call: FreeCall::Kvfree, ptr: fields.pointer("addr")? },
-        "vm" => vmalloc(fields, gfp)?,
-        "vmr" => What::VmReturn { ret: fields.pointer("ret")? },
-        "vf" => What::Free { call: FreeCall::Vfree, ptr: fields.pointer("addr")? },
-        _ => return Ok(None),
+        _ => return probe(name, fields, gfp),
     };
     Ok(Some(what))
 }
 
-fn object<'a>(
-    fields: &mut Fields<'a>,
-    gfp: &mut GfpReader<'a>,
-    from_cache: bool,
-) -> Result<What, LineError> {
-    Ok(What::Object {
-        ptr: fields.pointer("ptr")?,
-        size: fields.number("bytes_req")?,
-        bytes_alloc: fields.number("bytes_alloc")?,
-        gfp: flags(fields, "gfp_flags", gfp)?,
-        from_cache,
-    })
+/// Probes by the names that `ci/record.sh` gives them, which must have its fields; and by those
+/// that perf and trace-cmd make of the function's name, if somebody named their fields alike.
+fn probe(
+    name: &str,
+    fields: &mut Fields<'_>,
+    gfp: &mut GfpReader,
+) -> Result<Option<What>, LineError> {
+    let (role, key) = match name {
+        "kv" | "kvr" | "kvf" | "vm" | "vmr" | "vf" => (name, None),
+        _ => match probed_function(name) {
+            Some(("kvmalloc_node", false)) => ("kv", Some("gfp")),
+            Some(("kvmalloc_node", true)) => ("kvr", Some("ret")),
+            Some(("kvfree", false)) => ("kvf", Some("addr")),
+            Some(("__vmalloc_node_range", false)) => ("vm", Some("gfp")),
+            Some(("__vmalloc_node_range", true)) => ("vmr", Some("ret")),
+            Some(("vfree", false)) => ("vf", Some("addr")),
+            _ => return Ok(None),
+        },
+    };
+    if key.is_some_and(|key| !fields.has(key)) {
+        return Ok(None);
+    }
+    let what = match role {
+        "kv" => What::KvCall { size: fields.number("size")?, gfp: flags(fields, "gfp", gfp)? },
+        "kvr" => What::KvReturn { ret: fields.address("ret")? },
+        "kvf" => What::Free { call: FreeCall::Kvfree, ptr: fields.pointer("addr")? },
+        "vm" => vmalloc(fields, gfp)?,
+        "vmr" => What::VmReturn { ret: fields.address("ret")? },
+        _ => What::Free { call: FreeCall::Vfree, ptr: fields.pointer("addr")? },
+    };
+    Ok(Some(what))
 }
 
-fn page_alloc<'a>(fields: &mut Fields<'a>, gfp: &mut GfpReader<'a>) -> Result<What, LineError> {
-    // Frame 0 exists, so only the page's address tells whether there is one.
-    let failed = matches!(fields.take("page")?, "(null)" | "0000000000000000" | "0x0");
+/// The function that a probe is on, by its default name, and whether it is on the return:
+/// `p_kvmalloc_node_0` and `r_kvmalloc_node_0` of tracefs, `kvmalloc_node` and
+/// `kvmalloc_node__return` of perf.
+pub(super) fn probed_function(name: &str) -> Option<(&'static str, bool)> {
+    const FUNCTIONS: [&str; 4] = ["kvmalloc_node", "kvfree", "__vmalloc_node_range", "vfree"];
+    let (name, is_return) = match name.strip_suffix("__return") {
+        Some(name) => (name, true),
+        None => (name, name.starts_with("r_")),
+    };
+    let name = name.strip_prefix("p_").or(name.strip_prefix("r_")).unwrap_or(name);
+    let name = name.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('_');
+    // Since 6.10 the functions proper have another name, and perf leaves out leading underscores.
+    let name = name.strip_suffix("_noprof").unwrap_or(name).trim_start_matches('_');
+    let known = FUNCTIONS.iter().find(|known| known.trim_start_matches('_') == name)?;
+    Some((known, is_return))
+}
+
+fn object(
+    fields: &mut Fields<'_>,
+    gfp: &mut GfpReader,
+    from_cache: bool,
+) -> Result<What, LineError> {
+    let ptr = fields.pointer("ptr")?;
+    let size = fields.number("bytes_req")?;
+    let bytes_alloc = fields.number("bytes_alloc")?;
+    // A request that failed may be of any size; nothing is there to be as large.
+    let most = if ptr == Some(0) { u64::MAX } else { LARGEST_BLOCK };
+    if bytes_alloc < size || bytes_alloc > most {
+        let expected = format!(
+            "`bytes_alloc=` of at least `bytes_req=` ({size}) and at most the largest block \
+             ({LARGEST_BLOCK}); this line is damaged, delete it to go on"
+        );
+        return Err(fields.error(fields.latest("bytes_alloc"), expected));
+    }
+    let gfp = flags(fields, "gfp_flags", gfp)?;
+    Ok(What::Object { ptr, size, bytes_alloc, gfp, from_cache })
+}
+
+fn page_alloc(fields: &mut Fields<'_>, gfp: &mut GfpReader) -> Result<What, LineError> {
+    let page = fields.pointer("page")?;
     let pfn = pfn(fields)?;
     let order = order(fields)?;
     let gfp = flags(fields, "gfp_flags", gfp)?;
+    // Frame 0 exists, so the page's address tells whether there is one. No kernel gives frame 0
+    // away, so it tells as much if the address is hidden.
+    let failed = page.map_or(pfn == 0, |page| page == 0);
     Ok(What::PageAlloc { pfn: (!failed).then_some(pfn), order, gfp })
 }
 
-fn vmalloc<'a>(fields: &mut Fields<'a>, gfp: &mut GfpReader<'a>) -> Result<What, LineError> {
+fn vmalloc(fields: &mut Fields<'_>, gfp: &mut GfpReader) -> Result<What, LineError> {
     let size = fields.number("size")?;
     let align = fields.number("align")?;
     let range = (fields.number("start")?, fields.number("end")?);
@@ -133,11 +188,29 @@ fn order(fields: &mut Fields<'_>) -> Result<u8, LineError> {
     Ok(u8::try_from(order).expect("the limit of orders fits a byte"))
 }
 
-fn flags<'a>(
-    fields: &mut Fields<'a>,
-    key: &str,
-    gfp: &mut GfpReader<'a>,
-) -> Result<Gfp, LineError> {
+fn flags(fields: &mut Fields<'_>, key: &str, gfp: &mut GfpReader) -> Result<Gfp, LineError> {
     let text = fields.take(key)?;
-    gfp.read(text).map_err(|part| fields.error(part, format!("GFP flags for `{key}=`")))
+    gfp.read(text).map_err(|bad| fields.error(bad.part, format!("{} for `{key}=`", bad.expected)))
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn probes_are_known_by_the_function_that_they_are_on() {
+        for (name, expected) in [
+            ("p_kvmalloc_node_0", Some(("kvmalloc_node", false))),
+            ("r_kvmalloc_node_12", Some(("kvmalloc_node", true))),
+            ("kvmalloc_node__return", Some(("kvmalloc_node", true))),
+            ("__kvmalloc_node_noprof", Some(("kvmalloc_node", false))),
+            ("vmalloc_node_range", Some(("__vmalloc_node_range", false))),
+            ("p___vmalloc_node_range_0", Some(("__vmalloc_node_range", false))),
+            ("vfree", Some(("vfree", false))),
+            ("vfree_atomic", None),
+            ("sched_switch", None),
+        ] {
+            assert_eq!(probed_function(name), expected, "{name}");
+        }
+    }
 }

@@ -1,110 +1,138 @@
 //! A recording's file: plain text or a Zstandard stream of it.
 //!
-//! The one idea: the first four bytes decide, not the name. A stream must end where it says it
-//! ends, and its checksum must agree; half a recording would replay as a shorter one.
+//! The one idea: the first bytes decide, not the name, and everything is read piece by piece, so
+//! that no file can take more memory than a window (at most 100 MiB). A stream must end where it
+//! says it ends, and its checksum must agree; half a recording would replay as a shorter one.
 //!
-//! This file does not read the text (`read`).
+//! This file does not split the text (`lines`).
 
-use std::borrow::Cow;
-use std::fs;
-use std::io::Read;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
-use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use super::error::{Problem, RecordingError};
 
 /// The first bytes of a Zstandard frame.
-const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
-/// The longest text that is unpacked: a small file must not be able to take all memory.
-const LONGEST_TEXT: u64 = 4 << 30;
+const MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+/// Bytes that are unpacked at a time.
+const PIECE: usize = 1 << 16;
 
-/// The bytes of a file.
-pub(super) fn load(path: &Path) -> Result<Vec<u8>, RecordingError> {
-    fs::read(path).map_err(|error| RecordingError::whole(Problem::Io(error)))
+/// The first bytes of files that hold recordings in other forms, and how to get a readable one.
+static OTHERS: &[(&[u8], &str)] = &[
+    (b"PERFILE2", "a data file of perf: print it with `perf script -i FILE`"),
+    (b"\x17\x08\x44tracing", "a data file of trace-cmd: print it with `trace-cmd report -i FILE`"),
+    (&[0x1f, 0x8b], "a gzip file: unpack it first (`gunzip -c`)"),
+    (b"\xfd7zXZ\0", "an xz file: unpack it first (`xz -dc`)"),
+    (b"BZh", "a bzip2 file: unpack it first (`bunzip2 -c`)"),
+];
+
+/// Opens a file and finds out what is in it.
+pub(super) fn open(path: &Path) -> Result<Box<dyn BufRead>, RecordingError> {
+    let file = File::open(path).map_err(|error| RecordingError::whole(Problem::Io(error)))?;
+    text(BufReader::with_capacity(PIECE, file))
 }
 
-/// The text in the bytes of a file.
-pub(super) fn text(bytes: &[u8]) -> Result<Cow<'_, str>, RecordingError> {
-    if !bytes.starts_with(&MAGIC) {
-        return std::str::from_utf8(bytes).map(Cow::Borrowed).map_err(|error| {
-            not_text(&bytes[..error.valid_up_to()], bytes.get(error.valid_up_to()).copied())
-        });
+/// The text in what a file holds.
+pub(super) fn text<'a>(
+    mut source: impl BufRead + 'a,
+) -> Result<Box<dyn BufRead + 'a>, RecordingError> {
+    let start = source.fill_buf().map_err(|error| RecordingError::whole(Problem::Io(error)))?;
+    if start.starts_with(MAGIC) {
+        return Ok(Box::new(BufReader::with_capacity(PIECE, Unpacked::new(source))));
     }
-    let text = unpack(bytes)?;
-    match String::from_utf8(text) {
-        Ok(text) => Ok(Cow::Owned(text)),
-        Err(error) => {
-            let valid = error.utf8_error().valid_up_to();
-            Err(not_text(&error.as_bytes()[..valid], error.as_bytes().get(valid).copied()))
+    if let Some((_, what)) = OTHERS.iter().find(|(magic, _)| start.starts_with(magic)) {
+        let expected = "a recording as text (plain, or a Zstandard stream)".to_owned();
+        let problem = Problem::Malformed { expected, found: (*what).to_owned() };
+        return Err(RecordingError::at_line(1, problem));
+    }
+    Ok(Box::new(source))
+}
+
+/// A Zstandard stream that is cut short or damaged.
+#[derive(Debug)]
+pub(super) struct Broken(String);
+
+impl Broken {
+    fn error(reason: impl fmt::Display) -> io::Error {
+        io::Error::other(Self(reason.to_string()))
+    }
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Broken {}
+
+/// The text in a Zstandard stream, all frames of it.
+struct Unpacked<R> {
+    source: R,
+    decoder: FrameDecoder,
+    /// A frame was begun and its end has not been seen to be right.
+    in_frame: bool,
+}
+
+impl<R: BufRead> Unpacked<R> {
+    fn new(source: R) -> Self {
+        Self { source, decoder: FrameDecoder::new(), in_frame: false }
+    }
+
+    /// Begins the next frame that holds text; false at the end of the stream.
+    fn next_frame(&mut self) -> io::Result<bool> {
+        use ReadFrameHeaderError::SkipFrame;
+        while !self.source.fill_buf()?.is_empty() {
+            match self.decoder.reset(&mut self.source) {
+                Ok(()) => {
+                    self.in_frame = true;
+                    return Ok(true);
+                }
+                Err(FrameDecoderError::ReadFrameHeaderError(SkipFrame { length, .. })) => {
+                    let mut skipped = (&mut self.source).take(length.into());
+                    if io::copy(&mut skipped, &mut io::sink())? < length.into() {
+                        return Err(Broken::error("a frame ends beyond the end of the file"));
+                    }
+                }
+                Err(error) => return Err(Broken::error(error)),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Unpacks a piece of the frame at hand, or ends it.
+    fn next_piece(&mut self) -> io::Result<()> {
+        if self.decoder.is_finished() {
+            self.in_frame = false;
+            let promised = self.decoder.get_checksum_from_data();
+            if promised.is_some() && promised != self.decoder.get_calculated_checksum() {
+                return Err(Broken::error("its checksum does not agree with its text"));
+            }
+            return Ok(());
+        }
+        let piece = BlockDecodingStrategy::UptoBytes(PIECE);
+        self.decoder.decode_blocks(&mut self.source, piece).map(|_| ()).map_err(Broken::error)
+    }
+}
+
+impl<R: BufRead> Read for Unpacked<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = if self.in_frame { self.decoder.read(buffer)? } else { 0 };
+            if read > 0 || buffer.is_empty() {
+                return Ok(read);
+            }
+            if self.in_frame {
+                self.next_piece()?;
+            } else if !self.next_frame()? {
+                return Ok(0);
+            }
         }
     }
-}
-
-/// The complaint about a byte that is no text, after the text `before` it.
-fn not_text(before: &[u8], byte: Option<u8>) -> RecordingError {
-    let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
-    let found = byte.map_or("the end".to_owned(), |byte| format!("the byte {byte:#04x}"));
-    let expected = "ftrace text (plain, or a Zstandard stream)".to_owned();
-    let problem = Problem::Malformed { expected, found };
-    RecordingError { file: None, line: Some(lines(before)), column: Some(column), problem }
-}
-
-/// The line after the newlines in `text`.
-fn lines(text: &[u8]) -> usize {
-    text.iter().filter(|byte| **byte == b'\n').count() + 1
-}
-
-/// Unpacks every frame of a Zstandard stream.
-fn unpack(mut packed: &[u8]) -> Result<Vec<u8>, RecordingError> {
-    let mut text = Vec::new();
-    let mut decoder = FrameDecoder::new();
-    while !packed.is_empty() {
-        decoder = match StreamingDecoder::new_with_decoder(&mut packed, decoder) {
-            Ok(frame) => unpack_frame(frame, &mut text)?,
-            Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
-                length,
-                ..
-            })) => {
-                packed = skipped(packed, length, &text)?;
-                FrameDecoder::new()
-            }
-            Err(error) => return Err(broken(&text, error)),
-        };
-    }
-    Ok(text)
-}
-
-/// What follows a frame that holds no text.
-fn skipped<'a>(packed: &'a [u8], length: u32, text: &[u8]) -> Result<&'a [u8], RecordingError> {
-    let length = usize::try_from(length).unwrap_or(usize::MAX);
-    packed.get(length..).ok_or_else(|| broken(text, "a frame ends beyond the end of the file"))
-}
-
-/// Unpacks one frame and gives its decoder back for the next.
-fn unpack_frame(
-    mut frame: StreamingDecoder<&mut &[u8], FrameDecoder>,
-    text: &mut Vec<u8>,
-) -> Result<FrameDecoder, RecordingError> {
-    let room = LONGEST_TEXT.saturating_sub(text.len() as u64);
-    if let Err(error) = (&mut frame).take(room).read_to_end(text) {
-        return Err(broken(text, error));
-    }
-    let decoder = frame.into_frame_decoder();
-    if text.len() as u64 >= LONGEST_TEXT {
-        return Err(RecordingError::whole(Problem::TooMany { what: "bytes of text (4 GiB)" }));
-    }
-    let promised = decoder.get_checksum_from_data();
-    if promised.is_some() && promised != decoder.get_calculated_checksum() {
-        return Err(broken(text, "its checksum does not agree with its text"));
-    }
-    Ok(decoder)
-}
-
-/// The complaint about a stream that gave `text` before it broke.
-fn broken(text: &[u8], reason: impl std::fmt::Display) -> RecordingError {
-    RecordingError::at_line(lines(text), Problem::Compression { reason: reason.to_string() })
 }
 
 #[cfg(test)]
@@ -116,21 +144,27 @@ mod test {
         compress_to_vec(text.as_bytes(), CompressionLevel::Fastest)
     }
 
+    fn unpack(bytes: &[u8]) -> Result<String, String> {
+        let mut all = String::new();
+        let mut source = text(bytes).map_err(|error| error.to_string())?;
+        source.read_to_string(&mut all).map_err(|error| error.to_string())?;
+        Ok(all)
+    }
+
     #[test]
     fn plain_and_packed_texts_are_the_same() {
-        assert_eq!(text(b"one\ntwo\n").unwrap(), "one\ntwo\n");
+        assert_eq!(unpack(b"one\ntwo\n").unwrap(), "one\ntwo\n");
         let mut two_frames = packed("one\n");
         two_frames.extend([0x50, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, 7, 7]);
         two_frames.extend(packed("two\n"));
-        assert_eq!(text(&two_frames).unwrap(), "one\ntwo\n");
+        assert_eq!(unpack(&two_frames).unwrap(), "one\ntwo\n");
     }
 
     #[test]
     fn a_stream_cut_anywhere_is_an_error() {
         let whole = packed(&"a line of a recording\n".repeat(1000));
         for end in 4..whole.len() {
-            let error = text(&whole[..end]).expect_err("a cut stream");
-            assert!(matches!(error.problem, Problem::Compression { .. }), "cut at {end}: {error}");
+            assert!(unpack(&whole[..end]).is_err(), "cut at {end}");
         }
     }
 
@@ -139,13 +173,18 @@ mod test {
         let mut stream = packed(&"a line of a recording\n".repeat(1000));
         let middle = stream.len() / 2;
         stream[middle] ^= 0x10;
-        assert!(text(&stream).is_err());
+        assert!(unpack(&stream).is_err());
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_named_with_their_place() {
-        let error = text(b"one\ntw\xff\n").expect_err("no text");
-        assert_eq!((error.line, error.column), (Some(2), Some(3)));
-        assert!(error.to_string().contains("the byte 0xff"), "{error}");
+    fn other_kinds_of_files_are_known() {
+        for (start, way_out) in [
+            (&b"PERFILE2\x68\0\0"[..], "perf script"),
+            (b"\x17\x08\x44tracing6\0", "trace-cmd report"),
+            (&[0x1f, 0x8b, 8, 0], "gunzip"),
+        ] {
+            let error = unpack(start).expect_err(way_out);
+            assert!(error.contains(way_out) && error.contains("recording:1"), "{error}");
+        }
     }
 }

@@ -1,12 +1,13 @@
-//! One line of ftrace text.
+//! One line of a recording: an event, or what tools print between events.
 //!
-//! The one idea: everything is a slice of the line, found from its one fixed mark, the `[cpu]`
-//! column: the task's name before it may hold spaces, dashes and brackets. A line that has no such
-//! column is not ftrace text, and says so with the column where the doubt began.
+//! The one idea: what is no event is one of a few known notices, or the line is an error. The
+//! notices of all tools are known in every recording: people paste them together.
 //!
-//! This file knows the shape of lines and fields, not which events there are (`event`).
+//! The heads of events are the business of `dialect`, their fields of `fields`.
 
+use super::dialect::{Head, is_call_chain, read_head};
 use super::error::LineError;
+use super::fields::decimal;
 
 /// What kind of line it is.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,37 +16,17 @@ pub(super) enum Line<'a> {
     Nothing,
     /// A header line, without the `#`.
     Comment(&'a str),
+    /// A header line of `trace-cmd report`, which has no `#`.
+    Header,
     /// The tracer lost this many events here; 1 if it did not say how many.
     Lost(u64),
     /// An event.
-    Event {
-        /// What was running.
-        context: ContextKey,
-        /// The event's name.
-        name: &'a str,
-        /// What the event says.
-        fields: Fields<'a>,
-    },
-}
-
-/// What was running when an event happened: events of one context come in the order of its calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum ContextKey {
-    /// A task, by PID.
-    Task(u64),
-    /// The idle task of a CPU: all of them share PID 0.
-    Idle(u64),
-    /// A softirq on a CPU; it may have interrupted any task.
-    Softirq(u64),
-    /// A hardware interrupt on a CPU.
-    Hardirq(u64),
-    /// A non-maskable interrupt on a CPU.
-    Nmi(u64),
+    Event(Head<'a>),
 }
 
 /// Reads a line, without its newline.
 pub(super) fn read_line(line: &str) -> Result<Line<'_>, LineError> {
-    let text = line.trim_ascii_start();
+    let text = line.trim_ascii();
     if text.is_empty() || text.starts_with("=> ") {
         return Ok(Line::Nothing);
     }
@@ -55,173 +36,113 @@ pub(super) fn read_line(line: &str) -> Result<Line<'_>, LineError> {
     if let Some(lost) = lost(text) {
         return Ok(Line::Lost(lost));
     }
-    event(line)
+    if is_header(text) {
+        return Ok(Line::Header);
+    }
+    match read_head(line) {
+        Ok(head) => Ok(Line::Event(head)),
+        Err(_) if is_call_chain(line) => Ok(Line::Nothing),
+        Err(error) => Err(error),
+    }
 }
 
-/// `CPU:0 [LOST 123 EVENTS]`
+/// `CPU:0 [LOST 123 EVENTS]` of tracefs, `CPU:1 [37 EVENTS DROPPED]` of trace-cmd, and
+/// `… PERF_RECORD_LOST lost 12` of `perf script --show-lost-events`.
 fn lost(text: &str) -> Option<u64> {
-    let (_, loss) = text.strip_prefix("CPU:")?.split_once(" [LOST ")?;
-    let number = loss.split(' ').next()?;
-    Some(decimal(number).unwrap_or(1))
+    if let Some((_, loss)) = text.split_once("PERF_RECORD_LOST") {
+        let last = loss.split_ascii_whitespace().next_back().unwrap_or_default();
+        return Some(decimal(last).unwrap_or(1));
+    }
+    let (cpu, loss) = text.strip_prefix("CPU:")?.split_once(" [")?;
+    decimal(cpu)?;
+    let words: Vec<&str> = loss.strip_suffix(']')?.split(' ').collect();
+    match words[..] {
+        ["LOST", "EVENTS"] | ["EVENTS", "DROPPED"] => Some(1),
+        ["LOST", number, "EVENTS"] | [number, "EVENTS", "DROPPED"] => decimal(number),
+        _ => None,
+    }
 }
 
-/// `    TASK-PID     [CPU] FLAGS  TIMESTAMP: name: fields`
-fn event(line: &str) -> Result<Line<'_>, LineError> {
-    let Some((before, cpu, after)) = split_at_cpu(line) else {
-        let expected = "an ftrace line, `TASK-PID [CPU] FLAGS TIME: event: …`";
-        return Err(LineError::new(line, line.trim_ascii_start(), expected));
-    };
-    let pid = pid(before)
-        .ok_or_else(|| LineError::new(line, before.trim_ascii(), "`TASK-PID` before the CPU"))?;
-    let (first, rest) = word(after);
-    // With the option noirq-info the flags are left out, and everything counts as task context.
-    let (flags, (stamp, rest)) =
-        if is_timestamp(first) { ("", (first, rest)) } else { (first, word(rest)) };
-    if !is_timestamp(stamp) {
-        return Err(LineError::new(line, stamp, "a timestamp, `seconds.microseconds:`"));
-    }
-    let (word, rest) = word(rest);
-    // Without the colon it is a line of the function tracer: `vfs_read <-ksys_read`.
-    let name = word.strip_suffix(':').unwrap_or(word);
-    if name.is_empty() {
-        return Err(LineError::new(line, word, "the name of an event"));
-    }
-    Ok(Line::Event { context: context(pid, cpu, flags), name, fields: Fields { line, rest } })
+/// `version = 6`, `cpus=2`, `CPU 0 is empty`
+fn is_header(text: &str) -> bool {
+    let empty = text.strip_prefix("CPU ").and_then(|rest| rest.strip_suffix(" is empty"));
+    let number = text.strip_prefix("version = ").or(text.strip_prefix("cpus=")).or(empty);
+    number.is_some_and(|number| decimal(number).is_some())
 }
 
-/// Splits a line at its ` [000] ` column.
-fn split_at_cpu(line: &str) -> Option<(&str, u64, &str)> {
-    let mut from = 0;
-    while let Some(found) = line[from..].find('[') {
-        let open = from + found;
-        from = open + 1;
-        let length = line[from..].find(']')?;
-        let (cpu, after) = (&line[from..from + length], &line[from + length + 1..]);
-        // A task may be called `a [b]`; only the CPU has three digits or more and blanks around it.
-        if cpu.len() >= 3
-            && line[..open].ends_with(' ')
-            && after.starts_with(' ')
-            && let Some(cpu) = decimal(cpu)
+#[cfg(test)]
+mod test {
+    use super::super::dialect::ContextKey;
+    use super::*;
+
+    #[track_caller]
+    fn event(line: &str) -> (ContextKey, &str, &str) {
+        match read_line(line) {
+            Ok(Line::Event(head)) => (head.context, head.name, head.fields.trim_ascii()),
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn notices_are_no_events() {
+        for line in ["", "   ", " => kfree", " => 0xffffffff (unknown)"] {
+            assert_eq!(read_line(line), Ok(Line::Nothing), "{line}");
+        }
+        for line in ["\tffffffff81234567 kfree+0x7 ([kernel.kallsyms])", "  7f12 [unknown] (/a b)"]
         {
-            return Some((&line[..open], cpu, after));
+            assert_eq!(read_line(line), Ok(Line::Nothing), "{line}");
         }
+        for line in ["version = 6", "version = 7", "cpus=128", "CPU 12 is empty"] {
+            assert_eq!(read_line(line), Ok(Line::Header), "{line}");
+        }
+        for (line, lost) in [
+            ("CPU:0 [LOST 123 EVENTS]", 123),
+            ("CPU:0 [LOST EVENTS]", 1),
+            ("CPU:1 [37 EVENTS DROPPED]", 37),
+            ("CPU:1 [EVENTS DROPPED]", 1),
+            ("swapper     0 [000]     0.0: PERF_RECORD_LOST lost 12", 12),
+        ] {
+            assert_eq!(read_line(line), Ok(Line::Lost(lost)), "{line}");
+        }
+        assert!(read_line("CPU:1 [NO EVENTS]").is_err() && read_line("cpus=many").is_err());
     }
-    None
-}
 
-/// The PID in `   kworker/0:1-events-12  ` or `   busybox-99   (   97)  `.
-fn pid(before: &str) -> Option<u64> {
-    let mut text = before.trim_ascii_end();
-    if text.ends_with(')') {
-        text = text[..text.rfind('(')?].trim_ascii_end();
-    }
-    decimal(text.rsplit_once('-')?.1)
-}
-
-/// What was running, from the flags column: `dNh1.` is a hardirq, `..s..` a softirq.
-fn context(pid: u64, cpu: u64, flags: &str) -> ContextKey {
-    // The column of each flag moved between kernel versions, but these letters are used in no
-    // other.
-    let running = flags.bytes().find(|flag| b"zZhHs".contains(flag));
-    match running {
-        Some(b'z' | b'Z') => ContextKey::Nmi(cpu),
-        Some(b'h' | b'H') => ContextKey::Hardirq(cpu),
-        Some(_) => ContextKey::Softirq(cpu),
-        None if pid == 0 => ContextKey::Idle(cpu),
-        None => ContextKey::Task(pid),
-    }
-}
-
-fn is_timestamp(word: &str) -> bool {
-    let Some(number) = word.strip_suffix(':') else { return false };
-    number.as_bytes().first().is_some_and(u8::is_ascii_digit)
-        && number.bytes().all(|b| b.is_ascii_digit() || b == b'.')
-}
-
-/// The first word, and what follows it.
-fn word(text: &str) -> (&str, &str) {
-    let text = text.trim_ascii_start();
-    match text.bytes().position(|b| b == b' ') {
-        Some(end) => text.split_at(end),
-        None => text.split_at(text.len()),
-    }
-}
-
-/// The fields of an event, `key=value`, taken in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Fields<'a> {
-    line: &'a str,
-    rest: &'a str,
-}
-
-impl<'a> Fields<'a> {
-    /// The value of the next field called `key`; others before it are passed over.
-    pub(super) fn take(&mut self, key: &str) -> Result<&'a str, LineError> {
-        loop {
-            let (field, rest) = word(self.rest);
-            if field.is_empty() {
-                return Err(LineError::new(self.line, rest, format!("the field `{key}=`")));
-            }
-            self.rest = rest;
-            let value = field.strip_prefix(key).and_then(|rest| rest.strip_prefix('='));
-            if let Some(value) = value {
-                return Ok(value);
-            }
+    #[test]
+    fn names_of_tasks_hold_anything() {
+        let task = ContextKey::Task(7);
+        for line in [
+            "       a [123] b-7  [001] .....  1.5: kfree: ptr=0",
+            "  a-b- c] [x-7 (  -----) [001] d..1.  1.5: kfree: ptr=0",
+            "  [000] 1.2: x-7 [001]  1.5: kfree: ptr=0",
+            "a [123] 9: b  7 [001]  1.5:  kmem:kfree: ptr=0",
+            "worker/3 net   6/7 [001]  1.5:   1 kmem:kfree: ptr=0",
+            ": 7 [001]  1.5: kfree: ptr=0",
+        ] {
+            assert_eq!(event(line), (task, "kfree", "ptr=0"), "{line}");
         }
     }
 
-    /// A number: hexadecimal with `0x`, decimal without.
-    pub(super) fn number(&mut self, key: &str) -> Result<u64, LineError> {
-        let text = self.take(key)?;
-        let value = match text.strip_prefix("0x") {
-            Some(digits) => hexadecimal(digits),
-            None => decimal(text),
-        };
-        value.ok_or_else(|| self.error(text, format!("a number for `{key}=`")))
+    #[test]
+    fn stacks_and_functions_have_names_too() {
+        assert_eq!(event(" a-7 [001] .....  1.5: <stack trace>").1, "<stack trace>");
+        assert_eq!(event(" a-7 [001] .....  1.5: vfs_read <-ksys_read").1, "vfs_read");
+        assert_eq!(
+            event(" a-7 [001] .....  1.5: kernel_stack:     <stack trace >").1,
+            "kernel_stack"
+        );
     }
 
-    /// A number below `limit`.
-    pub(super) fn number_below(&mut self, key: &str, limit: u64) -> Result<u64, LineError> {
-        let before = self.rest;
-        let value = self.number(key)?;
-        if value < limit {
-            return Ok(value);
+    #[test]
+    fn other_forms_are_refused_with_a_way_out() {
+        for (line, advice) in [
+            ("     0.210 demo/300 kmem:kfree(call_site: 0xff, ptr: 0xf8)", "`perf script`"),
+            ("    demo-300       1.....    3us+: kfree: ptr=0", "nolatency-format"),
+            ("    demo-300       1.....   48us : kfree: ptr=0", "nolatency-format"),
+            ("hello, world", "(perf script)"),
+            ("   a-1 [000] ..... noon: kfree: ptr=0", "a timestamp"),
+        ] {
+            let error = read_line(line).expect_err(line);
+            assert!(error.expected.contains(advice), "{line}: {}", error.expected);
         }
-        Err(self.error(word(before).0, format!("`{key}=` below {limit:#x}")))
     }
-
-    /// An address: hexadecimal with or without `0x`, or `(null)`. A hashed one serves as well.
-    pub(super) fn pointer(&mut self, key: &str) -> Result<u64, LineError> {
-        let text = self.take(key)?;
-        if text == "(null)" {
-            return Ok(0);
-        }
-        hexadecimal(text.strip_prefix("0x").unwrap_or(text))
-            .ok_or_else(|| self.error(text, format!("an address for `{key}=`")))
-    }
-
-    /// A complaint about a part of this line.
-    pub(super) fn error(&self, found: &str, expected: impl Into<String>) -> LineError {
-        LineError::new(self.line, found, expected)
-    }
-}
-
-/// Decimal digits and nothing else: the standard library's reader would take `+1`.
-fn decimal(text: &str) -> Option<u64> {
-    if text.is_empty() {
-        return None;
-    }
-    text.bytes().try_fold(0_u64, |value, digit| {
-        let digit = (digit as char).to_digit(10)?;
-        value.checked_mul(10)?.checked_add(digit.into())
-    })
-}
-
-/// One to sixteen hexadecimal digits and nothing else.
-fn hexadecimal(text: &str) -> Option<u64> {
-    if text.is_empty() || text.len() > 16 {
-        return None;
-    }
-    text.bytes()
-        .try_fold(0, |value, digit| Some(value << 4 | u64::from((digit as char).to_digit(16)?)))
 }

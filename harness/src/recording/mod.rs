@@ -1,4 +1,5 @@
-//! Recordings of a real kernel: ftrace text, as a trace and what that kernel did with it.
+//! Recordings of a real kernel: what tracefs, `trace-cmd report` or `perf script` print, as a trace
+//! and what that kernel did with it.
 //!
 //! The one idea: a recording says what callers asked for *and* what the allocator did inside to
 //! serve them. A trace makes only the former; a lane makes its own latter. So events nested in
@@ -15,32 +16,44 @@
 //!
 //! This module runs nothing; it makes a trace for `exec` to run. Pages are of 4 KiB.
 //!
-//! A floor plan: `file` unpacks, `read` splits into `line`s and `event`s (flags in `gfp`), `pages`
-//! finds the blocks under objects, `nest` the calls inside calls, `book` keeps what is live,
-//! `convert` and `release` write the ops, `machine` sizes the machine.
+//! A floor plan: `file` unpacks and `lines` splits; a `line` is an event with a head in some
+//! `dialect` and with `fields`, which `event` reads (flags in `gfp`, whose numbers `kernel` knows);
+//! `read` puts this together. `pages` finds the blocks under objects (by `ranges` of frames),
+//! `nest` the calls inside calls, `book` keeps what is live, `convert` and `release` write the ops,
+//! `machine` sizes the machine.
 
 mod book;
 mod convert;
+mod dialect;
 mod error;
 mod event;
+mod fields;
 mod file;
 mod gfp;
+mod kernel;
 mod line;
+mod lines;
 mod machine;
 mod nest;
 mod pages;
+mod ranges;
 mod read;
 mod release;
+mod tally;
 #[cfg(test)]
 mod test;
 #[cfg(test)]
 mod test_damage;
+#[cfg(test)]
+mod test_layouts;
 
 use std::collections::BTreeMap;
+use std::io::BufRead;
 use std::path::Path;
 
 pub use error::{Problem, RecordingError};
 pub use event::FreeCall;
+pub use kernel::{DEFAULT as DEFAULT_KERNEL, Kernel};
 pub use machine::Peaks;
 
 use crate::trace::Trace;
@@ -52,12 +65,17 @@ pub struct Recording {
     pub trace: Trace,
     /// For each op of the trace: how the recorded kernel served it.
     pub served: Vec<Served>,
+    /// For each op of the trace: the bytes that the recorded kernel set aside for the request; 0
+    /// where the recording does not tell.
+    pub bytes_alloc: Vec<u64>,
     /// For each op of the trace: the line of the recording that it comes from.
     pub lines: Vec<u32>,
     /// What there was in the recording besides.
     pub counts: Counts,
     /// What the machine was sized for.
     pub peaks: Peaks,
+    /// The recorded kernel, if its user or the recording says which it was.
+    pub kernel: Option<Kernel>,
 }
 
 /// How the recorded kernel served a call.
@@ -87,10 +105,20 @@ pub struct Counts {
     pub events: u64,
     /// Events of an allocator on behalf of another call, which the trace does not repeat.
     pub nested: u64,
-    /// Events that have nothing to do with allocation, by name.
+    /// Events that were not used, by name: they have nothing to do with allocation, or are probes
+    /// without the fields that are read.
     pub unknown_events: BTreeMap<String, u64>,
+    /// Fields of events that were not used, as `event.field`.
+    pub unused_fields: BTreeMap<String, u64>,
     /// GFP flags without a meaning here, by name; their bits are left out.
     pub unknown_flags: BTreeMap<String, u64>,
+    /// GFP flags that were numbers, whose meaning depends on the recorded kernel.
+    pub flags_as_numbers: u64,
+    /// Lines that are the beginning of a task's name with a newline in it.
+    pub split_names: u64,
+    /// Allocations and frees whose address the kernel did not print (`(____ptrval____)`). The
+    /// trace makes these allocations and lets go of them with the next one.
+    pub hidden_addresses: u64,
     /// Events that the tracer says it lost.
     pub lost: u64,
     /// Frees of memory whose allocation is not in the recording; left out of the trace.
@@ -119,30 +147,53 @@ pub struct Counts {
     pub direct_map_base: Option<u64>,
 }
 
+/// Whether an event of this name is a probe on one of the functions whose calls are read. It was
+/// not used if it has not the fields that say what was called.
+pub fn is_probe(name: &str) -> bool {
+    event::probed_function(name).is_some()
+}
+
 impl Recording {
     /// Reads a file, plain or Zstandard.
     ///
     /// # Errors
-    /// If the file cannot be read, or as [`Self::parse`].
+    /// As [`Self::open_of`].
     pub fn open(path: &Path) -> Result<Self, RecordingError> {
-        let bytes = file::load(path).map_err(|error| error.in_file(path))?;
-        Self::from_bytes(&bytes).map_err(|error| error.in_file(path))
+        Self::open_of(path, None)
+    }
+
+    /// Reads a file of a kernel that is known; else it is taken from the recording if that says
+    /// it, and [`DEFAULT_KERNEL`] decides what numbers mean if it does not.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or as [`Self::from_bytes`].
+    pub fn open_of(path: &Path, kernel: Option<Kernel>) -> Result<Self, RecordingError> {
+        let read = file::open(path).and_then(|text| Self::read(text, kernel));
+        read.map_err(|error| error.in_file(path))
     }
 
     /// Reads the bytes of a file, plain or Zstandard.
     ///
     /// # Errors
-    /// If a Zstandard stream is damaged or cut short, or as [`Self::parse`].
+    /// If a Zstandard stream is damaged or cut short, or as [`Self::read`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, RecordingError> {
-        Self::parse(&file::text(bytes)?)
+        Self::read(file::text(bytes)?, None)
     }
 
-    /// Reads text. Its last line must end with a newline, as the kernel's does.
+    /// Reads text, of this kernel if one is given.
     ///
     /// # Errors
     /// The first line that is no line of a recording; a recording that is cut short or has no
-    /// allocation event; more live allocations than a trace has registers.
+    /// allocation event; more events or live allocations than can be replayed.
+    pub fn read(text: impl BufRead, kernel: Option<Kernel>) -> Result<Self, RecordingError> {
+        convert::convert(read::read_text(text, kernel)?)
+    }
+
+    /// Reads text that is in memory.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
     pub fn parse(text: &str) -> Result<Self, RecordingError> {
-        convert::convert(read::read_text(text)?)
+        Self::read(text.as_bytes(), None)
     }
 }

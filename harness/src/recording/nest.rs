@@ -11,6 +11,8 @@
 //!
 //! This file does not know which addresses are live (`book`).
 
+use std::collections::BTreeSet;
+
 use alloc_core::gfp::Gfp;
 
 use super::Served;
@@ -42,15 +44,25 @@ pub(super) struct Returned {
     pub(super) ret: u64,
     /// Where the result came from.
     pub(super) served: Served,
+    /// The bytes that the slab side set aside for it; 0 if nothing tells.
+    pub(super) bytes_alloc: u64,
     /// It was made by another call that is still open.
     pub(super) nested: bool,
+}
+
+/// What the request inside a kvmalloc yielded.
+#[derive(Clone, Copy, Debug)]
+struct Inner {
+    ptr: u64,
+    served: Served,
+    bytes_alloc: u64,
 }
 
 #[derive(Debug)]
 struct Open {
     call: Entered,
     /// What kvmalloc will return, once the request inside it has succeeded.
-    result: Option<(u64, Served)>,
+    result: Option<Inner>,
     /// Objects allocated inside.
     objects: u32,
 }
@@ -68,6 +80,8 @@ struct Context {
 #[derive(Debug)]
 pub(super) struct Nest {
     contexts: Vec<Context>,
+    /// Contexts that are not as they were at the beginning, since events were lost last.
+    touched: BTreeSet<u32>,
     /// Calls that were given up because their return was lost.
     pub(super) calls_without_return: u64,
     /// Returns of calls whose entry was not seen.
@@ -78,6 +92,7 @@ impl Nest {
     pub(super) fn new(contexts: usize) -> Self {
         Self {
             contexts: (0..contexts).map(|_| Context::default()).collect(),
+            touched: BTreeSet::new(),
             calls_without_return: 0,
             returns_without_call: 0,
         }
@@ -92,6 +107,7 @@ impl Nest {
     pub(super) fn enter(&mut self, context: u32, call: Entered) {
         let open = Open { call, result: None, objects: 0 };
         self.contexts[context as usize].open.push(open);
+        self.touched.insert(context);
     }
 
     /// Closes the innermost call if `next` shows that its return was lost. To be called until it
@@ -113,22 +129,21 @@ impl Nest {
     fn give_up(&mut self, context: u32) -> Option<Returned> {
         let open = &mut self.contexts[context as usize].open;
         let top = open.pop()?;
-        let (ret, served) = top.result?;
-        Some(Returned { call: top.call, ret, served, nested: !open.is_empty() })
+        let Inner { ptr: ret, served, bytes_alloc } = top.result?;
+        Some(Returned { call: top.call, ret, served, bytes_alloc, nested: !open.is_empty() })
     }
 
     /// Closes every open call: events were lost, or there are no more. Yields, with their contexts,
     /// the calls whose results are known all the same.
     pub(super) fn abandon(&mut self) -> Vec<(u32, Returned)> {
         let mut known = Vec::new();
-        for context in 0..self.contexts.len() {
-            let here = u32::try_from(context).expect("contexts are counted in 32 bits");
-            while self.is_open(here) {
+        for context in std::mem::take(&mut self.touched) {
+            while self.is_open(context) {
                 self.calls_without_return += 1;
-                known.extend(self.give_up(here).map(|returned| (here, returned)));
+                known.extend(self.give_up(context).map(|returned| (context, returned)));
             }
-            self.contexts[context].inner_free = None;
-            self.contexts[context].run = 0;
+            self.contexts[context as usize].inner_free = None;
+            self.contexts[context as usize].run = 0;
         }
         known
     }
@@ -142,14 +157,15 @@ impl Nest {
     }
 
     /// An object was allocated in the context: perhaps it is what an open kvmalloc will return.
-    pub(super) fn object(&mut self, context: u32, ptr: u64, size: u64, bytes_alloc: u64) {
+    pub(super) fn object(&mut self, context: u32, ptr: Option<u64>, sizes: (u64, u64)) {
         let Some(top) = self.contexts[context as usize].open.last_mut() else { return };
         top.objects += 1;
+        let (size, bytes_alloc) = sizes;
         if let Entered::Kv { size: wanted, .. } = top.call
             && wanted == size
-            && ptr != 0
+            && let Some(ptr) = ptr.filter(|ptr| *ptr != 0)
         {
-            top.result = Some((ptr, side(bytes_alloc)));
+            top.result = Some(Inner { ptr, served: side(bytes_alloc), bytes_alloc });
         }
     }
 
@@ -157,13 +173,13 @@ impl Nest {
     pub(super) fn kv_return(&mut self, context: u32, ret: u64) -> Option<Returned> {
         let top = self.leave(context, |call| matches!(call, Entered::Kv { .. }))?;
         let Entered::Kv { size, .. } = top.call else { return None };
-        let served = match top.result {
-            Some((expected, served)) if expected == ret => served,
+        let (served, bytes_alloc) = match top.result {
+            Some(inner) if inner.ptr == ret => (inner.served, inner.bytes_alloc),
             // The request inside was lost, so the size must tell which side served it.
-            _ => served(ret, side(size)),
+            _ => (served(ret, side(size)), 0),
         };
         let nested = self.is_open(context);
-        Some(Returned { call: top.call, ret, served, nested })
+        Some(Returned { call: top.call, ret, served, bytes_alloc, nested })
     }
 
     /// __vmalloc_node_range returns.
@@ -172,9 +188,11 @@ impl Nest {
         let outer = self.contexts[context as usize].open.last_mut();
         let nested = outer.is_some();
         if let Some(Open { call: Entered::Kv { .. }, result, .. }) = outer {
-            *result = (ret != 0).then_some((ret, Served::Vmalloc));
+            let inner = Inner { ptr: ret, served: Served::Vmalloc, bytes_alloc: 0 };
+            *result = (ret != 0).then_some(inner);
         }
-        Some(Returned { call: top.call, ret, served: served(ret, Served::Vmalloc), nested })
+        let served = served(ret, Served::Vmalloc);
+        Some(Returned { call: top.call, ret, served, bytes_alloc: 0, nested })
     }
 
     /// Takes the innermost call of a kind off the stack; those above it lost their return.
@@ -192,6 +210,7 @@ impl Nest {
     /// kvfree was called: the free inside it comes next in its context.
     pub(super) fn expect_inner_free(&mut self, context: u32, ptr: u64) {
         self.contexts[context as usize].inner_free = Some(ptr);
+        self.touched.insert(context);
     }
 
     /// Whether a free is the one inside the kvfree before it.
@@ -204,6 +223,7 @@ impl Nest {
     /// whose pages are allocated in bulk and without an event.
     pub(super) fn unknown_page_free(&mut self, context: u32) {
         self.contexts[context as usize].run += 1;
+        self.touched.insert(context);
     }
 
     /// vmalloc's own records of an area of so many pages are freed; its pages were freed just

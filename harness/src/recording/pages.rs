@@ -9,9 +9,10 @@
 //!
 //! The unit is the page frame.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use super::event::{Event, FreeCall, PAGE_SHIFT, What};
+use super::ranges::Ranges;
 
 /// 1 GiB in frames: the step in which the base of the direct map is randomised.
 const BASE_STEP: u64 = 1 << (30 - PAGE_SHIFT);
@@ -49,7 +50,7 @@ fn direct_map_base(events: &[Event], contexts: usize) -> Option<u64> {
         let latest = &mut latest_block[event.context as usize];
         match event.what {
             What::PageAlloc { pfn: Some(pfn), order, .. } => *latest = Some((pfn, 1 << order)),
-            What::Object { ptr, .. } => {
+            What::Object { ptr: Some(ptr), .. } => {
                 let base = latest.take().and_then(|block| base_for(ptr >> PAGE_SHIFT, block));
                 if let Some(base) = base {
                     *votes.entry(base).or_default() += 1;
@@ -76,27 +77,25 @@ struct Sweep<'a> {
     base: u64,
     under_object: &'a mut [bool],
     /// The place of the allocation that each frame comes from.
-    blocks: HashMap<u64, usize>,
+    blocks: Ranges<usize>,
     /// Frames of which no allocation was seen, and which hold objects.
-    older: HashSet<u64>,
+    older: BTreeSet<u64>,
 }
 
 impl<'a> Sweep<'a> {
     fn new(base: u64, under_object: &'a mut [bool]) -> Self {
-        Self { base, under_object, blocks: HashMap::new(), older: HashSet::new() }
+        Self { base, under_object, blocks: Ranges::default(), older: BTreeSet::new() }
     }
 
     fn event(&mut self, place: usize, event: &Event) {
         match event.what {
-            What::Object { ptr, .. }
-            | What::Free { call: FreeCall::Kfree | FreeCall::KmemCacheFree, ptr } => {
+            What::Object { ptr: Some(ptr), .. }
+            | What::Free { call: FreeCall::Kfree | FreeCall::KmemCacheFree, ptr: Some(ptr) } => {
                 self.object(ptr);
             }
             What::PageAlloc { pfn: Some(pfn), order, .. } => {
-                for frame in frames(pfn, order) {
-                    self.blocks.insert(frame, place);
-                    self.older.remove(&frame);
-                }
+                self.no_longer_older(&frames(pfn, order));
+                self.blocks.insert(frames(pfn, order), place);
             }
             What::PageFree { pfn, order } => self.under_object[place] = self.free(pfn, order),
             _ => {}
@@ -106,8 +105,8 @@ impl<'a> Sweep<'a> {
     /// An object lives, or lived until now, at this address.
     fn object(&mut self, ptr: u64) {
         let Some(frame) = (ptr >> PAGE_SHIFT).checked_sub(self.base) else { return };
-        match self.blocks.get(&frame) {
-            Some(block) => self.under_object[*block] = true,
+        match self.blocks.get(frame) {
+            Some(block) => self.under_object[block] = true,
             None => {
                 self.older.insert(frame);
             }
@@ -116,14 +115,20 @@ impl<'a> Sweep<'a> {
 
     /// Whether these frames held objects.
     fn free(&mut self, pfn: u64, order: u8) -> bool {
-        let mut held_objects = false;
-        for frame in frames(pfn, order) {
-            held_objects |= self.older.remove(&frame);
-            if let Some(block) = self.blocks.remove(&frame) {
-                held_objects |= self.under_object[block];
-            }
+        let mut held_objects = self.no_longer_older(&frames(pfn, order));
+        for (_, block) in self.blocks.remove(frames(pfn, order)) {
+            held_objects |= self.under_object[block];
         }
         held_objects
+    }
+
+    /// Forgets that these frames held objects; whether any did.
+    fn no_longer_older(&mut self, frames: &std::ops::Range<u64>) -> bool {
+        let held: Vec<u64> = self.older.range(frames.clone()).copied().collect();
+        for frame in &held {
+            self.older.remove(frame);
+        }
+        !held.is_empty()
     }
 }
 
@@ -141,7 +146,7 @@ fn mark_failed_attempts(events: &[Event], contexts: usize, under_object: &mut [b
         match event.what {
             What::PageAlloc { pfn: None, .. } => waiting.push(place),
             What::PageAlloc { .. } if !under_object[place] => waiting.clear(),
-            What::PageAlloc { .. } | What::Object { ptr: 0, .. } => {
+            What::PageAlloc { .. } | What::Object { ptr: Some(0), .. } => {
                 for attempt in waiting.drain(..) {
                     under_object[attempt] = true;
                 }

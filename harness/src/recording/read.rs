@@ -6,11 +6,23 @@
 //! This file does not interpret events; `convert` does.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::BufRead;
 
-use super::error::{Problem, RecordingError, excerpt};
+use super::dialect::{ContextKey, Head};
+use super::error::{LineError, Problem, RecordingError, excerpt};
 use super::event::{Event, What, read_event};
+use super::fields::Fields;
 use super::gfp::GfpReader;
-use super::line::{ContextKey, Line, read_line};
+use super::kernel::Kernel;
+use super::line::{Line, read_line};
+use super::lines::{End, Lines};
+use super::tally::Tally;
+
+/// The most events of a recording, so that reading one takes a bounded amount of memory.
+const MOST_EVENTS: usize = 4 << 20;
+/// The longest beginning of a line that a task's name with a newline in it can leave behind:
+/// names have 15 bytes at most and are printed 16 wide.
+const LONGEST_FRAGMENT: usize = 16;
 
 /// What a text holds.
 #[derive(Debug, Default)]
@@ -23,79 +35,133 @@ pub(super) struct Log {
     pub(super) lines: u64,
     /// Events that the tracer says it lost.
     pub(super) lost: u64,
+    /// Lines that are the beginning of a task's name with a newline in it.
+    pub(super) split_names: u64,
     /// Events of other names.
     pub(super) unknown_events: BTreeMap<String, u64>,
+    /// Fields of events that were not used, as `event.field`.
+    pub(super) unused_fields: BTreeMap<String, u64>,
     /// GFP flags without a meaning here.
     pub(super) unknown_flags: BTreeMap<String, u64>,
+    /// GFP flags that were numbers.
+    pub(super) flags_as_numbers: u64,
+    /// The recorded kernel, if anything says which it was.
+    pub(super) kernel: Option<Kernel>,
 }
 
-/// Reads a whole recording.
-pub(super) fn read_text(text: &str) -> Result<Log, RecordingError> {
-    refuse_binary(text)?;
-    let mut reader = Reader::default();
-    for (place, line) in text.split_inclusive('\n').enumerate() {
-        reader.line(place + 1, line)?;
+/// Reads a whole recording. A `kernel` that is given overrules what the recording says.
+pub(super) fn read_text(
+    source: impl BufRead,
+    kernel: Option<Kernel>,
+) -> Result<Log, RecordingError> {
+    let mut lines = Lines::new(source);
+    let mut reader = Reader { is_told: kernel.is_some(), ..Reader::default() };
+    reader.gfp.kernel = kernel;
+    while let Some((line, end)) = lines.next()? {
+        reader.line(line, end)?;
     }
     reader.finish()
 }
 
-/// A NUL in a text means that it is none: say that, not that some line looks odd.
-fn refuse_binary(text: &str) -> Result<(), RecordingError> {
-    let Some(place) = text.as_bytes().iter().position(|byte| *byte == 0) else { return Ok(()) };
-    let before = &text.as_bytes()[..place];
-    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-    let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
-    let (expected, found) = ("ftrace text".to_owned(), "a NUL byte, so this is binary".to_owned());
-    let problem = Problem::Malformed { expected, found };
-    Err(RecordingError { file: None, line: Some(line), column: Some(column), problem })
-}
-
 #[derive(Default)]
-struct Reader<'a> {
+struct Reader {
     log: Log,
-    gfp: GfpReader<'a>,
+    gfp: GfpReader,
+    /// Which kernel it was has been said from outside.
+    is_told: bool,
+    unknown_events: Tally,
+    unused_fields: Tally,
+    /// `event.field`, kept for its memory.
+    field: String,
     contexts: HashMap<ContextKey, u32>,
     /// The latest context and its number: most lines come from the same one as the line before.
     latest: Option<(ContextKey, u32)>,
+    /// The complaint about a line that may be the beginning of a task's name.
+    fragment: Option<RecordingError>,
     /// Events met, of any name.
     met: u64,
     /// Events that the header announces.
     announced: u64,
 }
 
-impl<'a> Reader<'a> {
-    fn line(&mut self, number: usize, line: &'a str) -> Result<(), RecordingError> {
-        let Some(text) = line.strip_suffix('\n') else {
-            let reason = format!("the last line has no newline and may be cut: {}", tail(line));
-            return Err(RecordingError::at_line(number, Problem::Truncated { reason }));
-        };
+impl Reader {
+    fn line(&mut self, text: &str, end: End) -> Result<(), RecordingError> {
         self.log.lines += 1;
-        let text = text.strip_suffix('\r').unwrap_or(text);
-        match read_line(text).map_err(|error| error.on(number))? {
-            Line::Nothing => {}
+        let number = usize::try_from(self.log.lines).unwrap_or(usize::MAX);
+        let read = match read_line(text) {
+            Ok(Line::Event(head)) => {
+                self.log.split_names += u64::from(self.fragment.take().is_some());
+                return self.event(number, text, &head, end);
+            }
+            Err(error) if end == End::OfText => return Err(cut(number, text, &error)),
+            Err(error) if text.len() <= LONGEST_FRAGMENT && self.fragment.is_none() => {
+                self.fragment = Some(error.on(number));
+                return Ok(());
+            }
+            read => read.map_err(|error| error.on(number))?,
+        };
+        if let Some(error) = self.fragment.take() {
+            return Err(error);
+        }
+        match read {
             Line::Comment(comment) => self.comment(number, comment)?,
             Line::Lost(lost) => {
                 self.log.lost = self.log.lost.saturating_add(lost);
                 self.push(number, 0, What::Lost)?;
             }
-            Line::Event { context, name, fields } => {
-                self.met += 1;
-                let read = read_event(name, fields, &mut self.gfp);
-                match read.map_err(|error| error.on(number))? {
-                    Some(what) => {
-                        let context = self.context(context);
-                        self.push(number, context, what)?;
-                    }
-                    None => *self.log.unknown_events.entry(name.to_owned()).or_default() += 1,
-                }
-            }
+            _ => {}
         }
         Ok(())
     }
 
+    fn event(
+        &mut self,
+        number: usize,
+        text: &str,
+        head: &Head<'_>,
+        end: End,
+    ) -> Result<(), RecordingError> {
+        self.met += 1;
+        let mut fields = Fields::new(text, head.fields);
+        let read = match read_event(head.name, &mut fields, &mut self.gfp) {
+            Ok(_) if end == End::OfText && !is_whole(fields.last_word()) => {
+                Err(fields.error(fields.last_word(), "a newline after the last field"))
+            }
+            read => read,
+        };
+        let what = match read {
+            Ok(Some(what)) => what,
+            Ok(None) => {
+                self.unknown_events.add(head.name);
+                return Ok(());
+            }
+            Err(error) if end == End::OfText => return Err(cut(number, text, &error)),
+            Err(error) => return Err(error.on(number)),
+        };
+        self.not_used(head.name, fields);
+        let context = self.context(head.context);
+        self.push(number, context, what)
+    }
+
+    fn not_used(&mut self, event: &str, fields: Fields<'_>) {
+        for name in fields.not_used() {
+            self.field.clear();
+            self.field.push_str(event);
+            self.field.push_str(if name.is_empty() { " (words that are no fields)" } else { "." });
+            self.field.push_str(name);
+            self.unused_fields.add(&self.field);
+        }
+    }
+
     fn push(&mut self, number: usize, context: u32, what: What) -> Result<(), RecordingError> {
-        let too_long = |_| RecordingError::at_line(number, Problem::TooMany { what: "lines" });
-        let line = u32::try_from(number).map_err(too_long)?;
+        let too_many = |what, limit| {
+            let problem = Problem::TooMany { what, limit };
+            RecordingError::at_line(number, problem)
+        };
+        if self.log.events.len() == MOST_EVENTS {
+            return Err(too_many("allocation events", MOST_EVENTS as u64));
+        }
+        let line = u32::try_from(number).map_err(|_| too_many("lines", u32::MAX.into()))?;
         self.log.events.push(Event { line, context, what });
         Ok(())
     }
@@ -108,24 +174,43 @@ impl<'a> Reader<'a> {
             return number;
         }
         let next =
-            u32::try_from(self.contexts.len()).expect("there are no more contexts than lines");
+            u32::try_from(self.contexts.len()).expect("there are no more contexts than events");
         let number = *self.contexts.entry(key).or_insert(next);
         self.latest = Some((key, number));
         number
     }
 
-    /// The two header lines that matter; the others explain the columns.
+    /// The header lines that matter; the others explain the columns.
     fn comment(&mut self, number: usize, comment: &str) -> Result<(), RecordingError> {
         if let Some(tracer) = comment.strip_prefix(" tracer: ")
             && tracer.trim_ascii() != "nop"
         {
-            let expected = "`# tracer: nop`, whose text has one event a line".to_owned();
+            let expected = "`# tracer: nop`, whose text has one event a line \
+                            (`echo nop > current_tracer` before recording)"
+                .to_owned();
             let problem = Problem::Malformed { expected, found: excerpt(tracer) };
             return Err(RecordingError::at_line(number, problem));
         }
-        let Some(entries) = comment.strip_prefix(" entries-in-buffer/entries-written: ") else {
-            return Ok(());
-        };
+        self.release(comment);
+        match comment.strip_prefix(" entries-in-buffer/entries-written: ") {
+            Some(entries) => self.entries(number, entries),
+            None => Ok(()),
+        }
+    }
+
+    /// `# os release : 6.1.0-56-amd64` of perf, and `# nop latency trace v1.1.5 on 6.1.0` of
+    /// tracefs.
+    fn release(&mut self, comment: &str) {
+        let after =
+            |mark| comment.split_once(mark).map(|(_, rest): (&str, &str)| rest.trim_ascii());
+        let release = after(" os release :").or_else(|| after(" latency trace v1.1.5 on "));
+        let release = release.and_then(|text| text.parse().ok());
+        if !self.is_told && release.is_some() {
+            self.gfp.kernel = release;
+        }
+    }
+
+    fn entries(&mut self, number: usize, entries: &str) -> Result<(), RecordingError> {
         let counts = entries.split_ascii_whitespace().next().and_then(|word| word.split_once('/'));
         let numbers = counts.and_then(|(here, all)| Some((here.parse().ok()?, all.parse().ok()?)));
         let Some((in_buffer, written)) = numbers else {
@@ -140,6 +225,9 @@ impl<'a> Reader<'a> {
     }
 
     fn finish(mut self) -> Result<Log, RecordingError> {
+        if let Some(error) = self.fragment {
+            return Err(error);
+        }
         if self.met < self.announced {
             let reason = format!(
                 "the header announces {} events, the recording ends after {} \
@@ -149,18 +237,38 @@ impl<'a> Reader<'a> {
             let line = usize::try_from(self.log.lines).unwrap_or(usize::MAX);
             return Err(RecordingError::at_line(line, Problem::Truncated { reason }));
         }
+        self.log.unknown_events = self.unknown_events.into_counts();
         if self.log.events.iter().all(|event| event.what == What::Lost) {
-            return Err(RecordingError::whole(Problem::NoEvents));
+            let others = self.log.unknown_events.into_keys().collect();
+            return Err(RecordingError::whole(Problem::NoEvents { others }));
         }
         self.log.contexts = self.contexts.len().max(1);
-        self.log.unknown_flags = self.gfp.unknown;
+        self.log.unused_fields = self.unused_fields.into_counts();
+        self.log.unknown_flags = self.gfp.unknown.into_counts();
+        self.log.flags_as_numbers = self.gfp.nr_numbers;
+        self.log.kernel = self.gfp.kernel;
         Ok(self.log)
     }
 }
 
-/// The end of a line, for a message about where it was cut.
-fn tail(line: &str) -> String {
+/// Whether the last word of a text without a final newline cannot go on: a full address, NULL, or
+/// a word that has an end.
+fn is_whole(last: &str) -> bool {
+    let (_, value) = last.split_once('=').unwrap_or(("", last));
+    let digits = value.strip_prefix("0x").unwrap_or(value);
+    let is_address = digits.len() == 16 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    is_address || value.ends_with(')') || ["true", "false", "-1", "NULL"].contains(&value)
+}
+
+/// The complaint about a last line that has no newline and cannot be trusted.
+fn cut(number: usize, text: &str, error: &LineError) -> RecordingError {
     const LONGEST: usize = 40;
-    let from = line.char_indices().rev().nth(LONGEST).map_or(0, |(place, _)| place);
-    format!("…{}", excerpt(&line[from..]))
+    let from = text.char_indices().rev().nth(LONGEST).map_or(0, |(place, _)| place);
+    let reason = format!(
+        "the last line has no newline and may be cut (…{}; expected {}): end it with a newline if \
+         it is whole, or delete it",
+        excerpt(&text[from..]),
+        error.expected
+    );
+    RecordingError::at_line(number, Problem::Truncated { reason })
 }

@@ -14,7 +14,12 @@ use super::nest::ZERO_SIZE_PTR;
 use crate::op::{Arg, Call, Ptr};
 
 impl Converter {
-    pub(super) fn free(&mut self, context: u32, call: FreeCall, ptr: u64) {
+    pub(super) fn free(&mut self, context: u32, call: FreeCall, ptr: Option<u64>) {
+        let Some(ptr) = ptr else {
+            self.counts.hidden_addresses += 1;
+            self.nest.end_run(context);
+            return;
+        };
         if self.nest.is_inner_free(context, call, ptr) {
             self.counts.nested += 1;
             return;
@@ -102,7 +107,7 @@ impl Converter {
     }
 
     fn emit_free(&mut self, call: Call, args: &[Arg]) {
-        self.emit(op(call, args), Served::NotAnAllocation);
+        self.emit(op(call, args), Served::NotAnAllocation, 0);
     }
 }
 

@@ -6,12 +6,14 @@
 //!
 //! How a recording is read is in `kvroute_harness::recording`.
 
+mod holds;
+
 use crate::{Outcome, Trouble, say, shrink, write};
 use kvroute_harness::campaign::{REPLAY, ROUTED};
 use kvroute_harness::exec::{self, Expectations};
 use kvroute_harness::op::{Arg, Call, Class, Op};
 use kvroute_harness::oracle::View;
-use kvroute_harness::recording::{Recording, Served};
+use kvroute_harness::recording::{Kernel, Recording, Served};
 use kvroute_harness::report::{grouped, table};
 use kvroute_harness::{Failure, Stats, check};
 use serde_json::{Value, json};
@@ -21,10 +23,14 @@ use std::time::Instant;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Recordings: ftrace text of the kmem events and the kvmalloc and vmalloc probes, plain or
-    /// .zst.
+    /// Recordings: what tracefs, `trace-cmd report` or `perf script` print of the kmem events and
+    /// the kvmalloc and vmalloc probes, plain or .zst.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
+    /// The recorded kernel: what numbers of GFP flags mean, and which version of kvmalloc it has.
+    /// Without it the recording's own header decides, or else Linux 6.1.
+    #[arg(long, value_name = "VERSION")]
+    kernel: Option<Kernel>,
     /// Print the tables as JSON.
     #[arg(long)]
     json: bool,
@@ -123,7 +129,7 @@ pub(crate) fn replay(options: &Options) -> Outcome {
 
 fn replay_one(options: &Options, path: &Path) -> Result<Value, Trouble> {
     let start = Instant::now();
-    let recording = Recording::open(path).map_err(|error| error.to_string())?;
+    let recording = Recording::open_of(path, options.kernel).map_err(|error| error.to_string())?;
     let reading = start.elapsed().as_secs_f64();
     if let Some(file) = &options.trace {
         let mut trace = recording.trace.clone();
@@ -153,12 +159,12 @@ fn replay_one(options: &Options, path: &Path) -> Result<Value, Trouble> {
             grouped(rate as u64),
             stats.nr_lane_ops as f64 / running / 1e6,
         );
-        let (counts, rows) = (counts_as_text(&recording), rows_as_text(&rows, &stats));
+        let (counts, rows) = (holds::as_text(&recording), rows_as_text(&rows, &stats));
         let legend = "served from the direct map / from the vmalloc space (- refused):";
         say(&format!("{header}\n{counts}\n{legend}\n\n{rows}\n"));
     }
     Ok(json!({
-        "recording": path, "counts": recording.counts, "peaks": recording.peaks,
+        "recording": path, "counts": recording.counts, "kernel": recording.kernel, "peaks": recording.peaks,
         "seconds_reading": reading, "seconds_running": running, "events_per_second": rate,
         "rows": rows_as_json(&rows), "stats": kvroute_harness::report::json(&stats),
     }))
@@ -200,24 +206,6 @@ fn count(rows: &mut Rows, sizes: &mut CacheSizes, op: &Op, served: Served, views
             _ => lane.refused += 1,
         }
     }
-}
-
-fn counts_as_text(recording: &Recording) -> String {
-    let counts = &recording.counts;
-    let unmatched: u64 = counts.frees_without_allocation.values().sum();
-    format!(
-        "{} events nested in others; {} frees without a matching allocation, {} frees missed; \
-         {} events lost, {} of other kinds\nkfree of kvmalloc memory {}; still live at the end {}; \
-         the recorded kernel's peak {} frames\n",
-        grouped(counts.nested),
-        grouped(unmatched),
-        grouped(counts.missed_frees),
-        grouped(counts.lost),
-        grouped(counts.unknown_events.values().sum()),
-        grouped(counts.kfree_of_kvmalloc),
-        grouped(counts.live_at_end),
-        grouped(recording.peaks.frames),
-    )
 }
 
 fn rows_as_text(rows: &Rows, stats: &Stats) -> String {
