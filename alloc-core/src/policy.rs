@@ -28,9 +28,15 @@ pub enum Policy {
     /// Callers that cannot sleep do not fall back (R5.1).
     #[default]
     V6_1,
+    /// kvrealloc knows the size of what it replaces (R5.5).
+    V6_12,
     /// The first try does not reclaim (46459154f997).
     V6_16,
-    /// Late 2025: callers that cannot sleep fall back as well.
+    /// Decides as 6.16 did; there are forms with an alignment.
+    V6_18,
+    /// Callers that cannot sleep fall back as well.
+    V6_19,
+    /// What came after 6.19.
     Latest,
 }
 
@@ -102,7 +108,7 @@ const COSTLY: u64 = PAGE_SIZE << 3;
 const INT_MAX: u64 = i32::MAX as u64;
 
 macro_rules! rows {
-    ($($policy:ident: $kernel:ident $restricted:ident $atomic:ident $nofail:ident
+    ($($policy:ident $name:literal: $kernel:ident $restricted:ident $atomic:ident $nofail:ident
        $gains:ident $loses:ident $mayfail:expr, $largest:expr, $pages:ident $old_size:ident;)*) => {
         /// Every version, the oldest first.
         static ROWS: &[Row] = &[$(Row {
@@ -114,6 +120,13 @@ macro_rules! rows {
         impl Policy {
             /// Every version, the oldest first.
             pub const ALL: &[Policy] = &[$(Policy::$policy),*];
+
+            /// The version's name, such as `v6.1`.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Policy::$policy => $name),*
+                }
+            }
         }
     };
 }
@@ -121,15 +134,18 @@ macro_rules! rows {
 // The RFC and 4.12 warned about callers without all of GFP_KERNEL, and then fell back all the same.
 // The last column is kvrealloc's, which came with 5.15; older versions do what it did then.
 rows! {
-    //       KERNEL   NOFS     ATOMIC   NOFAIL    first try: gains, loses      MAYFAIL largest pages
-    Rfc2016: Fallback Fallback Bug      OnKmalloc __GFP_NORETRY NONE                 u64::MAX,  u64::MAX, Small Told;
-    V4_12:   Fallback Fallback Bug      OnKmalloc __GFP_NORETRY NONE                 COSTLY,    u64::MAX, Small Told;
-    V4_18:   Fallback Kmalloc  Kmalloc  OnKmalloc __GFP_NORETRY NONE                 PAGE_SIZE, u64::MAX, Small Told;
-    V5_15:   Fallback Kmalloc  Kmalloc  OnKmalloc __GFP_NORETRY NONE                 PAGE_SIZE, INT_MAX,  Small Told;
-    V5_17:   Fallback Fallback Bug      OnVmalloc __GFP_NORETRY NONE                 PAGE_SIZE, INT_MAX,  Small Told;
-    V6_1:    Fallback Fallback FirstTry OnVmalloc __GFP_NORETRY NONE                 PAGE_SIZE, INT_MAX,  Huge  Told;
-    V6_16:   Fallback Fallback FirstTry OnVmalloc NONE          __GFP_DIRECT_RECLAIM PAGE_SIZE, INT_MAX,  Huge  Known;
-    Latest:  Fallback Fallback Fallback OnVmalloc NONE          __GFP_DIRECT_RECLAIM PAGE_SIZE, INT_MAX,  Huge  Known;
+    //                 KERNEL   NOFS     ATOMIC   NOFAIL    first try: gains, loses      MAYFAIL largest pages
+    Rfc2016 "rfc2016": Fallback Fallback Bug      OnKmalloc __GFP_NORETRY NONE                 u64::MAX,  u64::MAX, Small Told;
+    V4_12   "v4.12":   Fallback Fallback Bug      OnKmalloc __GFP_NORETRY NONE                 COSTLY,    u64::MAX, Small Told;
+    V4_18   "v4.18":   Fallback Kmalloc  Kmalloc  OnKmalloc __GFP_NORETRY NONE                 PAGE_SIZE, u64::MAX, Small Told;
+    V5_15   "v5.15":   Fallback Kmalloc  Kmalloc  OnKmalloc __GFP_NORETRY NONE                 PAGE_SIZE, INT_MAX,  Small Told;
+    V5_17   "v5.17":   Fallback Fallback Bug      OnVmalloc __GFP_NORETRY NONE                 PAGE_SIZE, INT_MAX,  Small Told;
+    V6_1    "v6.1":    Fallback Fallback FirstTry OnVmalloc __GFP_NORETRY NONE                 PAGE_SIZE, INT_MAX,  Huge  Told;
+    V6_12   "v6.12":   Fallback Fallback FirstTry OnVmalloc __GFP_NORETRY NONE                 PAGE_SIZE, INT_MAX,  Huge  Known;
+    V6_16   "v6.16":   Fallback Fallback FirstTry OnVmalloc NONE          __GFP_DIRECT_RECLAIM PAGE_SIZE, INT_MAX,  Huge  Known;
+    V6_18   "v6.18":   Fallback Fallback FirstTry OnVmalloc NONE          __GFP_DIRECT_RECLAIM PAGE_SIZE, INT_MAX,  Huge  Known;
+    V6_19   "v6.19":   Fallback Fallback Fallback OnVmalloc NONE          __GFP_DIRECT_RECLAIM PAGE_SIZE, INT_MAX,  Huge  Known;
+    Latest  "latest":  Fallback Fallback Fallback OnVmalloc NONE          __GFP_DIRECT_RECLAIM PAGE_SIZE, INT_MAX,  Huge  Known;
 }
 
 /// A version's rules, and from which size on they let go of kmalloc.
@@ -211,6 +227,7 @@ mod test {
     fn rows_are_in_the_order_of_their_versions() {
         assert_eq!(ROWS.len(), Policy::ALL.len());
         assert!(Policy::ALL.iter().enumerate().all(|(place, policy)| *policy as usize == place));
+        assert_eq!((Policy::Rfc2016.name(), Policy::V6_12.name()), ("rfc2016", "v6.12"));
     }
 
     #[test]
@@ -224,14 +241,15 @@ mod test {
         assert_eq!(callers(Policy::V4_18), [Kmalloc, Kmalloc, FirstTry]);
         assert_eq!(callers(Policy::V5_17), [Fallback, Bug, Fallback]);
         assert_eq!(callers(Policy::V6_1), [Fallback, FirstTry, Fallback]);
-        assert_eq!(callers(Policy::Latest), [Fallback; 3]);
+        assert_eq!(callers(Policy::V6_18), [Fallback, FirstTry, Fallback]);
+        assert_eq!(callers(Policy::V6_19), [Fallback; 3]);
     }
 
     #[test]
     fn kvrealloc_knows_the_old_size_since_6_12() {
         for policy in Policy::ALL {
             let is_known = Rules::of(*policy, 0).old_size() == OldSize::Known;
-            assert_eq!(is_known, *policy >= Policy::V6_16, "{policy:?}");
+            assert_eq!(is_known, *policy >= Policy::V6_12, "{policy:?}");
         }
     }
 
@@ -249,6 +267,7 @@ mod test {
         assert!(!is_light(Policy::V4_12, COSTLY + 1, repeat));
         assert!(!is_light(Policy::V4_18, SIZE, repeat));
         assert!(!Rules::of(Policy::V6_16, 0).first_try(SIZE, GFP_KERNEL).may_block());
+        assert!(Rules::of(Policy::V6_12, 0).first_try(SIZE, GFP_KERNEL).may_block());
         assert!(Rules::of(Policy::V5_15, 0).first_try(SIZE, NOFAIL).has(__GFP_NOFAIL));
         assert!(!Rules::of(Policy::V5_17, 0).first_try(SIZE, NOFAIL).has(__GFP_NOFAIL));
     }

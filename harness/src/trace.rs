@@ -34,12 +34,12 @@ pub struct Machine {
     pub fragmented: u32,
 }
 
-/// The versions of kvmalloc (R5.7) by name, the oldest first.
-pub const POLICIES: &[&str] =
-    &["rfc2016", "v4.12", "v4.18", "v5.15", "v5.17", "v6.1", "v6.16", "latest"];
-
-/// The place of Linux 6.1 in [`POLICIES`].
-const V6_1: u32 = 5;
+/// The versions of kvmalloc (R5.7) by name, the oldest first. Subjects and model know a version by
+/// its name, so that one may be put in between.
+pub const POLICIES: &[&str] = &[
+    "rfc2016", "v4.12", "v4.18", "v5.15", "v5.17", "v6.1", "v6.12", "v6.16", "v6.18", "v6.19",
+    "latest",
+];
 
 impl Default for Machine {
     fn default() -> Self {
@@ -48,13 +48,29 @@ impl Default for Machine {
             vmalloc_pages: 4096,
             min_free: 16,
             shuffle: 1,
-            policy: V6_1,
+            policy: Self::policy_named("v6.1"),
             cutoff: 0,
             cpus: 1,
             nodes: 1,
             pcp_high: 0,
             fragmented: 0,
         }
+    }
+}
+
+impl Machine {
+    /// The place of a version in [`POLICIES`].
+    ///
+    /// # Panics
+    /// If there is none of this name.
+    pub fn policy_named(name: &str) -> u32 {
+        let place = POLICIES.iter().position(|known| *known == name);
+        place.unwrap_or_else(|| panic!("no version is called {name}")) as u32
+    }
+
+    /// The name of the machine's version of kvmalloc.
+    pub fn policy_name(&self) -> &'static str {
+        POLICIES[self.policy as usize]
     }
 }
 

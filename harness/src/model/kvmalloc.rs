@@ -61,16 +61,19 @@ const fn version(
     Version { falls_back, maps_nofail, first_try_sleeps, maps_huge, most, size_from }
 }
 
-/// In the order of `trace::POLICIES`.
-static VERSIONS: [Version; 8] = [
-    version(FallsBack::Unchecked, false, true, false, u64::MAX, SizeFrom::Caller),
-    version(FallsBack::Unchecked, false, true, false, u64::MAX, SizeFrom::Caller),
-    version(FallsBack::WholeGfpKernel, false, true, false, u64::MAX, SizeFrom::Caller),
-    version(FallsBack::WholeGfpKernel, false, true, false, INT_MAX, SizeFrom::Caller),
-    version(FallsBack::Unchecked, true, true, false, INT_MAX, SizeFrom::Caller),
-    version(FallsBack::Sleepers, true, true, true, INT_MAX, SizeFrom::Caller),
-    version(FallsBack::Sleepers, true, false, true, INT_MAX, SizeFrom::Memory),
-    version(FallsBack::Everyone, true, false, true, INT_MAX, SizeFrom::Memory),
+/// The answers by the name that a trace gives a version.
+static VERSIONS: &[(&str, Version)] = &[
+    ("rfc2016", version(FallsBack::Unchecked, false, true, false, u64::MAX, SizeFrom::Caller)),
+    ("v4.12", version(FallsBack::Unchecked, false, true, false, u64::MAX, SizeFrom::Caller)),
+    ("v4.18", version(FallsBack::WholeGfpKernel, false, true, false, u64::MAX, SizeFrom::Caller)),
+    ("v5.15", version(FallsBack::WholeGfpKernel, false, true, false, INT_MAX, SizeFrom::Caller)),
+    ("v5.17", version(FallsBack::Unchecked, true, true, false, INT_MAX, SizeFrom::Caller)),
+    ("v6.1", version(FallsBack::Sleepers, true, true, true, INT_MAX, SizeFrom::Caller)),
+    ("v6.12", version(FallsBack::Sleepers, true, true, true, INT_MAX, SizeFrom::Memory)),
+    ("v6.16", version(FallsBack::Sleepers, true, false, true, INT_MAX, SizeFrom::Memory)),
+    ("v6.18", version(FallsBack::Sleepers, true, false, true, INT_MAX, SizeFrom::Memory)),
+    ("v6.19", version(FallsBack::Everyone, true, false, true, INT_MAX, SizeFrom::Memory)),
+    ("latest", version(FallsBack::Everyone, true, false, true, INT_MAX, SizeFrom::Memory)),
 ];
 
 /// The sides of kvmalloc that may serve a request.
@@ -92,9 +95,14 @@ pub struct Policy {
 
 impl Policy {
     /// The policy that a header asks for.
+    ///
+    /// # Panics
+    /// If the model does not know the version; a test holds its table to the names.
     pub fn of(machine: &Machine) -> Self {
         let cutoff = if machine.cutoff == 0 { PAGE } else { PAGE * u64::from(machine.cutoff) };
-        Self { version: &VERSIONS[machine.policy as usize], cutoff }
+        let row = VERSIONS.iter().find(|(name, _)| *name == machine.policy_name());
+        let (_, version) = row.expect("a version that the model knows");
+        Self { version, cutoff }
     }
 
     /// Which sides may serve a kvmalloc of `size` bytes.
@@ -182,8 +190,16 @@ mod test {
     use alloc_core::gfp::{GFP_ATOMIC, GFP_NOFS};
 
     fn policy(name: &str, cutoff: u32) -> Policy {
-        let place = POLICIES.iter().position(|known| *known == name).unwrap();
-        Policy::of(&Machine { policy: place as u32, cutoff, ..Machine::default() })
+        let policy = Machine::policy_named(name);
+        Policy::of(&Machine { policy, cutoff, ..Machine::default() })
+    }
+
+    #[test]
+    fn every_table_of_versions_has_the_same_names_in_the_same_order() {
+        let own: Vec<&str> = VERSIONS.iter().map(|(name, _)| *name).collect();
+        assert_eq!(own, POLICIES);
+        let subjects: Vec<&str> = alloc_core::Policy::ALL.iter().map(|it| it.name()).collect();
+        assert_eq!(subjects, POLICIES);
     }
 
     #[test]
@@ -214,7 +230,10 @@ mod test {
             ("v5.15", [false, false, false]),
             ("v5.17", [true, false, true]),
             ("v6.1", [true, false, true]),
+            ("v6.12", [true, false, true]),
             ("v6.16", [true, false, true]),
+            ("v6.18", [true, false, true]),
+            ("v6.19", [true, true, true]),
             ("latest", [true, true, true]),
         ] {
             let falls_back = |gfp| policy(name, 0).sides(PAGE + 1, gfp, Route::Policy).vmalloc;

@@ -385,7 +385,8 @@ mod test {
     fn barks_on_a_bug_that_the_version_does_not_have() {
         let request = Request::Kvmalloc { size: 9000, gfp: GFP_ATOMIC, route: Route::Policy };
         let mut refused = record(request, Answer::Refused(Refusal::BadContext));
-        let v5_17 = model_of(&Machine { policy: 4, ..Machine::default() });
+        let v5_17 =
+            model_of(&Machine { policy: Machine::policy_named("v5.17"), ..Machine::default() });
         // There is a block for the first try.
         barks(&ORACLE, &v5_17, &refused, "without need");
         refused.before.nr_free_blocks = [64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];

@@ -98,7 +98,14 @@ mod test {
         small.want = crate::model::rules::Want::of(&small.request);
         barks(&ORACLE, &model(), &small, "small pages");
         // Until 5.17 kvmalloc had none (R5.7).
-        silent(&ORACLE, &model_with(4096, &Machine { policy: 4, ..Machine::default() }), &small);
+        silent(
+            &ORACLE,
+            &model_with(
+                4096,
+                &Machine { policy: Machine::policy_named("v5.17"), ..Machine::default() },
+            ),
+            &small,
+        );
     }
 
     #[test]

@@ -134,7 +134,8 @@ mod test {
 
     #[test]
     fn barks_on_a_fallback_that_the_version_or_the_cutoff_forbids() {
-        let v4_18 = model_of(&Machine { policy: 2, ..Machine::default() });
+        let v4_18 =
+            model_of(&Machine { policy: Machine::policy_named("v4.18"), ..Machine::default() });
         let mut fallback = kvmalloc(9000, GFP_NOFS, Route::Policy, VMALLOC);
         fallback.before.nr_free_blocks = [64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         barks(&ORACLE, &v4_18, &fallback, "kmalloc's");

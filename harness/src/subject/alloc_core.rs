@@ -56,7 +56,7 @@ pub fn boot(machine: &Machine) -> Box<dyn Subject> {
     let params = BootParams {
         min_free_pages: machine.min_free,
         shuffle: machine.shuffle,
-        policy: Policy::ALL[machine.policy as usize],
+        policy: policy(machine.policy_name()),
         cutoff_pages: machine.cutoff,
         nr_cpus: machine.cpus as u8,
         nr_nodes: machine.nodes as u8,
@@ -66,6 +66,12 @@ pub fn boot(machine: &Machine) -> Box<dyn Subject> {
     let machinery = Some(Machinery::Early(Box::new(early)));
     let nr_nodes = if machine.nodes > 1 { machine.nodes as u8 } else { 0 };
     Box::new(AllocCore { machinery, fragmented: machine.fragmented, nr_held_pages: 0, nr_nodes })
+}
+
+/// The version of kvmalloc that a trace calls by this name.
+fn policy(name: &str) -> Policy {
+    let policy = Policy::ALL.iter().find(|policy| policy.name() == name);
+    *policy.expect("alloc-core has every version that a trace can name")
 }
 
 /// Holds one page of each of so many pairs that the other pages, now holes, make `percent` of what
