@@ -18,6 +18,8 @@ pub enum Fate {
     OkAccounting,
     /// Frees all of the memory around the address, whoever uses it.
     FreesAll,
+    /// Frees nothing and looks at nothing.
+    Untouched,
     /// Warns each time, and frees nothing.
     WarnLeak,
     /// Warns the first time, and frees nothing.
@@ -45,6 +47,7 @@ impl Fate {
             Self::Ok => "frees it",
             Self::OkAccounting => "frees it and miscounts",
             Self::FreesAll => "frees all of it, silently",
+            Self::Untouched => "returns it untouched",
             Self::WarnLeak => "warns and frees nothing",
             Self::WarnOnceLeak => "warns once and frees nothing",
             Self::WarnFreed => "warns and frees it",

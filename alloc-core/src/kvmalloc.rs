@@ -84,18 +84,20 @@ impl<M: Memory> Kvmalloc<M> {
         route: Route,
     ) -> Result<Result<Vaddr, AllocError>, Refused> {
         let room = self.usable(addr)?;
-        if !self.may_kvfree(addr) {
-            return Err(Refused);
-        }
         match self.rules.old_size() {
             // Linux reads beyond memory that has fewer bytes than its caller says.
             OldSize::Told if old_size > room => Err(Refused),
             OldSize::Told => self.grow(addr, old_size, size, gfp, route),
-            OldSize::Known => self.resize(addr, room, size, gfp, route),
+            OldSize::Whole => self.resize(addr, [room, room], size, gfp, route),
+            OldSize::Requested => {
+                let asked = self.vmalloc.requested(addr).unwrap_or(room);
+                self.resize(addr, [asked, room], size, gfp, route)
+            }
         }
     }
 
-    /// `kvrealloc` of Linux 6.1: it shrinks nothing, and believes its caller what to copy.
+    /// `kvrealloc` of Linux 6.1: it shrinks nothing, and believes its caller what to copy. Memory
+    /// that is not to grow is given back as it is, in any context.
     fn grow(
         &mut self,
         addr: Vaddr,
@@ -104,6 +106,9 @@ impl<M: Memory> Kvmalloc<M> {
         gfp: Gfp,
         route: Route,
     ) -> Result<Result<Vaddr, AllocError>, Refused> {
+        if size > old_size && !self.may_kvfree(addr) {
+            return Err(Refused);
+        }
         if size != 0
             && let Err(error) = AllocError::check_caller(gfp, self.vmalloc.context())
         {
@@ -117,31 +122,39 @@ impl<M: Memory> Kvmalloc<M> {
     }
 
     /// `kvrealloc` since 6.12: `vrealloc` of what is mapped, which stays mapped, and of all else
-    /// `krealloc` with kvmalloc behind it.
+    /// `krealloc` with kvmalloc behind it. The old memory counts with its first `held` bytes of
+    /// `room`.
     fn resize(
         &mut self,
         addr: Vaddr,
-        room: u64,
+        [held, room]: [u64; 2],
         size: u64,
         gfp: Gfp,
         route: Route,
     ) -> Result<Result<Vaddr, AllocError>, Refused> {
         let is_area = self.vmalloc.vmap.contains(addr);
+        let stays = (1..=room).contains(&size);
+        if !stays && !self.may_kvfree(addr) {
+            return Err(Refused);
+        }
         if size == 0 {
             self.kvfree(addr)?;
             return Ok(Ok(if is_area { Vaddr::NULL } else { Vaddr::ZERO_SIZE_PTR }));
         }
-        // Another area would need page tables, which are taken with GFP_KERNEL (R4.4).
-        let sleeps = if is_area { gfp | __GFP_DIRECT_RECLAIM } else { gfp };
-        for gfp in [sleeps, gfp] {
+        // Another area would need page tables, which are taken with GFP_KERNEL (R4.4), and who
+        // looks for the old one takes a lock that interrupts must not take (`find_vm_area`).
+        let sleeps = is_area && (!stays || self.vmalloc.context().in_interrupt());
+        let strictest = if sleeps { gfp | __GFP_DIRECT_RECLAIM } else { gfp };
+        for gfp in [strictest, gfp] {
             if let Err(error) = AllocError::check_caller(gfp, self.vmalloc.context()) {
                 return Ok(Err(error));
             }
         }
-        if size <= room {
+        if stays {
             if gfp.has(__GFP_ZERO) {
-                self.zero(Vaddr(addr.0 + size), room - size);
+                self.zero(Vaddr(addr.0 + size), held.saturating_sub(size));
             }
+            self.vmalloc.set_requested(addr, size);
             return Ok(Ok(addr));
         }
         let moved = if is_area {
@@ -150,7 +163,7 @@ impl<M: Memory> Kvmalloc<M> {
         } else {
             self.kvmalloc(size, gfp, route)
         };
-        self.replace(addr, room, moved)
+        self.replace(addr, held, moved)
     }
 
     /// Moves the first `len` bytes of `old` to the memory that was granted for it, and frees it.

@@ -81,7 +81,7 @@ struct Row {
     largest: u64,
     /// What pages vmalloc may use.
     pages: Pages,
-    /// Where kvrealloc has the size of the old memory from.
+    /// How kvrealloc looks at the memory that it replaces.
     old_size: OldSize,
 }
 
@@ -98,8 +98,11 @@ enum Pages {
 pub(crate) enum OldSize {
     /// Its caller says so.
     Told,
-    /// Since 6.12 the memory tells, as it tells krealloc and vrealloc.
-    Known,
+    /// Since 6.12 the memory tells, as it tells krealloc; an area counts with all of its pages.
+    Whole,
+    /// Since 6.15 an area counts with the bytes that were asked for: it clears what a shrink gives
+    /// up and no more, and what grows in place was cleared before (a0309faf1cb0, 70d1eb031a68).
+    Requested,
 }
 
 const NONE: Gfp = Gfp(0);
@@ -141,11 +144,11 @@ rows! {
     V5_15   "v5.15":   Fallback Kmalloc  Kmalloc  OnKmalloc __GFP_NORETRY NONE                 PAGE_SIZE, INT_MAX,  Small Told;
     V5_17   "v5.17":   Fallback Fallback Bug      OnVmalloc __GFP_NORETRY NONE                 PAGE_SIZE, INT_MAX,  Small Told;
     V6_1    "v6.1":    Fallback Fallback FirstTry OnVmalloc __GFP_NORETRY NONE                 PAGE_SIZE, INT_MAX,  Huge  Told;
-    V6_12   "v6.12":   Fallback Fallback FirstTry OnVmalloc __GFP_NORETRY NONE                 PAGE_SIZE, INT_MAX,  Huge  Known;
-    V6_16   "v6.16":   Fallback Fallback FirstTry OnVmalloc NONE          __GFP_DIRECT_RECLAIM PAGE_SIZE, INT_MAX,  Huge  Known;
-    V6_18   "v6.18":   Fallback Fallback FirstTry OnVmalloc NONE          __GFP_DIRECT_RECLAIM PAGE_SIZE, INT_MAX,  Huge  Known;
-    V6_19   "v6.19":   Fallback Fallback Fallback OnVmalloc NONE          __GFP_DIRECT_RECLAIM PAGE_SIZE, INT_MAX,  Huge  Known;
-    Latest  "latest":  Fallback Fallback Fallback OnVmalloc NONE          __GFP_DIRECT_RECLAIM PAGE_SIZE, INT_MAX,  Huge  Known;
+    V6_12   "v6.12":   Fallback Fallback FirstTry OnVmalloc __GFP_NORETRY NONE                 PAGE_SIZE, INT_MAX,  Huge  Whole;
+    V6_16   "v6.16":   Fallback Fallback FirstTry OnVmalloc NONE          __GFP_DIRECT_RECLAIM PAGE_SIZE, INT_MAX,  Huge  Requested;
+    V6_18   "v6.18":   Fallback Fallback FirstTry OnVmalloc NONE          __GFP_DIRECT_RECLAIM PAGE_SIZE, INT_MAX,  Huge  Requested;
+    V6_19   "v6.19":   Fallback Fallback Fallback OnVmalloc NONE          __GFP_DIRECT_RECLAIM PAGE_SIZE, INT_MAX,  Huge  Requested;
+    Latest  "latest":  Fallback Fallback Fallback OnVmalloc NONE          __GFP_DIRECT_RECLAIM PAGE_SIZE, INT_MAX,  Huge  Requested;
 }
 
 /// A version's rules, and from which size on they let go of kmalloc.
@@ -248,8 +251,12 @@ mod test {
     #[test]
     fn kvrealloc_knows_the_old_size_since_6_12() {
         for policy in Policy::ALL {
-            let is_known = Rules::of(*policy, 0).old_size() == OldSize::Known;
-            assert_eq!(is_known, *policy >= Policy::V6_12, "{policy:?}");
+            let expected = match *policy {
+                Policy::V6_12 => OldSize::Whole,
+                policy if policy < Policy::V6_12 => OldSize::Told,
+                _ => OldSize::Requested,
+            };
+            assert_eq!(Rules::of(*policy, 0).old_size(), expected, "{policy:?}");
         }
     }
 

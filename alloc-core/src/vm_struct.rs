@@ -64,6 +64,16 @@ impl VmStruct {
         }
     }
 
+    /// The bytes asked for (`requested_size`).
+    pub(crate) fn requested<M: Memory>(self, memory: &M) -> u64 {
+        self.load(memory, 0)
+    }
+
+    /// Writes the bytes asked for.
+    pub(crate) fn set_requested<M: Memory>(self, memory: &mut M, size: u64) {
+        memory.store(self.0, size);
+    }
+
     /// The number of pages, without the guard page.
     pub(crate) fn nr_pages<M: Memory>(self, memory: &M) -> u64 {
         self.load(memory, 1)

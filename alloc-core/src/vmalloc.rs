@@ -163,6 +163,19 @@ impl<M: Memory> Vmalloc<M> {
         Ok(area.size(self.memory()) - PAGE_SIZE)
     }
 
+    /// The bytes that were asked for of a caller's area; `None` if there is none.
+    pub(crate) fn requested(&self, addr: Vaddr) -> Option<u64> {
+        let area = self.callers_area(addr).ok()?;
+        Some(VmStruct(area.vm(self.memory())).requested(self.memory()))
+    }
+
+    /// Takes note that a caller's area, if it is one, is to hold so many bytes from now on.
+    pub(crate) fn set_requested(&mut self, addr: Vaddr, size: u64) {
+        if let Ok(area) = self.callers_area(addr) {
+            VmStruct(area.vm(self.memory())).set_requested(self.memory_mut(), size);
+        }
+    }
+
     /// The area that starts at `addr` and that a caller may free.
     fn callers_area(&self, addr: Vaddr) -> Result<VmapArea, Refused> {
         let memory = self.memory();

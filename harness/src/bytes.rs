@@ -10,6 +10,7 @@ use crate::model::rules::PAGE;
 use crate::model::{Allocation, Contents};
 use crate::paint;
 use crate::subject::Subject;
+use std::ops::Range;
 
 /// Bytes of an allocation that are not what they should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,28 +157,31 @@ pub fn write_all(subject: &mut dyn Subject, allocation: &Allocation) {
 /// Looks at every byte of an allocation and its guard.
 pub fn verify(subject: &dyn Subject, allocation: &Allocation) -> Option<Damage> {
     let Allocation { id, addr, usable, .. } = *allocation;
-    let found = first_wrong(subject, allocation, addr, usable);
+    let found = first_wrong(subject, allocation, addr, 0..usable);
     found.map(|(offset, what)| Damage { id, addr, offset, what })
 }
 
-/// The first of `len` bytes at `addr` that is not what the allocation, or its guard, holds.
+/// The first byte of a range of the memory at `addr` that is not what the allocation, or its guard,
+/// holds.
 pub fn first_unlike(
     subject: &dyn Subject,
     allocation: &Allocation,
     addr: u64,
-    len: u64,
+    range: Range<u64>,
 ) -> Option<u64> {
-    first_wrong(subject, allocation, addr, len).map(|(offset, _)| offset)
+    first_wrong(subject, allocation, addr, range).map(|(offset, _)| offset)
 }
 
 fn first_wrong(
     subject: &dyn Subject,
     allocation: &Allocation,
     addr: u64,
-    len: u64,
+    range: Range<u64>,
 ) -> Option<(u64, Wrong)> {
-    let size = allocation.size.min(len);
-    let contents = visit_spans(subject, addr, size, |span, offset| {
+    let Range { start, end } = range;
+    let size = allocation.size.clamp(start, end.max(start));
+    let contents = visit_spans(subject, addr + start, size - start, |span, inside| {
+        let offset = start + inside;
         let at = match &allocation.contents {
             Contents::Painted(seed) => paint::first_difference(span, offset, *seed),
             Contents::Echo(bytes) => {
@@ -190,10 +194,10 @@ fn first_wrong(
     match contents {
         Ok(None) => {}
         Ok(Some(offset)) => return Some((offset, Wrong::Contents)),
-        Err(offset) => return Some((offset, Wrong::Unmapped)),
+        Err(inside) => return Some((start + inside, Wrong::Unmapped)),
     }
     let seed = allocation.guard_seed();
-    let guard = visit_spans(subject, addr + size, len - size, |span, offset| {
+    let guard = visit_spans(subject, addr + size, end.max(size) - size, |span, offset| {
         paint::first_difference(span, size + offset, seed).map(|at| size + offset + at as u64)
     });
     match guard {

@@ -9,6 +9,7 @@ use super::Mm;
 use crate::addr::{Pfn, Vaddr};
 use crate::dma::Coherent;
 use crate::error::{AllocError, FreeCall, FreeFault, ReallocError};
+use crate::fate::Fate;
 use crate::gfp::Gfp;
 use crate::kmalloc::direct_phys;
 use crate::kvmalloc::Route;
@@ -61,7 +62,7 @@ impl<M: Memory> Mm<M> {
     }
 
     /// Moves memory of either side to memory of `size` bytes with its first `old_size` bytes,
-    /// unless these are as many already. From the version of 6.16 on it is [`Self::krealloc`] for
+    /// unless these are as many already. From the version of 6.12 on it is [`Self::krealloc`] for
     /// either side: `old_size` is not looked at, and mapped memory stays mapped.
     pub fn kvrealloc(
         &mut self,
@@ -73,7 +74,14 @@ impl<M: Memory> Mm<M> {
     ) -> Result<Vaddr, ReallocError> {
         let result = self.kvmalloc.kvrealloc(addr, old_size, size, gfp, route);
         let told = (self.kvmalloc.rules.old_size() == OldSize::Told).then_some(old_size);
-        self.reallocated(result, addr, FreeCall::Kvrealloc, told)
+        let result = self.reallocated(result, addr, FreeCall::Kvrealloc, told);
+        match result {
+            // Who is told a size, and is not to grow, does not look at the memory (R5.5).
+            Err(ReallocError::Free(fault)) if told.is_some_and(|told| told >= size) => {
+                Err(ReallocError::Free(FreeFault { on_linux: Fate::Untouched, ..fault }))
+            }
+            result => result,
+        }
     }
 
     fn reallocated(

@@ -9,7 +9,7 @@
 use super::Lane;
 use crate::bytes::{self, Damage};
 use crate::model::rules::{PAGE, Want};
-use crate::model::{Conversion, Free, Replaced, Verdict};
+use crate::model::{Conversion, Free, Verdict};
 use crate::op::Setting;
 use crate::subject::{Answer, Facts, Reply, Request, Subject};
 use alloc_core::task::Current;
@@ -173,10 +173,11 @@ impl Lane {
         let subject = self.subject.as_ref();
         let (size, _) = self.model.promise(want);
         let mut zeroed = 0..if want.wants_zero() { size } else { 0 };
-        if let Some(Replaced { old, stays, nr_kept, zero_from }) = self.model.replaced(want) {
-            record.not_kept = bytes::first_unlike(subject, old, addr, nr_kept);
-            let end = if stays { usable } else { size };
-            zeroed = zero_from.map_or(0..0, |from| from.min(end)..end);
+        if let Some(replaced) = self.model.replaced(want) {
+            let mut kept = replaced.kept.into_iter();
+            record.not_kept =
+                kept.find_map(|range| bytes::first_unlike(subject, replaced.old, addr, range));
+            zeroed = replaced.zeroed;
         }
         match bytes::first_nonzero(subject, addr + zeroed.start, zeroed.end - zeroed.start) {
             Ok(nonzero) => record.nonzero = nonzero.map(|at| zeroed.start + at),

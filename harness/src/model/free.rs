@@ -42,8 +42,13 @@ pub enum Free {
     KvfreeSensitive(u64),
     /// `krealloc`, which frees what it replaces.
     Krealloc,
-    /// `kvrealloc` of memory from which this many bytes are copied.
-    Kvrealloc(u64),
+    /// `kvrealloc` of memory from which this many bytes are copied, if it is told.
+    Kvrealloc {
+        /// The bytes, if the call does not know them.
+        told: Option<u64>,
+        /// The bytes that are wanted.
+        size: u64,
+    },
     /// `memblock_free` of this many bytes.
     Boot(u64),
 }
@@ -68,8 +73,8 @@ impl Free {
             Request::KfreeSensitive { addr } => Some((Free::KfreeSensitive, addr)),
             Request::KvfreeSensitive { addr, len } => Some((Free::KvfreeSensitive(len), addr)),
             Request::Krealloc { addr, .. } => Some((Free::Krealloc, addr)),
-            Request::Kvrealloc { addr, old_size, .. } => {
-                Some((Free::Kvrealloc(old_size.unwrap_or(0)), addr))
+            Request::Kvrealloc { addr, old_size, size, .. } => {
+                Some((Free::Kvrealloc { told: old_size, size }, addr))
             }
             Request::MemblockFree { addr, size } => Some((Free::Boot(size), addr)),
             _ => None,
@@ -88,8 +93,17 @@ impl Free {
     /// Whether memory with `usable` bytes has those that the caller names.
     fn fits(self, usable: u64) -> bool {
         match self {
-            Free::KvfreeSensitive(len) | Free::Kvrealloc(len) => len <= usable,
+            Free::KvfreeSensitive(len) | Free::Kvrealloc { told: Some(len), .. } => len <= usable,
             _ => true,
+        }
+    }
+
+    /// Whether memory with `usable` bytes is left where it is, and not freed.
+    fn leaves(self, usable: u64) -> bool {
+        match self {
+            Free::Kvrealloc { told: Some(told), size } => told >= size,
+            Free::Kvrealloc { told: None, size } => (1..=usable).contains(&size),
+            _ => false,
         }
     }
 
@@ -97,7 +111,7 @@ impl Free {
     /// free.
     fn spoils(self) -> bool {
         use Free::{KfreeSensitive, Krealloc, KvfreeSensitive, Kvrealloc};
-        matches!(self, KfreeSensitive | KvfreeSensitive(_) | Krealloc | Kvrealloc(_))
+        matches!(self, KfreeSensitive | KvfreeSensitive(_) | Krealloc | Kvrealloc { .. })
     }
 
     /// Whether the call is one of `kfree`'s or of `kvfree`'s, which accept `ZERO_SIZE_PTR` and
@@ -107,7 +121,7 @@ impl Free {
     }
 
     fn is_kvfree(self) -> bool {
-        matches!(self, Free::Kvfree | Free::KvfreeSensitive(_) | Free::Kvrealloc(_))
+        matches!(self, Free::Kvfree | Free::KvfreeSensitive(_) | Free::Kvrealloc { .. })
     }
 }
 
@@ -135,7 +149,7 @@ impl Model {
                 free.is_kfree() || (addr == 0 && !matches!(free, Free::Cache(_) | Free::PutPage));
             return match free {
                 // There is no byte that could be copied.
-                Free::Kvrealloc(1..) => Verdict::Refuse(Class::WrongSize, None),
+                Free::Kvrealloc { told: Some(1..), .. } => Verdict::Refuse(Class::WrongSize, None),
                 _ if accepts => Verdict::NoOp,
                 _ => Verdict::Refuse(Class::Wild, None),
             };
@@ -204,7 +218,9 @@ impl Model {
             }
             // vfree may sleep, and knows it only in an interrupt (R4.13).
             (Kind::Vmalloc, _)
-                if context == Context::Atomic && (free == Free::Vfree || free.is_kvfree()) =>
+                if context == Context::Atomic
+                    && (free == Free::Vfree || free.is_kvfree())
+                    && !(free.leaves(allocation.usable) && fits) =>
             {
                 Verdict::Refuse(Class::BadContext, Some("vfree_atomic"))
             }

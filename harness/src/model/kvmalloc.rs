@@ -46,7 +46,10 @@ struct Version {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SizeFrom {
     Caller,
+    /// The memory, with all that there is of it.
     Memory,
+    /// The memory, and an area says what it was asked for last (6.15).
+    LastRequest,
 }
 
 const fn version(
@@ -70,10 +73,10 @@ static VERSIONS: &[(&str, Version)] = &[
     ("v5.17", version(FallsBack::Unchecked, true, true, false, INT_MAX, SizeFrom::Caller)),
     ("v6.1", version(FallsBack::Sleepers, true, true, true, INT_MAX, SizeFrom::Caller)),
     ("v6.12", version(FallsBack::Sleepers, true, true, true, INT_MAX, SizeFrom::Memory)),
-    ("v6.16", version(FallsBack::Sleepers, true, false, true, INT_MAX, SizeFrom::Memory)),
-    ("v6.18", version(FallsBack::Sleepers, true, false, true, INT_MAX, SizeFrom::Memory)),
-    ("v6.19", version(FallsBack::Everyone, true, false, true, INT_MAX, SizeFrom::Memory)),
-    ("latest", version(FallsBack::Everyone, true, false, true, INT_MAX, SizeFrom::Memory)),
+    ("v6.16", version(FallsBack::Sleepers, true, false, true, INT_MAX, SizeFrom::LastRequest)),
+    ("v6.18", version(FallsBack::Sleepers, true, false, true, INT_MAX, SizeFrom::LastRequest)),
+    ("v6.19", version(FallsBack::Everyone, true, false, true, INT_MAX, SizeFrom::LastRequest)),
+    ("latest", version(FallsBack::Everyone, true, false, true, INT_MAX, SizeFrom::LastRequest)),
 ];
 
 /// The sides of kvmalloc that may serve a request.
@@ -149,6 +152,11 @@ impl Policy {
     /// Whether `kvrealloc` is told how large the memory is that it replaces.
     pub fn tells_old_size(&self) -> bool {
         self.version.size_from == SizeFrom::Caller
+    }
+
+    /// Whether `kvrealloc` goes by what an area was asked for last, and not by all of its pages.
+    pub fn goes_by_last_request(&self) -> bool {
+        self.version.size_from == SizeFrom::LastRequest
     }
 
     /// The pages of a request's area if it gets huge ones; `None` if it may not (R4.12, R5.7).
@@ -246,7 +254,10 @@ mod test {
     #[test]
     fn versions_before_6_12_are_told_the_old_size() {
         let (told, knowing) = POLICIES.split_at(6);
-        assert_eq!(told[5], "v6.1");
+        assert_eq!((told[5], knowing[0]), ("v6.1", "v6.12"));
+        let by_request = |name: &&&str| policy(name, 0).goes_by_last_request();
+        assert_eq!(POLICIES.iter().filter(by_request).count(), knowing.len() - 1);
+        assert!(!policy("v6.12", 0).goes_by_last_request());
         assert!(told.iter().all(|name| policy(name, 0).tells_old_size()));
         assert!(!knowing.iter().any(|name| policy(name, 0).tells_old_size()));
     }

@@ -7,21 +7,22 @@
 //! Whether the call may take the memory at all is a free's question, and answered with the frees.
 
 use super::rules::{Family, Old, Want};
-use super::{Allocation, Model};
+use super::{Allocation, Kind, Model};
 use crate::subject::Request;
 use alloc_core::gfp::__GFP_ZERO;
+use std::ops::Range;
 
 /// Live memory that a reallocation replaces.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Replaced<'a> {
     /// The memory.
     pub old: &'a Allocation,
     /// Whether it must stay where it is.
     pub stays: bool,
-    /// How many of its bytes the caller finds again.
-    pub nr_kept: u64,
-    /// From which byte on the memory reads as zero, if the caller asked for that.
-    pub zero_from: Option<u64>,
+    /// The bytes that the caller finds again, and behind them those that the call leaves alone.
+    pub kept: [Range<u64>; 2],
+    /// The bytes that read as zero, since the caller asked for that.
+    pub zeroed: Range<u64>,
 }
 
 impl Model {
@@ -43,27 +44,50 @@ impl Model {
     pub fn replaced(&self, want: &Want) -> Option<Replaced<'_>> {
         let from = want.from?;
         let old = self.at(from.addr)?;
-        let (size, wants_zero) = (want.size.unwrap_or(0), want.gfp.has(__GFP_ZERO));
+        let size = want.size.unwrap_or(0);
+        let zeroed = |range: Range<u64>| if want.gfp.has(__GFP_ZERO) { range } else { 0..0 };
+        let moved = |nr_kept: u64| Replaced {
+            old,
+            stays: false,
+            kept: [0..nr_kept.min(size), 0..0],
+            zeroed: zeroed(nr_kept.min(size)..size),
+        };
+        let by_request = old.kind == Kind::Vmalloc && self.policy().goes_by_last_request();
         Some(match from.size {
+            // What was asked for last counts: what a shrink gives up is cleared, and no more.
+            None if by_request && self.stays(want) => {
+                let end = old.size.max(size);
+                let zeroed = zeroed(size..end);
+                let kept_to = if zeroed.is_empty() { old.usable } else { size };
+                Replaced { old, stays: true, kept: [0..kept_to, end..old.usable], zeroed }
+            }
+            None if by_request => moved(old.size),
             // Who knows the size, as krealloc does, stays while there is room, and clears the room
             // that is left (R1.7).
-            None if size > 0 && size <= old.usable => {
-                let zero_from = wants_zero.then_some(size);
-                Replaced { old, stays: true, nr_kept: size, zero_from }
+            None if self.stays(want) => {
+                let zeroed = zeroed(size..old.usable);
+                Replaced { old, stays: true, kept: [0..size, 0..0], zeroed }
             }
-            None => {
-                let zero_from = wants_zero.then_some(old.usable);
-                Replaced { old, stays: false, nr_kept: old.usable.min(size), zero_from }
-            }
+            None => moved(old.usable),
             // Who is told it does nothing unless it is told to grow (R5.5).
-            Some(old_size) if old_size >= size => {
-                Replaced { old, stays: true, nr_kept: old.usable, zero_from: None }
+            Some(_) if self.stays(want) => {
+                Replaced { old, stays: true, kept: [0..old.usable, 0..0], zeroed: 0..0 }
             }
-            Some(old_size) => {
-                let zero_from = wants_zero.then_some(old_size);
-                Replaced { old, stays: false, nr_kept: old_size, zero_from }
-            }
+            Some(old_size) => moved(old_size),
         })
+    }
+
+    /// Whether a request is a reallocation of live memory that stays where it is, so that nothing
+    /// is taken and nothing freed.
+    pub fn stays(&self, want: &Want) -> bool {
+        let size = want.size.unwrap_or(0);
+        let Some((from, old)) = want.from.and_then(|from| Some((from, self.at(from.addr)?))) else {
+            return false;
+        };
+        match from.size {
+            None => (1..=old.usable).contains(&size),
+            Some(old_size) => old_size >= size,
+        }
     }
 
     /// Whether memory granted at `addr` is the memory that the request was to replace.

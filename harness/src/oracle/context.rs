@@ -6,7 +6,6 @@
 //! That `vfree` is put off in an interrupt is judged with all frees in `wrong_free`.
 
 use super::{Event, Judgement, Oracle, Step};
-use crate::lane::Record;
 use crate::model::rules::Family;
 use crate::relaxation::Relaxation;
 use crate::subject::{Answer, Refusal, Request};
@@ -31,7 +30,7 @@ fn allowed(step: &Step) -> Judgement {
     let record = step.record;
     let context = record.caller.context;
     let spares_sleep = context == Context::Atomic && step.model.policy().vmalloc_spares_sleep();
-    let forbidden = context != Context::Task && may_sleep(record, spares_sleep);
+    let forbidden = context != Context::Task && may_sleep(step, spares_sleep);
     let refused = matches!(record.reply.answer, Answer::Refused(Refusal::BadContext));
     // What means nothing in any context may be refused for that.
     let is_nonsense = matches!(record.reply.answer, Answer::Refused(Refusal::BadArgument));
@@ -50,7 +49,8 @@ fn allowed(step: &Step) -> Judgement {
 
 /// Whether a request sleeps, or would if memory were short; a vmalloc that is not to sleep may be
 /// spared it.
-fn may_sleep(record: &Record, spares_sleep: bool) -> bool {
+fn may_sleep(step: &Step, spares_sleep: bool) -> bool {
+    let record = step.record;
     let Some(want) = record.want else {
         use Request::{KmemCacheCreate, KmemCacheDestroy, VmUnmapAliases};
         return matches!(
@@ -62,6 +62,13 @@ fn may_sleep(record: &Record, spares_sleep: bool) -> bool {
         (_, None) => false,
         (Family::Kmalloc | Family::Kvmalloc { .. }, Some(0)) => false,
         (_, Some(0)) if want.from.is_some() => false,
+        // Who leaves an area where it is takes none of what follows, but looks for it under a lock
+        // that interrupts must not take (`find_vm_area`).
+        (Family::Vmalloc { .. }, _)
+            if record.caller.context == Context::Atomic && step.model.stays(&want) =>
+        {
+            want.may_block()
+        }
         // Page tables are taken with GFP_KERNEL, whatever the caller says (R4.4).
         (Family::Vmalloc { .. }, _) => !spares_sleep || want.may_block(),
         _ => want.may_block(),

@@ -203,7 +203,7 @@ impl Stage {
                 // Nothing can be copied from NULL, and to no bytes it stays NULL.
                 let is_null = addr.is_zero_or_null();
                 let old_size = if is_null { told(1)? - own } else { told(1)? };
-                let size = if is_null { 0 } else { own + PAGE_SIZE };
+                let size = if is_null { 2 * old_size } else { own + PAGE_SIZE };
                 moved(mm.kvrealloc(addr, old_size, size, GFP_KERNEL, Route::Policy))
             }
             FreeCall::KmemCacheFree if fit == Fit::Right => mm.kmem_cache_free(*cache, addr),

@@ -3,7 +3,9 @@
 use super::*;
 use crate::Policy;
 use crate::error::ReallocError;
-use crate::gfp::__GFP_ZERO;
+use crate::fate::Fate;
+use crate::gfp::{__GFP_ZERO, GFP_ATOMIC};
+use crate::task::{Context, Current};
 
 /// Writes the numbers of words into memory of either side.
 fn count_words(mm: &mut Mm<TestMemory>, addr: Vaddr, nr_words: u64) {
@@ -66,11 +68,14 @@ fn kvrealloc_copies_what_it_is_told_to_either_side() {
     mm.validate().unwrap();
 }
 
+fn boot_as(policy: Policy) -> Mm<TestMemory> {
+    let memory = TestMemory::new(256, 256);
+    Mm::boot(memory, BootParams { policy, ..BootParams::default() }).unwrap()
+}
+
 #[test]
 fn since_6_12_kvrealloc_knows_the_size_and_keeps_the_side() {
-    let memory = TestMemory::new(256, 256);
-    let policy = Policy::V6_16;
-    let mut mm = Mm::boot(memory, BootParams { policy, ..BootParams::default() }).unwrap();
+    let mut mm = boot_as(Policy::V6_12);
     let flags = GFP_KERNEL | __GFP_ZERO;
     for (side, other) in [(Route::Slab, Route::Vmalloc), (Route::Vmalloc, Route::Slab)] {
         let old = mm.kvmalloc(8192, GFP_KERNEL, side).unwrap();
@@ -90,6 +95,69 @@ fn since_6_12_kvrealloc_knows_the_size_and_keeps_the_side() {
     assert_eq!(null, Ok(Vaddr::ZERO_SIZE_PTR));
     assert_eq!(mm.stat().nr_kmalloc_objects, 0);
     mm.validate().unwrap();
+}
+
+/// What versions disagree about: bytes of an area that nobody asked for.
+#[test]
+fn since_6_15_an_area_counts_with_what_was_asked_for() {
+    let flags = GFP_KERNEL | __GFP_ZERO;
+    for (policy, is_whole) in [(Policy::V6_12, true), (Policy::V6_16, false)] {
+        let mut mm = boot_as(policy);
+        let area = mm.kvmalloc(800, GFP_KERNEL, Route::Vmalloc).unwrap();
+        count_words(&mut mm, area, 512);
+        let resize = |mm: &mut Mm<TestMemory>, size| {
+            let new = mm.kvrealloc(area, 0, size, flags, Route::Policy).unwrap();
+            words(mm, new, 512)
+        };
+        let zeros_from_100_to = |end| {
+            let kept = |word| if (100..end).contains(&word) { 0 } else { word };
+            (0..512).map(kept).collect::<Vec<u64>>()
+        };
+        // The same size, one that grows in place, and one that shrinks again.
+        let end = if is_whole { 512 } else { 100 };
+        assert_eq!(resize(&mut mm, 800), zeros_from_100_to(end), "{policy:?}");
+        assert_eq!(resize(&mut mm, 2400), zeros_from_100_to(end), "{policy:?}");
+        let end = if is_whole { 512 } else { 300 };
+        assert_eq!(resize(&mut mm, 800), zeros_from_100_to(end), "{policy:?}");
+        // And what moves takes along what counts.
+        let moved = resize(&mut mm, 2 * PAGE_SIZE);
+        assert_eq!(moved[99..101], [99, 0], "{policy:?}");
+        assert!(is_whole || moved[100..].iter().all(|word| *word == 0));
+        mm.validate().unwrap();
+    }
+}
+
+#[test]
+fn memory_that_stays_needs_no_context() {
+    let atomic = Current { context: Context::Atomic, ..Current::default() };
+    for policy in [Policy::V6_1, Policy::V6_12, Policy::Latest] {
+        let mut mm = boot_as(policy);
+        let area = mm.kvmalloc(9000, GFP_KERNEL, Route::Vmalloc).unwrap();
+        mm.set_current(atomic);
+        let mut resize = |size, gfp| mm.kvrealloc(area, 9000, size, gfp, Route::Policy);
+        assert_eq!(resize(4096, GFP_ATOMIC), Ok(area), "{policy:?}");
+        let sleeps = Err(ReallocError::Alloc(AllocError::BadContext));
+        assert_eq!(resize(4096, GFP_KERNEL), sleeps, "{policy:?}");
+        let moves = resize(20_000, GFP_ATOMIC);
+        let Err(ReallocError::Free(fault)) = moves else { panic!("{policy:?}: {moves:?}") };
+        assert_eq!((fault.verdict, fault.on_linux), (FreeVerdict::BadContext, Fate::Ok));
+    }
+}
+
+#[test]
+fn who_is_not_to_grow_gets_back_what_it_gave() {
+    let mut mm = boot_as(Policy::V6_1);
+    let small = mm.kmalloc(100, GFP_KERNEL).unwrap();
+    for (addr, told) in [(small, 129), (Vaddr(small.0 + 8), 8), (Vaddr(0x1234), 8)] {
+        for (size, on_linux) in [(told, Fate::Untouched), (0, Fate::Untouched)] {
+            let result = mm.kvrealloc(addr, told, size, GFP_KERNEL, Route::Policy);
+            let Err(ReallocError::Free(fault)) = result else { panic!("{result:?}") };
+            assert_eq!(fault.on_linux, on_linux, "{fault}");
+        }
+        let result = mm.kvrealloc(addr, told, told + 1, GFP_KERNEL, Route::Policy);
+        let Err(ReallocError::Free(fault)) = result else { panic!("{result:?}") };
+        assert_ne!(fault.on_linux, Fate::Untouched, "{fault}");
+    }
 }
 
 #[test]
