@@ -108,7 +108,8 @@ impl VmapArea {
 pub(crate) struct Fit {
     /// Bytes.
     pub(crate) size: u64,
-    /// Bytes that a hole must have at least, so that it fits wherever it starts.
+    /// Bytes that a hole needs to fit wherever it starts: a subtree without such a hole is passed
+    /// over, whatever a shorter one in it might hold by chance.
     pub(crate) length: u64,
     /// A power of two.
     pub(crate) align: u64,
@@ -119,11 +120,15 @@ pub(crate) struct Fit {
 }
 
 impl Fit {
-    /// Where the range would start in `node`, wherever it then ends.
+    /// Where the range would start in `node`, wherever it then ends (`is_within_this_va`).
     fn place<M: Memory>(&self, m: &M, node: VmapArea) -> Option<u64> {
         let start = node.start(m).max(self.vstart).checked_next_multiple_of(self.align)?;
-        let fits = node.size(m) >= self.length && start.checked_add(self.size)? <= node.end(m);
-        fits.then_some(start)
+        (start.checked_add(self.size)? <= node.end(m)).then_some(start)
+    }
+
+    /// Whether a hole in this subtree fits, wherever it starts.
+    fn is_below<M: Memory>(&self, m: &M, node: VmapArea) -> bool {
+        node.largest(m) >= self.length
     }
 }
 
@@ -214,9 +219,15 @@ impl VmapTree {
         (below, above)
     }
 
-    /// The lowest range that fits, and where in it; if that place leaves the range that may be
-    /// used, there is none (R4.7).
+    /// The first range on the way that fits, and where in it; if that place leaves the range that
+    /// may be used, there is none (R4.7).
+    ///
+    /// With an alignment above a page that need not be the lowest that fits: a hole shorter than
+    /// [`Fit::length`] is only looked at if it lies on the way to one that is not, or is the root.
     pub(crate) fn lowest_fit<M: Memory>(&self, m: &M, fit: &Fit) -> Option<(VmapArea, u64)> {
+        if self.root == VmapArea::NONE {
+            return None;
+        }
         lowest_fit(m, self.root, fit).filter(|(_, start)| start + fit.size <= fit.vend)
     }
 }
@@ -299,12 +310,11 @@ fn refresh<M: Memory>(m: &mut M, at: VmapArea, node: VmapArea, key: u64) {
 }
 
 fn lowest_fit<M: Memory>(m: &M, at: VmapArea, fit: &Fit) -> Option<(VmapArea, u64)> {
-    if at.largest(m) < fit.length || at == VmapArea::NONE {
-        return None;
-    }
     // Everything to the left of a range that starts at or below `vstart` ends below it.
+    let left = at.left(m);
     if fit.vstart < at.start(m)
-        && let Some(found) = lowest_fit(m, at.left(m), fit)
+        && fit.is_below(m, left)
+        && let Some(found) = lowest_fit(m, left, fit)
     {
         return Some(found);
     }
@@ -313,10 +323,11 @@ fn lowest_fit<M: Memory>(m: &M, at: VmapArea, fit: &Fit) -> Option<(VmapArea, u6
     if at.start(m) >= fit.vend {
         return None;
     }
-    match fit.place(m, at) {
-        Some(start) => Some((at, start)),
-        None => lowest_fit(m, at.right(m), fit),
+    if let Some(start) = fit.place(m, at) {
+        return Some((at, start));
     }
+    let right = at.right(m);
+    if fit.is_below(m, right) { lowest_fit(m, right, fit) } else { None }
 }
 
 #[cfg(test)]

@@ -16,7 +16,6 @@ mod resolve;
 pub use perform::{Record, Retry};
 pub use resolve::{Action, Skip};
 
-use crate::model::kvmalloc::Policy;
 use crate::model::{Allocation, Kind, Model};
 use crate::op::{Class, Reg, Route};
 use crate::paint::mix;
@@ -127,7 +126,7 @@ impl Lane {
             pcp_high: machine.pcp_high.into(),
             at_boot: facts,
             nr_cpus: machine.cpus as u8,
-            model: Model::new(subject.layout(), Policy::of(machine)),
+            model: Model::new(subject.layout(), machine),
             subject,
             facts,
             registers: Registers::default(),

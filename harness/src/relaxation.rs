@@ -36,6 +36,7 @@ relaxations! {
     SlabOrder       "slab-order"       "the order of the slab that a cache asked for is known only within bounds (R2.3)";
     NoNode          "no-node"          "so few frames were free that a split in the middle of a hole may have had no node (R4.9)";
     UnknownPlace    "unknown-place"    "the vmalloc space has too many areas to tell where the next one goes";
+    ShortHole       "short-hole"       "a hole that only just fits an aligned area is found or passed over by the shape of a tree that no caller sees (R4.7)";
     LargestHole     "largest-hole"     "the vmalloc space has too many areas, so the allocator's own count of its largest hole is believed";
     ByChance        "by-chance"        "small pages of an area lie like huge ones, so that either search may have placed it (R4.12)";
     OtherNode       "other-node"       "another node gave, and it is not certain that the nearest one had plenty (R1.7)";

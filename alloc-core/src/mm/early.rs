@@ -126,7 +126,7 @@ impl<M: Memory> EarlyMm<M> {
         let pages = PageAllocator::boot(memory, map, memblock.free_runs(), &params);
         let mut slab = SlabAllocator::boot(pages, self.boot_caches, params.nr_cpus.into());
         let tables = PageTables::boot(&mut slab.pages.memory, self.page_tables);
-        let vmap = VmapSpace::boot(&mut slab.pages.memory, self.first_area, tables);
+        let vmap = VmapSpace::boot(&mut slab.pages.memory, self.first_area, tables, params.nr_cpus);
         let mut vmalloc = Vmalloc::boot(Kmalloc { slab }, vmap);
         let rules = Rules::of(params.policy, params.cutoff_pages);
         vmalloc.vmap.tables.spares_sleep = rules.vmalloc_spares_sleep();

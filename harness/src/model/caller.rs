@@ -87,7 +87,6 @@ impl Model {
 
 #[cfg(test)]
 mod test {
-    use crate::model::kvmalloc::Policy;
     use crate::model::{Free, Kind, Model};
     use crate::subject::Layout;
     use crate::trace::Machine;
@@ -99,7 +98,7 @@ mod test {
     fn model() -> Model {
         let (vmalloc_start, vmalloc_end) = (AREA, AREA + (64 << 12));
         let layout = Layout { direct_start: 0, direct_end: 64 << 12, vmalloc_start, vmalloc_end };
-        Model::new(layout, Policy::of(&Machine::default()))
+        Model::new(layout, &Machine::default())
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub mod window;
 
 use crate::op::Reg;
 use crate::subject::{CacheHandle, Layout};
+use crate::trace::Machine;
 use alloc_core::gfp::__GFP_COMP;
 pub use allocation::{Allocation, Contents, Kind};
 use boot::whose_frames;
@@ -100,16 +101,16 @@ pub struct Model {
 
 impl Model {
     /// An empty book about a machine.
-    pub fn new(layout: Layout, policy: Policy) -> Self {
+    pub fn new(layout: Layout, machine: &Machine) -> Self {
         let nr_frames = ((layout.direct_end - layout.direct_start) / PAGE) as usize;
         Self {
             layout,
-            policy,
+            policy: Policy::of(machine),
             live: BTreeMap::new(),
             frames: vec![FrameUse::Nobody; nr_frames],
             caches: BTreeMap::new(),
             totals: Totals::default(),
-            window: Window::new(layout.vmalloc_start, layout.vmalloc_end),
+            window: Window::new(layout.vmalloc_start, layout.vmalloc_end, machine.cpus),
             is_early: true,
             classes: Classes::default(),
             callers: caller::Callers::default(),

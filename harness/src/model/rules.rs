@@ -308,10 +308,13 @@ pub fn vmalloc_cost(nr_pages: u64) -> VmallocCost {
     }
 }
 
-/// The most pages of vmalloc space that may wait for a purge: 32 MiB on one CPU (R4.10), and in a
-/// small space a quarter of it.
-pub fn lazy_max(nr_vmalloc_pages: u64) -> u64 {
-    8192.min(nr_vmalloc_pages / 4)
+/// The most pages of vmalloc space that may wait for a purge: 32 MiB with one CPU, and as much
+/// again each time that the number of CPUs doubles (R4.10). A space of less than 256 MiB counts an
+/// eighth of itself in place of the 32 MiB, or nothing would ever be purged in it for that reason.
+pub fn lazy_max(nr_vmalloc_pages: u64, nr_cpus: u32) -> u64 {
+    let share = if nr_vmalloc_pages < 8 * 8192 { nr_vmalloc_pages / 8 } else { 8192 };
+    let nr_doublings = u64::from(nr_cpus.max(1).ilog2());
+    share * (nr_doublings + 1)
 }
 
 /// What one vmalloc takes.
@@ -377,6 +380,13 @@ mod test {
         ] {
             assert_eq!(watermark(gfp, 1000), expected, "{gfp:?}");
         }
+    }
+
+    #[test]
+    fn the_threshold_of_a_purge_is_that_of_a_live_kernel() {
+        let large = [1, 2, 3, 4].map(|nr_cpus| lazy_max(1 << 33, nr_cpus));
+        assert_eq!(large, [8192, 16384, 16384, 24576]);
+        assert_eq!((lazy_max(4096, 1), lazy_max(4096, 8)), (512, 2048));
     }
 
     #[test]

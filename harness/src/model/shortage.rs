@@ -12,7 +12,7 @@ use super::rules::{
     Family, HUGE_PAGE, KMALLOC_MAX, PAGE, VmallocCost, Want, has_block, lowest_watermark,
     min_slab_order, order_of, pages_of, size_class, vmalloc_cost,
 };
-use super::window::{Place, Window};
+use super::window::Window;
 use crate::op::Route;
 use crate::relaxation::{Relaxation, Relaxed};
 use crate::subject::{Facts, Refusal};
@@ -152,13 +152,13 @@ impl Situation<'_> {
         let blocks = self.before.nr_free_blocks[9..].iter().zip(0..);
         let nr_blocks: u64 = blocks.map(|(nr, order)| u64::from(*nr) << order).sum();
         let nr_small_pages = pages_of(want.size.unwrap_or(0));
-        let place = self.window.places(nr_small_pages, Some(nr_pages), None).huge;
+        let places = self.window.places(nr_small_pages, Some(nr_pages), None);
         self.nr_faults == 0
             // Each node has its own watermark.
             && self.before.nr_nodes == 0
             && nr_blocks > nr_pages * PAGE / HUGE_PAGE
             && self.before.nr_free_pages > self.need(nr_pages)
-            && matches!(place, Place::At(_))
+            && places.is_some_and(|places| places.huge.is_certain())
     }
 
     fn is_space_short(&self, want: &Want, size: u64, range: Option<(u64, u64, u64)>) -> bool {
@@ -166,11 +166,13 @@ impl Situation<'_> {
         let nr_pages = pages_of(size);
         // A split in the middle needs a node; without one the space counts as short (R4.9).
         let may_lack_node = self.before.nr_free_pages <= NR_METADATA_PAGES + self.reserve();
-        match self.window.places(nr_pages, nr_huge_pages, range).small {
-            Place::Nowhere => true,
+        let places = self.window.places(nr_pages, nr_huge_pages, range);
+        let room = places.as_ref().map(|places| &places.small);
+        match room {
+            Some(room) if room.lowest().is_none() => true,
             _ if self.relaxed.if_so(may_lack_node, Relaxation::NoNode) => true,
-            Place::At(_) => false,
-            Place::Unknown => {
+            Some(room) => self.relaxed.if_so(!room.is_certain(), Relaxation::ShortHole),
+            None => {
                 let align = range.map_or(0, |(_, _, align)| align / PAGE);
                 let needed = vmalloc_cost(nr_pages).nr_area_pages + align;
                 let is_part = |(start, end, _)| !self.window.is_whole(start, end);
@@ -205,7 +207,7 @@ mod test {
             ..Facts::default()
         };
         let want = Want::of(&request).unwrap();
-        let window = Window::new(0, 16 * PAGE);
+        let window = Window::new(0, 16 * PAGE, 1);
         let situation = Situation {
             before: &facts,
             after: &facts,

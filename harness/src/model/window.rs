@@ -2,8 +2,10 @@
 //! go.
 //!
 //! The one idea: lowest address first is policy that is fixed (R4.7), so the address of the next
-//! area follows from the areas before it. Freed areas stay taken until they are purged, all at
-//! once: when too many wait, when no hole fits, and when the caller asks for it (R4.10).
+//! area follows from the areas before it. With an alignment above a page it follows only within
+//! bounds: a hole that is not as long as the alignment may need is found or passed over, by the
+//! shape of a tree that no caller sees. Freed areas stay taken until they are purged, all at once:
+//! when too many wait, when a search finds nothing, and when the caller asks for it (R4.10).
 //!
 //! Page arrays of large areas are areas too. No caller is told where they are, but they go by the
 //! same rule: first the area, then the area of its array.
@@ -14,24 +16,62 @@ use std::collections::BTreeMap;
 /// A window walked further than this is not predicted: the walk would cost more than it finds.
 const NR_WALKED_MAX: usize = 256;
 
-/// Where an area must go if its pages are huge, and if they are not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where an area may go if its pages are huge, and if they are not.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Places {
     /// With huge pages; nowhere if the request may not have them.
-    pub huge: Place,
+    pub huge: Room,
     /// With small ones.
-    pub small: Place,
+    pub small: Room,
 }
 
-/// Where an area must go.
+/// Where an area may go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Room {
+    spots: Vec<Spot>,
+    may_miss: bool,
+}
+
+/// One place at which a search may end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// At this address.
-    At(u64),
-    /// Nowhere: the request must be refused.
-    Nowhere,
-    /// Not known.
-    Unknown,
+struct Spot {
+    addr: u64,
+    /// Whether the search has purged to get there.
+    is_purged: bool,
+}
+
+impl Room {
+    const NOWHERE: Self = Self { spots: Vec::new(), may_miss: true };
+
+    /// Whether an area may go to an address.
+    pub fn admits(&self, addr: u64) -> bool {
+        self.spots.iter().any(|spot| spot.addr == addr)
+    }
+
+    /// Whether an area goes to an address, or the request fails.
+    pub fn is_only(&self, addr: u64) -> bool {
+        !self.spots.is_empty() && self.spots.iter().all(|spot| spot.addr == addr)
+    }
+
+    /// Whether a search finds a place for certain.
+    pub fn is_certain(&self) -> bool {
+        !self.may_miss
+    }
+
+    /// The lowest place, if there is any.
+    pub fn lowest(&self) -> Option<u64> {
+        self.spots.iter().map(|spot| spot.addr).min()
+    }
+
+    /// Whether a search that ends here, or in vain, may have left what was freed unpurged.
+    fn may_leave_unpurged(&self) -> bool {
+        self.spots.iter().any(|spot| !spot.is_purged)
+    }
+
+    /// Whether it may have purged. Who finds nothing has.
+    fn may_purge(&self) -> bool {
+        self.may_miss || self.spots.iter().any(|spot| spot.is_purged)
+    }
 }
 
 /// A taken part of the space.
@@ -54,68 +94,91 @@ struct Ask {
 }
 
 impl Ask {
-    /// Where in a hole the area would start (R4.7): a hole is passed over unless it is as long as
-    /// the worst alignment needs, but in a range that is no longer than the area.
+    /// Where in a hole the area would start.
     fn place_in(&self, from: u64, to: u64) -> Option<u64> {
-        let is_free_to_move = self.align > PAGE && self.end.saturating_sub(self.start) != self.len;
-        let slack = if is_free_to_move { self.align - 1 } else { 0 };
         // Most holes are too short, and an alignment costs a division.
-        if to - from < self.len.saturating_add(slack) {
+        if to - from < self.len {
             return None;
         }
         let at = from.max(self.start).checked_next_multiple_of(self.align)?;
         (at.checked_add(self.len)? <= to).then_some(at)
     }
+
+    /// Whether a hole that has a place cannot be passed over, since it is as long as the worst
+    /// alignment needs; in a range that is no longer than the area any hole will do (R4.7).
+    fn must_see(&self, from: u64, to: u64) -> bool {
+        let is_free_to_move = self.align > PAGE && self.end.saturating_sub(self.start) != self.len;
+        let slack = if is_free_to_move { self.align - 1 } else { 0 };
+        to - from >= self.len.saturating_add(slack)
+    }
 }
 
-/// The searches of one request: each sees what those before it have taken and purged.
-struct Search<'a> {
+/// The holes of the space, as one search sees them.
+#[derive(Clone, Copy)]
+struct Holes<'a> {
     window: &'a Window,
-    taken: Option<(u64, u64)>,
+    /// What the request has just taken for itself.
+    own: Option<(u64, u64)>,
+    /// Whether what waited for a purge is free.
     is_purged: bool,
 }
 
-impl Search<'_> {
-    /// Takes room for an area and for the area of its page array; gives both back.
-    fn try_both(&mut self, ask: &Ask) -> Place {
-        let place = self.take(ask);
-        let array = self.window.array_of(ask.len / PAGE - 1);
-        let place = place.filter(|_| array.is_none_or(|array| self.take(&array).is_some()));
-        self.taken = None;
-        place.map_or(Place::Nowhere, Place::At)
-    }
-
-    /// Takes room, after a purge if there is none before it.
-    fn take(&mut self, ask: &Ask) -> Option<u64> {
-        let mut at = self.lowest(ask);
-        if at.is_none() && !self.is_purged {
-            self.is_purged = true;
-            at = self.lowest(ask);
-        }
-        self.taken = at.map(|at| (at, at + ask.len));
-        at
-    }
-
-    /// The place in the lowest hole that fits. One that leaves the range is a failure.
-    fn lowest(&self, ask: &Ask) -> Option<u64> {
+impl Holes<'_> {
+    /// Where one search may end: at any hole that fits, up to the first that it cannot pass over. A
+    /// place that leaves the range is a failure, and ends the search.
+    fn search(&self, ask: &Ask) -> Room {
+        let mut room = Room::NOWHERE;
         let mut from = self.window.start;
         let counts = |area: &Taken| area.is_live || !self.is_purged;
         let taken = self.window.taken.iter().filter(|(_, area)| counts(area));
         let last = (self.window.end, self.window.end);
         for (start, end) in taken.map(|(start, area)| (*start, area.end)).chain([last]) {
-            let (cut_start, cut_end) = match self.taken {
+            let (cut_start, cut_end) = match self.own {
                 Some((own_start, own_end)) if from <= own_start && own_end <= start => {
                     (own_start, own_end)
                 }
                 _ => (start, start),
             };
-            let place = ask.place_in(from, cut_start).or_else(|| ask.place_in(cut_end, start));
-            if let Some(at) = place {
-                return (at + ask.len <= ask.end).then_some(at);
+            for (from, to) in [(from, cut_start), (cut_end, start)] {
+                let Some(addr) = ask.place_in(from, to) else { continue };
+                if addr + ask.len > ask.end {
+                    return room;
+                }
+                room.spots.push(Spot { addr, is_purged: self.is_purged });
+                if ask.must_see(from, to) {
+                    room.may_miss = false;
+                    return room;
+                }
             }
             from = end;
         }
-        None
+        room
+    }
+
+    /// Where a request may find room: a search that finds none is made once more after a purge.
+    fn find(self, ask: &Ask) -> Room {
+        let mut room = self.search(ask);
+        if room.may_miss && !self.is_purged {
+            let again = Self { is_purged: true, ..self }.search(ask);
+            room.spots.extend(again.spots);
+            room.may_miss = again.may_miss;
+        }
+        room
+    }
+
+    /// Where a request may find room for an area and for the area of its page array.
+    fn find_both(self, ask: &Ask) -> Room {
+        let mut room = self.find(ask);
+        let Some(array) = self.window.array_of(ask.len / PAGE - 1) else { return room };
+        let nr_spots = room.spots.len();
+        room.spots.retain_mut(|spot| {
+            let own = Some((spot.addr, spot.addr + ask.len));
+            let array = Self { own, is_purged: spot.is_purged, ..self }.find(&array);
+            spot.is_purged |= !array.may_leave_unpurged();
+            array.is_certain()
+        });
+        room.may_miss |= room.spots.len() < nr_spots;
+        room
     }
 }
 
@@ -125,12 +188,14 @@ pub struct Window {
     end: u64,
     taken: BTreeMap<u64, Taken>,
     nr_lazy_pages: u64,
+    lazy_max: u64,
 }
 
 impl Window {
-    /// An empty space.
-    pub fn new(start: u64, end: u64) -> Self {
-        Self { start, end, taken: BTreeMap::new(), nr_lazy_pages: 0 }
+    /// An empty space of a machine with so many CPUs.
+    pub fn new(start: u64, end: u64, nr_cpus: u32) -> Self {
+        let lazy_max = lazy_max((end - start) / PAGE, nr_cpus);
+        Self { start, end, taken: BTreeMap::new(), nr_lazy_pages: 0, lazy_max }
     }
 
     /// Whether a caller's range is the whole space.
@@ -143,12 +208,17 @@ impl Window {
         self.nr_lazy_pages
     }
 
+    /// The most pages that may wait for a purge.
+    pub fn lazy_max(&self) -> u64 {
+        self.lazy_max
+    }
+
     /// Enters a live area of `nr_pages` pages and its guard, and the area of its page array.
     pub fn enter(&mut self, addr: u64, nr_pages: u64) {
         let end = addr + (nr_pages + 1) * PAGE;
         self.taken.insert(addr, Taken { end, is_live: true, array: None });
         let Some(ask) = self.array_of(nr_pages) else { return };
-        let array = Search { window: self, taken: None, is_purged: false }.take(&ask);
+        let array = self.holes().find(&ask).lowest();
         if let Some(at) = array {
             self.taken.insert(at, Taken { end: at + ask.len, is_live: true, array: None });
         }
@@ -165,7 +235,7 @@ impl Window {
                 area.is_live = false;
                 self.nr_lazy_pages += (area.end - start) / PAGE;
             }
-            if self.nr_lazy_pages > lazy_max((self.end - self.start) / PAGE) {
+            if self.nr_lazy_pages > self.lazy_max {
                 self.purge();
             }
         }
@@ -183,17 +253,17 @@ impl Window {
         self.nr_lazy_pages = 0;
     }
 
-    /// Where an area of `nr_pages` pages and its guard must go within `range`, offsets in bytes.
-    /// Before that it was tried with `nr_huge_pages` pages if it may have huge ones (R4.12), a
-    /// search that may have purged.
+    /// Where an area of `nr_pages` pages and its guard may go within `range`, offsets in bytes; not
+    /// known if that takes too long to find out. Before that it was tried with `nr_huge_pages`
+    /// pages if it may have huge ones (R4.12), a search that may have purged.
     pub fn places(
         &self,
         nr_pages: u64,
         nr_huge_pages: Option<u64>,
         range: Option<(u64, u64, u64)>,
-    ) -> Places {
+    ) -> Option<Places> {
         if self.taken.len() > NR_WALKED_MAX {
-            return Places { huge: Place::Unknown, small: Place::Unknown };
+            return None;
         }
         let mut ask = self.anywhere(nr_pages);
         if let Some((start, end, align)) = range {
@@ -201,11 +271,23 @@ impl Window {
             ask.end = self.end.min(self.start.saturating_add(end));
             ask.align = align.max(PAGE);
         }
-        let mut search = Search { window: self, taken: None, is_purged: false };
-        let huge = nr_huge_pages.map_or(Place::Nowhere, |nr_pages| {
-            search.try_both(&Ask { align: HUGE_PAGE, ..self.anywhere(nr_pages) })
-        });
-        Places { huge, small: search.try_both(&ask) }
+        let Some(nr_pages) = nr_huge_pages else {
+            return Some(Places { huge: Room::NOWHERE, small: self.holes().find_both(&ask) });
+        };
+        let huge_ask = Ask { align: HUGE_PAGE, ..self.anywhere(nr_pages) };
+        let huge = self.holes().find_both(&huge_ask);
+        let mut small = Room { spots: Vec::new(), may_miss: false };
+        let begins = [(false, huge.may_leave_unpurged()), (true, huge.may_purge())];
+        for (is_purged, _) in begins.into_iter().filter(|(_, may_be)| *may_be) {
+            let room = Holes { is_purged, ..self.holes() }.find_both(&ask);
+            small.spots.extend(room.spots);
+            small.may_miss |= room.may_miss;
+        }
+        Some(Places { huge, small })
+    }
+
+    fn holes(&self) -> Holes<'_> {
+        Holes { window: self, own: None, is_purged: false }
     }
 
     fn anywhere(&self, nr_pages: u64) -> Ask {
@@ -226,22 +308,29 @@ mod test {
     use super::*;
 
     fn window() -> Window {
-        Window::new(0, 16 * PAGE)
+        Window::new(0, 16 * PAGE, 1)
     }
 
-    fn place(window: &Window, nr_pages: u64, range: Option<(u64, u64, u64)>) -> Place {
-        window.places(nr_pages, None, range).small
+    fn rooms(window: &Window, nr_pages: u64, range: Option<(u64, u64, u64)>) -> Room {
+        window.places(nr_pages, None, range).unwrap().small
+    }
+
+    /// The only place, if there is any.
+    fn place(window: &Window, nr_pages: u64, range: Option<(u64, u64, u64)>) -> Option<u64> {
+        let room = rooms(window, nr_pages, range);
+        assert!(room.spots.len() == usize::from(room.is_certain()), "{room:?}");
+        room.lowest()
     }
 
     #[test]
     fn areas_go_to_the_lowest_hole_that_fits() {
         let mut window = window();
-        assert_eq!(place(&window, 1, None), Place::At(0));
+        assert_eq!(place(&window, 1, None), Some(0));
         window.enter(0, 1);
         window.enter(4 * PAGE, 1);
-        assert_eq!(place(&window, 1, None), Place::At(2 * PAGE));
-        assert_eq!(place(&window, 2, None), Place::At(6 * PAGE));
-        assert_eq!(place(&window, 10, None), Place::Nowhere);
+        assert_eq!(place(&window, 1, None), Some(2 * PAGE));
+        assert_eq!(place(&window, 2, None), Some(6 * PAGE));
+        assert_eq!(place(&window, 10, None), None);
     }
 
     #[test]
@@ -249,71 +338,91 @@ mod test {
         let mut window = window();
         window.enter(0, 1);
         window.retire(0);
-        assert_eq!(place(&window, 1, None), Place::At(2 * PAGE));
-        assert_eq!(place(&window, 15, None), Place::At(0));
+        assert_eq!(place(&window, 1, None), Some(2 * PAGE));
+        assert_eq!(place(&window, 15, None), Some(0));
         window.note_lazy(0);
-        assert_eq!(place(&window, 1, None), Place::At(0));
+        assert_eq!(place(&window, 1, None), Some(0));
     }
 
     #[test]
     fn a_range_is_kept_to() {
         let mut window = window();
         let range = Some((2 * PAGE, 6 * PAGE, 1));
-        assert_eq!(place(&window, 3, range), Place::At(2 * PAGE));
-        assert_eq!(place(&window, 4, range), Place::Nowhere);
+        assert_eq!(place(&window, 3, range), Some(2 * PAGE));
+        assert_eq!(place(&window, 4, range), None);
         window.enter(2 * PAGE, 1);
-        assert_eq!(place(&window, 1, range), Place::At(4 * PAGE));
+        assert_eq!(place(&window, 1, range), Some(4 * PAGE));
     }
 
     #[test]
-    fn a_hole_is_as_long_as_its_alignment_may_need_or_it_is_passed_over() {
+    fn a_hole_shorter_than_its_alignment_may_need_is_found_or_passed_over() {
         let mut window = window();
         window.enter(5 * PAGE, 1);
         // Pages 0 to 4 hold 2 pages at a multiple of 4, but not wherever they start.
         let space = 16 * PAGE;
-        assert_eq!(place(&window, 1, Some((0, space, 4 * PAGE))), Place::At(8 * PAGE));
-        assert_eq!(place(&window, 1, Some((0, space, 2 * PAGE))), Place::At(0));
+        let both = rooms(&window, 1, Some((0, space, 4 * PAGE)));
+        assert!(both.is_certain() && both.admits(0) && both.admits(8 * PAGE));
+        assert!(!both.admits(4 * PAGE) && !both.admits(12 * PAGE));
+        assert_eq!(place(&window, 1, Some((0, space, 2 * PAGE))), Some(0));
+        // It need not be found, so the request may also fail.
+        let chance = rooms(&window, 1, Some((0, 8 * PAGE, 4 * PAGE)));
+        assert!(chance.admits(0) && !chance.is_certain());
         // In a range of just its size it may lie there, and nowhere else.
-        assert_eq!(place(&window, 3, Some((0, 4 * PAGE, 4 * PAGE))), Place::At(0));
-        assert_eq!(place(&window, 3, Some((PAGE, 5 * PAGE, 4 * PAGE))), Place::Nowhere);
+        assert_eq!(place(&window, 3, Some((0, 4 * PAGE, 4 * PAGE))), Some(0));
+        assert_eq!(place(&window, 3, Some((PAGE, 5 * PAGE, 4 * PAGE))), None);
+    }
+
+    #[test]
+    fn a_search_that_may_miss_may_purge() {
+        let mut window = Window::new(0, 24 * PAGE, 8);
+        // Six pages are freed and not purged; the four before them fit, if they are looked at.
+        window.enter(4 * PAGE, 5);
+        window.enter(10 * PAGE, 1);
+        window.retire(4 * PAGE);
+        let room = rooms(&window, 3, Some((0, 12 * PAGE, 4 * PAGE)));
+        assert!(room.is_certain() && room.admits(0) && !room.admits(4 * PAGE));
+        assert!(room.may_leave_unpurged() && room.may_purge());
     }
 
     #[test]
     fn the_array_of_a_large_area_takes_room_and_waits_like_any_area() {
-        let mut window = Window::new(0, 1024 * PAGE);
+        let mut window = Window::new(0, 1024 * PAGE, 1);
         window.enter(0, 1);
         window.enter(2 * PAGE, 1);
         window.retire(0);
         window.note_lazy(0);
         // 513 pages need 4104 bytes of array: two pages and a guard, behind the area.
-        assert_eq!(place(&window, 513, None), Place::At(4 * PAGE));
+        assert_eq!(place(&window, 513, None), Some(4 * PAGE));
         window.enter(4 * PAGE, 513);
-        assert_eq!(place(&window, 3, None), Place::At(521 * PAGE));
+        assert_eq!(place(&window, 3, None), Some(521 * PAGE));
         // Both wait for a purge, unless the two are too many to wait.
         window.retire(4 * PAGE);
-        assert_eq!((window.nr_lazy_pages(), place(&window, 3, None)), (0, Place::At(4 * PAGE)));
+        assert_eq!((window.nr_lazy_pages(), place(&window, 3, None)), (0, Some(4 * PAGE)));
     }
 
     #[test]
     fn an_array_without_room_is_a_request_without_room() {
-        let window = Window::new(0, 516 * PAGE);
-        assert_eq!(place(&window, 513, None), Place::Nowhere);
-        assert_eq!(place(&Window::new(0, 517 * PAGE), 513, None), Place::At(0));
+        let window = Window::new(0, 516 * PAGE, 1);
+        assert_eq!(place(&window, 513, None), None);
+        assert_eq!(place(&Window::new(0, 517 * PAGE, 1), 513, None), Some(0));
     }
 
     #[test]
     fn a_huge_area_needs_its_alignment_and_may_purge_for_it_in_vain() {
-        let mut window = Window::new(0, 2048 * PAGE);
+        let mut window = Window::new(0, 2048 * PAGE, 1);
         window.enter(0, 1);
         window.enter(2 * PAGE, 1);
         window.retire(0);
-        let both = |huge, small| Places { huge, small };
-        let at_512 = Place::At(512 * PAGE);
-        assert_eq!(window.places(600, Some(1024), None), both(at_512, Place::At(4 * PAGE)));
+        let places = window.places(600, Some(1024), None).unwrap();
+        assert_eq!(places.huge.lowest(), Some(512 * PAGE));
+        assert!(places.huge.is_certain() && places.small.is_certain());
+        assert_eq!(places.small.lowest(), Some(4 * PAGE));
         window.enter(1024 * PAGE, 1);
         // There is no hole for 1024 pages. Looking for it has purged the first two pages, which
         // are not used again otherwise.
-        assert_eq!(place(&window, 1, None), Place::At(4 * PAGE));
-        assert_eq!(window.places(1, Some(1024), None), both(Place::Nowhere, Place::At(0)));
+        assert_eq!(place(&window, 1, None), Some(4 * PAGE));
+        let places = window.places(1, Some(1024), None).unwrap();
+        assert_eq!(places.huge, Room::NOWHERE);
+        assert_eq!((places.small.lowest(), places.small.may_miss), (Some(0), false));
     }
 }

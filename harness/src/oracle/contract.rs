@@ -13,7 +13,7 @@ use crate::model::rules::{
     order_of, pages_of, size_class,
 };
 use crate::model::shortage::Situation;
-use crate::model::window::Place;
+use crate::model::window::Places;
 use crate::model::{Kind, rules};
 use crate::relaxation::Relaxation;
 use crate::subject::{Answer, Refusal, Request};
@@ -143,7 +143,8 @@ fn reserves(step: &Step, want: &Want, addr: u64) -> Judgement {
     ))
 }
 
-/// The lowest hole is the one to take (R4.7).
+/// An area goes to the lowest hole, or with an alignment above a page to one that its search may
+/// have come to before (R4.7).
 fn place(step: &Step, want: &Want, addr: u64) -> Judgement {
     if !step.model.is_vmalloc(addr) {
         return Ok(());
@@ -155,28 +156,31 @@ fn place(step: &Step, want: &Want, addr: u64) -> Judgement {
     let nr_pages = pages_of(want.size.unwrap_or(0));
     let nr_huge_pages = step.model.policy().huge_pages(want);
     let window = step.model.window();
-    let places = window.places(nr_pages, nr_huge_pages, range);
+    let Some(Places { huge, small }) = window.places(nr_pages, nr_huge_pages, range) else {
+        step.relaxed.by(Relaxation::UnknownPlace);
+        return Ok(());
+    };
     let is_huge = nr_huge_pages.is_some() && huge::are_blocks(&step.record.frames);
-    let expected = if is_huge { places.huge } else { places.small };
-    if expected == Place::At(addr) {
+    let expected = if is_huge { &huge } else { &small };
+    if expected.is_only(addr) || step.relaxed.if_so(expected.admits(addr), Relaxation::ShortHole) {
         return Ok(());
     }
     // Small pages can be contiguous by chance, and an injected failure can end the attempt with
     // huge ones before its search.
-    let as_small = is_huge && places.small == Place::At(addr);
+    let as_small = is_huge && small.admits(addr);
+    let at_once = || window.places(nr_pages, None, range);
     let by_failure = step.record.reply.nr_faults > 0
-        && window.places(nr_pages, None, range).small == Place::At(addr);
+        && at_once().is_some_and(|places| places.small.admits(addr));
     if step.relaxed.if_so(as_small, Relaxation::ByChance)
         || step.relaxed.if_so(by_failure, Relaxation::InjectedFailure)
-        || step.relaxed.if_so(expected == Place::Unknown, Relaxation::UnknownPlace)
     {
         return Ok(());
     }
-    match expected {
-        Place::At(lowest) => {
+    match expected.lowest() {
+        Some(lowest) => {
             Err(format!("the area went to {addr:#x}; the lowest hole that fits is at {lowest:#x}"))
         }
-        _ => Err(format!("the area went to {addr:#x}; no hole fits")),
+        None => Err(format!("the area went to {addr:#x}; no hole fits")),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use super::{Event, Judgement, Oracle, Step};
 use crate::lane::Record;
-use crate::model::kvmalloc::Policy;
 use crate::model::rules::Want;
 use crate::model::{Allocation, Contents, Kind, Model};
 use crate::relaxation::{Relaxation, Relaxed};
@@ -34,7 +33,7 @@ pub(super) fn model_with(nr_vmalloc_pages: u64, machine: &Machine) -> Model {
         vmalloc_start: VMALLOC,
         vmalloc_end: VMALLOC + nr_vmalloc_pages * 4096,
     };
-    Model::new(layout, Policy::of(machine))
+    Model::new(layout, machine)
 }
 
 /// Enters an allocation into a book; `frames` lie behind it.
