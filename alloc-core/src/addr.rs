@@ -19,6 +19,8 @@ pub const PMD_SIZE: u64 = 1 << PMD_SHIFT;
 pub const NR_ORDERS: usize = 11;
 /// Orders above this one are costly: the page allocator gives up on them early (R0.2).
 pub const PAGE_ALLOC_COSTLY_ORDER: u32 = 3;
+/// The largest object, of a cache or of kmalloc (`KMALLOC_MAX_SIZE`, R0.2).
+pub(crate) const KMALLOC_MAX_SIZE: u64 = 4 << 20;
 /// Virtual address of frame 0 in the direct map (x86_64 without KASLR).
 pub const PAGE_OFFSET: u64 = 0xffff_8880_0000_0000;
 /// First virtual address of the vmalloc space (x86_64 without KASLR, R4.6).

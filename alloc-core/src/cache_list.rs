@@ -8,8 +8,6 @@ use crate::addr::Paddr;
 use crate::cache::{Cache, CacheKind, cache_bytes};
 use crate::memory::Memory;
 
-/// The largest object, of a cache or of kmalloc (`KMALLOC_MAX_SIZE`, R0.2).
-pub(crate) const KMALLOC_MAX_SIZE: u64 = 4 << 20;
 /// The size classes of kmalloc (R1.1).
 pub(crate) const CLASS_SIZES: [u64; 13] =
     [8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192];

@@ -5,8 +5,8 @@
 //!
 //! Why a free was refused is not decided here: an address may belong to a floor above.
 
-use crate::addr::{NR_ORDERS, PAGE_OFFSET, PAGE_SHIFT, Paddr, Vaddr, order_for};
-use crate::cache_list::{CLASS_SIZES, KMALLOC_MAX_SIZE};
+use crate::addr::{KMALLOC_MAX_SIZE, NR_ORDERS, PAGE_OFFSET, PAGE_SHIFT, Paddr, Vaddr, order_for};
+use crate::cache_list::CLASS_SIZES;
 use crate::error::{AllocError, Impossible};
 use crate::frame::FrameState;
 use crate::gfp::{__GFP_ZERO, Gfp};

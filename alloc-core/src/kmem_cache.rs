@@ -9,9 +9,9 @@
 //! Caches are never merged (`slab_nomerge`, R2.4): every cache has objects of its own, as it has on
 //! Linux with a constructor or a usercopy region.
 
-use crate::addr::{PAGE_SIZE, Paddr};
+use crate::addr::{KMALLOC_MAX_SIZE, PAGE_SIZE, Paddr};
 use crate::cache::{Cache, CacheId, CacheKind, Ctor, Geometry, SlabFlags, alignment, stride};
-use crate::cache_list::{CacheList, KMALLOC_MAX_SIZE};
+use crate::cache_list::CacheList;
 use crate::error::AllocError;
 use crate::frame::FrameState;
 use crate::gfp::{__GFP_ZERO, GFP_KERNEL, Gfp};

@@ -4,8 +4,7 @@
 //! makes that choice an argument: the kernel's own policy, or either side wherever that side
 //! could ever serve the call (seeds/lwn-kvmalloc-2017.txt).
 
-use crate::addr::{PAGE_SIZE, Vaddr};
-use crate::cache_list::KMALLOC_MAX_SIZE;
+use crate::addr::{KMALLOC_MAX_SIZE, PAGE_SIZE, Vaddr};
 use crate::error::{AllocError, Impossible};
 use crate::gfp::{__GFP_DIRECT_RECLAIM, __GFP_ZERO, Gfp};
 use crate::memory::Memory;

@@ -5,7 +5,7 @@
 //!
 //! What a flag does once the page allocator has it is not said here.
 
-use crate::addr::PAGE_SIZE;
+use crate::addr::{KMALLOC_MAX_SIZE, PAGE_SIZE};
 use crate::gfp::{
     __GFP_DIRECT_RECLAIM, __GFP_NOFAIL, __GFP_NORETRY, __GFP_NOWARN, __GFP_RETRY_MAYFAIL,
     GFP_KERNEL, Gfp,
@@ -56,7 +56,8 @@ pub(crate) enum Course {
 /// Which side keeps the promise of `__GFP_NOFAIL`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Nofail {
-    /// The first try keeps the flag, so nothing is ever left to fall back for.
+    /// The first try keeps the flag, so nothing is ever left to fall back for but what kmalloc
+    /// cannot serve at all.
     OnKmalloc,
     /// The first try loses the flag.
     OnVmalloc,
@@ -168,12 +169,12 @@ impl Rules {
 
     /// What is done for a request.
     pub(crate) fn course(&self, size: u64, gfp: Gfp) -> Course {
-        if size <= self.cutoff { Course::Kmalloc } else { self.course_of_caller(gfp) }
+        if size <= self.cutoff { Course::Kmalloc } else { self.course_of_caller(size, gfp) }
     }
 
     /// Whether vmalloc may serve a request, however small (R5.1).
     pub(crate) fn may_map(&self, size: u64, gfp: Gfp) -> bool {
-        self.course_of_caller(gfp) == Course::Fallback && size <= self.row.largest
+        self.course_of_caller(size, gfp) == Course::Fallback && size <= self.row.largest
     }
 
     /// Whether vmalloc has learnt not to sleep (R4.15): where kvmalloc sends callers that cannot.
@@ -207,13 +208,15 @@ impl Rules {
         }
     }
 
-    fn course_of_caller(&self, gfp: Gfp) -> Course {
+    fn course_of_caller(&self, size: u64, gfp: Gfp) -> Course {
         let course = match (gfp.may_block(), gfp.has(GFP_KERNEL)) {
             (false, _) => self.row.atomic,
             (true, false) => self.row.restricted,
             (true, true) => self.row.kernel,
         };
-        let waits = gfp.has(__GFP_NOFAIL) && self.row.nofail == Nofail::OnKmalloc;
+        // kmalloc waits for what it can serve at all, and what it cannot it refuses at once.
+        let is_kept = self.row.nofail == Nofail::OnKmalloc && size <= KMALLOC_MAX_SIZE;
+        let waits = gfp.has(__GFP_NOFAIL) && is_kept;
         if waits && course == Course::Fallback { Course::FirstTry } else { course }
     }
 }
@@ -246,6 +249,16 @@ mod test {
         assert_eq!(callers(Policy::V6_1), [Fallback, FirstTry, Fallback]);
         assert_eq!(callers(Policy::V6_18), [Fallback, FirstTry, Fallback]);
         assert_eq!(callers(Policy::V6_19), [Fallback; 3]);
+    }
+
+    #[test]
+    fn what_kmalloc_cannot_serve_falls_back_whoever_keeps_the_promise() {
+        for policy in Policy::ALL {
+            let rules = Rules::of(*policy, 0);
+            assert_eq!(rules.course(KMALLOC_MAX_SIZE + 1, NOFAIL), Course::Fallback, "{policy:?}");
+            let keeps = *policy < Policy::V5_17;
+            assert_eq!(rules.course(KMALLOC_MAX_SIZE, NOFAIL) == Course::FirstTry, keeps);
+        }
     }
 
     #[test]

@@ -187,7 +187,9 @@ impl Policy {
             FallsBack::WholeGfpKernel => gfp.has(GFP_KERNEL),
             FallsBack::Everyone => true,
         };
-        may && size <= self.version.most && (self.version.maps_nofail || !gfp.has(__GFP_NOFAIL))
+        // Where kmalloc keeps the promise not to fail, it keeps it for what it can serve.
+        let is_promised = gfp.has(__GFP_NOFAIL) && size <= KMALLOC_MAX;
+        may && size <= self.version.most && (self.version.maps_nofail || !is_promised)
     }
 }
 
@@ -249,6 +251,17 @@ mod test {
         }
         let runs_into_it = |name| policy(name, 0).is_bug(PAGE + 1, GFP_ATOMIC, Route::Policy);
         assert!(runs_into_it("v5.17") && runs_into_it("rfc2016") && !runs_into_it("v6.1"));
+    }
+
+    #[test]
+    fn a_promise_beyond_kmallocs_largest_size_is_vmallocs_in_every_version() {
+        let gfp = GFP_KERNEL | __GFP_NOFAIL;
+        for name in POLICIES {
+            let maps = |size| policy(name, 0).sides(size, gfp, Route::Policy).vmalloc;
+            let is_old = ["rfc2016", "v4.12", "v4.18", "v5.15"].contains(name);
+            assert!(maps(KMALLOC_MAX + 1) && maps(KMALLOC_MAX) != is_old, "{name}");
+            assert!(!policy(name, 0).is_too_large(KMALLOC_MAX + 1, gfp), "{name}");
+        }
     }
 
     #[test]
