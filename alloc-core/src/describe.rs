@@ -112,8 +112,8 @@ impl<M: Memory> Kvmalloc<M> {
         match at.and_then(|at| pages.map.head_of(&pages.memory, at)) {
             Some((slab, frame)) if frame.is_slab() => {
                 let found = at.and_then(|at| slabs.object_at(slab, frame, at));
-                let first = found.and_then(|it| slabs.first_free(slab, frame, it.geometry));
-                let is_first = first.is_some_and(|first| at == Some(Paddr(first)));
+                let first = found.map(|object| Paddr(slabs.freed_last(&object)));
+                let is_first = first.is_some() && first == at;
                 if object == Spot::FreeObject && is_first { Spot::FreedLast } else { object }
             }
             _ => page,

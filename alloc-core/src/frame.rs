@@ -165,10 +165,25 @@ impl MemMap {
         memory.store(self.word(pfn, 0), frame.encode());
     }
 
-    /// Says that a slab is some CPU's active one.
+    /// Says that a slab is some CPU's active one. That CPU keeps all of its free list for itself.
     pub(crate) fn freeze<M: Memory>(&self, memory: &mut M, slab: Pfn) {
         let frame = self.frame(memory, slab);
         self.set_frame(memory, slab, Frame { frozen: true, ..frame });
+        let first = self.private(memory, slab);
+        self.set_kept(memory, slab, first, frame.fresh - frame.inuse);
+        self.set_private(memory, slab, 0);
+    }
+
+    /// Of an active slab, which is on no list: the first free object that its CPU keeps for itself,
+    /// 0 for none, and how many these are.
+    pub(crate) fn kept<M: Memory>(&self, memory: &M, slab: Pfn) -> (u64, u16) {
+        let word = memory.load(self.word(slab, 1));
+        (word & ((1 << 48) - 1), (word >> 48) as u16)
+    }
+
+    /// Writes what [`Self::kept`] reads.
+    pub(crate) fn set_kept<M: Memory>(&self, memory: &mut M, slab: Pfn, first: u64, nr: u16) {
+        memory.store(self.word(slab, 1), first | u64::from(nr) << 48);
     }
 
     /// Says that a slab is no longer any CPU's active one.
@@ -188,7 +203,7 @@ impl MemMap {
         memory.store(self.word(pfn, 1), u64::from(next.0) | u64::from(prev.0) << 32);
     }
 
-    /// Of a slab: its first free object, 0 for none. Of a vmalloc page: the address that shows it.
+    /// Of a slab: its first free object but for what a CPU keeps, 0 for none. Of a vmalloc page: the address that shows it.
     /// Of a page of a process: the next one.
     /// Of an exact page: the run of pages that it belongs to.
     pub(crate) fn private<M: Memory>(&self, memory: &M, pfn: Pfn) -> u64 {

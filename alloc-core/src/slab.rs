@@ -5,9 +5,10 @@
 //! its slab is certainly live, so a double free is found without any word of our own per object.
 //!
 //! A CPU takes objects from its *active* slab, which is frozen: it is on no list and is kept when
-//! it is empty. An object goes back to the slab that it came from, whoever frees it. So what a CPU
-//! took last and then freed is what it takes next (R1.10), but what is freed into another slab is
-//! not. A call that names a node takes from a slab there, and makes that its CPU's active one.
+//! it is empty. Its free list is the CPU's own (`c->freelist`): what a CPU took last and then freed
+//! is what it takes next (R1.10). What another CPU frees into the slab goes to a second list
+//! (`slab->freelist`), which the owner takes over when its own has run out. A call that names a node
+//! takes from a slab there, and makes that its CPU's active one.
 //! Other slabs with free objects wait on the partial list, the last one that was full in front;
 //! full ones are on no list; empty ones are given back at once.
 //!
@@ -58,7 +59,8 @@ pub(crate) struct Object {
 /// All slabs of all caches, which own the page allocator.
 ///
 /// # Invariants
-/// 5. A free list stays in its slab, has no cycle, and holds the objects handed out once and freed.
+/// 5. The free lists of a slab stay in it, have no cycle, and hold the objects handed out once and
+///    freed, each on one of them.
 /// 6. A cache's partial list holds its slabs that have both live and free objects, but the frozen,
 ///    each of which is the active slab of one CPU. Of empty slabs only frozen ones are kept.
 /// 7. The counts of objects and of slabs equal a recount.
@@ -102,16 +104,25 @@ impl<M: Memory> SlabAllocator<M> {
     pub(crate) fn free(&mut self, object: &Object) {
         let Object { cache, geometry, slab, mut frame, start, .. } = *object;
         self.pages.release_epoch += 1;
+        let is_own = self.is_own(cache, slab);
         let memory = &mut self.pages.memory;
         let was_full = frame.inuse == frame.objects;
         frame.inuse -= 1;
         cache.count(memory, -1, 0);
         self.nr_live[geometry.kind as usize] -= 1;
-        let next =
-            if frame.state == FrameState::Slab { self.pages.map.private(memory, slab) } else { 0 };
-        memory.store(Paddr(start.0 + geometry.link_offset()), encode_link(slab, next));
-        self.pages.map.set_private(memory, slab, start.0);
-        self.pages.map.set_frame(memory, slab, frame);
+        let map = self.pages.map;
+        let link = Paddr(start.0 + geometry.link_offset());
+        if is_own {
+            let (next, nr) = map.kept(memory, slab);
+            memory.store(link, encode_link(slab, next));
+            map.set_kept(memory, slab, start.0, nr + 1);
+        } else {
+            let is_in_service = frame.state == FrameState::Slab;
+            let next = if is_in_service { map.private(memory, slab) } else { 0 };
+            memory.store(link, encode_link(slab, next));
+            map.set_private(memory, slab, start.0);
+        }
+        map.set_frame(memory, slab, frame);
         if frame.frozen {
             let is_empty = frame.inuse == 0;
             self.nr_empty_slab_pages += if is_empty { frame.nr_pages() } else { 0 };
@@ -152,45 +163,75 @@ impl<M: Memory> SlabAllocator<M> {
             // Its free list is lost; the link is all the evidence there is.
             return false;
         }
-        let mut free = self.first_free(slab, frame, geometry).unwrap_or(0);
-        for _ in 0..frame.objects {
-            if free == 0 || free == start.0 {
-                break;
+        let is_on_list = |first: Option<u64>| {
+            let mut free = first.unwrap_or(0);
+            for _ in 0..frame.objects {
+                if free == 0 || free == start.0 {
+                    break;
+                }
+                let link = memory.load(link_at(free));
+                free = decode_link(link, slab, frame, geometry).unwrap_or(0);
             }
-            let link = memory.load(link_at(free));
-            free = decode_link(link, slab, frame, geometry).unwrap_or(0);
-        }
-        free != start.0
+            free == start.0
+        };
+        !self.free_lists(slab, frame, geometry).into_iter().any(|(first, _)| is_on_list(first))
     }
 
-    /// The first object of a slab's free list, 0 for none; `None` when it is none of the slab's.
-    pub(crate) fn first_free(&self, slab: Pfn, frame: Frame, geometry: Geometry) -> Option<u64> {
-        let first = self.pages.map.private(&self.pages.memory, slab);
-        if first & !LINK_ADDRESS != 0 {
-            return None;
-        }
-        decode_link(encode_link(slab, first), slab, frame, geometry)
+    /// The free lists of a slab in service, first what a CPU keeps for itself: of each the first
+    /// object, 0 for none, `None` when it is none of the slab's, and how many it must hold.
+    pub(crate) fn free_lists(
+        &self,
+        slab: Pfn,
+        frame: Frame,
+        geometry: Geometry,
+    ) -> [(Option<u64>, u16); 2] {
+        let (memory, map) = (&self.pages.memory, self.pages.map);
+        let (kept, nr_kept) = if frame.frozen { map.kept(memory, slab) } else { (0, 0) };
+        let nr_free = frame.fresh.saturating_sub(frame.inuse);
+        let first = |at: u64| {
+            let link = encode_link(slab, at);
+            if at & !LINK_ADDRESS == 0 { decode_link(link, slab, frame, geometry) } else { None }
+        };
+        let rest = first(map.private(memory, slab));
+        [(first(kept), nr_kept), (rest, nr_free.wrapping_sub(nr_kept))]
+    }
+
+    /// The object behind which one that this CPU frees would come, 0 for none.
+    pub(crate) fn freed_last(&self, object: &Object) -> u64 {
+        let Object { cache, slab, .. } = *object;
+        let (memory, map) = (&self.pages.memory, self.pages.map);
+        if self.is_own(cache, slab) { map.kept(memory, slab).0 } else { map.private(memory, slab) }
+    }
+
+    /// Whether a slab is this CPU's active one.
+    fn is_own(&self, cache: Cache, slab: Pfn) -> bool {
+        cache.active(&self.pages.memory, self.cpu()) == slab
     }
 
     /// Takes an object from the active slab; `None` when it has none, or has just been retired.
     fn take(&mut self, cache: Cache, geometry: Geometry, slab: Pfn) -> Option<Paddr> {
         let (memory, map) = (&mut self.pages.memory, self.pages.map);
         let mut frame = map.frame(memory, slab);
-        let free = map.private(memory, slab);
-        let (object, next) = if free != 0 {
+        let (free, nr_kept) = map.kept(memory, slab);
+        let (object, kept) = if nr_kept > 0 {
             let link = memory.load(Paddr(free + geometry.link_offset()));
             let next = decode_link(link, slab, frame, geometry);
             // The last free object must end the list, else a live one would be handed out.
-            let is_last = frame.inuse + 1 == frame.fresh;
-            let Some(next) = next.filter(|&next| (next == 0) == is_last) else {
+            let Some(next) = next.filter(|&next| (next == 0) == (nr_kept == 1)) else {
+                let cpu = self.cpu();
+                cache.set_active(&mut self.pages.memory, cpu, NO_FRAME);
                 self.retire(cache, slab, frame);
                 return None;
             };
-            (free, next)
+            (free, (next, nr_kept - 1))
         } else if frame.fresh < frame.objects {
             let index = u64::from(frame.fresh);
             frame.fresh += 1;
-            (slab.to_phys().0 + index * u64::from(geometry.size), 0)
+            (slab.to_phys().0 + index * u64::from(geometry.size), (0, 0))
+        } else if map.private(memory, slab) != 0 {
+            // What other CPUs have freed here is this one's now (`get_freelist`).
+            map.freeze(memory, slab);
+            return self.take(cache, geometry, slab);
         } else {
             return None;
         };
@@ -200,7 +241,7 @@ impl<M: Memory> SlabAllocator<M> {
             self.nr_empty_slab_pages -= frame.nr_pages();
         }
         frame.inuse += 1;
-        map.set_private(memory, slab, next);
+        map.set_kept(memory, slab, kept.0, kept.1);
         map.set_frame(memory, slab, frame);
         Some(Paddr(object))
     }
@@ -269,15 +310,44 @@ impl<M: Memory> SlabAllocator<M> {
 
     /// Puts a slab that was active where it belongs.
     fn deactivate(&mut self, cache: Cache, slab: Pfn) {
+        let is_sound = self.merge_kept(cache, slab);
         let (memory, map) = (&mut self.pages.memory, self.pages.map);
         map.unfreeze(memory, slab);
         let frame = map.frame(memory, slab);
+        if !is_sound {
+            self.retire(cache, slab, frame);
+            return;
+        }
         if frame.inuse == 0 {
             self.nr_empty_slab_pages -= frame.nr_pages();
         }
         if frame.inuse < frame.objects {
             self.list_or_release(cache, slab, frame, true);
         }
+    }
+
+    /// Puts what the CPU of an active slab keeps in front of what others have freed there, as one
+    /// list (`deactivate_slab`); false if it is damaged.
+    fn merge_kept(&mut self, cache: Cache, slab: Pfn) -> bool {
+        let (memory, map) = (&mut self.pages.memory, self.pages.map);
+        let (frame, geo) = (map.frame(memory, slab), cache.geometry(memory));
+        let ((first, nr_kept), others) = (map.kept(memory, slab), map.private(memory, slab));
+        if nr_kept == 0 {
+            return true;
+        }
+        if others != 0 {
+            let mut last = first;
+            for _ in 1..nr_kept {
+                let link = memory.load(Paddr(last + geo.link_offset()));
+                match decode_link(link, slab, frame, geo) {
+                    Some(next) if next != 0 => last = next,
+                    _ => return false,
+                }
+            }
+            memory.store(Paddr(last + geo.link_offset()), encode_link(slab, others));
+        }
+        map.set_private(memory, slab, first);
+        true
     }
 
     /// Takes pages for a slab: of the best order with no effort, else of the smallest with the
@@ -340,11 +410,9 @@ impl<M: Memory> SlabAllocator<M> {
         }
     }
 
-    /// Takes this CPU's active slab, whose free list is damaged, out of service.
+    /// Takes a slab whose free list is damaged, and which is no longer active, out of service.
     #[cold]
     fn retire(&mut self, cache: Cache, slab: Pfn, frame: Frame) {
-        let cpu = self.cpu();
-        cache.set_active(&mut self.pages.memory, cpu, NO_FRAME);
         self.nr_corrupt_slabs += 1;
         if frame.inuse == 0 {
             self.nr_empty_slab_pages -= frame.nr_pages();

@@ -60,7 +60,7 @@ impl<M: Memory> SlabAllocator<M> {
         let sound = frame.inuse <= frame.fresh && frame.fresh <= frame.objects;
         ensure(sound, 7, "a slab has more live objects than it can", addr)?;
         if frame.state == FrameState::Slab {
-            self.check_free_list(slab, frame, geometry)?;
+            self.check_free_lists(slab, frame, geometry)?;
             let is_active = (0..self.caches.nr_cpus()).any(|cpu| cache.active(memory, cpu) == slab);
             ensure(is_active == frame.frozen, 6, "a slab is frozen but not active", addr)?;
             ensure(is_active || frame.inuse > 0, 6, "an empty slab is kept but not active", addr)?;
@@ -76,20 +76,40 @@ impl<M: Memory> SlabAllocator<M> {
         Ok(())
     }
 
-    /// A walk that ends after as many links as there are freed objects meets each of them once.
-    fn check_free_list(&self, slab: Pfn, frame: Frame, geo: Geometry) -> Result<(), Corruption> {
+    /// A walk that ends after as many links as there are freed objects meets each of them once; and
+    /// lists with different last objects have none in common.
+    fn check_free_lists(&self, slab: Pfn, frame: Frame, geo: Geometry) -> Result<(), Corruption> {
+        let [kept, others] = self.free_lists(slab, frame, geo);
+        let fits = kept.1 <= frame.fresh - frame.inuse;
+        ensure(fits, 5, "a CPU keeps more objects than are free", slab.to_virt())?;
+        let [last, other_last] =
+            [kept, others].map(|(first, nr)| self.check_free_list(slab, frame, geo, first, nr));
+        let (last, other_last) = (last?, other_last?);
+        let apart = last == 0 || last != other_last;
+        ensure(apart, 5, "two free lists run together", slab.to_virt())
+    }
+
+    /// Checks one free list; returns its last object, 0 for none.
+    fn check_free_list(
+        &self,
+        slab: Pfn,
+        frame: Frame,
+        geo: Geometry,
+        first: Option<u64>,
+        nr: u16,
+    ) -> Result<u64, Corruption> {
         let damaged = "a free list leaves its slab, or a freed object was written to";
-        let first = self.first_free(slab, frame, geo);
         ensure(first.is_some(), 5, damaged, slab.to_virt())?;
-        let mut free = first.unwrap_or(0);
-        for _ in frame.inuse..frame.fresh {
+        let (mut free, mut last) = (first.unwrap_or(0), 0);
+        for _ in 0..nr {
             ensure(free != 0, 5, "a free list is too short", slab.to_virt())?;
             let link = self.pages.memory.load(Paddr(free + geo.link_offset()));
             let next = decode_link(link, slab, frame, geo);
             ensure_at(next.is_some(), 5, damaged, Paddr(free))?;
-            free = next.unwrap_or(0);
+            (last, free) = (free, next.unwrap_or(0));
         }
-        ensure(free == 0, 5, "a free list is too long, or has a cycle", slab.to_virt())
+        ensure(free == 0, 5, "a free list is too long, or has a cycle", slab.to_virt())?;
+        Ok(last)
     }
 
     fn check_caches(&self) -> Result<Sums, Corruption> {

@@ -149,8 +149,7 @@ impl Lane {
         if self.model.is_deferred_by(free, addr, record.caller.context) {
             self.model.defer(addr, frames);
         } else {
-            self.model.strike(addr, frames);
-            self.model.note_freed_on(record.caller.cpu);
+            self.model.strike(addr, frames, record.caller.cpu);
         }
     }
 

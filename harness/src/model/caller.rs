@@ -78,8 +78,9 @@ impl Model {
     pub fn free_deferred(&mut self) {
         for (area, frames) in std::mem::take(&mut self.callers.deferred).into_iter().rev() {
             let addr = area.addr;
+            let cpu = area.cpu as u8;
             self.live.insert(addr, area);
-            self.strike(addr, &frames);
+            self.strike(addr, &frames, cpu);
         }
         self.just_freed = None;
     }

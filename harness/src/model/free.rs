@@ -164,7 +164,7 @@ impl Model {
             return Verdict::Refuse(Class::Wild, None);
         }
         match self.just_freed {
-            Some((freed, kind)) if freed == addr && kind != Kind::Vmalloc => {
+            Some((freed, kind, _)) if freed == addr && kind != Kind::Vmalloc => {
                 Verdict::Refuse(Class::DoubleFree, None)
             }
             _ => Verdict::RefuseSomehow,

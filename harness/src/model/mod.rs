@@ -94,9 +94,7 @@ pub struct Model {
     classes: Classes,
     callers: caller::Callers,
     /// The last thing freed, as long as nothing has happened since.
-    just_freed: Option<(u64, Kind)>,
-    /// The CPU that freed it.
-    just_freed_on: u8,
+    just_freed: Option<(u64, Kind, u8)>,
 }
 
 impl Model {
@@ -115,7 +113,6 @@ impl Model {
             classes: Classes::default(),
             callers: caller::Callers::default(),
             just_freed: None,
-            just_freed_on: 0,
         }
     }
 
@@ -263,7 +260,7 @@ impl Model {
     }
 
     /// Strikes an allocation out; the frames behind it, in order, are nobody's from now on.
-    pub fn strike(&mut self, addr: u64, frames: &[u32]) -> Option<Allocation> {
+    pub fn strike(&mut self, addr: u64, frames: &[u32], cpu: u8) -> Option<Allocation> {
         let allocation = self.live.remove(&addr)?;
         for frame in whose_frames(&allocation, frames) {
             let place = &mut self.frames[*frame as usize];
@@ -277,9 +274,9 @@ impl Model {
             self.window.retire(addr);
         }
         if let Some(reuse) = self.reuse_mut(&allocation) {
-            reuse.free(addr);
+            reuse.free(cpu.into(), addr);
         }
-        self.just_freed = Some((addr, allocation.kind));
+        self.just_freed = Some((addr, allocation.kind, cpu));
         Some(allocation)
     }
 
@@ -302,14 +299,9 @@ impl Model {
 
     /// The block of `order` that a CPU freed just now, and nothing has happened since.
     pub fn just_freed_block(&self, order: u32, cpu: u8) -> Option<u64> {
-        let (addr, kind) = self.just_freed?;
+        let (addr, kind, freed_on) = self.just_freed?;
         let is_same = matches!(kind, Kind::Pages { order: freed, .. } if freed == order);
-        (is_same && self.just_freed_on == cpu).then_some(addr)
-    }
-
-    /// Says on which CPU an allocation was struck out.
-    pub fn note_freed_on(&mut self, cpu: u8) {
-        self.just_freed_on = cpu;
+        (is_same && freed_on == cpu).then_some(addr)
     }
 
     /// Says that the allocator has given back what it kept for later, so that no object is known

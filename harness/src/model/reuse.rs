@@ -1,8 +1,10 @@
 //! Reuse: which object a CPU takes next from a cache, where that is certain (R1.10).
 //!
-//! The one idea: the object that a CPU took last lies in the slab that it takes from. Once that is
-//! freed, by whichever CPU, it is the first free object there and so the next one that this CPU
-//! takes; until anything else is freed into the cache, which may have been into the same slab.
+//! The one idea: the object that a CPU took last lies in the slab that it takes from, and what that
+//! CPU itself frees into it goes in front of a list of its own. So once it has freed that object, it
+//! takes it next, until it frees anything else into the cache, which may have been into the same
+//! slab. What other CPUs free meanwhile goes to another list and changes nothing, and what they free
+//! for it comes whenever its own list has run out.
 //!
 //! Nothing is said about the first object of a slab, nor about objects taken earlier.
 
@@ -16,7 +18,7 @@ const NR_CLASSES: usize = 13;
 struct Last {
     /// The object, 0 for none.
     taken: u64,
-    /// Whether it has been freed, as the last thing that happened to the cache's slabs.
+    /// Whether the CPU has freed it, and nothing else into the cache since.
     is_next: bool,
 }
 
@@ -30,9 +32,16 @@ impl Reuse {
         self.0[cpu] = Last { taken: addr, is_next: false };
     }
 
-    /// An object was freed.
-    pub fn free(&mut self, addr: u64) {
-        self.0.iter_mut().for_each(|last| last.is_next = last.taken == addr);
+    /// A CPU freed an object.
+    pub fn free(&mut self, cpu: usize, addr: u64) {
+        for (of, last) in self.0.iter_mut().enumerate() {
+            if of == cpu {
+                last.is_next = last.taken == addr;
+            } else if last.taken == addr {
+                // It is free, and its owner has not freed it.
+                *last = Last::default();
+            }
+        }
     }
 
     /// The object that a CPU must take next, if that is certain.
@@ -72,17 +81,27 @@ mod test {
     use super::*;
 
     #[test]
-    fn what_a_cpu_took_last_and_freed_is_next_until_something_else_is_freed() {
+    fn what_a_cpu_took_last_and_freed_is_next_until_it_frees_something_else() {
         let mut reuse = Reuse::default();
         reuse.take(0, 64);
         assert_eq!(reuse.next(0), None);
-        reuse.free(64);
+        reuse.free(0, 64);
         assert_eq!((reuse.next(0), reuse.next(1)), (Some(64), None));
-        // Another CPU takes from a slab of its own.
+        // Another CPU takes from a slab of its own, and frees to no list of this one's.
         reuse.take(1, 4096);
-        assert_eq!(reuse.next(0), Some(64));
-        reuse.free(4096);
-        assert_eq!((reuse.next(0), reuse.next(1)), (None, Some(4096)));
+        reuse.free(1, 4096);
+        reuse.free(1, 128);
+        assert_eq!((reuse.next(0), reuse.next(1)), (Some(64), None));
+        reuse.free(0, 192);
+        assert_eq!(reuse.next(0), None);
+    }
+
+    #[test]
+    fn what_another_cpu_freed_comes_at_no_certain_time() {
+        let mut reuse = Reuse::default();
+        reuse.take(0, 64);
+        reuse.free(1, 64);
+        assert_eq!((reuse.next(0), reuse.next(1)), (None, None));
     }
 
     #[test]
@@ -90,7 +109,7 @@ mod test {
         let mut reuse = Reuse::default();
         reuse.take(0, 64);
         reuse.take(0, 128);
-        reuse.free(64);
+        reuse.free(0, 64);
         assert_eq!(reuse.next(0), None);
     }
 

@@ -81,7 +81,7 @@ mod test {
     fn barks_on_an_object_that_is_not_the_last_one_freed() {
         let mut model = model();
         enter(&mut model, DIRECT + 64, 64, Kind::Kmalloc, &[0]);
-        model.strike(DIRECT + 64, &[0]);
+        model.strike(DIRECT + 64, &[0], 0);
         silent(&ORACLE, &model, &record(KMALLOC, memory(DIRECT + 64, 64)));
         barks(&ORACLE, &model, &record(KMALLOC, memory(DIRECT + 128, 64)), "comes next");
         let mut elsewhere = record(KMALLOC, memory(DIRECT + 128, 64));
@@ -94,11 +94,28 @@ mod test {
     }
 
     #[test]
+    fn barks_on_an_object_that_another_cpu_has_freed_in_between() {
+        let mut model = model();
+        enter(&mut model, DIRECT + 64, 64, Kind::Kmalloc, &[0]);
+        enter(&mut model, DIRECT + 128, 64, Kind::Kmalloc, &[0]);
+        model.strike(DIRECT + 128, &[0], 0);
+        model.strike(DIRECT + 64, &[0], 1);
+        barks(&ORACLE, &model, &record(KMALLOC, memory(DIRECT + 64, 64)), "comes next");
+        silent(&ORACLE, &model, &record(KMALLOC, memory(DIRECT + 128, 64)));
+        // What was taken last and freed elsewhere comes now or later.
+        model.forget_reuse();
+        enter(&mut model, DIRECT + 64, 64, Kind::Kmalloc, &[0]);
+        model.strike(DIRECT + 64, &[0], 1);
+        silent(&ORACLE, &model, &record(KMALLOC, memory(DIRECT + 64, 64)));
+        silent(&ORACLE, &model, &record(KMALLOC, memory(DIRECT + 192, 64)));
+    }
+
+    #[test]
     fn barks_on_a_block_that_is_not_the_last_one_freed() {
         let mut model = model();
         let order_1 = Kind::Pages { order: 1, is_compound: false };
         enter(&mut model, DIRECT + 2 * PAGE, 2 * PAGE, order_1, &[2, 3]);
-        model.strike(DIRECT + 2 * PAGE, &[2, 3]);
+        model.strike(DIRECT + 2 * PAGE, &[2, 3], 0);
         let mut other = record(ORDER_1, memory(DIRECT + 4 * PAGE, 2 * PAGE));
         barks(&ORACLE, &model, &other, "comes next");
         other.caller.cpu = 1;

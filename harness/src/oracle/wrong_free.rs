@@ -197,7 +197,7 @@ mod test {
     #[test]
     fn barks_on_a_double_free_that_gets_another_name() {
         let mut model = book();
-        model.strike(DIRECT + 64, &[0]);
+        model.strike(DIRECT + 64, &[0], 0);
         let again = Request::Kfree { addr: DIRECT + 64 };
         barks(&ORACLE, &model, &record(again, refused(Class::Wild, None)), "DoubleFree");
         silent(&ORACLE, &model, &record(again, refused(Class::DoubleFree, None)));
