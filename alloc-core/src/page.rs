@@ -4,8 +4,8 @@
 //! one that it names or else runs on. A watermark keeps the last pages of each for urgent requests
 //! (R3.6).
 //!
-//! How a node keeps its free memory is in `zone`, and the way of a request in `page_alloc`. Who uses
-//! a block is written into its head's descriptor.
+//! How a node keeps its free memory is in `zone`, and the way of a request in `page_alloc`. Who
+//! uses a block is written into its head's descriptor.
 
 use crate::addr::{PAGE_ALLOC_COSTLY_ORDER, Pfn};
 use crate::fault::Faults;
