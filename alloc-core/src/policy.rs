@@ -138,7 +138,7 @@ macro_rules! rows {
 // The RFC and 4.12 warned about callers without all of GFP_KERNEL, and then fell back all the same.
 // The last column is kvrealloc's, which came with 5.15; older versions do what it did then.
 rows! {
-    //                 KERNEL   NOFS     ATOMIC   NOFAIL    first try: gains, loses      MAYFAIL largest pages
+    //                 KERNEL   NOFS     ATOMIC   NOFAIL    gains, loses                 MAYFAIL, …
     Rfc2016 "rfc2016": Fallback Fallback Bug      OnKmalloc __GFP_NORETRY NONE                 u64::MAX,  u64::MAX, Small Told;
     V4_12   "v4.12":   Fallback Fallback Bug      OnKmalloc __GFP_NORETRY NONE                 COSTLY,    u64::MAX, Small Told;
     V4_18   "v4.18":   Fallback Kmalloc  Kmalloc  OnKmalloc __GFP_NORETRY NONE                 PAGE_SIZE, u64::MAX, Small Told;
