@@ -19,6 +19,7 @@ pub mod op;
 pub mod oracle;
 pub mod paint;
 pub mod random;
+pub mod recorded;
 pub mod recording;
 pub mod relaxation;
 pub mod report;

@@ -46,7 +46,7 @@ const BUILDINGS: [Building; 2] = [
             &["oracle", "stats"],
             &["verdict", "campaign"],
             &["exec"],
-            &["report", "scale", "sweep"],
+            &["recorded", "report", "scale", "sweep"],
             &["fuzz"],
         ],
     },

@@ -28,6 +28,7 @@ enum FallsBack {
 }
 
 /// One version's answers.
+#[derive(Debug)]
 struct Version {
     falls_back: FallsBack,
     /// Whether `__GFP_NOFAIL` is kept on the vmalloc side, and not by the first try.
@@ -89,7 +90,7 @@ pub struct Sides {
 }
 
 /// How kvmalloc decides on one machine.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Policy {
     version: &'static Version,
     /// The largest request that never falls back.

@@ -22,7 +22,7 @@ use super::machine::Cost;
 use super::nest::{Entered, Nest, Returned, ZERO_SIZE_PTR, served, side};
 use super::pages::page_roles;
 use super::read::Log;
-use super::{Counts, Recording, Served};
+use super::{Counts, Recording, Served, Told};
 use crate::op::{Arg, Call, Faults, MAX_ARGS, Op, Reg, Route};
 use crate::trace::{POLICIES, Trace};
 
@@ -44,8 +44,7 @@ pub(super) fn convert(log: Log) -> Result<Recording, RecordingError> {
 struct Answer {
     ptr: u64,
     served: Served,
-    /// Bytes that were set aside; 0 if nothing tells.
-    bytes_alloc: u64,
+    told: Told,
 }
 
 /// The version of kvmalloc that a kernel has: the latest that is not younger than it.
@@ -67,7 +66,7 @@ pub(super) struct Converter {
     vmalloc_space: (u64, u64),
     ops: Vec<Op>,
     served: Vec<Served>,
-    bytes_alloc: Vec<u64>,
+    told: Vec<Told>,
     lines: Vec<u32>,
     pub(super) counts: Counts,
     /// The line of the event at hand.
@@ -88,7 +87,7 @@ impl Converter {
             vmalloc_space: widest.unwrap_or_default(),
             ops: Vec::with_capacity(log.events.len()),
             served: Vec::with_capacity(log.events.len()),
-            bytes_alloc: Vec::with_capacity(log.events.len()),
+            told: Vec::with_capacity(log.events.len()),
             lines: Vec::with_capacity(log.events.len()),
             counts: Counts::default(),
             line: 0,
@@ -108,7 +107,7 @@ impl Converter {
         match event.what {
             What::Object { ptr, size, bytes_alloc, gfp, from_cache } => {
                 if self.nest.is_open(context) {
-                    self.nest.object(context, ptr, (size, bytes_alloc));
+                    self.nest.object(context, ptr, (size, bytes_alloc), gfp);
                     self.counts.hidden_addresses += u64::from(ptr.is_none());
                     self.internal(context, ptr.unwrap_or(0));
                     return Ok(());
@@ -178,17 +177,18 @@ impl Converter {
             let op = op(Call::Kmalloc, &[Arg::Number(size), Arg::Gfp(gfp)]);
             (op, Kind::Kmalloc, side(bytes_alloc))
         };
-        let Some(ptr) = ptr else { return self.hidden(op, side, bytes_alloc) };
-        let answer = Answer { ptr, served: served(ptr, side), bytes_alloc };
+        let told = Told { bytes_alloc: Some(bytes_alloc), first_try: None };
+        let Some(ptr) = ptr else { return self.hidden(op, side, told) };
+        let answer = Answer { ptr, served: served(ptr, side), told };
         self.allocation(op, answer, kind, Cost::object(bytes_alloc))
     }
 
     /// A request whose result was printed without its address: nothing tells when it is freed. It
     /// gets the register that the next allocation will get, which then disposes of it.
-    fn hidden(&mut self, mut op: Op, side: Served, bytes: u64) -> Result<(), RecordingError> {
+    fn hidden(&mut self, mut op: Op, side: Served, told: Told) -> Result<(), RecordingError> {
         self.counts.hidden_addresses += 1;
         op.dst = Some(self.book.next_register().ok_or_else(|| self.too_many_live())?);
-        self.emit(op, side, bytes);
+        self.emit(op, side, told);
         Ok(())
     }
 
@@ -206,7 +206,7 @@ impl Converter {
         let align = if bytes_alloc % 64 == 0 { 0 } else { 8 };
         let mut op = op(Call::KmemCacheCreate, &[Arg::Number(size), Arg::Number(align)]);
         op.dst = Some(cache);
-        self.emit(op, Served::NotAnAllocation, 0);
+        self.emit(op, Served::NotAnAllocation, Told::default());
         Ok(cache)
     }
 
@@ -227,8 +227,8 @@ impl Converter {
                 (op, Kind::Vmalloc, Cost::vmalloc(size, align))
             }
         };
-        let Returned { served, bytes_alloc, .. } = *returned;
-        self.allocation(op, Answer { ptr: ret, served, bytes_alloc }, kind, cost)
+        let Returned { served, told, .. } = *returned;
+        self.allocation(op, Answer { ptr: ret, served, told }, kind, cost)
     }
 
     /// A plain `__vmalloc` where that says it all. The end of a range is filled in when the
@@ -250,17 +250,17 @@ impl Converter {
         kind: Kind,
         cost: Cost,
     ) -> Result<(), RecordingError> {
-        let Answer { ptr, served, bytes_alloc } = answer;
+        let Answer { ptr, served, told } = answer;
         if matches!(served, Served::Refused | Served::ZeroSize) {
             op.dst = Some(self.book.next_register().ok_or_else(|| self.too_many_live())?);
-            self.emit(op, served, bytes_alloc);
+            self.emit(op, served, told);
             return Ok(());
         }
         self.displace(ptr);
         let live = self.book.take_register(kind, cost).ok_or_else(|| self.too_many_live())?;
         self.book.own(ptr, Owner::Register(live));
         op.dst = Some(live.reg);
-        self.emit(op, served, bytes_alloc);
+        self.emit(op, served, told);
         Ok(())
     }
 
@@ -294,7 +294,7 @@ impl Converter {
         let Some(pfn) = pfn else {
             if !nested {
                 op.dst = Some(self.book.next_register().ok_or_else(|| self.too_many_live())?);
-                self.emit(op, Served::Refused, 0);
+                self.emit(op, Served::Refused, Told::default());
             }
             return Ok(());
         };
@@ -309,14 +309,14 @@ impl Converter {
         let live = live.ok_or_else(|| self.too_many_live())?;
         self.book.add_block(pfn, order, Some(live));
         op.dst = Some(live.reg);
-        self.emit(op, Served::Pages, PAGE_SIZE << order);
+        self.emit(op, Served::Pages, Told::default());
         Ok(())
     }
 
-    pub(super) fn emit(&mut self, op: Op, served: Served, bytes_alloc: u64) {
+    pub(super) fn emit(&mut self, op: Op, served: Served, told: Told) {
         self.ops.push(op);
         self.served.push(served);
-        self.bytes_alloc.push(bytes_alloc);
+        self.told.push(told);
         self.lines.push(self.line);
     }
 
@@ -351,8 +351,8 @@ impl Converter {
             ..self.counts
         };
         let trace = Trace { machine, ops: self.ops, ..Trace::default() };
-        let Self { served, bytes_alloc, lines, .. } = self;
-        Recording { trace, served, bytes_alloc, lines, counts, peaks, kernel: log.kernel }
+        let Self { served, told, lines, .. } = self;
+        Recording { trace, served, told, lines, counts, peaks, kernel: log.kernel }
     }
 }
 

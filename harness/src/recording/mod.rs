@@ -57,6 +57,7 @@ pub use kernel::{DEFAULT as DEFAULT_KERNEL, Kernel};
 pub use machine::Peaks;
 
 use crate::trace::Trace;
+use alloc_core::gfp::Gfp;
 
 /// A recording, ready to be replayed.
 #[derive(Clone)]
@@ -65,9 +66,8 @@ pub struct Recording {
     pub trace: Trace,
     /// For each op of the trace: how the recorded kernel served it.
     pub served: Vec<Served>,
-    /// For each op of the trace: the bytes that the recorded kernel set aside for the request; 0
-    /// where the recording does not tell.
-    pub bytes_alloc: Vec<u64>,
+    /// For each op of the trace: what else the recorded kernel tells of its answer.
+    pub told: Vec<Told>,
     /// For each op of the trace: the line of the recording that it comes from.
     pub lines: Vec<u32>,
     /// What there was in the recording besides.
@@ -94,6 +94,15 @@ pub enum Served {
     Refused,
     /// The call asks for no memory: a free, or the making of a cache.
     NotAnAllocation,
+}
+
+/// What a recorded kernel tells of its answer to a request, besides how it served it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// The bytes that were set aside: an object's, or a block's.
+    pub bytes_alloc: Option<u64>,
+    /// The flags with which kvmalloc asked kmalloc first.
+    pub first_try: Option<Gfp>,
 }
 
 /// What a recording holds, beyond the calls of its trace.

@@ -15,8 +15,8 @@ use std::collections::BTreeSet;
 
 use alloc_core::gfp::Gfp;
 
-use super::Served;
 use super::event::{FreeCall, PAGE_SIZE, What};
+use super::{Served, Told};
 
 /// The largest request that a slab cache of 6.1 serves; larger ones go to the page allocator.
 const KMALLOC_MAX_CACHE_SIZE: u64 = 2 * PAGE_SIZE;
@@ -44,8 +44,8 @@ pub(super) struct Returned {
     pub(super) ret: u64,
     /// Where the result came from.
     pub(super) served: Served,
-    /// The bytes that the slab side set aside for it; 0 if nothing tells.
-    pub(super) bytes_alloc: u64,
+    /// What the request inside tells.
+    pub(super) told: Told,
     /// It was made by another call that is still open.
     pub(super) nested: bool,
 }
@@ -55,7 +55,7 @@ pub(super) struct Returned {
 struct Inner {
     ptr: u64,
     served: Served,
-    bytes_alloc: u64,
+    bytes_alloc: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -63,6 +63,8 @@ struct Open {
     call: Entered,
     /// What kvmalloc will return, once the request inside it has succeeded.
     result: Option<Inner>,
+    /// The flags of kvmalloc's first request to kmalloc.
+    first_try: Option<Gfp>,
     /// Objects allocated inside.
     objects: u32,
 }
@@ -105,7 +107,7 @@ impl Nest {
 
     /// Enters a call.
     pub(super) fn enter(&mut self, context: u32, call: Entered) {
-        let open = Open { call, result: None, objects: 0 };
+        let open = Open { call, result: None, first_try: None, objects: 0 };
         self.contexts[context as usize].open.push(open);
         self.touched.insert(context);
     }
@@ -130,7 +132,8 @@ impl Nest {
         let open = &mut self.contexts[context as usize].open;
         let top = open.pop()?;
         let Inner { ptr: ret, served, bytes_alloc } = top.result?;
-        Some(Returned { call: top.call, ret, served, bytes_alloc, nested: !open.is_empty() })
+        let told = Told { bytes_alloc, first_try: top.first_try };
+        Some(Returned { call: top.call, ret, served, told, nested: !open.is_empty() })
     }
 
     /// Closes every open call: events were lost, or there are no more. Yields, with their contexts,
@@ -157,15 +160,22 @@ impl Nest {
     }
 
     /// An object was allocated in the context: perhaps it is what an open kvmalloc will return.
-    pub(super) fn object(&mut self, context: u32, ptr: Option<u64>, sizes: (u64, u64)) {
+    pub(super) fn object(
+        &mut self,
+        context: u32,
+        ptr: Option<u64>,
+        (size, bytes_alloc): (u64, u64),
+        gfp: Gfp,
+    ) {
         let Some(top) = self.contexts[context as usize].open.last_mut() else { return };
         top.objects += 1;
-        let (size, bytes_alloc) = sizes;
-        if let Entered::Kv { size: wanted, .. } = top.call
-            && wanted == size
-            && let Some(ptr) = ptr.filter(|ptr| *ptr != 0)
-        {
-            top.result = Some(Inner { ptr, served: side(bytes_alloc), bytes_alloc });
+        if !matches!(top.call, Entered::Kv { size: wanted, .. } if wanted == size) {
+            return;
+        }
+        top.first_try.get_or_insert(gfp);
+        if let Some(ptr) = ptr.filter(|ptr| *ptr != 0) {
+            let served = side(bytes_alloc);
+            top.result = Some(Inner { ptr, served, bytes_alloc: Some(bytes_alloc) });
         }
     }
 
@@ -176,10 +186,11 @@ impl Nest {
         let (served, bytes_alloc) = match top.result {
             Some(inner) if inner.ptr == ret => (inner.served, inner.bytes_alloc),
             // The request inside was lost, so the size must tell which side served it.
-            _ => (served(ret, side(size)), 0),
+            _ => (served(ret, side(size)), None),
         };
         let nested = self.is_open(context);
-        Some(Returned { call: top.call, ret, served, bytes_alloc, nested })
+        let told = Told { bytes_alloc, first_try: top.first_try };
+        Some(Returned { call: top.call, ret, served, told, nested })
     }
 
     /// __vmalloc_node_range returns.
@@ -188,11 +199,11 @@ impl Nest {
         let outer = self.contexts[context as usize].open.last_mut();
         let nested = outer.is_some();
         if let Some(Open { call: Entered::Kv { .. }, result, .. }) = outer {
-            let inner = Inner { ptr: ret, served: Served::Vmalloc, bytes_alloc: 0 };
+            let inner = Inner { ptr: ret, served: Served::Vmalloc, bytes_alloc: None };
             *result = (ret != 0).then_some(inner);
         }
         let served = served(ret, Served::Vmalloc);
-        Some(Returned { call: top.call, ret, served, bytes_alloc: 0, nested })
+        Some(Returned { call: top.call, ret, served, told: Told::default(), nested })
     }
 
     /// Takes the innermost call of a kind off the stack; those above it lost their return.

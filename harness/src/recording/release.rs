@@ -6,11 +6,11 @@
 //!
 //! This file does not find out what is nested (`nest`, `pages`).
 
-use super::Served;
 use super::book::{Kind, Live, Owner, Released};
 use super::convert::{Converter, op};
 use super::event::FreeCall;
 use super::nest::ZERO_SIZE_PTR;
+use super::{Served, Told};
 use crate::op::{Arg, Call, Ptr};
 
 impl Converter {
@@ -107,7 +107,7 @@ impl Converter {
     }
 
     fn emit_free(&mut self, call: Call, args: &[Arg]) {
-        self.emit(op(call, args), Served::NotAnAllocation, 0);
+        self.emit(op(call, args), Served::NotAnAllocation, Told::default());
     }
 }
 

@@ -207,7 +207,7 @@ fn probes_by_default_names_are_named_or_read() {
     assert_eq!(unnamed.trace.ops[0].call.spec().name, "kmalloc");
     let named = read(&probed("size=0x3000 gfp=0xcc0", "ret=0xffff888003a01000"));
     assert_eq!(ops(&named), ["r0 = kvmalloc(0x3000, GFP_KERNEL)"]);
-    assert_eq!((named.served[0], named.bytes_alloc[0]), (Served::Pages, 16384));
+    assert_eq!((named.served[0], named.told[0].bytes_alloc), (Served::Pages, Some(16384)));
 }
 
 #[test]

@@ -1,23 +1,28 @@
 //! `kvroute replay`: what a real kernel did, and what the lanes do with the same requests.
 //!
-//! The one idea: a recording becomes a trace and runs down six lanes like any other trace; the
-//! table shows, by call and size, from which side the kernel served the requests and from which
-//! side each lane did.
+//! The one idea: a recording becomes a trace and runs down six lanes like any other trace. The
+//! kernel's own answers are held against the policy lane and the model; the table shows, by call
+//! and size, from which side the kernel served the requests and from which side each lane did. Asked
+//! 'what if', two machines take the place of the six lanes.
 //!
 //! How a recording is read is in `kvroute_harness::recording`.
 
+mod agreement;
+mod asked;
 mod holds;
+mod rows;
 
 use crate::{Outcome, Trouble, say, shrink, write};
-use kvroute_harness::campaign::{REPLAY, ROUTED};
+use kvroute_harness::campaign::{REPLAY, ROUTED, SWEEP};
 use kvroute_harness::exec::{self, Expectations};
-use kvroute_harness::op::{Arg, Call, Class, Op};
-use kvroute_harness::oracle::View;
-use kvroute_harness::recording::{Kernel, Recording, Served};
-use kvroute_harness::report::{grouped, table};
-use kvroute_harness::{Failure, Stats, check};
+use kvroute_harness::op::Class;
+use kvroute_harness::recorded::Agreement;
+use kvroute_harness::recording::{Kernel, Recording};
+use kvroute_harness::report::grouped;
+use kvroute_harness::trace::Machine;
+use kvroute_harness::{Campaign, Failure, Stats, Trace, check};
+use rows::Rows;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -37,80 +42,8 @@ pub(crate) struct Options {
     /// Write the trace that a recording becomes to this file (one recording only).
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
-}
-
-/// How many requests a side served.
-#[derive(Clone, Copy, Default)]
-struct Sides {
-    /// From the direct map: objects, and blocks of the page allocator.
-    direct: u64,
-    /// From the vmalloc space.
-    vmalloc: u64,
-    /// Not at all.
-    refused: u64,
-}
-
-impl Sides {
-    /// `direct/vmalloc`, and the refused ones if there are any.
-    fn show(self) -> String {
-        let Sides { direct, vmalloc, refused } = self;
-        if refused == 0 {
-            format!("{direct}/{vmalloc}")
-        } else {
-            format!("{direct}/{vmalloc} -{refused}")
-        }
-    }
-
-    fn json(self) -> Value {
-        json!({ "direct": self.direct, "vmalloc": self.vmalloc, "refused": self.refused })
-    }
-}
-
-/// One line of the table.
-struct Row {
-    requests: u64,
-    kernel: Sides,
-    lanes: Vec<Sides>,
-}
-
-/// The lines of the table by call and size class.
-type Rows = BTreeMap<(Call, SizeClass), Row>;
-
-/// Sizes that the allocators treat alike.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum SizeClass {
-    /// Slab only: no fallback in kvmalloc.
-    Page,
-    /// A size class that spans pages.
-    LargestClass,
-    /// Blocks that the page allocator tries hard for.
-    CheapBlock,
-    /// Costly orders.
-    CostlyBlock,
-    /// Beyond kmalloc.
-    Huge,
-}
-
-impl SizeClass {
-    fn of(size: u64) -> Self {
-        match size {
-            0..=0x1000 => SizeClass::Page,
-            0x1001..=0x2000 => SizeClass::LargestClass,
-            0x2001..=0x8000 => SizeClass::CheapBlock,
-            0x8001..=0x40_0000 => SizeClass::CostlyBlock,
-            _ => SizeClass::Huge,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            SizeClass::Page => "to 4 KiB",
-            SizeClass::LargestClass => "to 8 KiB",
-            SizeClass::CheapBlock => "to 32 KiB",
-            SizeClass::CostlyBlock => "to 4 MiB",
-            SizeClass::Huge => "over 4 MiB",
-        }
-    }
+    #[command(flatten)]
+    asked: asked::Asked,
 }
 
 pub(crate) fn replay(options: &Options) -> Outcome {
@@ -130,108 +63,122 @@ pub(crate) fn replay(options: &Options) -> Outcome {
 fn replay_one(options: &Options, path: &Path) -> Result<Value, Trouble> {
     let start = Instant::now();
     let recording = Recording::open_of(path, options.kernel).map_err(|error| error.to_string())?;
-    let reading = start.elapsed().as_secs_f64();
+    let seconds_reading = start.elapsed().as_secs_f64();
     if let Some(file) = &options.trace {
         let mut trace = recording.trace.clone();
         trace.why = vec![format!("The recording {} as a trace.", path.display())];
         write(file, &trace.to_string())?;
     }
-    let mut rows = Rows::new();
-    let mut sizes = CacheSizes::new();
-    let mut ops = recording.trace.ops.iter().zip(&recording.served);
     let start = Instant::now();
-    let outcome = exec::watch(&REPLAY, &recording.trace, Expectations::Ignored, |views| {
-        if let Some((op, served)) = ops.next() {
-            count(&mut rows, &mut sizes, op, *served, views);
-        }
-    });
-    let running = start.elapsed().as_secs_f64();
-    let stats = outcome.map_err(|failure| fail(&failure))?;
-    let rate = recording.counts.events as f64 / (reading + running);
+    let replayed = match options.asked.machine(&recording.trace.machine) {
+        Some(machine) => side_by_side(&recording, path, &machine)?,
+        None => down_all_lanes(&recording, path)?,
+    };
+    let seconds_running = start.elapsed().as_secs_f64();
+    let rate = recording.counts.events as f64 / (seconds_reading + seconds_running);
     if !options.json {
         let header = format!(
-            "{}: {} events, no objection\nread in {reading:.2} s, {} ops down {} lanes in \
-             {running:.2} s: {} events/s, {:.2} M lane-ops/s",
+            "{}: {} events, no objection\nread in {seconds_reading:.2} s, {} ops down {} lanes in \
+             {seconds_running:.2} s: {} events/s, {:.2} M lane-ops/s",
             path.display(),
             grouped(recording.counts.events),
-            grouped(stats.nr_ops),
-            stats.lanes.len(),
+            grouped(recording.trace.ops.len() as u64),
+            replayed.nr_lanes,
             grouped(rate as u64),
-            stats.nr_lane_ops as f64 / running / 1e6,
+            replayed.nr_lane_ops as f64 / seconds_running / 1e6,
         );
-        let (counts, rows) = (holds::as_text(&recording), rows_as_text(&rows, &stats));
-        let legend = "served from the direct map / from the vmalloc space (- refused):";
-        say(&format!("{header}\n{counts}\n{legend}\n\n{rows}\n"));
+        say(&format!("{header}\n{}\n{}\n", holds::as_text(&recording), replayed.text));
     }
-    Ok(json!({
-        "recording": path, "counts": recording.counts, "kernel": recording.kernel, "peaks": recording.peaks,
-        "seconds_reading": reading, "seconds_running": running, "events_per_second": rate,
-        "rows": rows_as_json(&rows), "stats": kvroute_harness::report::json(&stats),
-    }))
-}
-
-/// The object sizes of the cache registers, since an allocation from a cache names no size.
-type CacheSizes = BTreeMap<u16, u64>;
-
-fn count(rows: &mut Rows, sizes: &mut CacheSizes, op: &Op, served: Served, views: &[View]) {
-    if let (Call::KmemCacheCreate, Some(cache), Arg::Number(size)) = (op.call, op.dst, op.args[0]) {
-        sizes.insert(cache, size);
-    }
-    if served == Served::NotAnAllocation {
-        return;
-    }
-    let size = match (op.call, op.args[0], op.args[1]) {
-        (Call::AllocPages, _, Arg::Number(order)) => {
-            0x1000_u64.checked_shl(order as u32).unwrap_or(0)
-        }
-        (_, Arg::Cache(cache), _) => sizes.get(&cache).copied().unwrap_or(0),
-        (_, Arg::Number(size), _) => size,
-        _ => 0,
-    };
-    let row = rows.entry((op.call, SizeClass::of(size))).or_insert_with(|| Row {
-        requests: 0,
-        kernel: Sides::default(),
-        lanes: vec![Sides::default(); views.len()],
+    let mut document = json!({
+        "recording": path, "counts": recording.counts, "kernel": recording.kernel,
+        "peaks": recording.peaks, "seconds_reading": seconds_reading,
+        "seconds_running": seconds_running, "events_per_second": rate,
     });
-    row.requests += 1;
-    match served {
-        Served::Vmalloc => row.kernel.vmalloc += 1,
-        Served::Refused => row.kernel.refused += 1,
-        _ => row.kernel.direct += 1,
+    if let (Value::Object(all), Value::Object(found)) = (&mut document, replayed.json) {
+        all.extend(found);
     }
-    for (lane, view) in row.lanes.iter_mut().zip(views) {
-        match view.class {
-            Some(Class::Vmalloc) => lane.vmalloc += 1,
-            Some(Class::Slab | Class::Pages | Class::ZeroSizePtr) => lane.direct += 1,
-            _ => lane.refused += 1,
-        }
-    }
+    Ok(document)
 }
 
-fn rows_as_text(rows: &Rows, stats: &Stats) -> String {
-    let lanes = stats.lanes.iter().map(|lane| lane.name.to_owned());
-    let head = ["call", "size", "requests", "kernel"].map(str::to_owned);
-    let mut cells = vec![head.into_iter().chain(lanes).collect::<Vec<_>>()];
-    for ((call, size), row) in rows {
-        let first = [call.spec().name.to_owned(), size.name().to_owned(), grouped(row.requests)];
-        let sides = std::iter::once(&row.kernel).chain(&row.lanes).map(|sides| sides.show());
-        cells.push(first.into_iter().chain(sides).collect());
-    }
-    let peaks = stats.lanes.iter().map(|lane| grouped(lane.peak_pages));
-    let first = ["peak frames", "", "", ""].map(str::to_owned);
-    cells.push(first.into_iter().chain(peaks).collect());
-    table(&cells)
+/// What came of running a recording.
+struct Replayed {
+    nr_lanes: usize,
+    nr_lane_ops: u64,
+    text: String,
+    json: Value,
 }
 
-fn rows_as_json(rows: &Rows) -> Value {
-    let row = |((call, size), row): (&(Call, SizeClass), &Row)| {
-        let lanes: Vec<Value> = row.lanes.iter().map(|sides| sides.json()).collect();
-        json!({
-            "call": call.spec().name, "size": size.name(), "requests": row.requests,
-            "kernel": row.kernel.json(), "lanes": lanes,
-        })
-    };
-    rows.iter().map(row).collect()
+/// The recording down the lanes of [`REPLAY`].
+fn down_all_lanes(recording: &Recording, path: &Path) -> Result<Replayed, Trouble> {
+    let mut rows = Rows::new(REPLAY.lanes.iter().map(|lane| lane.name.to_owned()));
+    let mut agreement = Agreement::new(recording);
+    let stats = run(&REPLAY, &recording.trace, |index, classes| {
+        rows.count(&recording.trace.ops[index], recording.served[index], 0, classes);
+        agreement.compare(recording, index, classes[0]);
+    })?;
+    let peaks = stats.lanes.iter().map(|lane| grouped(lane.peak_pages)).collect();
+    let table = rows.as_text(vec![("peak frames", peaks)]);
+    Ok(Replayed {
+        nr_lanes: stats.lanes.len(),
+        nr_lane_ops: stats.nr_lane_ops,
+        text: format!("{}\n{table}", agreement::as_text(&agreement, path)),
+        json: json!({
+            "agreement": agreement, "table": rows.as_json(),
+            "stats": kvroute_harness::report::json(&stats),
+        }),
+    })
+}
+
+/// The recording on its own machine, and on the one that was asked for.
+fn side_by_side(
+    recording: &Recording,
+    path: &Path,
+    machine: &Machine,
+) -> Result<Replayed, Trouble> {
+    let mut rows = Rows::new(["as recorded", "as asked"].map(str::to_owned));
+    let mut agreement = Agreement::new(recording);
+    let own = run(&SWEEP, &recording.trace, |index, classes| {
+        rows.count(&recording.trace.ops[index], recording.served[index], 0, classes);
+        agreement.compare(recording, index, classes[0]);
+    })?;
+    let trace = Trace { machine: *machine, ..recording.trace.clone() };
+    let asked = run(&SWEEP, &trace, |index, classes| {
+        rows.count(&trace.ops[index], recording.served[index], 1, classes);
+    })?;
+    let machines = [&recording.trace.machine, machine];
+    let stats = [&own, &asked].map(kvroute_harness::report::json);
+    let in_json = machines.map(asked::as_json);
+    let [as_recorded, as_asked] = machines.map(asked::as_text);
+    let table = rows.as_text(asked::costs(&[&own, &asked]));
+    Ok(Replayed {
+        nr_lanes: 2,
+        nr_lane_ops: own.nr_lane_ops + asked.nr_lane_ops,
+        text: format!(
+            "{}\nas recorded: {as_recorded}\nas asked: {as_asked}\n\n{table}",
+            agreement::as_text(&agreement, path)
+        ),
+        json: json!({
+            "agreement": agreement, "table": rows.as_json(),
+            "machines": in_json, "stats": stats,
+        }),
+    })
+}
+
+/// Runs a trace and shows the watcher each op's place and the class of every lane's answer.
+fn run(
+    campaign: &Campaign,
+    trace: &Trace,
+    mut watcher: impl FnMut(usize, &[Option<Class>]),
+) -> Result<Stats, Trouble> {
+    let mut index = 0;
+    let mut classes = Vec::new();
+    let outcome = exec::watch(campaign, trace, Expectations::Ignored, |views| {
+        classes.clear();
+        classes.extend(views.iter().map(|view| view.class));
+        watcher(index, &classes);
+        index += 1;
+    });
+    outcome.map_err(|failure| fail(&failure))
 }
 
 /// A failing lane becomes a trace with its routes written out, which any campaign can check.
