@@ -46,7 +46,7 @@ const BUILDINGS: [Building; 2] = [
             &["oracle", "stats"],
             &["verdict", "campaign"],
             &["exec"],
-            &["recorded", "report", "scale", "sweep"],
+            &["boundary", "recorded", "report", "scale", "sweep"],
             &["fuzz"],
         ],
     },
