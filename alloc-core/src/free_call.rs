@@ -33,8 +33,6 @@ pub enum FreeCall {
     Krealloc,
     /// `kvrealloc`, likewise.
     Kvrealloc,
-    /// `ksize`, which frees nothing, and looks at memory as `kfree` does.
-    Ksize,
 }
 
 impl FreeCall {
@@ -55,7 +53,6 @@ impl FreeCall {
             Self::KvfreeSensitive => "kvfree_sensitive",
             Self::Krealloc => "krealloc",
             Self::Kvrealloc => "kvrealloc",
-            Self::Ksize => "ksize",
         }
     }
 }
@@ -79,8 +76,7 @@ pub enum FreeVerdict {
     Misaligned,
     /// Nothing that can be freed is there.
     Wild,
-    /// The call may sleep and the caller's context forbids that (R4.13), or it may have to unmap
-    /// and interrupts are disabled.
+    /// The call may sleep and the caller's context forbids that (R4.13).
     BadContext,
 }
 
@@ -91,7 +87,7 @@ impl FreeVerdict {
             Self::Interior | Self::Misaligned => "inside",
             Self::WrongOrder | Self::WrongSize => "another size than that of",
             Self::WrongCache => "another cache than that of",
-            Self::BadContext => "not in this context, and it is",
+            Self::BadContext => "the caller may not sleep, and it is",
             Self::WrongAllocator | Self::DoubleFree | Self::Wild => "it is",
         }
     }

@@ -7,7 +7,7 @@
 //! The modules are floors, and each uses only its own and those before it. `ARCHITECTURE.md` lists
 //! them.
 
-pub mod boundary;
+pub mod bound;
 pub mod bytes;
 pub mod campaign;
 pub mod exec;

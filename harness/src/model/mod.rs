@@ -11,7 +11,6 @@ mod boot;
 mod caller;
 mod convert;
 pub mod effort;
-mod fate;
 mod free;
 pub mod kvmalloc;
 mod realloc;

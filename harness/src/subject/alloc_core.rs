@@ -6,7 +6,7 @@
 //!
 //! It judges nothing; what it cannot translate does not exist.
 
-use super::answer::{bad_free, done, freed, refused, scoped};
+use super::answer::{bad_free, bad_size, done, freed, refused, scoped};
 use super::early;
 use super::sim_memory::SimMemory;
 use super::{Answer, CacheHandle, Epochs, Facts, Layout, Refusal, Reply, Request, Subject};
@@ -154,7 +154,7 @@ impl AllocCore {
             }
             Request::Kfree { addr } => freed(mm.kfree(Vaddr(addr))),
             Request::KfreeSensitive { addr } => freed(mm.kfree_sensitive(Vaddr(addr))),
-            Request::Ksize { addr } => mm.ksize(Vaddr(addr)).map_or_else(bad_free, Answer::Size),
+            Request::Ksize { addr } => mm.ksize(Vaddr(addr)).map_or_else(bad_size, Answer::Size),
             Request::KmemCacheCreate { size, align, flags, ctor } => {
                 match mm.kmem_cache_create(size, align, flags, ctor.map(Ctor)) {
                     Ok(cache) => Answer::Cache(CacheHandle(cache.to_raw())),
@@ -210,6 +210,14 @@ impl AllocCore {
             },
         }
     }
+}
+
+/// For each machine that is kept for the next traces: the frames whose bytes it keeps. They are kept
+/// no longer.
+#[cfg(test)]
+pub(crate) fn take_frames_kept() -> Vec<u64> {
+    let machines = MACHINES.take();
+    machines.iter().map(|machine| machine.nr_frames_kept() as u64).collect()
 }
 
 fn granted(mm: &Mm<SimMemory>, addr: Vaddr, bus: Option<u64>) -> Answer {

@@ -62,6 +62,13 @@ impl Frames {
         self.pages.len()
     }
 
+    /// The frames that bytes of their own are kept for.
+    #[cfg(test)]
+    pub(super) fn nr_kept(&self) -> usize {
+        let own = self.pages.iter().filter(|page| matches!(page, Page::Own(_)));
+        own.count() + self.spare.len()
+    }
+
     /// The bytes from `at` on, as many of `len` as lie in its page.
     pub(super) fn span(&self, at: usize, len: usize) -> &[u8] {
         let inside = at % PAGE;
@@ -193,10 +200,6 @@ mod test {
         frames
     }
 
-    fn nr_own(frames: &Frames) -> usize {
-        frames.pages.iter().filter(|page| matches!(page, Page::Own(_))).count()
-    }
-
     /// All bytes, span by span.
     fn bytes(frames: &Frames) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -274,14 +277,15 @@ mod test {
         frames.zero(0, NR_FRAMES * PAGE);
         frames.write(PAGE, tile(0, PAGE, 7));
         frames.copy(PAGE, 2 * PAGE, PAGE);
-        assert_eq!((nr_own(&frames), frames.spare.len()), (0, 0));
+        let counts = |frames: &Frames| (frames.nr_kept(), frames.spare.len());
+        assert_eq!(counts(&frames), (0, 0));
         frames.store(2 * PAGE + 8, 1);
-        assert_eq!((nr_own(&frames), frames.spare.len()), (1, 0));
+        assert_eq!(counts(&frames), (1, 0));
         frames.zero(2 * PAGE, PAGE);
-        assert_eq!((nr_own(&frames), frames.spare.len()), (0, 1));
+        assert_eq!(counts(&frames), (1, 1));
         frames.span_mut(5, 2).fill(1);
-        assert_eq!((nr_own(&frames), frames.spare.len()), (1, 0));
+        assert_eq!(counts(&frames), (1, 0));
         frames.reset(1);
-        assert_eq!((nr_own(&frames), frames.spare.len()), (0, 1));
+        assert_eq!(counts(&frames), (1, 1));
     }
 }

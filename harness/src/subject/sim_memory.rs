@@ -52,6 +52,12 @@ impl SimMemory {
         self.nr_vmalloc_pages = nr_vmalloc_pages;
     }
 
+    /// The frames that bytes of their own are kept for.
+    #[cfg(test)]
+    pub(crate) fn nr_frames_kept(&self) -> usize {
+        self.frames.nr_kept()
+    }
+
     /// The first thing that no correct allocator does to its page tables, if it has happened.
     pub fn fault(&self) -> Option<&'static str> {
         self.fault

@@ -3,6 +3,7 @@
 //! The one idea: a file that a person names is read strictly. If that fails and the bytes are a
 //! fuzzer's artefact, it is read as the fuzzer read it, and the number of dropped lines is said.
 
+use crate::memory::MemoryOption;
 use crate::{Outcome, Trouble, parse_campaign, read, say};
 use kvroute_harness::campaign::Campaign;
 use kvroute_harness::{Failure, Stats, Trace, check_expected, exec, report};
@@ -17,6 +18,8 @@ pub(crate) struct Options {
     /// Trace files, or folders of them.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
+    #[command(flatten)]
+    memory: MemoryOption,
     /// Print the verdicts and counts as JSON.
     #[arg(long)]
     json: bool,
@@ -29,6 +32,8 @@ pub(crate) struct ShowOptions {
     campaign: &'static Campaign,
     /// The trace.
     file: PathBuf,
+    #[command(flatten)]
+    memory: MemoryOption,
 }
 
 /// Whether a file is a fuzzer's artefact, by the names that libFuzzer gives.
@@ -86,7 +91,9 @@ pub(crate) fn check(options: &Options) -> Outcome {
     let mut nr_failures = 0;
     let files = files(&options.paths)?;
     for path in &files {
-        match check_expected(options.campaign, &read_trace(path)?) {
+        let trace = read_trace(path)?;
+        options.memory.admit(options.campaign, &trace, path)?;
+        match check_expected(options.campaign, &trace) {
             Ok(counts) => {
                 stats.add(&counts);
                 verdicts.push(json!({ "file": path, "verdict": "ok" }));
@@ -118,6 +125,7 @@ pub(crate) fn check(options: &Options) -> Outcome {
 
 pub(crate) fn show(options: &ShowOptions) -> Outcome {
     let trace = read_trace(&options.file)?;
+    options.memory.admit(options.campaign, &trace, &options.file)?;
     let shown = exec::explain(options.campaign, &trace);
     let names = options.campaign.lanes.iter().map(|lane| lane.name.to_owned());
     let mut rows = vec![std::iter::once(String::new()).chain(names).collect::<Vec<_>>()];

@@ -12,6 +12,7 @@ mod asked;
 mod holds;
 mod rows;
 
+use crate::memory::MemoryOption;
 use crate::{Outcome, Trouble, say, shrink, write};
 use kvroute_harness::campaign::{REPLAY, ROUTED, SWEEP};
 use kvroute_harness::exec::{self, Expectations};
@@ -44,6 +45,8 @@ pub(crate) struct Options {
     trace: Option<PathBuf>,
     #[command(flatten)]
     asked: asked::Asked,
+    #[command(flatten)]
+    memory: MemoryOption,
 }
 
 pub(crate) fn replay(options: &Options) -> Outcome {
@@ -71,8 +74,8 @@ fn replay_one(options: &Options, path: &Path) -> Result<Value, Trouble> {
     }
     let start = Instant::now();
     let replayed = match options.asked.machine(&recording.trace.machine) {
-        Some(machine) => side_by_side(&recording, path, &machine)?,
-        None => down_all_lanes(&recording, path)?,
+        Some(machine) => side_by_side(options, &recording, path, &machine)?,
+        None => down_all_lanes(options, &recording, path)?,
     };
     let seconds_running = start.elapsed().as_secs_f64();
     let rate = recording.counts.events as f64 / (seconds_reading + seconds_running);
@@ -109,7 +112,12 @@ struct Replayed {
 }
 
 /// The recording down the lanes of [`REPLAY`].
-fn down_all_lanes(recording: &Recording, path: &Path) -> Result<Replayed, Trouble> {
+fn down_all_lanes(
+    options: &Options,
+    recording: &Recording,
+    path: &Path,
+) -> Result<Replayed, Trouble> {
+    options.memory.admit(&REPLAY, &recording.trace, path)?;
     let mut rows = Rows::new(REPLAY.lanes.iter().map(|lane| lane.name.to_owned()));
     let mut agreement = Agreement::new(recording);
     let stats = run(&REPLAY, &recording.trace, |index, classes| {
@@ -131,17 +139,20 @@ fn down_all_lanes(recording: &Recording, path: &Path) -> Result<Replayed, Troubl
 
 /// The recording on its own machine, and on the one that was asked for.
 fn side_by_side(
+    options: &Options,
     recording: &Recording,
     path: &Path,
     machine: &Machine,
 ) -> Result<Replayed, Trouble> {
+    let trace = Trace { machine: *machine, ..recording.trace.clone() };
+    options.memory.admit(&SWEEP, &recording.trace, path)?;
+    options.memory.admit(&SWEEP, &trace, path)?;
     let mut rows = Rows::new(["as recorded", "as asked"].map(str::to_owned));
     let mut agreement = Agreement::new(recording);
     let own = run(&SWEEP, &recording.trace, |index, classes| {
         rows.count(&recording.trace.ops[index], recording.served[index], 0, classes);
         agreement.compare(recording, index, classes[0]);
     })?;
-    let trace = Trace { machine: *machine, ..recording.trace.clone() };
     let asked = run(&SWEEP, &trace, |index, classes| {
         rows.count(&trace.ops[index], recording.served[index], 1, classes);
     })?;

@@ -4,6 +4,7 @@
 //! a candidate still fails in the same way, and its answer is written down as a trace or as a test.
 
 use crate::check::read_trace;
+use crate::memory::MemoryOption;
 use crate::{Outcome, Trouble, parse_campaign, say, write};
 use kvroute_harness::campaign::Campaign;
 use kvroute_harness::{Failure, Trace, check_expected, shrink};
@@ -25,10 +26,13 @@ pub(crate) struct Options {
     /// Print a regression test in Rust instead of the trace.
     #[arg(long)]
     test: bool,
+    #[command(flatten)]
+    memory: MemoryOption,
 }
 
 pub(crate) fn shrink(options: &Options) -> Outcome {
     let trace = read_trace(&options.file)?;
+    options.memory.admit(options.campaign, &trace, &options.file)?;
     let Err(failure) = check_expected(options.campaign, &trace) else {
         let file = options.file.display();
         let message = format!("{file}: no oracle objects, so there is nothing to shrink");

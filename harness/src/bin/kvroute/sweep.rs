@@ -6,8 +6,10 @@
 //!
 //! What is counted is decided in `kvroute_harness::sweep`.
 
+use crate::memory::MemoryOption;
 use crate::{Outcome, Trouble, parse_campaign, plot, say, write};
 use indicatif::ProgressBar;
+use kvroute_harness::campaign::SWEEP;
 use kvroute_harness::generate::{Profile, Share, generate};
 use kvroute_harness::paint::mix;
 use kvroute_harness::recording::Recording;
@@ -37,6 +39,8 @@ pub(crate) struct Options {
     /// Draw the figure into this file.
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
+    #[command(flatten)]
+    memory: MemoryOption,
 }
 
 /// The costs of all inputs: a row for each cutoff, a cell for each level.
@@ -71,6 +75,9 @@ fn read(options: &Options, input: &Path) -> Result<Vec<Trace>, Trouble> {
             let mut trace = recording.trace;
             let frames = (recording.peaks.frames * options.room).div_ceil(100);
             trace.machine.frames = trace.machine.frames.min(frames as u32);
+            // The machine is largest where most of its memory is holes.
+            let most = LEVELS.iter().copied().max().unwrap_or(0);
+            options.memory.admit(&SWEEP, &prepare(&trace, CUTOFFS[0], most), input)?;
             Ok(vec![trace])
         }
         None => Err(Trouble::Input(format!(

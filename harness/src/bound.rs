@@ -1,0 +1,207 @@
+//! How much of the host's memory a trace may take, known before anything is booted.
+//!
+//! The one idea: a simulated frame takes memory only once it is written in pieces, so the bound of
+//! a lane is the smaller of two sums: what all its frames would take, and what its ops can write. A
+//! large machine for a short trace is cheap, and a trace that could fill its machine is counted as
+//! if it did.
+//!
+//! What the machines of ended traces took is kept for the next ones and is not more than the
+//! largest bound of them. The program itself, and the text that a trace was read from, come on top.
+
+use crate::campaign::Campaign;
+use crate::model::Allocation;
+use crate::op::{Arg, ArgKind, Op};
+use crate::trace::{Limits, Machine, Trace};
+use alloc_core::gfp::__GFP_NOFAIL;
+use std::fmt;
+
+/// Bytes in a page.
+const PAGE: u64 = 4096;
+/// What the bytes of a frame take, with the host allocator's own word or two.
+const FRAME_BYTES: u64 = PAGE + 16;
+/// What is kept of a frame besides: what it shows, who uses it, and whether it is held for ever
+/// while a machine is fragmented.
+const FRAME_NOTES_BYTES: u64 = 16 + 4 + 8;
+/// An entry of the simulated page table.
+const TABLE_ENTRY_BYTES: u64 = 4;
+/// The frames that an op may write in pieces, however little it asks for: all of a slab whose
+/// objects a constructor writes, slabs of descriptors, and page tables.
+const OP_FRAMES: u64 = 24;
+/// What a lane's book keeps of an allocation and of an area that waits for its purge: an entry in a
+/// tree whose nodes are half full, and a copy of what the allocator left in the memory.
+const BOOK_BYTES: u64 = 2 * size_of::<Allocation>() as u64 + 512;
+/// The most allocations that are live at once, one for each register, and as many areas that wait.
+const NR_ENTRIES_MAX: u64 = 2 << 16;
+
+/// What a trace may take, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// Of each lane.
+    pub lane: u64,
+    /// The number of lanes.
+    pub nr_lanes: u64,
+    /// Of the list of ops.
+    pub ops: u64,
+}
+
+impl Bound {
+    /// The bound of a trace down the lanes of a campaign.
+    pub fn of(campaign: &Campaign, trace: &Trace) -> Self {
+        let nr_ops = trace.ops.len() as u64;
+        let frames = frames_written(trace);
+        Self {
+            lane: machine_bytes(&trace.machine, frames) + nr_ops.min(NR_ENTRIES_MAX) * BOOK_BYTES,
+            nr_lanes: campaign.lanes.len() as u64,
+            // A list may have grown to twice what it holds.
+            ops: nr_ops * 2 * size_of::<Op>() as u64,
+        }
+    }
+
+    /// Of all lanes and the ops together.
+    pub fn total(self) -> u64 {
+        self.nr_lanes * self.lane + self.ops
+    }
+}
+
+/// What a machine of which so many frames were written in pieces takes.
+fn machine_bytes(machine: &Machine, frames: u64) -> u64 {
+    frames * FRAME_BYTES
+        + u64::from(machine.frames) * FRAME_NOTES_BYTES
+        + u64::from(machine.vmalloc_pages) * TABLE_ENTRY_BYTES
+}
+
+/// The most frames that a trace can have written in pieces.
+pub fn frames_written(trace: &Trace) -> u64 {
+    let all = u64::from(trace.machine.frames);
+    // What cannot be had at once is tried again and again, each time with other frames perhaps.
+    let may_wait =
+        |op: &Op| op.args.iter().any(|arg| matches!(arg, Arg::Gfp(gfp) if gfp.has(__GFP_NOFAIL)));
+    if trace.ops.iter().any(may_wait) {
+        return all;
+    }
+    let largest_object = trace.ops.iter().filter(|op| crate::generate::makes_cache(op)).map(asked);
+    let largest_object = largest_object.max().unwrap_or(0);
+    // Descriptors of all frames, and the roots of the page tables.
+    let own = all / 128 + u64::from(trace.machine.vmalloc_pages) / (512 * 512) + OP_FRAMES;
+    let by_op = |op: &Op| {
+        let takes_object = op.args.iter().any(|arg| matches!(arg, Arg::Cache(_)));
+        let bytes = if takes_object { largest_object } else { asked(op) };
+        // Sizes are rounded up to a power of two of pages; more than the machine has is refused.
+        let pages = bytes.div_ceil(PAGE).min(all).next_power_of_two();
+        // Page tables and page arrays take two words for each page.
+        pages + pages / 64 + OP_FRAMES
+    };
+    trace.ops.iter().map(by_op).fold(own, u64::saturating_add).min(all)
+}
+
+/// The bytes that an op asks for.
+fn asked(op: &Op) -> u64 {
+    let args = op.args.iter().zip(op.call.spec().args);
+    args.fold(1, |bytes: u64, (arg, (_, kind))| match (arg, kind) {
+        (Arg::Number(number), ArgKind::Size | ArgKind::Count) => bytes.saturating_mul(*number),
+        (Arg::Number(order), ArgKind::Order) => bytes.saturating_mul(PAGE << (*order).min(20)),
+        _ => bytes,
+    })
+}
+
+/// A trace whose machines may take more than they are allowed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLarge {
+    /// What it may take.
+    pub bound: Bound,
+    /// What is allowed, in bytes.
+    pub limit: u64,
+}
+
+impl fmt::Display for TooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let size = |bytes| bytesize::ByteSize(bytes).display().iec();
+        let Self { bound, limit } = self;
+        let lanes = if bound.nr_lanes == 1 { "lane" } else { "lanes" };
+        write!(f, "this machine and its trace may take {}", size(bound.total()))?;
+        write!(f, " in {} {lanes}; the bound is {}", bound.nr_lanes, size(*limit))
+    }
+}
+
+/// Lets a trace pass that cannot take more than `limit` bytes.
+///
+/// # Errors
+/// [`TooLarge`] with both numbers.
+pub fn admit(campaign: &Campaign, trace: &Trace, limit: u64) -> Result<(), TooLarge> {
+    let bound = Bound::of(campaign, trace);
+    if bound.total() <= limit { Ok(()) } else { Err(TooLarge { bound, limit }) }
+}
+
+/// The most that a trace of any length on any legal machine may take in one lane.
+pub fn largest_lane() -> u64 {
+    let (frames, vmalloc_pages) = (Limits::FRAMES.1, Limits::VMALLOC_PAGES.1);
+    let machine = Machine { frames, vmalloc_pages, ..Machine::default() };
+    machine_bytes(&machine, frames.into()) + NR_ENTRIES_MAX * BOOK_BYTES
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use crate::campaign::{CAMPAIGNS, REPLAY, ROUTED};
+    use crate::generate::generate;
+    use crate::subject::alloc_core::take_frames_kept;
+
+    fn trace(text: &str) -> Trace {
+        Trace::parse(text).expect("a trace")
+    }
+
+    /// The most frames that any lane took for a trace.
+    fn frames_taken(campaign: &Campaign, trace: &Trace) -> u64 {
+        take_frames_kept();
+        crate::check(campaign, trace).expect("no oracle objects");
+        take_frames_kept().into_iter().max().unwrap_or(0)
+    }
+
+    #[test]
+    fn no_generated_trace_takes_more_frames_than_its_bound() {
+        for campaign in CAMPAIGNS {
+            for seed in 0..100 {
+                let mut trace = generate(&campaign.profile, &mut fastrand::Rng::with_seed(seed));
+                // Short traces are the ones whose bound is not all of their machine.
+                trace.ops.truncate(20);
+                trace.machine.frames = trace.machine.frames.max(2048);
+                let (taken, bound) = (frames_taken(campaign, &trace), frames_written(&trace));
+                assert!(taken <= bound, "{} {seed}: {taken} of {bound}", campaign.name);
+            }
+        }
+    }
+
+    #[test]
+    fn memory_that_begins_in_the_middle_of_a_page_is_written_in_pieces() {
+        let trace = trace("machine (frames: 16384)\nr0 = memblock_alloc(0x1000008, 8)\n");
+        let (taken, bound) = (frames_taken(&ROUTED, &trace), frames_written(&trace));
+        assert!((4097..=bound).contains(&taken) && bound < 16384, "{taken} of {bound}");
+    }
+
+    #[test]
+    fn a_full_machine_is_counted_whole_and_a_short_trace_by_its_ops() {
+        let header = "machine (frames: 262144, vmalloc_pages: 4194304)\n";
+        let short = trace(&format!("{header}r0 = vmalloc(0x40000000)\nr1 = kmalloc(8, 0)\n"));
+        assert_eq!(frames_written(&short), 1 << 18);
+        let small = trace(&format!("{header}r1 = kmalloc(8, 0)\n"));
+        assert!(frames_written(&small) < 3000);
+        assert!(admit(&REPLAY, &small, 256 << 20).is_ok());
+        let refusal = admit(&ROUTED, &short, 2 << 30).expect_err("four lanes of a GiB each");
+        assert_eq!(
+            refusal.to_string(),
+            "this machine and its trace may take 4.1 GiB in 4 lanes; the bound is 2.0 GiB"
+        );
+    }
+
+    #[test]
+    fn a_request_that_waits_may_write_every_frame() {
+        let waits = trace("machine (frames: 65536)\nr0 = kmalloc(8, GFP_KERNEL|__GFP_NOFAIL)\n");
+        assert_eq!(frames_written(&waits), 65536);
+    }
+
+    #[test]
+    fn no_lane_takes_more_than_the_stated_bound() {
+        // 1.2 GiB, as the reference of the trace language states.
+        assert!(largest_lane() < (12 << 30) / 10);
+    }
+}

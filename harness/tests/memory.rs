@@ -1,0 +1,76 @@
+//! The memory bound, held by a child process whose address space is limited to it.
+//!
+//! The one idea: the largest legal machine is filled to the brim in every campaign, under a limit
+//! of the host. The program refuses it with its reason, or runs to the end; it never dies.
+//!
+//! `ulimit -v` is what Linux's shells have; other systems do not run these tests.
+#![cfg(target_os = "linux")]
+
+use kvroute_harness::bound::Bound;
+use kvroute_harness::campaign::{CAMPAIGNS, REPLAY, by_name};
+use kvroute_harness::trace::{Limits, Trace};
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+/// What the program itself takes of the address space: its code, its stack, the text of a trace.
+const PROGRAM_BYTES: u64 = 48 << 20;
+
+/// A machine with every limit at its end, of which all is taken in pieces and in blocks.
+fn brim(frames: u32) -> String {
+    let vmalloc_pages = frames.saturating_mul(16).min(Limits::VMALLOC_PAGES.1);
+    let mut text = format!("machine (frames: {frames}, vmalloc_pages: {vmalloc_pages})\n");
+    writeln!(text, "r0 = memblock_alloc({:#x}, 8)", u64::from(frames) * 0xe00).expect("a String");
+    for register in 1..2000 {
+        let call =
+            ["kmalloc(0x7f0, GFP_KERNEL)", "vmalloc(0x7f31)", "kvmalloc(0x12345, GFP_KERNEL)"];
+        writeln!(text, "r{register} = {}", call[register % 3]).expect("a String");
+    }
+    text
+}
+
+/// Runs `kvroute check` with an address space of `bytes`.
+fn check_within(bytes: u64, campaign: &str, name: &str, text: &str, more: &[&str]) -> Output {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let file = folder.join(format!("{campaign}-{name}.trace"));
+    std::fs::write(&file, text).expect("the build's folder can be written");
+    let limited = format!("ulimit -v {} && exec \"$@\"", bytes / 1024);
+    Command::new("sh")
+        .args(["-c", &limited, "sh", env!("CARGO_BIN_EXE_kvroute"), "check", campaign])
+        .arg(file)
+        .args(more)
+        .output()
+        .expect("there is a shell")
+}
+
+#[test]
+fn the_largest_machine_is_refused_or_runs_to_its_end() {
+    let text = brim(Limits::FRAMES.1);
+    for campaign in CAMPAIGNS.iter().chain([&&REPLAY]) {
+        let output = check_within(64 << 20, campaign.name, "small", &text, &["--memory", "16MiB"]);
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{}: {message}", campaign.name);
+        assert!(message.contains("may take"), "{}: {message}", campaign.name);
+        assert!(message.contains("the bound is 16.0 MiB"), "{}: {message}", campaign.name);
+    }
+    // One lane of it fits into the bound that is set if nothing is said.
+    let output = check_within(2 << 30, "pages", "default", &text, &[]);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{message}");
+}
+
+#[test]
+fn what_is_admitted_stays_within_its_bound() {
+    for (campaign, frames) in [("pages", 64), ("routed", 2048), ("routed", 16384), ("replay", 4096)]
+    {
+        let text = brim(frames);
+        let trace = Trace::parse(&text).expect("a trace");
+        let bound = Bound::of(by_name(campaign).expect("a campaign"), &trace).total();
+        let memory = format!("{bound}");
+        let name = frames.to_string();
+        let more = ["--memory", &memory];
+        let output = check_within(bound + PROGRAM_BYTES, campaign, &name, &text, &more);
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{campaign} of {frames} frames: {message}");
+    }
+}
