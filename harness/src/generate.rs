@@ -106,6 +106,8 @@ pub struct Swarm {
     pub reach: Share,
     /// The share of sizes about a huge page, for the calls that may get one.
     pub huge: Share,
+    /// The share of orders that are the largest, on machines that have several such blocks.
+    pub top_orders: Share,
     /// The number of registers in use.
     pub registers: Reg,
     /// The share of calls that are made where sleeping is forbidden.
@@ -143,6 +145,7 @@ impl Swarm {
             route_vmalloc: *draw::one_of(&routes, rng),
             ceiling: draw::ceiling(rng).max(least_ceiling),
             huge: if profile.huge.hit(rng) { Share(60) } else { Share(0) },
+            top_orders: if machine.frames > 2048 { Share(60) } else { Share(0) },
             reach: if greedy { Share(rng.u16(0..=200)) } else { Share(30) },
             registers: if greedy { 32 << rng.u16(0..=2) } else { 4 << rng.u16(0..=5) },
             interrupts: *draw::one_of(&[0, 0, 50, 300].map(Share), rng),

@@ -128,7 +128,7 @@ pub static MACHINE_FIELDS: &[MachineField] = &[
         of: |m| m.frames,
         of_mut: |m| &mut m.frames,
         limits: Limits::FRAMES,
-        fuzz_limits: (64, 4096),
+        fuzz_limits: (64, 16384),
         written: Written::Decimal,
         shown: Shown::Always,
     },

@@ -11,7 +11,7 @@ use crate::op::{
     Arg, ArgKind, Call, CallSpec, Faults, MAX_ARGS, NUMA_NO_NODE, Op, Ptr, Route, Yields,
 };
 use crate::random::Draw;
-use crate::text::FAULT_SITES;
+use crate::text::{FAULT_SITES, MAX_ORDER_WRITTEN};
 use crate::trace::{Limits, Machine};
 use alloc_core::SLAB_HWCACHE_ALIGN;
 use alloc_core::addr::{PAGE_OFFSET, PAGE_SIZE, PMD_SIZE, VMALLOC_START};
@@ -121,6 +121,15 @@ pub fn size(ceiling: u64, rng: &mut Rng) -> u64 {
     }
 }
 
+/// An end of a number's range, or a neighbour of a power of two.
+pub fn extreme(rng: &mut Rng) -> u64 {
+    match rng.u8(0..16) {
+        0 => 0,
+        1 => u64::MAX - rng.u64(0..2),
+        _ => (1_u64 << rng.u32(0..64)).wrapping_add(rng.u64(0..3)).wrapping_sub(1),
+    }
+}
+
 /// A number from 0 to `most` whose every magnitude is as likely.
 pub fn log_uniform(most: u64, rng: &mut Rng) -> u64 {
     let bits = 64 - most.leading_zeros();
@@ -175,6 +184,7 @@ pub fn arg(
         }),
         ArgKind::Count => Arg::Number(count(ceiling, rng)),
         ArgKind::Align => Arg::Number(align(rng)),
+        ArgKind::Order if swarm.top_orders.hit(rng) => Arg::Number(rng.u64(8..=10)),
         ArgKind::Order => Arg::Number(order(ceiling, rng)),
         ArgKind::VmallocOffset => {
             Arg::Number(vmalloc_offset(before(ArgKind::VmallocOffset), swarm, rng))
@@ -259,6 +269,7 @@ fn ctor(rng: &mut Rng) -> u64 {
 fn order(ceiling: u64, rng: &mut Rng) -> u64 {
     let highest = (ceiling / PAGE_SIZE).checked_ilog2().map_or(0, u64::from).min(11);
     match rng.u16(0..512) {
+        0 if rng.bool() => extreme(rng) & MAX_ORDER_WRITTEN,
         0 => rng.u64(0..=11),
         1..=3 => 11,
         4..=350 => 0,
@@ -446,12 +457,23 @@ pub(super) fn machine(pressed: bool, rng: &mut Rng) -> Machine {
     if rng.u8(0..4) == 0 {
         machine.min_free = rng.u32(0..=32);
     }
-    machine.cpus = *one_of(&[1, 1, 2, 4], rng);
+    machine.cpus = *one_of(&[1, 1, 1, 1, 2, 2, 4, 8], rng);
     machine.nodes = *one_of(&[1, 1, 1, 1, 1, 1, 2, 4], rng);
     if rng.u8(0..4) == 0 {
         machine.pcp_high = 1 << rng.u32(0..=8);
     }
+    if !pressed && rng.u8(0..64) == 0 {
+        large(&mut machine, rng);
+    }
     machine
+}
+
+/// Makes a machine of two to eight whole blocks of the top order, besides the one that its own
+/// tables break: what merges there may have a free buddy of the top order.
+fn large(machine: &mut Machine, rng: &mut Rng) {
+    let rest = *one_of(&[0, 0, 1, 1023], rng);
+    machine.frames = 1024 * rng.u32(3..=9) + rest;
+    machine.vmalloc_pages = *one_of(&[4096, 16384], rng);
 }
 
 /// Another version of kvmalloc, and in one trace of four another cutoff: a few pages, or never.

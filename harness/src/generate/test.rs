@@ -157,3 +157,12 @@ fn the_same_seed_makes_the_same_trace() {
         assert_eq!(a, b);
     }
 }
+
+#[test]
+fn a_few_machines_have_several_blocks_of_the_top_order() {
+    let swarms = (0..4000).map(|seed| Swarm::draw(&ORDINARY, &mut Rng::with_seed(seed)));
+    let large: Vec<Swarm> = swarms.filter(|swarm| swarm.machine.frames >= 3 << 10).collect();
+    assert!((20..200).contains(&large.len()), "{} are large", large.len());
+    assert!(large.iter().any(|swarm| swarm.machine.frames > 8 << 10));
+    assert!(large.iter().all(|swarm| swarm.top_orders > Share(0)));
+}

@@ -9,7 +9,7 @@ use super::{Knife, any_place};
 use crate::generate::{Scene, Share, draw, plain_op};
 use crate::op::{Arg, ArgKind, CALLS, CONTEXTS, Call, CallSpec, Faults, Op, Ptr, Reg, Yields};
 use crate::random::Draw;
-use crate::text::{CALLER_FIELDS, FAULT_SITES, ROUTES};
+use crate::text::{CALLER_FIELDS, FAULT_SITES, MAX_ORDER_WRITTEN, ROUTES};
 use crate::trace::Trace;
 use alloc_core::task::Current;
 use fastrand::Rng;
@@ -47,10 +47,13 @@ fn change_arg(op: &Op, place: usize, scene: &Scene, knife: &mut Knife<'_>) -> Ar
     }
     let rng = &mut *knife.rng;
     match (spec.args[place].1, op.args[place]) {
-        (ArgKind::Order, Arg::Number(order)) => {
-            Arg::Number(if rng.bool() { (order + 1).min(11) } else { order.saturating_sub(1) })
-        }
+        (ArgKind::Order, Arg::Number(order)) => Arg::Number(match rng.u8(0..16) {
+            0..=2 => draw::extreme(rng) & MAX_ORDER_WRITTEN,
+            3..=9 => (order + 1).min(11),
+            _ => order.saturating_sub(1),
+        }),
         (ArgKind::SlabFlags, _) => draw::arg(spec, place, &op.args, scene, &knife.swarm, rng),
+        (_, Arg::Number(_)) if rng.u8(0..16) == 0 => Arg::Number(draw::extreme(rng)),
         (_, Arg::Number(number)) => Arg::Number(nudged(number, rng)),
         (_, Arg::Gfp(flags)) => {
             let flag = draw::modifier(rng);

@@ -146,3 +146,23 @@ fn most_mutants_are_light() {
     }
     assert!((1..60).contains(&heavy), "{heavy} of 400 mutants are heavy");
 }
+
+#[test]
+fn mutants_stand_at_the_ends_of_arguments() {
+    let seed = Trace::parse("r0 = kmalloc(0x40, GFP_KERNEL)\nr1 = alloc_pages(GFP_KERNEL, 1)\n");
+    let seed = seed.expect("a trace");
+    let mut rng = Rng::with_seed(3);
+    let (mut sizes, mut orders) = (0, 0);
+    for _ in 0..4000 {
+        let mut mutant = seed.clone();
+        mutate(&mut mutant, &PROFILE, &mut rng);
+        let number = |op: &Op, place: usize| match op.args[place] {
+            Arg::Number(number) => number,
+            _ => 0,
+        };
+        let of = |call| mutant.ops.iter().filter(move |op| op.call == call);
+        sizes += of(Call::Kmalloc).filter(|op| number(op, 0) > 1 << 32).count();
+        orders += of(Call::AllocPages).filter(|op| number(op, 1) > 50).count();
+    }
+    assert!(sizes > 10 && orders > 10, "{sizes} sizes and {orders} orders");
+}
