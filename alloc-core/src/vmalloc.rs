@@ -11,7 +11,7 @@ use crate::addr::{PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, Paddr, Pfn, VMALLOC_START, Va
 use crate::error::{AllocError, Impossible, Shortage};
 use crate::frame::FrameState;
 use crate::gfp::{
-    __GFP_ATOMIC, __GFP_DIRECT_RECLAIM, __GFP_FS, __GFP_HIGH, __GFP_IO, __GFP_MEMALLOC,
+    __GFP_ATOMIC, __GFP_COMP, __GFP_DIRECT_RECLAIM, __GFP_FS, __GFP_HIGH, __GFP_IO, __GFP_MEMALLOC,
     __GFP_NOFAIL, __GFP_NOMEMALLOC, __GFP_NORETRY, __GFP_NOWARN, __GFP_RECLAIM,
     __GFP_RETRY_MAYFAIL, Gfp,
 };
@@ -101,13 +101,18 @@ impl<M: Memory> Vmalloc<M> {
     /// Linux lets a `__GFP_NOFAIL` request wait for ever for a hole that huge pages need, though
     /// small ones would find room (R4.14). Here it takes the small ones, and waits only if there
     /// is no room for those.
+    ///
+    /// With `__GFP_COMP` Linux splits compound pages, and its report comes when they are freed, page
+    /// after page. Here such a request is refused, whatever it would have got.
     pub(crate) fn alloc_huge(&mut self, range: &VmallocRange) -> Result<Vaddr, AllocError> {
-        if range.size >= PMD_SIZE
-            && let Ok(addr) = self.alloc_for(range, Owner::Caller, Mapping::Huge)
-        {
-            return Ok(addr);
+        if range.size < PMD_SIZE {
+            return self.alloc(range);
         }
-        self.alloc(range)
+        self.refuse(range)?;
+        if range.gfp.has(__GFP_COMP) {
+            return Err(AllocError::BadArgument);
+        }
+        self.alloc_for(range, Owner::Caller, Mapping::Huge).or_else(|_| self.alloc(range))
     }
 
     /// `vfree`: takes the start of a caller's area, and NULL. It frees at once where it may sleep,

@@ -412,7 +412,11 @@ pub static CLASSES: &[(Class, &str, &str)] = &[
     (Class::TooLarge, "TooLarge", "refused: no such amount can ever be served"),
     (Class::ZeroSize, "ZeroSize", "refused: no bytes, of a call that gives whole pages"),
     (Class::Overflow, "Overflow", "refused: the array's size does not fit"),
-    (Class::BadArgument, "BadArgument", "refused: an alignment or a range that means nothing"),
+    (
+        Class::BadArgument,
+        "BadArgument",
+        "refused: an alignment, a range or a flag that means nothing",
+    ),
     (Class::ImpossibleNofail, "ImpossibleNofail", "refused: a NOFAIL promise that cannot be kept"),
     (Class::BadContext, "BadContext", "refused: the call may sleep, and its caller may not"),
     (Class::Unbalanced, "Unbalanced", "refused: no such scope is the innermost open one"),

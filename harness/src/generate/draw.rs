@@ -191,6 +191,10 @@ pub fn arg(
         }
         ArgKind::Offset => Arg::Number(size(64, rng)),
         ArgKind::Phys => Arg::Number(rng.u64(0..u64::from(swarm.machine.frames) * PAGE_SIZE)),
+        // Pages of a huge area must not be compound: its caller's fault, which Linux grants.
+        ArgKind::Gfp if may_be_huge(spec) && !swarm.misuse.hit(rng) => {
+            Arg::Gfp(gfp(swarm, rng).without(__GFP_COMP))
+        }
         ArgKind::Gfp => Arg::Gfp(gfp(swarm, rng)),
         ArgKind::Ptr => Arg::Ptr(match scene.any_live(rng) {
             Some((register, _)) => Ptr::Reg(register, 0),

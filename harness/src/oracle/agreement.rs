@@ -72,7 +72,8 @@ fn may_differ(one: &View, two: &View, first: Class, second: Class) -> Option<Rel
         return Some(Relaxation::OwnShortage);
     }
     // The vmalloc side refuses what exceeds all of memory; the slab side has merely no such block.
-    // And only where the slab side has none does a caller run into the bug of its version (R5.7).
+    // And only where the slab side has none does a caller run into the bug of its version (R5.7), or
+    // do compound pages come up for a huge area (R4.12).
     let of_kv = |class| depends_on_what_is_free(class) || depends_on_the_side(class);
     let is_kv = one.is_kv && two.is_kv && of_kv(first) && of_kv(second);
     is_kv.then_some(Relaxation::OwnSide)
@@ -97,7 +98,8 @@ fn depends_on_what_is_free(class: Class) -> bool {
 }
 
 fn depends_on_the_side(class: Class) -> bool {
-    matches!(class, Class::TooLarge | Class::ImpossibleNofail | Class::BadContext)
+    use Class::{BadArgument, BadContext, ImpossibleNofail, TooLarge};
+    matches!(class, TooLarge | ImpossibleNofail | BadContext | BadArgument)
 }
 
 #[cfg(test)]

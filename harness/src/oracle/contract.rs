@@ -267,6 +267,9 @@ fn is_bad_argument(step: &Step, want: &Want) -> bool {
         // Linux does not zero what was constructed, and says so in the log only (R2.5).
         return step.model.ctor_of(Kind::CacheObject(handle)).is_some() && want.wants_zero();
     }
+    if huge::is_misused(step, want) {
+        return true;
+    }
     let Family::Vmalloc { range: Some((start, end, align)) } = want.family else { return false };
     let layout = step.model.layout();
     let space = layout.vmalloc_end - layout.vmalloc_start;

@@ -7,10 +7,11 @@
 //!
 //! Sizes and places are judged in `contract`.
 
-use super::{Event, Judgement, Oracle, contract};
-use crate::model::rules::{HUGE_PAGE, PAGE};
+use super::{Event, Judgement, Oracle, Step, contract};
+use crate::model::rules::{HUGE_PAGE, PAGE, Want};
 use crate::relaxation::Relaxation;
 use crate::subject::Answer;
+use alloc_core::gfp::__GFP_COMP;
 
 pub(super) const ORACLE: Oracle = Oracle {
     name: "huge",
@@ -30,6 +31,9 @@ fn judge(event: &Event) -> Judgement {
     };
     let huge = step.model.policy().huge_pages(want);
     let Some(nr_pages) = huge.filter(|_| step.model.is_vmalloc(addr)) else { return Ok(()) };
+    if is_misused(step, want) {
+        return Err(format!("{:?} was granted; the free of compound pages goes wrong", want.gfp));
+    }
     let size = want.size.unwrap_or(0);
     if are_blocks(&step.record.frames) {
         Ok(())
@@ -44,6 +48,12 @@ fn judge(event: &Event) -> Judgement {
         step.relaxed.by(Relaxation::SmallPages);
         Ok(())
     }
+}
+
+/// Whether a request may get huge pages and wants them compound, which Linux grants to the ruin of
+/// whoever frees them: it splits them, and they are no compound pages any more (R4.12).
+pub(super) fn is_misused(step: &Step, want: &Want) -> bool {
+    want.gfp.has(__GFP_COMP) && step.model.policy().huge_pages(want).is_some()
 }
 
 /// Whether the frames behind an area are whole huge pages.
@@ -62,7 +72,7 @@ mod test {
     use super::*;
     use crate::lane::Record;
     use crate::op::Route;
-    use crate::subject::Request;
+    use crate::subject::{Refusal, Request};
     use crate::trace::Machine;
     use alloc_core::gfp::GFP_KERNEL;
 
@@ -95,7 +105,7 @@ mod test {
         small.before.nr_free_blocks[9] = 2;
         barks(&ORACLE, &model(), &small, "small pages");
         small.request = Request::Kvmalloc { size: HUGE_PAGE, gfp: GFP, route: Route::Vmalloc };
-        small.want = crate::model::rules::Want::of(&small.request);
+        small.want = Want::of(&small.request);
         barks(&ORACLE, &model(), &small, "small pages");
         // Until 5.17 kvmalloc had none (R5.7).
         silent(
@@ -109,6 +119,22 @@ mod test {
     }
 
     #[test]
+    fn barks_on_compound_pages_in_a_huge_area() {
+        let mut compound = granted(HUGE_PAGE, HUGE_PAGE, 512);
+        silent(&ORACLE, &model(), &compound);
+        let gfp = GFP | __GFP_COMP;
+        compound.request = Request::VmallocHuge { size: HUGE_PAGE, gfp };
+        compound.want = Want::of(&compound.request);
+        barks(&ORACLE, &model(), &compound, "compound");
+        let refused = record(compound.request, Answer::Refused(Refusal::BadArgument));
+        silent(&contract::ORACLE, &model(), &refused);
+        // The pages of a small area are single ones.
+        let small =
+            record(Request::VmallocHuge { size: PAGE, gfp }, Answer::Refused(Refusal::BadArgument));
+        barks(&contract::ORACLE, &model(), &small, "without need");
+    }
+
+    #[test]
     fn silent_on_huge_pages_and_on_small_ones_where_no_others_are() {
         silent(&ORACLE, &model(), &granted(HUGE_PAGE + 1, 2 * HUGE_PAGE, 512));
         let mut small = granted(HUGE_PAGE, HUGE_PAGE, 513);
@@ -117,7 +143,7 @@ mod test {
         let mut plain = granted(HUGE_PAGE, HUGE_PAGE, 513);
         plain.before.nr_free_blocks[9] = 3;
         plain.request = Request::Vmalloc { size: HUGE_PAGE };
-        plain.want = crate::model::rules::Want::of(&plain.request);
+        plain.want = Want::of(&plain.request);
         silent(&ORACLE, &model(), &plain);
     }
 }
