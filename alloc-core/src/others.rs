@@ -6,6 +6,7 @@
 use crate::addr::Pfn;
 use crate::frame::NO_FRAME;
 use crate::gfp::{__GFP_FS, __GFP_IO, __GFP_NOWARN, Gfp};
+use crate::task::NR_NODES;
 
 /// What it takes to drop a page of the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,28 +61,39 @@ impl Effort {
 /// The memory of others.
 #[derive(Debug)]
 pub(crate) struct Others {
-    /// The first page of each kind of cache, and their number.
-    pub(crate) cache: [(Pfn, u32); NR_CACHE_KINDS],
+    /// Of each node, the first page of each kind of cache, and their number.
+    pub(crate) cache: [[(Pfn, u32); NR_CACHE_KINDS]; NR_NODES],
     /// The first process: the first frame of its memory, which knows its size.
     pub(crate) first_process: Pfn,
     pub(crate) nr_processes: u32,
-    pub(crate) is_kswapd_woken: bool,
+    /// Of each node, whether its kswapd has been woken.
+    pub(crate) is_kswapd_woken: [bool; NR_NODES],
     pub(crate) effort: Effort,
 }
 
 impl Others {
     /// A machine on which nothing else runs.
     pub(crate) const NONE: Self = Self {
-        cache: [(NO_FRAME, 0); NR_CACHE_KINDS],
+        cache: [[(NO_FRAME, 0); NR_CACHE_KINDS]; NR_NODES],
         first_process: NO_FRAME,
         nr_processes: 0,
-        is_kswapd_woken: false,
+        is_kswapd_woken: [false; NR_NODES],
         effort: Effort { nr_reclaim_rounds: 0, nr_oom_kills: 0, nr_warnings: 0 },
     };
 
+    /// The number of cached pages of each kind on a node.
+    pub(crate) fn nr_cache_pages_on(&self, node: usize) -> [u32; NR_CACHE_KINDS] {
+        self.cache[node].map(|(_, nr_pages)| nr_pages)
+    }
+
     /// The number of cached pages of each kind.
     pub(crate) fn nr_cache_pages(&self) -> [u32; NR_CACHE_KINDS] {
-        self.cache.map(|(_, nr_pages)| nr_pages)
+        let mut sums = [0; NR_CACHE_KINDS];
+        for node in 0..NR_NODES {
+            let here = self.nr_cache_pages_on(node);
+            sums.iter_mut().zip(here).for_each(|(sum, nr_pages)| *sum += nr_pages);
+        }
+        sums
     }
 
     /// The number of processes.
@@ -89,14 +101,9 @@ impl Others {
         self.nr_processes
     }
 
-    /// The first page of a kind of cache, for walks.
-    pub(crate) const fn first_cache_page(&self, kind: usize) -> Pfn {
-        self.cache[kind].0
-    }
-
-    /// Notes that free memory has fallen below the low watermark.
-    pub(crate) fn wake_kswapd(&mut self) {
-        self.is_kswapd_woken = true;
+    /// The first page of a kind of cache on a node, for walks.
+    pub(crate) const fn first_cache_page(&self, node: usize, kind: usize) -> Pfn {
+        self.cache[node][kind].0
     }
 
     /// `warn_alloc`: counts a failure that goes to the log.

@@ -89,7 +89,7 @@ pub(crate) struct PageAllocator<M> {
 /// Where a block can be taken: a node, and the order of the block there that is to be split.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Found {
-    node: usize,
+    pub(crate) node: usize,
     from: u32,
 }
 
@@ -244,15 +244,18 @@ impl<M: Memory> PageAllocator<M> {
         if gfp.has(__GFP_NOFAIL) { self.find_above(Some(half), gfp, order) } else { None }
     }
 
-    /// Looks at the nodes in the order of their distance, or at the nearest alone
-    /// (`node_zonelist`).
+    /// Looks at the nodes in turn (`node_zonelist`).
     fn find_above(&self, mark: Option<u32>, gfp: Gfp, order: u32) -> Option<Found> {
-        let nearest = self.nearest_node();
-        let nr_nodes = if gfp.has(__GFP_THISNODE) { 1 } else { usize::from(self.nr_nodes) };
-        (0..nr_nodes).find_map(|distance| {
-            let node = (nearest + distance) % usize::from(self.nr_nodes);
+        self.zonelist(gfp).find_map(|node| {
             self.zones[node].find_above(mark, order).map(|from| Found { node, from })
         })
+    }
+
+    /// The nodes that a request may take from, the nearest first.
+    pub(crate) fn zonelist(&self, gfp: Gfp) -> impl Iterator<Item = usize> + use<M> {
+        let (nearest, nr_nodes) = (self.nearest_node(), usize::from(self.nr_nodes));
+        let nr_allowed = if gfp.has(__GFP_THISNODE) { 1 } else { nr_nodes };
+        (0..nr_allowed).map(move |distance| (nearest + distance) % nr_nodes)
     }
 
     /// The node that the call names, or else the one that the CPU belongs to.
@@ -289,9 +292,10 @@ impl<M: Memory> PageAllocator<M> {
         self.zones[found.node].nr_free_pages < self.min_free_pages + self.min_free_pages / 4
     }
 
-    /// kswapd goes to sleep at this many free pages.
-    pub(crate) const fn high_watermark(&self) -> u32 {
-        self.min_free_pages + self.min_free_pages / 2
+    /// Whether a node has enough: below the high watermark its kswapd may be woken, and there it goes
+    /// to sleep again (`pgdat_balanced`).
+    pub(crate) fn is_balanced(&self, node: usize) -> bool {
+        self.zones[node].nr_free_pages >= self.min_free_pages + self.min_free_pages / 2
     }
 
     /// The number of pages that a request must leave free; `None` when it may take them all.

@@ -42,7 +42,7 @@ impl<M: Memory> PageAllocator<M> {
         };
         let pfn = self.take(found, order, state);
         if self.is_low(found) && gfp.has(__GFP_KSWAPD_RECLAIM) {
-            self.others.wake_kswapd();
+            self.others.is_kswapd_woken[found.node] = true;
         }
         if gfp.has(__GFP_ZERO) {
             self.memory.zero(pfn.to_phys(), PAGE_SIZE << order);
@@ -60,7 +60,8 @@ impl<M: Memory> PageAllocator<M> {
         let mut page = first;
         while page != NO_FRAME {
             let next = Pfn(self.map.private(&self.memory, page) as u32);
-            let (first, nr_pages) = &mut self.others.cache[kind as usize];
+            let node = self.node_of(page);
+            let (first, nr_pages) = &mut self.others.cache[node][kind as usize];
             self.map.list_push(&mut self.memory, first, page);
             *nr_pages += 1;
             page = next;

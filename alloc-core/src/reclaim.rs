@@ -12,12 +12,13 @@ use crate::addr::{PAGE_ALLOC_COSTLY_ORDER, Pfn};
 use crate::error::{AllocError, Shortage};
 use crate::frame::NO_FRAME;
 use crate::gfp::{
-    __GFP_DMA, __GFP_DMA32, __GFP_FS, __GFP_IO, __GFP_NOFAIL, __GFP_NORETRY, __GFP_RETRY_MAYFAIL,
-    __GFP_THISNODE, Gfp,
+    __GFP_DMA, __GFP_DMA32, __GFP_FS, __GFP_IO, __GFP_KSWAPD_RECLAIM, __GFP_NOFAIL, __GFP_NORETRY,
+    __GFP_RETRY_MAYFAIL, __GFP_THISNODE, Gfp,
 };
 use crate::memory::Memory;
 use crate::others::CacheKind;
 use crate::page::{Found, PageAllocator};
+use crate::task::NR_NODES;
 
 /// Pages that one round of reclaim drops at most (`SWAP_CLUSTER_MAX`).
 const NR_ROUND_PAGES: u32 = 32;
@@ -27,6 +28,7 @@ impl<M: Memory> PageAllocator<M> {
     /// first, or says how it ends (R3.5).
     #[cold]
     pub(crate) fn find_slowly(&mut self, gfp: Gfp, order: u32) -> Result<Found, AllocError> {
+        self.wake_kswapds(gfp);
         if !gfp.may_block() {
             return self.give_up(gfp, order);
         }
@@ -82,22 +84,37 @@ impl<M: Memory> PageAllocator<M> {
         Err(Shortage::Pages { order }.under(gfp))
     }
 
-    /// One round of direct reclaim; returns how many pages it dropped.
-    fn reclaim_round(&mut self, gfp: Gfp) -> u32 {
-        self.others.effort.nr_reclaim_rounds += 1;
-        self.drop_cache(gfp, NR_ROUND_PAGES)
+    /// `wake_all_kswapds`: has the nodes that the request may take from balanced at the next tick,
+    /// even if it fails.
+    fn wake_kswapds(&mut self, gfp: Gfp) {
+        for node in self.zonelist(gfp) {
+            let is_woken = gfp.has(__GFP_KSWAPD_RECLAIM) && !self.is_balanced(node);
+            self.others.is_kswapd_woken[node] |= is_woken;
+        }
     }
 
-    /// Drops up to `most` cached pages that the flags allow to be dropped, the cheapest first.
-    fn drop_cache(&mut self, gfp: Gfp, most: u32) -> u32 {
+    /// One round of direct reclaim, on the nodes that the request may take from; returns how many
+    /// pages it dropped.
+    fn reclaim_round(&mut self, gfp: Gfp) -> u32 {
+        self.others.effort.nr_reclaim_rounds += 1;
+        let mut nr_dropped = 0;
+        for node in self.zonelist(gfp) {
+            nr_dropped += self.drop_cache(node, gfp, NR_ROUND_PAGES - nr_dropped);
+        }
+        nr_dropped
+    }
+
+    /// Drops up to `most` cached pages of a node that the flags allow to be dropped, the cheapest
+    /// first.
+    fn drop_cache(&mut self, node: usize, gfp: Gfp, most: u32) -> u32 {
         let mut nr_dropped = 0;
         for kind in CacheKind::ALL {
             while nr_dropped < most && kind.is_droppable_by(gfp) {
-                let (page, _) = self.others.cache[kind as usize];
+                let (first, nr_pages) = &mut self.others.cache[node][kind as usize];
+                let page = *first;
                 if page == NO_FRAME {
                     break;
                 }
-                let (first, nr_pages) = &mut self.others.cache[kind as usize];
                 self.map.list_remove(&mut self.memory, first, page);
                 *nr_pages -= 1;
                 self.free_block(page);
@@ -129,23 +146,28 @@ impl<M: Memory> PageAllocator<M> {
 
     /// Drops the whole cache and ends all processes.
     pub(crate) fn evict_others(&mut self) {
-        self.drop_cache(__GFP_IO | __GFP_FS, u32::MAX);
+        self.drop_everywhere(__GFP_IO | __GFP_FS);
         while self.kill_largest() {}
-        self.others.is_kswapd_woken = false;
+        self.others.is_kswapd_woken = [false; NR_NODES];
     }
 
     /// `drop_caches`: drops the pages that can be dropped without writing.
     pub(crate) fn drop_clean(&mut self) {
-        self.drop_cache(Gfp(0), u32::MAX);
+        self.drop_everywhere(Gfp(0));
     }
 
-    /// kswapd, if it was woken: drops cache until free memory is above the high watermark.
+    fn drop_everywhere(&mut self, gfp: Gfp) {
+        for node in 0..self.zones().len() {
+            self.drop_cache(node, gfp, u32::MAX);
+        }
+    }
+
+    /// The kswapd of each node, if it was woken: drops the node's cache until it has enough free
+    /// memory. What a CPU keeps of it is not free.
     pub(crate) fn run_kswapd(&mut self) {
-        if core::mem::replace(&mut self.others.is_kswapd_woken, false) {
-            let high = self.high_watermark();
-            let missing = self.zones().iter().map(|zone| high.saturating_sub(zone.nr_free_pages));
-            let missing = missing.sum();
-            self.drop_cache(__GFP_IO | __GFP_FS, missing);
+        let woken = core::mem::replace(&mut self.others.is_kswapd_woken, [false; NR_NODES]);
+        for node in (0..self.zones().len()).filter(|node| woken[*node]) {
+            while !self.is_balanced(node) && self.drop_cache(node, __GFP_IO | __GFP_FS, 1) > 0 {}
         }
     }
 
@@ -163,8 +185,9 @@ impl<M: Memory> PageAllocator<M> {
 #[cfg(test)]
 mod test {
     use super::*;
-    use crate::gfp::{__GFP_NOWARN, GFP_ATOMIC, GFP_KERNEL, GFP_NOFS, GFP_NOIO};
-    use crate::page::test::boot;
+    use crate::gfp::{__GFP_NOWARN, GFP_ATOMIC, GFP_KERNEL, GFP_NOFS, GFP_NOIO, GFP_NOWAIT};
+    use crate::page::BootParams;
+    use crate::page::test::{boot, boot_with};
     use crate::test_memory::TestMemory;
 
     /// A machine that is full of a kind of cache.
@@ -239,5 +262,46 @@ mod test {
         }
         pages.run_kswapd();
         assert_eq!(pages.nr_free_pages(), 60);
+    }
+    #[test]
+    fn a_request_that_fails_has_woken_kswapd() {
+        let mut pages = boot(256, 40, 0);
+        pages.add_to_page_cache(100, CacheKind::Clean).unwrap();
+        // Who may wake nobody takes the free pages.
+        while pages.alloc_pages(__GFP_NOWARN, 0).is_ok() {}
+        pages.run_kswapd();
+        assert_eq!(pages.nr_free_pages(), 40);
+        assert!(pages.alloc_pages(GFP_NOWAIT | __GFP_NOWARN, 0).is_err());
+        pages.run_kswapd();
+        assert_eq!(pages.nr_free_pages(), 60);
+        pages.check().unwrap();
+    }
+
+    #[test]
+    fn kswapd_drops_the_pages_of_the_node_that_is_short() {
+        let mut pages = boot_with(
+            256,
+            &BootParams { min_free_pages: 40, nr_nodes: 2, ..BootParams::default() },
+        );
+        pages.node = Some(1);
+        pages.add_to_page_cache(60, CacheKind::Clean).unwrap();
+        pages.node = Some(0);
+        pages.add_to_page_cache(30, CacheKind::Dirty).unwrap();
+        let on_node = |pages: &PageAllocator<TestMemory>, node: usize| {
+            (pages.zones()[node].nr_free_pages, pages.others.nr_cache_pages_on(node))
+        };
+        let other = on_node(&pages, 1);
+        while pages.alloc_pages(GFP_KERNEL | __GFP_THISNODE | __GFP_NORETRY, 0).is_ok() {
+            if pages.zones()[0].nr_free_pages <= 22 {
+                break;
+            }
+        }
+        pages.run_kswapd();
+        assert_eq!(on_node(&pages, 0), (30, [0, 22, 0]));
+        assert_eq!(on_node(&pages, 1), other);
+        // Nor does a request that will have no other node.
+        while pages.alloc_pages(GFP_KERNEL | __GFP_THISNODE | __GFP_NOWARN, 0).is_ok() {}
+        assert_eq!((on_node(&pages, 0), on_node(&pages, 1)), ((20, [0; 3]), other));
+        pages.check().unwrap();
     }
 }

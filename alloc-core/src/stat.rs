@@ -71,21 +71,26 @@ pub struct MmStat {
     pub nr_tlb_flushes: u64,
 }
 
-/// What is free on a node.
+/// What is free on a node, and what can be freed there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NodeStat {
     /// Pages of free blocks.
     pub nr_free_pages: u32,
     /// The orders of which a block is free: bit `n` for order `n`.
     pub free_orders: u16,
+    /// Pages of the page cache, by kind.
+    pub nr_cache_pages: [u32; NR_CACHE_KINDS],
 }
 
 impl<M: Memory> PageAllocator<M> {
     fn nodes(&self) -> [NodeStat; NR_NODES] {
         let mut nodes = [NodeStat::default(); NR_NODES];
-        for (node, zone) in nodes.iter_mut().zip(self.zones()) {
-            let free_orders = zone.free_orders();
-            *node = NodeStat { nr_free_pages: zone.nr_free_pages, free_orders };
+        for (number, (node, zone)) in nodes.iter_mut().zip(self.zones()).enumerate() {
+            *node = NodeStat {
+                nr_free_pages: zone.nr_free_pages,
+                free_orders: zone.free_orders(),
+                nr_cache_pages: self.others.nr_cache_pages_on(number),
+            };
         }
         nodes
     }

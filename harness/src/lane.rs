@@ -202,6 +202,7 @@ impl Lane {
         self.model.note_lazy(self.facts.nr_lazy_pages);
         self.model.forget_reuse();
         self.model.forget_just_freed();
+        self.model.kswapd_mut().rest();
         self.facts
     }
 

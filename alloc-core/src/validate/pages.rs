@@ -4,6 +4,7 @@ use super::{Corruption, ensure, ensure_at};
 use crate::addr::{NR_ORDERS, Paddr, Pfn, Vaddr};
 use crate::frame::{Frame, FrameState, NO_FRAME, NR_FRAME_STATES};
 use crate::memory::Memory;
+use crate::others::NR_CACHE_KINDS;
 use crate::page::PageAllocator;
 use crate::pcp::{NR_PCP_ORDERS, PerCpuPages};
 use crate::task::NR_NODES;
@@ -101,13 +102,17 @@ impl<M: Memory> PageAllocator<M> {
         Ok(())
     }
 
-    /// The lists of the page cache hold its pages.
+    /// The lists of the page cache hold its pages, each on those of its node.
     fn check_cache(&self, nr_pages: u32) -> Result<(), Corruption> {
         let mut nr_listed = 0;
-        for (kind, nr_expect) in self.others.nr_cache_pages().into_iter().enumerate() {
-            let mut at = self.others.first_cache_page(kind);
+        let nodes = 0..self.zones().len();
+        let lists = nodes.flat_map(|node| (0..NR_CACHE_KINDS).map(move |kind| (node, kind)));
+        for (node, kind) in lists {
+            let nr_expect = self.others.nr_cache_pages_on(node)[kind];
+            let mut at = self.others.first_cache_page(node, kind);
             for _ in 0..nr_expect {
                 let is_page = at.0 < self.map.nr_frames()
+                    && self.zones()[node].contains(at)
                     && self.map.frame(&self.memory, at).state == FrameState::PageCache;
                 ensure(is_page, 16, "a page on a list of the cache is none", at.to_virt())?;
                 at = self.map.links(&self.memory, at).0;

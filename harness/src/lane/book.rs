@@ -11,7 +11,7 @@ use crate::model::rules::{Family, Want, cache_alignment, pages_of, vmalloc_cost}
 use crate::model::{Allocation, Cache, Contents, Free, Kind, Replaced, Reuse, Verdict};
 use crate::op::Reg;
 use crate::paint::mix;
-use crate::subject::{Answer, Request};
+use crate::subject::{Answer, Refusal, Request};
 use alloc_core::task::Context;
 use std::mem::take;
 
@@ -37,8 +37,33 @@ impl Lane {
         if record.before.nr_nodes > 0 && record.want.is_some_and(|want| want.node.is_some()) {
             self.model.forget_reuse();
         }
+        self.note_kswapd(record);
         self.enter_in_book(record, dst);
         self.model.note_lazy(self.facts.nr_lazy_pages);
+    }
+
+    /// Takes note of who has woken kswapd for certain, and of when it has run.
+    fn note_kswapd(&mut self, record: &Record) {
+        use Refusal::{Deadlock, Pages};
+        if record.request == Request::Tick {
+            self.model.kswapd_mut().rest();
+        }
+        let is_short = matches!(
+            record.reply.answer,
+            Answer::Refused(Pages { .. } | Deadlock { .. }) | Answer::WouldBlock(Pages { .. })
+        );
+        let Some(want) = record.want.filter(|_| is_short && record.reply.nr_faults == 0) else {
+            return;
+        };
+        // What else was asked for on the way to an area, or a first try in vain, is not known.
+        let asks_pages = matches!(
+            want.family,
+            Family::Pages { .. } | Family::PagesExact | Family::DmaCoherent | Family::Kmalloc
+        );
+        if asks_pages && self.model.powers(&want, record.caller.task, None).wakes_kswapd() {
+            let only_node = record.only_node(&want);
+            self.model.kswapd_mut().wake(&record.before, self.min_free, only_node);
+        }
     }
 
     /// The pages that waited for a purge when the request had its memory, as far as the count after

@@ -12,6 +12,7 @@ use crate::model::rules::{PAGE, Want};
 use crate::model::{Conversion, Free, Verdict};
 use crate::op::Setting;
 use crate::subject::{Answer, Facts, Reply, Request, Subject};
+use alloc_core::gfp::__GFP_THISNODE;
 use alloc_core::task::Current;
 
 /// Everything that could be seen of one request.
@@ -55,6 +56,19 @@ pub struct Record {
     pub caller: Current,
     /// Why this is a waiter asking again, if it is.
     pub retry: Option<Retry>,
+}
+
+impl Record {
+    /// The node that a request takes from first: the one it names, or the one of its CPU.
+    pub fn nearest_node(&self, want: &Want) -> u8 {
+        want.node.unwrap_or(self.caller.cpu) % self.before.nr_nodes.max(1)
+    }
+
+    /// The only node that the request may take from, if there is but one of several.
+    pub fn only_node(&self, want: &Want) -> Option<u8> {
+        let is_bound = self.before.nr_nodes > 0 && want.gfp.has(__GFP_THISNODE);
+        is_bound.then(|| self.nearest_node(want))
+    }
 }
 
 /// Why a waiter asks again.

@@ -10,8 +10,8 @@ use super::Model;
 use super::rules::{Family, KMALLOC_MAX, PAGE, Want};
 use crate::subject::Facts;
 use alloc_core::gfp::{
-    __GFP_DIRECT_RECLAIM, __GFP_DMA, __GFP_DMA32, __GFP_FS, __GFP_IO, __GFP_NOFAIL, __GFP_NORETRY,
-    __GFP_RETRY_MAYFAIL, __GFP_THISNODE, Gfp,
+    __GFP_DIRECT_RECLAIM, __GFP_DMA, __GFP_DMA32, __GFP_FS, __GFP_IO, __GFP_KSWAPD_RECLAIM,
+    __GFP_NOFAIL, __GFP_NORETRY, __GFP_RETRY_MAYFAIL, __GFP_THISNODE, Gfp,
 };
 
 /// The largest order that the page allocator never fails (R3.5).
@@ -58,6 +58,11 @@ impl Model {
 }
 
 impl Powers {
+    /// Whether the request wakes kswapd when it finds too little (R3.5).
+    pub fn wakes_kswapd(self) -> bool {
+        self.gfp.has(__GFP_KSWAPD_RECLAIM)
+    }
+
     /// Whether the request may reclaim at all.
     pub fn may_reclaim(self) -> bool {
         self.gfp.has(__GFP_DIRECT_RECLAIM)
@@ -88,10 +93,15 @@ impl Powers {
         self.may_reclaim() && (!is_brief || self.gfp.has(__GFP_NOFAIL))
     }
 
-    /// Whether something is left that the request might have had.
-    pub fn could_reclaim(self, facts: &Facts, order: u32) -> bool {
-        let droppable = facts.nr_cache_pages.iter().zip(self.may_drop());
-        let cache = droppable.map(|(nr_pages, may)| if may { *nr_pages } else { 0 }).sum::<u64>();
+    /// Whether something is left that the request might have had, on the only node that would do if
+    /// there is one.
+    pub fn could_reclaim(self, facts: &Facts, order: u32, only_node: Option<u8>) -> bool {
+        let nr_cache_pages = match only_node {
+            Some(node) => facts.nodes[usize::from(node)].nr_cache_pages.map(u64::from),
+            None => facts.nr_cache_pages,
+        };
+        let droppable = nr_cache_pages.into_iter().zip(self.may_drop());
+        let cache = droppable.map(|(nr_pages, may)| if may { nr_pages } else { 0 }).sum::<u64>();
         let kills = self.may_kill() && order <= LARGEST_CHEAP_ORDER;
         cache > 0 || (kills && facts.nr_processes > 0)
     }

@@ -12,6 +12,7 @@ mod caller;
 mod convert;
 pub mod effort;
 mod free;
+pub mod kswapd;
 pub mod kvmalloc;
 mod realloc;
 mod reuse;
@@ -27,6 +28,7 @@ pub use allocation::{Allocation, Contents, Kind};
 use boot::whose_frames;
 pub use convert::Conversion;
 pub use free::{Free, Verdict, right_call};
+use kswapd::Kswapd;
 use kvmalloc::Policy;
 pub use realloc::Replaced;
 use reuse::Classes;
@@ -93,6 +95,7 @@ pub struct Model {
     /// Which object of each size class comes next.
     classes: Classes,
     callers: caller::Callers,
+    kswapd: Kswapd,
     /// The last thing freed, as long as nothing has happened since.
     just_freed: Option<(u64, Kind, u8)>,
 }
@@ -112,6 +115,7 @@ impl Model {
             is_early: true,
             classes: Classes::default(),
             callers: caller::Callers::default(),
+            kswapd: Kswapd::default(),
             just_freed: None,
         }
     }
@@ -155,6 +159,16 @@ impl Model {
     /// The vmalloc space.
     pub fn window(&self) -> &Window {
         &self.window
+    }
+
+    /// Who balances the nodes.
+    pub fn kswapd(&self) -> &Kswapd {
+        &self.kswapd
+    }
+
+    /// As [`kswapd`](Self::kswapd), to change.
+    pub fn kswapd_mut(&mut self) -> &mut Kswapd {
+        &mut self.kswapd
     }
 
     /// Takes note of how many pages the allocator says wait to be purged.

@@ -125,9 +125,7 @@ fn reserves(step: &Step, want: &Want, addr: u64) -> Judgement {
     };
     let watermark = lowest_watermark(gfp, step.min_free);
     let before = &step.record.before;
-    if order < NR_ORDERS
-        && has_block(before, order, gfp, watermark, node::only_node(step.record, want))
-    {
+    if order < NR_ORDERS && has_block(before, order, gfp, watermark, step.record.only_node(want)) {
         return Ok(());
     }
     // After a reclaim, what is left free is what the block was taken from.
@@ -227,7 +225,7 @@ pub(super) fn situation<'a>(step: &'a Step, want: &Want) -> Situation<'a> {
         window: step.model.window(),
         policy: step.model.policy(),
         min_free: step.min_free,
-        only_node: node::only_node(step.record, want),
+        only_node: step.record.only_node(want),
         nr_faults: step.record.reply.nr_faults,
         effort: step.record.reply.effort,
         relaxed: step.relaxed,

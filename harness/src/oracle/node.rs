@@ -40,7 +40,7 @@ fn judge(event: &Event) -> Judgement {
     if step.record.before.nr_nodes == 0 || !is_new || is_object && want.node.is_none() {
         return Ok(());
     }
-    let nearest = nearest(step.record, want);
+    let nearest = step.record.nearest_node(want);
     let Some(other) = step.record.frames.iter().find(|frame| node_of(step, **frame) != nearest)
     else {
         return Ok(());
@@ -59,17 +59,6 @@ fn judge(event: &Event) -> Judgement {
 /// Whether the call names a node that the machine does not have.
 pub(super) fn is_missing(record: &Record, want: &Want) -> bool {
     want.node.is_some_and(|node| node >= record.before.nr_nodes.max(1))
-}
-
-/// The node that a request takes from first: the one it names, or the one of its CPU.
-fn nearest(record: &Record, want: &Want) -> u8 {
-    want.node.unwrap_or(record.caller.cpu) % record.before.nr_nodes.max(1)
-}
-
-/// The only node that the request may take from, if there is but one.
-pub(super) fn only_node(record: &Record, want: &Want) -> Option<u8> {
-    let is_bound = record.before.nr_nodes > 0 && want.gfp.has(__GFP_THISNODE);
-    is_bound.then(|| nearest(record, want))
 }
 
 fn node_of(step: &Step, frame: u32) -> u8 {
@@ -120,7 +109,8 @@ mod test {
     fn two_nodes(nr_free_pages: [u32; 2]) -> Facts {
         let mut facts = Facts { nr_nodes: 2, ..Facts::default() };
         for (node, nr_free_pages) in facts.nodes.iter_mut().zip(nr_free_pages) {
-            *node = NodeStat { nr_free_pages, free_orders: (nr_free_pages & 32) as u16 };
+            let free_orders = (nr_free_pages & 32) as u16;
+            *node = NodeStat { nr_free_pages, free_orders, nr_cache_pages: [0; 3] };
         }
         facts
     }

@@ -31,9 +31,12 @@ fn judge(event: &Event) -> Judgement {
             warned(step, want)?;
             gave_up(step, want)
         }
-        (None, Request::Tick | Request::DropCaches) => {
-            spared_processes(&record.before, &record.after)
+        (None, Request::Tick) => {
+            spared_processes(&record.before, &record.after)?;
+            let fault = step.model.kswapd().fault(&record.before, &record.after, step.min_free);
+            fault.map_or(Ok(()), Err)
         }
+        (None, Request::DropCaches) => spared_processes(&record.before, &record.after),
         (None, Request::AddToPageCache { .. } | Request::StartProcess { .. }) => Ok(()),
         // The descriptor of a cache is taken with GFP_KERNEL.
         (None, Request::KmemCacheCreate { .. }) => Ok(()),
@@ -163,7 +166,8 @@ fn gave_up(step: &Step, want: &Want) -> Judgement {
         return Err(format!("{:?} gave up; CPUs still keep {nr_kept} pages", record.request));
     }
     let is_deadlock = matches!(record.reply.answer, Answer::Refused(Refusal::Deadlock { .. }));
-    if powers.is_thorough(order) && powers.could_reclaim(&record.after, order) {
+    let only_node = record.only_node(want);
+    if powers.is_thorough(order) && powers.could_reclaim(&record.after, order, only_node) {
         let left = (record.after.nr_cache_pages, record.after.nr_processes);
         return Err(format!("{:?} gave up; pages and processes left: {left:?}", record.request));
     }
@@ -183,6 +187,7 @@ mod test {
     use super::super::fixture::{DIRECT, VMALLOC, barks, memory, model, record, silent};
     use super::*;
     use crate::op::Route;
+    use alloc_core::NodeStat;
     use alloc_core::gfp::{__GFP_NORETRY, GFP_ATOMIC, GFP_KERNEL, GFP_NOFS, GFP_NOIO, Gfp};
     use alloc_core::task::Scope;
 
@@ -278,6 +283,45 @@ mod test {
         let mut record = record(request, Answer::Refused(refusal));
         record.reply.effort.nr_warnings = 1;
         record
+    }
+
+    #[test]
+    fn barks_on_a_kswapd_that_was_woken_by_a_failure_and_sleeps_on() {
+        let mut model = model();
+        let mut tick = record(Request::Tick, Answer::Done);
+        (tick.before.nr_free_pages, tick.before.nr_cache_pages[0]) = (20, 40);
+        (tick.after.nr_free_pages, tick.after.nr_cache_pages[0]) = (20, 40);
+        silent(&ORACLE, &model, &tick);
+        model.kswapd_mut().wake(&tick.before, 16, None);
+        barks(&ORACLE, &model, &tick, "was woken");
+        (tick.after.nr_free_pages, tick.after.nr_cache_pages[0]) = (24, 36);
+        silent(&ORACLE, &model, &tick);
+        model.kswapd_mut().rest();
+        tick.before.nr_free_pages = 24;
+        barks(&ORACLE, &model, &tick, "were dropped");
+    }
+
+    #[test]
+    fn barks_on_a_kswapd_that_drops_the_pages_of_another_node() {
+        let mut model = model();
+        let mut tick = record(Request::Tick, Answer::Done);
+        let node = |nr_free_pages, nr_clean| NodeStat {
+            nr_free_pages,
+            free_orders: 1,
+            nr_cache_pages: [nr_clean, 0, 0],
+        };
+        tick.before.nr_nodes = 2;
+        tick.before.nodes[..2].copy_from_slice(&[node(10, 8), node(90, 8)]);
+        tick.after = tick.before;
+        model.kswapd_mut().wake(&tick.before, 16, Some(1));
+        silent(&ORACLE, &model, &tick);
+        model.kswapd_mut().wake(&tick.before, 16, None);
+        barks(&ORACLE, &model, &tick, "node 0");
+        tick.after.nodes[1] = node(98, 0);
+        tick.after.nodes[0] = node(18, 0);
+        barks(&ORACLE, &model, &tick, "8 pages of node 1 were dropped");
+        tick.after.nodes[1] = tick.before.nodes[1];
+        silent(&ORACLE, &model, &tick);
     }
 
     #[test]

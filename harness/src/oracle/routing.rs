@@ -5,7 +5,7 @@
 //!
 //! That `kvfree` takes memory of both sides is judged in `wrong_free`.
 
-use super::{Event, Judgement, Oracle, Step, node};
+use super::{Event, Judgement, Oracle, Step};
 use crate::model::rules::{Family, KMALLOC_MAX_CACHE, Want, has_block, lowest_watermark, order_of};
 use crate::op::Route;
 use crate::relaxation::Relaxation;
@@ -76,7 +76,7 @@ fn must_be_slab(step: &Step, want: &Want, size: u64, route: Route) -> bool {
             order_of(size),
             gfp,
             lowest_watermark(gfp, step.min_free),
-            node::only_node(step.record, want),
+            step.record.only_node(want),
         )
 }
 
