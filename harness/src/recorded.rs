@@ -152,9 +152,9 @@ impl Agreement {
         self.requests - self.agreed - self.by_rule
     }
 
-    /// The share of requests in which everything agrees, in percent.
-    pub fn percent(&self) -> f64 {
-        if self.requests == 0 { 100.0 } else { 100.0 * self.agreed as f64 / self.requests as f64 }
+    /// The share of requests in which everything agrees, in percent; `None` if there are none.
+    pub fn percent(&self) -> Option<f64> {
+        (self.requests > 0).then(|| 100.0 * self.agreed as f64 / self.requests as f64)
     }
 
     /// Compares an op's recorded answer with a lane's.

@@ -15,6 +15,8 @@ use super::file::Broken;
 const LONGEST_LINE: usize = 1 << 16;
 /// The most bytes of a text: a small packed file must not take for ever.
 const LONGEST_TEXT: u64 = 4 << 30;
+/// The most lines, for the same reason: empty ones take next to nothing when packed.
+const MOST_LINES: u64 = 64 << 20;
 
 /// Reads lines from a text.
 pub(super) struct Lines<R> {
@@ -58,9 +60,13 @@ impl<R: BufRead> Lines<R> {
             let expected = "a line of an event, of at most 65536 bytes";
             return Err(odd(line, LONGEST_LINE, expected, "a line that goes on"));
         }
+        let too_many =
+            |what, limit| Err(RecordingError::at_line(line, Problem::TooMany { what, limit }));
         if self.nr_bytes > LONGEST_TEXT {
-            let problem = Problem::TooMany { what: "bytes of text (4 GiB)", limit: LONGEST_TEXT };
-            return Err(RecordingError::at_line(line, problem));
+            return too_many("bytes of text", LONGEST_TEXT);
+        }
+        if self.number > MOST_LINES {
+            return too_many("lines", MOST_LINES);
         }
         let end = if self.buffer.ends_with(b"\n") { End::Newline } else { End::OfText };
         while matches!(self.buffer.last(), Some(b'\n' | b'\r')) {

@@ -175,6 +175,27 @@ fn absurd_sizes_do_not_overflow() {
 }
 
 #[test]
+fn what_is_read_is_bounded_whatever_the_recording_holds() {
+    // 128 GiB of the largest blocks, tasks that never return and whose events are lost, and names
+    // that are never the same: each once cost as much as it names, or its square.
+    let mut text = String::new();
+    for number in 1..=1000_u64 {
+        let pfn = number << 15;
+        let block = format!("page=0xffffea0000100040 pfn={pfn} order=15 gfp_flags=GFP_KERNEL");
+        writeln!(text, "1 mm_page_alloc: {block}").expect("a string");
+        writeln!(text, "{} kv: (k) size=8192 gfp=0xcc0", number + 1).expect("a string");
+        writeln!(text, "1 event_{number}: field_{number}=1").expect("a string");
+        writeln!(text, "1 kfree: ptr=0x0 field_{number}=1").expect("a string");
+    }
+    let text = ftrace(&text)
+        .replace("kfree: ptr=0x0 field_7=1\n", "kfree: ptr=0x0\nCPU:0 [LOST EVENTS]\n");
+    let counts = Recording::parse(&text).expect("a recording").counts;
+    assert_eq!((counts.lost, counts.calls_without_return), (1, 1000));
+    assert_eq!((counts.unknown_events.len(), counts.unused_fields.len()), (1000, 1000));
+    assert_eq!(counts.live_at_end, 1000);
+}
+
+#[test]
 fn the_checked_in_recording_is_read_to_its_end() {
     let recording = Recording::open(&checked_in_path()).expect("the checked-in recording");
     let counts = &recording.counts;

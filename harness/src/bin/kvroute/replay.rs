@@ -67,6 +67,13 @@ fn replay_one(options: &Options, path: &Path) -> Result<Value, Trouble> {
     let start = Instant::now();
     let recording = Recording::open_of(path, options.kernel).map_err(|error| error.to_string())?;
     let seconds_reading = start.elapsed().as_secs_f64();
+    if recording.trace.ops.is_empty() {
+        let reason = "holds no call that can be replayed, only parts of some and frees of memory \
+                      that is older";
+        let events = grouped(recording.counts.events);
+        let message = format!("{}: {events} events: the recording {reason}", path.display());
+        return Err(Trouble::Input(format!("{message}\n{}", holds::as_text(&recording))));
+    }
     if let Some(file) = &options.trace {
         let mut trace = recording.trace.clone();
         trace.why = vec![format!("The recording {} as a trace.", path.display())];

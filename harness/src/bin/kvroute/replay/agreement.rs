@@ -12,12 +12,15 @@ use std::path::Path;
 
 /// The whole comparison.
 pub(super) fn as_text(agreement: &Agreement, path: &Path) -> String {
+    let Some(percent) = agreement.percent() else {
+        return "the recording has no request for memory, so there is nothing to compare\n"
+            .to_owned();
+    };
     let mut text = format!(
-        "the recorded kernel and the policy lane agree in {} of {} requests ({:.2} %); {} differ by \
+        "the recorded kernel and the policy lane agree in {} of {} requests ({percent:.2} %); {} differ by \
          a named rule, {} by none\n\n{}",
         grouped(agreement.agreed),
         grouped(agreement.requests),
-        agreement.percent(),
         grouped(agreement.by_rule),
         grouped(agreement.unexplained()),
         facts(agreement),
