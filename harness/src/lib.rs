@@ -8,6 +8,7 @@
 //! them.
 
 pub mod bound;
+pub mod boundary;
 pub mod bytes;
 pub mod campaign;
 pub mod exec;

@@ -47,7 +47,7 @@ const BUILDINGS: [Building; 2] = [
             &["verdict", "campaign"],
             &["bound"],
             &["exec"],
-            &["recorded", "report", "scale", "sweep"],
+            &["boundary", "recorded", "report", "scale", "sweep"],
             &["fuzz"],
         ],
     },

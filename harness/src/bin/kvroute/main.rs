@@ -7,6 +7,7 @@
 //!
 //! Nothing is decided here that a fuzz target or a test would have to decide again.
 
+mod boundary;
 mod check;
 mod memory;
 mod plot;
@@ -43,6 +44,8 @@ struct Arguments {
 enum Command {
     /// Generate traces and run them, without a fuzz engine.
     Run(run::Options),
+    /// Try the ends of every argument of every call, on machines in many states.
+    Boundary(boundary::Options),
     /// Check trace files, or folders of them: seeds and fuzzer artefacts alike.
     Check(check::Options),
     /// Print a trace as this version reads it, and the answer that each lane gives to each op.
@@ -103,6 +106,7 @@ fn main() -> ExitCode {
 fn carry_out(command: &Command) -> Outcome {
     match command {
         Command::Run(options) => run::run(options),
+        Command::Boundary(options) => boundary::boundary(options),
         Command::Check(options) => check::check(options),
         Command::Show(options) => check::show(options),
         Command::Shrink(options) => shrink::shrink(options),

@@ -123,18 +123,27 @@ fn speed(stats: &Stats, start: Instant, jobs: NonZero<usize>) -> String {
 
 /// Shrinks a failing trace and writes it down.
 fn fail(options: &Options, trace_number: u64, failure: &Failure) -> Result<Trouble, Trouble> {
-    let shrunk = shrink::shrink_failure(options.campaign, failure);
-    let default = || PathBuf::from(format!("{}.failing.trace", options.campaign.name));
-    let path = options.output.clone().unwrap_or_else(default);
+    let found = format!(
+        "kvroute run {} --seed {}, trace {trace_number}",
+        options.campaign.name, options.seed
+    );
+    write_down(options.campaign, failure, &found, options.output.clone())
+}
+
+/// Shrinks a failing trace that `found_by` has found, and writes it to a file, of the campaign's
+/// name if none is given.
+pub(crate) fn write_down(
+    campaign: &'static Campaign,
+    failure: &Failure,
+    found_by: &str,
+    output: Option<PathBuf>,
+) -> Result<Trouble, Trouble> {
+    let shrunk = shrink::shrink_failure(campaign, failure);
+    let path = output.unwrap_or_else(|| format!("{}.failing.trace", campaign.name).into());
     let mut trace = shrunk.trace.clone();
     trace.why = vec![
         format!("The {} oracle objects: {}", shrunk.oracle, shrunk.reason),
-        format!(
-            "Found by kvroute run {} --seed {}, trace {trace_number}, and shrunk from {} ops.",
-            options.campaign.name,
-            options.seed,
-            failure.trace.ops.len()
-        ),
+        format!("Found by {found_by}, and shrunk from {} ops.", failure.trace.ops.len()),
     ];
     write(&path, &trace.to_string())?;
     say(&format!("{}\n", Failure { file: Some(path), ..shrunk }));

@@ -1,0 +1,121 @@
+//! `kvroute boundary`: the ends of every argument of every call, all of them or a sample.
+//!
+//! The one idea: the cases are `kvroute_harness::boundary`'s; here they are dealt out to threads in
+//! parts, and a failure is shrunk and written down as `kvroute run` does it.
+//!
+//! Nothing is drawn here but the numbers of a sample.
+
+use crate::{Outcome, Trouble, parse_campaign, pool, run, say};
+use indicatif::{ProgressBar, ProgressStyle};
+use kvroute_harness::boundary::{self, Block, Tally};
+use kvroute_harness::campaign::{Campaign, FREES};
+use kvroute_harness::paint::mix;
+use kvroute_harness::report;
+use std::num::NonZero;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Cases that a thread takes at once.
+const NR_CASES_A_PART: u64 = 4096;
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// The campaign whose lanes are run.
+    #[arg(value_parser = parse_campaign, default_value = FREES.name)]
+    campaign: &'static Campaign,
+    /// Run so many cases of each call in each state (all if not given).
+    #[arg(long, value_name = "N")]
+    sample: Option<NonZero<u64>>,
+    /// Where a sample comes from; the same seed gives the same cases.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Only the calls whose C name has this in it.
+    #[arg(long, value_name = "PART")]
+    call: Option<String>,
+    /// How many threads (all cores if not given).
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZero<usize>>,
+    /// Where a failing trace goes.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// A part of a block: which, and which of its cases.
+struct Part<'a> {
+    block: &'a Block,
+    cases: Vec<u64>,
+}
+
+pub(crate) fn boundary(options: &Options) -> Outcome {
+    let part = options.call.as_deref().unwrap_or_default();
+    let mut blocks = boundary::blocks();
+    blocks.retain(|block| block.call().contains(part));
+    if blocks.is_empty() {
+        return Err(Trouble::Input(format!("no call has '{part}' in its name")));
+    }
+    let size = |block: &Block| options.sample.map_or(block.nr_cases(), NonZero::get);
+    let total: u64 = blocks.iter().map(size).sum();
+    // Where each block's parts begin, so that a part is found by its number.
+    let parts = |block: &Block| size(block).div_ceil(NR_CASES_A_PART);
+    let starts: Vec<u64> = blocks
+        .iter()
+        .scan(0, |sum, block| Some(std::mem::replace(sum, *sum + parts(block))))
+        .collect();
+    let nr_parts = blocks.iter().map(parts).sum::<u64>();
+    let part = |number: u64| {
+        let place = starts.partition_point(|start| *start <= number) - 1;
+        let block = &blocks[place];
+        let from = (number - starts[place]) * NR_CASES_A_PART;
+        let numbers = from..(from + NR_CASES_A_PART).min(size(block));
+        let draw = |number| match options.sample {
+            Some(_) => mix(mix(options.seed, place as u64), number) % block.nr_cases(),
+            None => number,
+        };
+        Part { block, cases: numbers.map(draw).collect() }
+    };
+    let work = |number| {
+        (number < nr_parts).then(|| {
+            let Part { block, cases } = part(number);
+            block.run(options.campaign, &cases)
+        })
+    };
+    let start = Instant::now();
+    let bar = bar(total);
+    let mut sum = Tally::new(options.campaign);
+    let jobs = options.jobs.unwrap_or_else(pool::default_jobs);
+    let objection = pool::in_order(jobs, work, |number, result| match result {
+        None => ControlFlow::Break(None),
+        Some(Ok(tally)) => {
+            bar.set_message(part(number).block.name());
+            bar.inc(tally.nr_cases);
+            sum.add(&tally);
+            ControlFlow::Continue(())
+        }
+        Some(Err(failure)) => ControlFlow::Break(Some((number, failure))),
+    });
+    bar.finish_and_clear();
+    if let Some((number, failure)) = objection {
+        let found =
+            format!("kvroute boundary {}, {}", options.campaign.name, part(number).block.name());
+        return Err(run::write_down(options.campaign, &failure, &found, options.output.clone())?);
+    }
+    let mut calls: Vec<&str> = blocks.iter().map(Block::call).collect();
+    calls.dedup();
+    say(&format!(
+        "campaign {}: no objection to {} cases of {} calls, {} of which no lane could carry out, in {:.1} s\n{}",
+        options.campaign.name,
+        report::grouped(sum.nr_cases),
+        calls.len(),
+        report::grouped(sum.nr_skipped),
+        start.elapsed().as_secs_f64(),
+        report::text(&sum.stats),
+    ));
+    Ok(())
+}
+
+fn bar(nr_cases: u64) -> ProgressBar {
+    let template = "{wide_bar} {human_pos} of {human_len} cases, {eta} left  {msg}";
+    let style = ProgressStyle::with_template(template).expect("a fixed template");
+    ProgressBar::new(nr_cases).with_style(style)
+}
