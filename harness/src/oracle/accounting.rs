@@ -11,7 +11,7 @@
 use super::{End, Event, Judgement, Oracle, Step};
 use crate::model::rules::{HUGE_PAGE, PAGE};
 use crate::relaxation::{Relaxation, Relaxed};
-use crate::subject::{Answer, Facts};
+use crate::subject::{Answer, Facts, Request};
 use alloc_core::NodeStat;
 
 pub(super) const ORACLE: Oracle = Oracle {
@@ -26,6 +26,7 @@ fn judge(event: &Event) -> Judgement {
             conserved(&step.record.after)?;
             agrees_with_book(step)?;
             purged_in_time(step)?;
+            purged_with_need(step)?;
             tables_for_areas(step)?;
             match step.record.reply.answer {
                 Answer::Refused(_) | Answer::WouldBlock(_) | Answer::Busy(_) => {
@@ -144,6 +145,24 @@ fn purged_in_time(step: &Step) -> Judgement {
     Ok(())
 }
 
+/// A call that only frees purges when too much waits, and not before (R4.10). One that looks for
+/// room may also purge for want of it.
+fn purged_with_need(step: &Step) -> Judgement {
+    let record = step.record;
+    if record.want.is_some() || record.request == Request::VmUnmapAliases {
+        return Ok(());
+    }
+    let (before, after) = (&record.before, &record.after);
+    let nr_freed = before.nr_area_pages.saturating_sub(after.nr_area_pages);
+    let (waiting, most) = (before.nr_lazy_pages + nr_freed, step.model.window().lazy_max());
+    if after.nr_lazy_pages < waiting && waiting <= most {
+        return Err(format!(
+            "a purge, although only {waiting} pages of vmalloc space waited for it, of {most} that may"
+        ));
+    }
+    Ok(())
+}
+
 /// A page table comes with an area, one for each 2 MiB in which it is mapped page by page, and goes
 /// with none (R4.4, R4.12).
 fn tables_for_areas(step: &Step) -> Judgement {
@@ -242,9 +261,10 @@ mod test {
         DIRECT, VMALLOC, all_free, barks, enter, memory, model, record, silent,
     };
     use super::*;
+    use crate::lane::Record;
     use crate::model::Kind;
     use crate::model::rules::Want;
-    use crate::subject::{Refusal, Request};
+    use crate::subject::Refusal;
     use alloc_core::gfp::GFP_KERNEL;
 
     const ONE_PAGE: Request = Request::AllocPages { gfp: GFP_KERNEL, order: 0 };
@@ -309,6 +329,26 @@ mod test {
         silent(&ORACLE, &model(), &freed);
         freed.after.nr_lazy_pages = 9;
         barks(&ORACLE, &model(), &freed, "wait for a purge");
+    }
+
+    #[test]
+    fn barks_on_a_purge_without_need() {
+        let mut freed = record(Request::Vfree { addr: 0 }, Answer::Done);
+        freed.before.nr_area_pages = 3;
+        freed.after.nr_lazy_pages = 3;
+        let silent = |record: &Record| {
+            let (model, relaxed) = (model(), Relaxed::default());
+            let step = Step { model: &model, min_free: 0, pcp_high: 0, record, relaxed: &relaxed };
+            purged_with_need(&step).is_ok()
+        };
+        assert!(silent(&freed));
+        freed.after.nr_lazy_pages = 0;
+        assert!(!silent(&freed));
+        freed.request = Request::VmUnmapAliases;
+        assert!(silent(&freed));
+        freed.request = Request::Tick;
+        freed.before.nr_lazy_pages = 6;
+        assert!(silent(&freed));
     }
 
     #[test]
