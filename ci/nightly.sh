@@ -47,7 +47,9 @@ hunt() {
 }
 
 # The line of a log that says how much was done.
-figures() { grep -E 'lane-ops in | edges$|no objection to' "$1" | tail -n 1 | sed 's/^[a-z]* [0-9]* s: //'; }
+figures() {
+  grep -E 'lane-ops in | edges$|no objection to|^test result: ' "$1" | tail -n 1 | sed 's/^[a-z]* [0-9]* s: //'
+}
 
 table() {
   say "" "campaign   by        verdict figures   (seed $seed)" "${rows[@]}"
@@ -83,6 +85,10 @@ pick_toolchain
 say "building the direct driver and the targets (sanitizer: $sanitizer)"
 cargo kvroute --version
 "${fuzz[@]}" build "${options[@]}"
+
+# What no campaign runs: the readers, on files broken in every way, with all checks of arithmetic.
+KVROUTE_MUTANTS=${KVROUTE_MUTANTS:-100000} hunt mutants all \
+  cargo test --release -p kvroute-proptests --test mutants -- --nocapture --test-threads 1
 
 for campaign in $(campaigns); do
   hunt direct "$campaign" cargo kvroute run "$campaign" --seconds "$direct" --seed "$seed" \

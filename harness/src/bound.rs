@@ -145,6 +145,7 @@ mod test {
     use crate::campaign::{CAMPAIGNS, REPLAY, ROUTED};
     use crate::generate::generate;
     use crate::subject::alloc_core::take_frames_kept;
+    use crate::text::{MACHINE_FIELDS, MAX_FUZZ_OPS};
 
     fn trace(text: &str) -> Trace {
         Trace::parse(text).expect("a trace")
@@ -203,5 +204,10 @@ mod test {
     fn no_lane_takes_more_than_the_stated_bound() {
         // 1.2 GiB, as the reference of the trace language states.
         assert!(largest_lane() < (12 << 30) / 10);
+        // And 80 MiB for an input of the fuzzer.
+        let mut machine = Machine::default();
+        MACHINE_FIELDS.iter().for_each(|field| *(field.of_mut)(&mut machine) = field.fuzz_limits.1);
+        let lane = machine_bytes(&machine, machine.frames.into());
+        assert!(lane + MAX_FUZZ_OPS as u64 * BOOK_BYTES < 80 << 20, "{lane}");
     }
 }

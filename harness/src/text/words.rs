@@ -182,8 +182,11 @@ fn token(text: &str) -> &str {
 
 /// The word that `wrong` is at most a third of its letters away from.
 fn nearest(wrong: &str, words: &[&'static str]) -> Option<&'static str> {
-    let best = words.iter().map(|word| (distance(wrong, word), *word)).min()?;
-    (best.0 <= wrong.len().div_ceil(3).min(3)).then_some(best.1)
+    let most = wrong.len().div_ceil(3).min(3);
+    // Where lengths differ by more, so do letters; and a wrong word may be as long as its file.
+    let near = words.iter().filter(|word| word.len().abs_diff(wrong.len()) <= most);
+    let best = near.map(|word| (distance(wrong, word), *word)).min()?;
+    (best.0 <= most).then_some(best.1)
 }
 
 /// How many letters must be inserted, deleted or replaced to turn `a` into `b`; two neighbours that
