@@ -7,6 +7,8 @@
 //!
 //! It decides nothing: what is legal is the oracles' business, what is done the lanes'.
 
+mod watch;
+
 use crate::campaign::{Campaign, EveryOp};
 use crate::lane::{Action, Lane, Record, Retry, Skip, Waiter};
 use crate::op::{Call, Class, Op, Reg, Setting};
@@ -14,10 +16,12 @@ use crate::oracle::{self, End, Event, Step, Target, View, Wake};
 use crate::stats::Stats;
 use crate::subject::{Answer, Request};
 use crate::trace::Trace;
-use crate::verdict::{EXPECTATION, Failure, PANIC};
-use std::cell::Cell;
+use crate::verdict::{EXPECTATION, Failure};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use watch::{AnswersOnly, Progress, Watch, describe};
+
+pub use watch::{Explanation, explain, keep_panics_quiet, last_panic_place};
 
 /// All memory and all structures are looked at after this many ops at the soonest, and at the end.
 /// With more live allocations than this it is after as many ops as there are of them, so that the
@@ -40,24 +44,6 @@ pub fn run(
     watch(campaign, trace, expectations, |_| ())
 }
 
-/// What each lane answered to each op, for people to read.
-pub struct Explanation {
-    /// Per op the class of every lane's answer, or `skipped`.
-    pub answers: Vec<Vec<String>>,
-    /// Where it ended, if an oracle objected.
-    pub failure: Option<Box<Failure>>,
-}
-
-/// Runs a trace and keeps every answer.
-pub fn explain(campaign: &Campaign, trace: &Trace) -> Explanation {
-    let mut answers = Vec::new();
-    let failure = watch(campaign, trace, Expectations::Checked, |views| {
-        answers.push(views.iter().map(|view| describe(view, "skipped")).collect());
-    })
-    .err();
-    Explanation { answers, failure }
-}
-
 /// Runs a trace and shows `watcher` the answers of all lanes to each op. An allocator that panics
 /// has failed like any other.
 ///
@@ -69,30 +55,33 @@ pub fn watch(
     expectations: Expectations,
     watcher: impl FnMut(&[View]),
 ) -> Result<Stats, Box<Failure>> {
-    let at = Cell::new(0);
-    // Nothing that the closure touches is looked at after a panic but the number of the op.
-    let run = AssertUnwindSafe(|| run_lanes(campaign, trace, expectations, watcher, &at));
-    catch_unwind(run).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        Err(Box::new(Failure {
-            campaign: campaign.name,
-            lane: None,
-            oracle: PANIC,
-            reason: text.unwrap_or_default(),
-            op: at.get(),
-            trace: trace.clone(),
-            file: None,
-        }))
-    })
+    watch_closely(campaign, trace, expectations, &mut AnswersOnly(watcher))
+}
+
+/// As [`watch`], and the watcher also sees an op that no more than some lanes have answered.
+fn watch_closely(
+    campaign: &Campaign,
+    trace: &Trace,
+    expectations: Expectations,
+    watcher: &mut impl Watch,
+) -> Result<Stats, Box<Failure>> {
+    let mut progress = Progress::default();
+    // Nothing that the closure touches is looked at after a panic but what stands in `progress`.
+    let run = || run_lanes(campaign, trace, expectations, watcher, &mut progress);
+    let result = catch_unwind(AssertUnwindSafe(run))
+        .unwrap_or_else(|panic| Err(Box::new(progress.panicked(campaign, trace, panic.as_ref()))));
+    if result.is_err() && progress.lane.is_some() && progress.op < trace.ops.len() {
+        watcher.unfinished_op(&progress.views);
+    }
+    result
 }
 
 fn run_lanes(
     campaign: &Campaign,
     trace: &Trace,
     expectations: Expectations,
-    mut watcher: impl FnMut(&[View]),
-    at: &Cell<usize>,
+    watcher: &mut impl Watch,
+    progress: &mut Progress,
 ) -> Result<Stats, Box<Failure>> {
     let mut stats = Stats::new(campaign.lanes);
     stats.nr_traces = 1;
@@ -105,55 +94,39 @@ fn run_lanes(
         next_check: CHECK_INTERVAL_OPS,
     };
     let mut runners: Vec<Runner> = campaign.lanes.iter().copied().enumerate().map(boot).collect();
-    let mut views = Vec::with_capacity(runners.len());
-    let fail = |lane, op, (oracle, reason): Objection| {
-        Box::new(Failure {
-            campaign: campaign.name,
-            lane,
-            oracle,
-            reason,
-            op,
-            trace: trace.clone(),
-            file: None,
-        })
+    let fail = |progress: &Progress, (oracle, reason): Objection| {
+        Box::new(progress.failure(campaign, trace, oracle, reason))
     };
+    let mut seen = Vec::with_capacity(runners.len());
     for (index, op) in trace.ops.iter().enumerate() {
-        at.set(index);
-        views.clear();
+        progress.op = index;
         for runner in &mut runners {
-            let name = runner.lane.spec.name;
+            progress.lane = Some(runner.lane.spec.name);
             let view = runner.op(op, index, &mut stats);
-            let view = view.map_err(|objection| fail(Some(name), index, objection))?;
+            let view = view.map_err(|objection| fail(progress, objection))?;
+            progress.views.push(view);
             if expectations == Expectations::Checked && runner.place == campaign.follows {
-                as_expected(op, &view).map_err(|objection| fail(Some(name), index, objection))?;
+                as_expected(op, &view).map_err(|objection| fail(progress, objection))?;
             }
-            views.push(view);
         }
-        watcher(&views);
-        let incomparable = views.iter().any(|view| view.target != views[0].target);
+        progress.lane = None;
+        std::mem::swap(&mut seen, &mut progress.views);
+        progress.views.clear();
+        watcher.op(&seen);
+        let incomparable = seen.iter().any(|view| view.target != seen[0].target);
         stats.nr_incomparable += u64::from(incomparable);
-        let across = Event::Across(&views, &stats.relaxed);
-        oracle::judge(&across).map_err(|objection| fail(None, index, objection))?;
+        let across = Event::Across(&seen, &stats.relaxed);
+        oracle::judge(&across).map_err(|objection| fail(progress, objection))?;
     }
-    at.set(trace.ops.len());
+    progress.op = trace.ops.len();
     for runner in &mut runners {
-        let name = runner.lane.spec.name;
+        progress.lane = Some(runner.lane.spec.name);
         let lane = &mut stats.lanes[runner.place];
         runner.lane.hand_over();
         (lane.at_boot, lane.left) = (runner.lane.at_boot, *runner.lane.facts());
-        let end = runner.finish(&mut stats);
-        end.map_err(|objection| fail(Some(name), trace.ops.len(), objection))?;
+        runner.finish(&mut stats).map_err(|objection| fail(progress, objection))?;
     }
     Ok(stats)
-}
-
-/// A lane's answer for people to read, with what Linux does instead of refusing a free.
-fn describe(view: &View, skipped: &'static str) -> String {
-    let class = view.class.map_or(skipped, Class::name);
-    match view.on_linux {
-        Some(verb) => format!("{class} (Linux 6.1 {verb})"),
-        None => class.to_owned(),
-    }
 }
 
 /// Whether the `# -> …` comments of a trace are checked.

@@ -13,6 +13,7 @@ use crate::op::Class;
 use crate::report::{self, grouped};
 use crate::stats::Stats;
 use crate::trace::Trace;
+use crate::verdict::FUZZ_INPUT_OPTION;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
@@ -49,7 +50,7 @@ pub fn fuzz(campaign: &Campaign, trace: &Trace) {
             };
             watch.get_or_insert_with(new).add(&counts);
         }),
-        Err(failure) => panic!("\n{failure}\n"),
+        Err(failure) => panic!("\n{failure}\n{}\n", repeat(campaign)),
     }
 }
 
@@ -75,6 +76,14 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     let new = path.with_extension("new");
     fs::write(&new, text)?;
     fs::rename(new, path)
+}
+
+/// The command that repeats a failure, once the engine has written its input to a file.
+fn repeat(campaign: &Campaign) -> String {
+    let name = campaign.name;
+    format!(
+        "repeat: cargo kvroute check {FUZZ_INPUT_OPTION} {name} <the file that the engine keeps>"
+    )
 }
 
 /// One line of counts.

@@ -6,6 +6,10 @@
 //!
 //! Numbers only; which of them are good is said nowhere here.
 
+mod regression;
+
+pub use regression::regression_test;
+
 use crate::op::{CALLS, CLASSES, Class};
 use crate::stats::{Classes, SKIPS, Stats};
 use serde_json::{Map, Value, json};

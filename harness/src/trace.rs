@@ -103,4 +103,7 @@ pub struct Trace {
     pub ops: Vec<Op>,
     /// Lines of a fuzzer's input that meant nothing and were dropped; not part of the text.
     pub nr_dropped_lines: u32,
+    /// Fields of such an input's header that ask for more or less than a fuzzer's machine has, and
+    /// were brought within its limits; not part of the text either.
+    pub nr_clamped_fields: u32,
 }

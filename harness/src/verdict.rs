@@ -5,8 +5,11 @@
 //!
 //! Nothing here shortens the trace; `shrink` does.
 
+use crate::op::Op;
 use crate::oracle::ORACLES;
 use crate::trace::Trace;
+use os_display::Quotable;
+use serde_json::{Value, json};
 use std::fmt::{self, Display, Formatter};
 use std::path::PathBuf;
 
@@ -21,7 +24,7 @@ pub struct Failure {
     pub campaign: &'static str,
     /// The lane in which it happened; none for an objection to the lanes' answers taken together.
     pub lane: Option<&'static str>,
-    /// The oracle that objects, or `expectation`.
+    /// The oracle that objects, or `expectation`, or `panic`.
     pub oracle: &'static str,
     /// Why.
     pub reason: String,
@@ -31,13 +34,32 @@ pub struct Failure {
     pub trace: Trace,
     /// The file that holds the trace, if there is one.
     pub file: Option<PathBuf>,
+    /// How that file is to be read.
+    pub reading: Reading,
 }
+
+/// How the text of a trace is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reading {
+    /// As a person means it: the first mistake is an error.
+    #[default]
+    Strict,
+    /// As the fuzz targets read their input: what means nothing is dropped, and the machine is
+    /// brought within their limits.
+    FuzzInput,
+}
+
+/// The option that has a file read as the fuzz targets read it.
+pub const FUZZ_INPUT_OPTION: &str = "--fuzz-input";
 
 /// The oracle name of an answer that is not the one that the trace expects.
 pub const EXPECTATION: &str = "expectation";
 
 /// The oracle name of an allocator that panicked.
 pub const PANIC: &str = "panic";
+
+/// What stands between what a panic said and its place in the source.
+pub(crate) const PANIC_AT: &str = ", at ";
 
 impl Failure {
     /// What the oracle makes sure of.
@@ -50,18 +72,60 @@ impl Failure {
         }
     }
 
-    /// Whether another failure is the same finding, so that a shorter trace still shows this one.
-    pub fn is_like(&self, other: &Failure) -> bool {
-        // Of an allocator's panics, or of a trace's expectations, one is not like the other.
-        let is_named = ORACLES.iter().any(|oracle| oracle.name == self.oracle);
-        self.oracle == other.oracle && (is_named || self.reason == other.reason)
+    /// The reason without what differs between traces that show one fault: numbers, addresses,
+    /// lists of them, and names of flags are each one `#`.
+    pub fn complaint(&self) -> String {
+        match self.reason.rsplit_once(PANIC_AT) {
+            // The place in the source is no number of the trace's.
+            Some((text, place)) if self.oracle == PANIC => complaint(text) + PANIC_AT + place,
+            _ => complaint(&self.reason),
+        }
     }
 
-    /// The command that repeats the failure.
-    pub fn command(&self) -> String {
-        let file = self.file.as_ref().map(|file| file.display().to_string());
-        let file = file.unwrap_or_else(|| "<the file with this trace>".into());
-        format!("cargo kvroute check {} {file}", self.campaign)
+    /// Whether another failure is the same finding, so that a shorter trace still shows this one:
+    /// the same oracle has the same complaint. Lane and op may differ, since a shorter trace can
+    /// show a fault earlier and on another route.
+    pub fn is_like(&self, other: &Failure) -> bool {
+        self.oracle == other.oracle && self.complaint() == other.complaint()
+    }
+
+    /// The op at which it was seen, without what the trace expects of it; none for the end of the trace.
+    pub fn call(&self) -> Option<String> {
+        let op = self.trace.ops.get(self.op)?;
+        Some(Op { expect: None, ..*op }.to_string())
+    }
+
+    /// The first lines of a file that keeps the trace: why it exists.
+    pub fn why(&self) -> Vec<String> {
+        let text = format!("The {} oracle objects: {}", self.oracle, self.reason);
+        text.lines().map(|line| line.trim_end().to_owned()).collect()
+    }
+
+    /// The command that repeats the failure, for a shell; none as long as no file has the trace.
+    pub fn command(&self) -> Option<String> {
+        let option = match self.reading {
+            Reading::Strict => String::new(),
+            Reading::FuzzInput => format!(" {FUZZ_INPUT_OPTION}"),
+        };
+        let file = self.file.as_ref()?.maybe_quote();
+        Some(format!("cargo kvroute check{option} {} {file}", self.campaign))
+    }
+
+    /// The failure for scripts, as `docs/json.md` describes it.
+    pub fn json(&self) -> Value {
+        json!({
+            "campaign": self.campaign,
+            "lane": self.lane,
+            "oracle": self.oracle,
+            "rule": self.sentence(),
+            "reason": self.reason,
+            "complaint": self.complaint(),
+            "op": self.op,
+            "call": self.call(),
+            "trace": self.trace.to_string(),
+            "file": self.file.as_ref().map(|file| file.to_string_lossy()),
+            "repeat": self.command(),
+        })
     }
 }
 
@@ -70,7 +134,7 @@ impl Display for Failure {
         let lane = self.lane.map(|lane| format!(", lane {lane}")).unwrap_or_default();
         writeln!(out, "the {} oracle objects in campaign {}{lane}", self.oracle, self.campaign)?;
         writeln!(out, "  rule:   {}", self.sentence())?;
-        writeln!(out, "  reason: {}", self.reason)?;
+        writeln!(out, "  reason: {}", self.reason.trim_end().replace('\n', "\n          "))?;
         writeln!(out)?;
         let text = Trace { why: Vec::new(), ..self.trace.clone() }.to_string();
         let mut lines = text.lines();
@@ -88,11 +152,63 @@ impl Display for Failure {
             writeln!(out, "{arrow}{line}")?;
         }
         if self.op >= self.trace.ops.len() {
-            writeln!(out, "--> (end of the trace: everything is freed)")?;
+            writeln!(out, "--> {END_OF_TRACE}")?;
         }
-        writeln!(out)?;
-        write!(out, "repeat: {}", self.command())
+        match self.command() {
+            Some(command) => write!(out, "\nrepeat: {command}"),
+            None => Ok(()),
+        }
     }
 }
 
+/// What stands in the place of an op at the end of the trace.
+pub const END_OF_TRACE: &str = "(end of the trace: everything is freed)";
+
 impl std::error::Error for Failure {}
+
+/// A reason without its numbers, lists and flags.
+fn complaint(reason: &str) -> String {
+    let is_inside = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut masked = String::new();
+    let mut rest = reason;
+    while let Some(first) = rest.chars().next() {
+        let end = rest.find(|c| !is_inside(c)).unwrap_or(rest.len()).max(first.len_utf8());
+        let word = &rest[..end];
+        let is_flag = word.starts_with("GFP_") || word.starts_with("__GFP_");
+        masked += if first.is_ascii_digit() || is_flag { "#" } else { word };
+        rest = &rest[end..];
+    }
+    // What is joined or listed may be longer or shorter.
+    for joint in ["#|#", "#, #", "#..#", "#+#", "#_#", "-#"] {
+        while masked.contains(joint) {
+            masked = masked.replace(joint, "#");
+        }
+    }
+    masked
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[track_caller]
+    fn same(one: &str, other: &str) {
+        assert_eq!(complaint(one), complaint(other));
+    }
+
+    #[test]
+    fn a_complaint_is_the_same_with_other_numbers_and_flags() {
+        same("byte 0x10 of 0xffff888000001000 cannot", "byte 7 of 0x1000 cannot");
+        same("gfp: GFP_KERNEL|__GFP_ZERO }", "gfp: GFP_NOFS }");
+        same("left: [1, 2, 3]", "left: [4]");
+        same("0x40+0x8 meets 0x80+0x10", "0x1+0x2 meets 0x3+0x4");
+    }
+
+    #[test]
+    fn another_fault_is_another_complaint() {
+        let one = complaint("callers hold 1 areas, the allocator counts 2");
+        assert_ne!(one, complaint("callers hold 1 kmalloc objects, the allocator counts 2"));
+        assert_eq!(one, "callers hold # areas, the allocator counts #");
+        assert_ne!(complaint("got Slab"), complaint("got Vmalloc"));
+    }
+}

@@ -15,9 +15,17 @@ pub(super) const END: u8 = b'\n';
 pub(super) struct Cursor<'a> {
     pub(super) text: &'a [u8],
     pub(super) at: usize,
+    /// Where a failure is injected into no call, if one is. It means nothing, and the fuzzer may
+    /// write it.
+    pub(super) idle_fault: Option<usize>,
 }
 
 impl<'a> Cursor<'a> {
+    /// The beginning of a text.
+    pub(super) fn new(text: &'a [u8]) -> Self {
+        Self { text, at: 0, idle_fault: None }
+    }
+
     /// Whether a register follows: `r` or `c`, and a digit. No call begins like that.
     pub(super) fn at_register(&self) -> bool {
         matches!(self.peek(), b'r' | b'c')

@@ -28,7 +28,7 @@ impl Trace {
     /// free, numbers may be decimal or hexadecimal, the header may name any of its fields, and
     /// `route: policy` means the same as no route.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
-        let mut cursor = Cursor { text: text.as_bytes(), at: 0 };
+        let mut cursor = Cursor::new(text.as_bytes());
         let mut trace = Self::default();
         let mut stage = Stage::Why;
         while cursor.at < text.len() {
@@ -44,7 +44,7 @@ impl Trace {
     /// Comments, and with them expectations, are no part of an input: a mutant of a trace owes its
     /// parent no answer. The header is brought within the fuzzer's limits.
     pub fn parse_lenient(bytes: &[u8]) -> Self {
-        let mut cursor = Cursor { text: bytes, at: 0 };
+        let mut cursor = Cursor::new(bytes);
         let mut trace = Self::default();
         while cursor.at < bytes.len() {
             cursor.skip_spaces();
@@ -52,7 +52,9 @@ impl Trace {
                 END | b'#' => {}
                 _ if trace.ops.len() >= MAX_FUZZ_OPS => trace.nr_dropped_lines += 1,
                 b'm' if trace.ops.is_empty() && cursor.at_header() => match cursor.header() {
-                    Ok(fields) => trace.machine = lenient_machine(&fields),
+                    Ok(fields) => {
+                        (trace.machine, trace.nr_clamped_fields) = lenient_machine(&fields);
+                    }
                     Err(_) => trace.nr_dropped_lines += 1,
                 },
                 _ => match cursor.op() {
@@ -111,15 +113,16 @@ impl Property {
 /// The fields of the header as written: where each value stands, and the value.
 type Fields = [Option<(usize, u64)>; MACHINE_FIELDS.len()];
 
-fn lenient_machine(fields: &Fields) -> Machine {
+/// The machine, and how many fields were written with another value than it has.
+fn lenient_machine(fields: &Fields) -> (Machine, u32) {
     let mut machine = Machine::default();
-    for (field, written) in MACHINE_FIELDS.iter().zip(fields) {
-        if let Some((_, value)) = *written {
-            *(field.of_mut)(&mut machine) = u32::try_from(value).unwrap_or(u32::MAX);
-        }
+    let written = || MACHINE_FIELDS.iter().zip(fields).filter_map(|(f, w)| Some((f, (*w)?.1)));
+    for (field, value) in written() {
+        *(field.of_mut)(&mut machine) = u32::try_from(value).unwrap_or(u32::MAX);
     }
     clamp_machine(&mut machine);
-    machine
+    let nr_clamped = written().filter(|(f, value)| u64::from((f.of)(&machine)) != *value).count();
+    (machine, nr_clamped as u32)
 }
 
 fn strict_machine(fields: &Fields) -> Result<Machine, Bad> {
@@ -157,6 +160,12 @@ impl Cursor<'_> {
             }
             _ => {
                 let mut op = self.op()?;
+                if let Some(at) = self.idle_fault {
+                    return Err(Bad {
+                        at,
+                        expected: Expected::Phrase("a count of calls from 1 on"),
+                    });
+                }
                 self.expectation(&mut op)?;
                 trace.ops.push(op);
                 *stage = Stage::Ops;
@@ -430,8 +439,11 @@ impl Cursor<'_> {
             cursor.expect(b':')?;
             match property {
                 Property::Fault(place) => {
+                    cursor.skip_spaces();
+                    let at = cursor.at;
                     let count = cursor.number("a count of calls", u16::MAX.into())?;
                     *(FAULT_SITES[place].of_mut)(&mut op.faults) = count as u16;
+                    cursor.idle_fault = cursor.idle_fault.or((count == 0).then_some(at));
                 }
                 Property::Caller(place) => {
                     let field = &CALLER_FIELDS[place];

@@ -302,12 +302,21 @@ fn grammar_mistakes_are_found_where_they_are() {
 }
 
 #[test]
+fn a_failure_that_no_call_meets_is_a_mistake_of_people_alone() {
+    let text = "r0 = vmalloc(1) (cpu: 1, failslab: 0)";
+    let error = Trace::parse(text).unwrap_err().to_string();
+    assert!(error.contains("column 36: expected a count of calls from 1 on, found `0`"), "{error}");
+    let trace = Trace::parse_lenient(text.as_bytes());
+    assert_eq!((trace.ops.len(), trace.nr_dropped_lines), (1, 0));
+}
+
+#[test]
 fn the_lenient_reader_drops_what_means_nothing() {
     let text = b"machine (frames: 9999999999, vmalloc_pages: 1, min_free: 0xffffffff)\n\
         kfree(r0) # -> Done\n\xff\xfe\nkfree(r1) \xff\nkmalloc(1)\n# \xff comment\n\
         machine (frames: 64)\nr1 = vmalloc(0x1000) # \xff\n\nkfree(r1";
     let trace = Trace::parse_lenient(text);
-    assert_eq!(trace.nr_dropped_lines, 5);
+    assert_eq!((trace.nr_dropped_lines, trace.nr_clamped_fields), (5, 3));
     assert_eq!(
         trace.to_string(),
         "machine (frames: 4096, vmalloc_pages: 16, min_free: 4096, shuffle: 0x1)\n\
@@ -337,7 +346,7 @@ fn the_lenient_reader_takes_any_bytes() {
         let mut trace = Trace::parse_lenient(&bytes);
         let lines = bytes.split(|&b| b == b'\n').count();
         assert!(trace.ops.len() + trace.nr_dropped_lines as usize <= lines);
-        trace.nr_dropped_lines = 0;
+        (trace.nr_dropped_lines, trace.nr_clamped_fields) = (0, 0);
         // Whatever was kept reads back strictly.
         assert_eq!(Trace::parse(&trace.to_string()), Ok(trace));
         if let Ok(text) = std::str::from_utf8(&bytes) {

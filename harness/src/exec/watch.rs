@@ -1,0 +1,136 @@
+//! Who looks on while a trace runs, and what is known when an allocator panics.
+//!
+//! The one idea: what the executor knows of the op at hand (its number, the lane, the answers so
+//! far) stands where a panic does not take it away.
+//!
+//! A watcher changes nothing.
+
+use super::Expectations;
+use crate::campaign::Campaign;
+use crate::oracle::View;
+use crate::trace::Trace;
+use crate::verdict::{Failure, PANIC, PANIC_AT, Reading};
+use std::any::Any;
+use std::cell::RefCell;
+
+thread_local! {
+    static PANIC_PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Somebody who sees the answers of all lanes to each op.
+pub(super) trait Watch {
+    /// All lanes have answered.
+    fn op(&mut self, views: &[View]);
+
+    /// A lane was objected to before all had answered; the answers up to there.
+    fn unfinished_op(&mut self, views: &[View]);
+}
+
+/// A watcher of whole ops.
+pub(super) struct AnswersOnly<F>(pub(super) F);
+
+impl<F: FnMut(&[View])> Watch for AnswersOnly<F> {
+    fn op(&mut self, views: &[View]) {
+        (self.0)(views);
+    }
+
+    fn unfinished_op(&mut self, _views: &[View]) {}
+}
+
+/// What each lane answered to each op, for people to read.
+pub struct Explanation {
+    /// Per op the class of every lane's answer, or `skipped`. The last row is shorter if a lane was
+    /// objected to before all had answered.
+    pub answers: Vec<Vec<String>>,
+    /// Where it ended, if an oracle objected.
+    pub failure: Option<Box<Failure>>,
+}
+
+/// Runs a trace and keeps every answer.
+pub fn explain(campaign: &Campaign, trace: &Trace) -> Explanation {
+    let mut answers = Answers(Vec::new());
+    let failure = super::watch_closely(campaign, trace, Expectations::Checked, &mut answers).err();
+    Explanation { answers: answers.0, failure }
+}
+
+struct Answers(Vec<Vec<String>>);
+
+impl Watch for Answers {
+    fn op(&mut self, views: &[View]) {
+        self.0.push(views.iter().map(|view| describe(view, "skipped")).collect());
+    }
+
+    fn unfinished_op(&mut self, views: &[View]) {
+        self.op(views);
+    }
+}
+
+/// A lane's answer for people to read, with what Linux does instead of refusing a free.
+pub(super) fn describe(view: &View, skipped: &'static str) -> String {
+    let class = view.class.map_or(skipped, crate::op::Class::name);
+    match view.on_linux {
+        Some(verb) => format!("{class} (Linux 6.1 {verb})"),
+        None => class.to_owned(),
+    }
+}
+
+/// What is known of the op at hand.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// Its number; past the last one for the end of the trace.
+    pub(super) op: usize,
+    /// The lane that works on it; none between lanes.
+    pub(super) lane: Option<&'static str>,
+    /// What the lanes before it answered; nothing once the watcher has seen them all.
+    pub(super) views: Vec<View>,
+}
+
+impl Progress {
+    /// The failure of an allocator that panicked.
+    pub(super) fn panicked(
+        &self,
+        campaign: &Campaign,
+        trace: &Trace,
+        panic: &(dyn Any + Send),
+    ) -> Failure {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        let place = last_panic_place().map(|place| format!("{PANIC_AT}{place}"));
+        let reason = text.unwrap_or("no message").to_owned() + &place.unwrap_or_default();
+        self.failure(campaign, trace, PANIC, reason)
+    }
+
+    /// A failure here.
+    pub(super) fn failure(
+        &self,
+        campaign: &Campaign,
+        trace: &Trace,
+        oracle: &'static str,
+        reason: String,
+    ) -> Failure {
+        Failure {
+            campaign: campaign.name,
+            lane: self.lane,
+            oracle,
+            reason,
+            op: self.op,
+            trace: trace.clone(),
+            file: None,
+            reading: Reading::Strict,
+        }
+    }
+}
+
+/// Has panics say nothing but in the failure that they become, with the place in the source. A
+/// program that runs traces calls this once: a panic is a finding like any other, and shrinking one
+/// repeats it a thousand times.
+pub fn keep_panics_quiet() {
+    std::panic::set_hook(Box::new(|panic| {
+        PANIC_PLACE.set(panic.location().map(ToString::to_string));
+    }));
+}
+
+/// Where this thread panicked last, if panics are kept quiet and nobody has asked before.
+pub fn last_panic_place() -> Option<String> {
+    PANIC_PLACE.take()
+}
