@@ -5,7 +5,8 @@
 //!
 //! Nothing is drawn here but the numbers of a sample.
 
-use crate::{Outcome, Trouble, parse_campaign, pool, run, say};
+use crate::document::Document;
+use crate::{Outcome, finding, interrupt, output, parse_campaign, pool, ranges};
 use indicatif::{ProgressBar, ProgressStyle};
 use kvroute_harness::boundary::{self, Block, Tally};
 use kvroute_harness::campaign::{Campaign, FREES};
@@ -34,9 +35,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "PART")]
     call: Option<String>,
     /// How many threads (all cores if not given).
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = ranges::jobs)]
     jobs: Option<NonZero<usize>>,
-    /// Where a failing trace goes.
+    /// Where a failing trace goes; `-` is standard output, and the report then goes to standard
+    /// error.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -47,12 +49,13 @@ struct Part<'a> {
     cases: Vec<u64>,
 }
 
-pub(crate) fn boundary(options: &Options) -> Outcome {
+pub(crate) fn boundary(options: &Options, document: &mut Document) -> Outcome {
+    output::give_stdout_to(options.output.as_deref());
     let part = options.call.as_deref().unwrap_or_default();
     let mut blocks = boundary::blocks();
     blocks.retain(|block| block.call().contains(part));
     if blocks.is_empty() {
-        return Err(Trouble::Input(format!("no call has '{part}' in its name")));
+        return Err(format!("no call has '{part}' in its name"));
     }
     let size = |block: &Block| options.sample.map_or(block.nr_cases(), NonZero::get);
     let total: u64 = blocks.iter().map(size).sum();
@@ -86,6 +89,7 @@ pub(crate) fn boundary(options: &Options) -> Outcome {
     let jobs = options.jobs.unwrap_or_else(pool::default_jobs);
     let objection = pool::in_order(jobs, work, |number, result| match result {
         None => ControlFlow::Break(None),
+        _ if interrupt::received().is_some() => ControlFlow::Break(None),
         Some(Ok(tally)) => {
             bar.set_message(part(number).block.name());
             bar.inc(tally.nr_cases);
@@ -95,15 +99,17 @@ pub(crate) fn boundary(options: &Options) -> Outcome {
         Some(Err(failure)) => ControlFlow::Break(Some((number, failure))),
     });
     bar.finish_and_clear();
-    if let Some((number, failure)) = objection {
-        let found =
-            format!("kvroute boundary {}, {}", options.campaign.name, part(number).block.name());
-        return Err(run::write_down(options.campaign, &failure, &found, options.output.clone())?);
+    if let Some((number, failure)) = objection? {
+        let Options { campaign, output, .. } = options;
+        let how = format!("kvroute boundary {}, {}", campaign.name, part(number).block.name());
+        finding::shrink_and_keep(document, campaign, &failure, output.as_deref(), &how);
+        return Ok(());
     }
+    let ended = if document.is_interrupted() { " until it was ended" } else { "" };
     let mut calls: Vec<&str> = blocks.iter().map(Block::call).collect();
     calls.dedup();
-    say(&format!(
-        "campaign {}: no objection to {} cases of {} calls, {} of which no lane could carry out, in {:.1} s\n{}",
+    document.say(&format!(
+        "campaign {}: no objection{ended} to {} cases of {} calls, {} of which no lane could carry out, in {:.1} s\n{}",
         options.campaign.name,
         report::grouped(sum.nr_cases),
         calls.len(),

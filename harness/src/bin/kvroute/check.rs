@@ -1,13 +1,17 @@
-//! `kvroute check` and `kvroute show`: traces from files, judged and explained.
+//! `kvroute check`: traces from files and folders, judged.
 //!
-//! The one idea: a file that a person names is read strictly. If that fails and the bytes are a
-//! fuzzer's artefact, it is read as the fuzzer read it, and the number of dropped lines is said.
+//! The one idea: one file that cannot be read, or one that fails, does not keep the others from
+//! being looked at. All of them are counted.
 
+use crate::document::Document;
+use crate::input::{Found, ReadingOption, as_read, files, read_trace};
 use crate::memory::MemoryOption;
-use crate::{Outcome, Trouble, parse_campaign, read, say};
+use crate::output::shown;
+use crate::{Outcome, parse_campaign};
 use kvroute_harness::campaign::Campaign;
-use kvroute_harness::{Failure, Stats, Trace, check_expected, exec, report};
-use serde_json::json;
+use kvroute_harness::verdict::Reading;
+use kvroute_harness::{Failure, Stats, Trace, check_expected, report};
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -15,133 +19,114 @@ pub(crate) struct Options {
     /// The campaign.
     #[arg(value_parser = parse_campaign)]
     campaign: &'static Campaign,
-    /// Trace files, or folders of them.
+    /// Trace files, or folders of them; `-` is the standard input.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
+    #[command(flatten)]
+    reading: ReadingOption,
     #[command(flatten)]
     memory: MemoryOption,
     /// Print the verdicts and counts as JSON.
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
-#[derive(clap::Args)]
-pub(crate) struct ShowOptions {
-    /// The campaign down whose lanes the trace is run.
-    #[arg(value_parser = parse_campaign)]
+/// What has been checked so far.
+struct Checked {
+    stats: Stats,
+    files: Vec<Value>,
+    nr_passed_over: usize,
+}
+
+pub(crate) fn check(options: &Options, document: &mut Document) -> Outcome {
+    let stats = Stats::new(options.campaign.lanes);
+    let mut checked = Checked { stats, files: Vec::new(), nr_passed_over: 0 };
+    let reading = options.reading.reading();
+    for found in files(&options.paths) {
+        if document.is_interrupted() {
+            break;
+        }
+        let (path, trace) = match found {
+            Found::PassedOver => {
+                checked.nr_passed_over += 1;
+                continue;
+            }
+            Found::Unreadable(path, why) => {
+                let message = format!("{}: {why}", shown(&path));
+                (path, Err(message))
+            }
+            Found::File(path) => {
+                let trace = read_trace(&path, reading).and_then(|trace| {
+                    options.memory.admit(options.campaign, &trace, &path).map(|()| trace)
+                });
+                (path, trace)
+            }
+        };
+        let verdict = match trace {
+            Ok(trace) => {
+                judge(options.campaign, &path, &trace, reading, &mut checked.stats, document)
+            }
+            Err(message) => {
+                document.error(Some(&path), &message);
+                "error"
+            }
+        };
+        checked.files.push(json!({ "file": path.to_string_lossy(), "verdict": verdict }));
+    }
+    summarise(options.campaign, checked, document);
+    Ok(())
+}
+
+/// Runs a trace, and tells what there is to tell.
+fn judge(
     campaign: &'static Campaign,
-    /// The trace.
-    file: PathBuf,
-    #[command(flatten)]
-    memory: MemoryOption,
-}
-
-/// Whether a file is a fuzzer's artefact, by the names that libFuzzer gives.
-fn is_artefact(path: &Path) -> bool {
-    const PREFIXES: [&str; 5] = ["crash-", "leak-", "timeout-", "oom-", "slow-unit-"];
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let is_hash = name.len() == 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_hash || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-}
-
-/// Reads a trace strictly, or leniently if it is a fuzzer's artefact.
-pub(crate) fn read_trace(path: &Path) -> Result<Trace, Trouble> {
-    let bytes = read(path)?;
-    if is_artefact(path) {
-        let trace = Trace::parse_lenient(&bytes);
-        if trace.nr_dropped_lines > 0 {
-            let nr_dropped = trace.nr_dropped_lines;
-            eprintln!("{}: {nr_dropped} lines did not parse and were dropped", path.display());
-        }
-        return Ok(trace);
+    path: &Path,
+    trace: &Trace,
+    reading: Reading,
+    stats: &mut Stats,
+    document: &mut Document,
+) -> &'static str {
+    let as_read = as_read(trace, reading);
+    if let Some(as_read) = &as_read {
+        document.say(&format!("{}: {as_read}\n", shown(path)));
     }
-    let text = std::str::from_utf8(&bytes).map_err(|error| {
-        let line = 1 + bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
-        format!("{}: line {line}: expected UTF-8 text", path.display())
-    })?;
-    Trace::parse(text).map_err(|error| Trouble::Input(format!("{}: {error}", path.display())))
-}
-
-/// The files to check: those named, and those in the folders named, in order.
-fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Trouble> {
-    let mut files = Vec::new();
-    for path in paths {
-        if !path.is_dir() {
-            files.push(path.clone());
-            continue;
-        }
-        let trouble = |error| Trouble::Input(format!("{}: {error}", path.display()));
-        let mut inside = Vec::new();
-        for entry in std::fs::read_dir(path).map_err(trouble)? {
-            inside.push(entry.map_err(trouble)?.path());
-        }
-        inside.retain(|path| path.is_file());
-        inside.sort();
-        if inside.is_empty() {
-            return Err(Trouble::Input(format!("{}: no file in this folder", path.display())));
-        }
-        files.append(&mut inside);
-    }
-    Ok(files)
-}
-
-pub(crate) fn check(options: &Options) -> Outcome {
-    let mut stats = Stats::new(options.campaign.lanes);
-    let mut verdicts = Vec::new();
-    let mut nr_failures = 0;
-    let files = files(&options.paths)?;
-    for path in &files {
-        let trace = read_trace(path)?;
-        options.memory.admit(options.campaign, &trace, path)?;
-        match check_expected(options.campaign, &trace) {
-            Ok(counts) => {
-                stats.add(&counts);
-                verdicts.push(json!({ "file": path, "verdict": "ok" }));
+    match check_expected(campaign, trace) {
+        Ok(counts) => {
+            stats.add(&counts);
+            if counts.nr_lane_ops == 0 {
+                let message = "every op was skipped in every lane, so nothing was tried";
+                document.warning(Some(path), &format!("{}: {message}", shown(path)));
             }
-            Err(failure) => {
-                nr_failures += 1;
-                verdicts.push(json!({
-                    "file": path, "verdict": "failure", "oracle": failure.oracle,
-                    "lane": failure.lane, "op": failure.op, "reason": failure.reason,
-                }));
-                if !options.json {
-                    let failure = Failure { file: Some(path.clone()), ..*failure };
-                    say(&format!("{}:\n{failure}\n\n", path.display()));
-                }
-            }
+            "ok"
+        }
+        Err(failure) => {
+            let failure = Failure { file: Some(path.to_owned()), reading, ..*failure };
+            document.tell(&format!("{}:\n", shown(path)), &failure);
+            document.say("\n");
+            document.failure(&failure);
+            "failure"
         }
     }
-    if options.json {
-        let counts = report::json(&stats);
-        let campaign = options.campaign.name;
-        let all = json!({ "campaign": campaign, "files": verdicts, "counts": counts });
-        say(&format!("{all:#}\n"));
-    } else {
-        let counts = if nr_failures == 0 { report::text(&stats) } else { String::new() };
-        say(&format!("files checked: {}, failed: {nr_failures}\n{counts}", files.len()));
-    }
-    if nr_failures == 0 { Ok(()) } else { Err(Trouble::Failure) }
 }
 
-pub(crate) fn show(options: &ShowOptions) -> Outcome {
-    let trace = read_trace(&options.file)?;
-    options.memory.admit(options.campaign, &trace, &options.file)?;
-    let shown = exec::explain(options.campaign, &trace);
-    let names = options.campaign.lanes.iter().map(|lane| lane.name.to_owned());
-    let mut rows = vec![std::iter::once(String::new()).chain(names).collect::<Vec<_>>()];
-    let text = Trace { why: Vec::new(), ..trace.clone() }.to_string();
-    for (line, answers) in text.lines().skip(1).zip(&shown.answers) {
-        rows.push(std::iter::once(line.to_owned()).chain(answers.iter().cloned()).collect());
+fn summarise(campaign: &Campaign, checked: Checked, document: &mut Document) {
+    let Checked { stats, files, nr_passed_over } = checked;
+    let [nr_failures, nr_errors, nr_warnings] = document.counts();
+    let nr_checked = files.len() - nr_errors;
+    let mut summary = format!("files checked: {nr_checked}, failed: {nr_failures}");
+    let others = [
+        ("not read", nr_errors),
+        ("with a warning", nr_warnings),
+        ("passed over (hidden, or no files)", nr_passed_over),
+    ];
+    for (what, count) in others.into_iter().filter(|(_, count)| *count > 0) {
+        summary += &format!(", {what}: {count}");
     }
-    let why: String = trace.why.iter().map(|why| format!("# {why}\n")).collect();
-    let machine = text.lines().next().unwrap_or_default();
-    say(&format!("{why}{machine}\n{}", report::table(&rows)));
-    match shown.failure {
-        Some(failure) => {
-            let failure = Failure { file: Some(options.file.clone()), ..*failure };
-            say(&format!("\n{failure}\n"));
-            Err(Trouble::Failure)
-        }
-        None => Ok(()),
-    }
+    let counts =
+        if nr_failures == 0 && nr_checked > 0 { report::text(&stats) } else { String::new() };
+    document.say(&format!("{summary}\n{counts}"));
+    document.put("campaign", campaign.name);
+    document.put("files", files);
+    document.put("passed_over", nr_passed_over);
+    document.put("counts", report::json(&stats));
 }

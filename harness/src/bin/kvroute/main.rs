@@ -1,28 +1,35 @@
 //! The `kvroute` command line: run campaigns, check and shrink traces, replay
 //! recordings and ask what another cutoff would have cost.
 //!
-//! The one idea: every subcommand is a few lines around one call of the library. A failure is a
-//! trace on standard output or in a file, and exit code 1; bad input is a message with its place,
-//! and exit code 2.
+//! The one idea: every subcommand is a few lines around one call of the library, and enters what it
+//! meets in a [`Document`]. Its exit code is 1 for an objection, 2 for bad input or a report that
+//! could not be written, and that of the signal if one ended it early.
 //!
 //! Nothing is decided here that a fuzz target or a test would have to decide again.
 
 mod boundary;
 mod check;
+mod document;
+mod finding;
+mod input;
+mod interrupt;
 mod memory;
+mod output;
 mod plot;
 mod pool;
+mod ranges;
 mod replay;
 mod run;
 mod scale;
+mod show;
 mod shrink;
 mod sweep;
 
 use clap::{Parser, Subcommand};
+use document::Document;
 use kvroute_harness::campaign::{self, CAMPAIGNS, Campaign};
-use std::path::{Path, PathBuf};
+use kvroute_harness::exec;
 use std::process::ExitCode;
-use std::sync::Mutex;
 
 /// The version, and the commit that this was built from.
 const VERSION: &str = git_version::git_version!(
@@ -49,8 +56,8 @@ enum Command {
     /// Check trace files, or folders of them: seeds and fuzzer artefacts alike.
     Check(check::Options),
     /// Print a trace as this version reads it, and the answer that each lane gives to each op.
-    Show(check::ShowOptions),
-    /// Shorten a failing trace as far as it still fails.
+    Show(show::Options),
+    /// Shorten a failing trace as far as it still fails with the same complaint.
     Shrink(shrink::Options),
     /// Replay a recording of a real kernel (ftrace text, plain or .zst) down six lanes.
     Replay(replay::Options),
@@ -60,90 +67,69 @@ enum Command {
     Scale(scale::Options),
 }
 
-/// Why a subcommand did not succeed.
-enum Trouble {
-    /// An oracle objects; everything has been said.
-    Failure,
-    /// The input or the machine is at fault.
-    Input(String),
-}
+/// What a subcommand comes to: what it found is in the document; an error is an input or a machine
+/// that kept it from going on.
+type Outcome = Result<(), String>;
 
-impl From<String> for Trouble {
-    fn from(message: String) -> Self {
-        Trouble::Input(message)
-    }
-}
-
-type Outcome = Result<(), Trouble>;
-
-/// What the last panic said, and where.
-static LAST_PANIC: Mutex<String> = Mutex::new(String::new());
-
-/// An allocator under test may panic, which is a finding like any other, and shrinking one repeats
-/// it a thousand times. So panics are silent here; one that nobody catches is a fault of this
-/// program.
+/// An allocator under test may panic, which is a finding like any other; a panic that nobody
+/// catches is a fault of this program.
 fn main() -> ExitCode {
-    std::panic::set_hook(Box::new(|panic| {
-        if let Ok(mut last) = LAST_PANIC.lock() {
-            *last = panic.to_string();
-        }
-    }));
-    match std::panic::catch_unwind(|| carry_out(&Arguments::parse().command)) {
-        Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(Trouble::Failure)) => ExitCode::from(1),
-        Ok(Err(Trouble::Input(message))) => {
-            eprintln!("kvroute: {message}");
-            ExitCode::from(2)
-        }
-        Err(_) => {
-            let last = LAST_PANIC.lock().map(|last| last.clone()).unwrap_or_default();
-            eprintln!("kvroute: a fault of kvroute itself: {last}");
-            ExitCode::from(101)
-        }
-    }
+    exec::keep_panics_quiet();
+    interrupt::listen();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return explain(&error),
+    };
+    std::panic::catch_unwind(|| carry_out(&arguments.command)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
+        let place = exec::last_panic_place().unwrap_or_default();
+        output::complain(&format!("a fault of kvroute itself, at {place}: {text}"));
+        ExitCode::from(101)
+    })
 }
 
-fn carry_out(command: &Command) -> Outcome {
-    match command {
-        Command::Run(options) => run::run(options),
-        Command::Boundary(options) => boundary::boundary(options),
-        Command::Check(options) => check::check(options),
-        Command::Show(options) => check::show(options),
-        Command::Shrink(options) => shrink::shrink(options),
-        Command::Replay(options) => replay::replay(options),
-        Command::Sweep(options) => sweep::sweep(options),
-        Command::Scale(options) => scale::scale(options),
+/// Help and the version go to standard output, as reports do; what is wrong with the arguments does
+/// not.
+fn explain(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() {
+        output::complain_of_arguments(&error.render().to_string());
+        return ExitCode::from(2);
     }
+    output::note(error.print());
+    document::exit_code(0)
 }
 
-/// Prints to standard output. A reader that has gone away has seen what it wanted.
-fn say(text: &str) {
-    use std::io::Write;
-    let mut out = std::io::stdout().lock();
-    if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
-        std::process::exit(0);
+fn carry_out(command: &Command) -> ExitCode {
+    let (name, as_json) = match command {
+        Command::Run(options) => ("run", options.json),
+        Command::Boundary(_) => ("boundary", false),
+        Command::Check(options) => ("check", options.json),
+        Command::Show(_) => ("show", false),
+        Command::Shrink(options) => ("shrink", options.json),
+        Command::Replay(options) => ("replay", options.json),
+        Command::Sweep(options) => ("sweep", options.json),
+        Command::Scale(options) => ("scale", options.json),
+    };
+    let mut document = Document::new(name, as_json);
+    let outcome = match command {
+        Command::Run(options) => run::run(options, &mut document),
+        Command::Boundary(options) => boundary::boundary(options, &mut document),
+        Command::Check(options) => check::check(options, &mut document),
+        Command::Show(options) => show::show(options, &mut document),
+        Command::Shrink(options) => shrink::shrink(options, &mut document),
+        Command::Replay(options) => replay::replay(options, &mut document),
+        Command::Sweep(options) => sweep::sweep(options, &mut document),
+        Command::Scale(options) => scale::scale(options, &mut document),
+    };
+    if let Err(message) = outcome {
+        document.error(None, &message);
     }
+    document.end()
 }
 
 /// Reads the name of a campaign on the command line.
 fn parse_campaign(name: &str) -> Result<&'static Campaign, String> {
     let known = || CAMPAIGNS.iter().map(|known| known.name).collect::<Vec<_>>().join(", ");
     campaign::by_name(name).ok_or_else(|| format!("no such campaign; there are {}", known()))
-}
-
-/// Reads a file, or says which and why not.
-fn read(path: &Path) -> Result<Vec<u8>, Trouble> {
-    std::fs::read(path).map_err(|error| Trouble::Input(format!("{}: {error}", path.display())))
-}
-
-/// Writes a file whole or not at all.
-fn write(path: &Path, text: &str) -> Outcome {
-    let unfinished: PathBuf = {
-        let mut name = path.as_os_str().to_owned();
-        name.push(".unfinished");
-        name.into()
-    };
-    std::fs::write(&unfinished, text)
-        .and_then(|()| std::fs::rename(&unfinished, path))
-        .map_err(|error| Trouble::Input(format!("{}: {error}", path.display())))
 }

@@ -5,7 +5,7 @@
 //!
 //! How it is counted is in `kvroute_harness::bound`.
 
-use crate::Trouble;
+use crate::output::shown;
 use bytesize::ByteSize;
 use kvroute_harness::bound::admit;
 use kvroute_harness::{Campaign, Trace};
@@ -25,9 +25,8 @@ impl MemoryOption {
         campaign: &Campaign,
         trace: &Trace,
         path: &Path,
-    ) -> Result<(), Trouble> {
-        admit(campaign, trace, self.memory.as_u64()).map_err(|refusal| {
-            Trouble::Input(format!("{}: {refusal} (raise it with --memory)", path.display()))
-        })
+    ) -> Result<(), String> {
+        admit(campaign, trace, self.memory.as_u64())
+            .map_err(|refusal| format!("{}: {refusal} (raise it with --memory)", shown(path)))
     }
 }

@@ -23,22 +23,25 @@ pub(crate) fn default_jobs() -> NonZero<usize> {
 
 /// Does the work for 0, 1, 2, … on `jobs` threads, and has `take` look at the results in this
 /// order, until it breaks.
+///
+/// # Errors
+/// There cannot be so many threads.
 pub(crate) fn in_order<T: Send, B>(
     jobs: NonZero<usize>,
     work: impl Fn(u64) -> T + Sync,
     mut take: impl FnMut(u64, T) -> ControlFlow<B>,
-) -> B {
+) -> Result<B, String> {
     if jobs == NonZero::<usize>::MIN {
         // Nothing is gained by handing results over.
         let mut ends = (0..).filter_map(|number| take(number, work(number)).break_value());
-        return ends.next().expect("there is always another number");
+        return Ok(ends.next().expect("there is always another number"));
     }
     let next = AtomicU64::new(0);
     thread::scope(|scope| {
         let (sender, receiver) = sync_channel(NR_AHEAD * jobs.get());
-        for _ in 0..jobs.get() {
+        for thread in 1..=jobs.get() {
             let (sender, next, work) = (sender.clone(), &next, &work);
-            scope.spawn(move || {
+            let begun = thread::Builder::new().spawn_scoped(scope, move || {
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     // A panic is a result too, for its turn to come.
@@ -49,6 +52,8 @@ pub(crate) fn in_order<T: Send, B>(
                     }
                 }
             });
+            // Those that were begun find that nobody listens, and end.
+            begun.map_err(|error| format!("thread {thread} of {jobs} cannot begin: {error}"))?;
         }
         drop(sender);
         let (mut early, mut awaited) = (BTreeMap::new(), 0);
@@ -58,7 +63,7 @@ pub(crate) fn in_order<T: Send, B>(
             while let Some(result) = early.remove(&awaited) {
                 let result = result.unwrap_or_else(|panic| resume_unwind(panic));
                 if let ControlFlow::Break(end) = take(awaited, result) {
-                    return end;
+                    return Ok(end);
                 }
                 awaited += 1;
             }
@@ -78,7 +83,7 @@ mod test {
             5 => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
         };
-        in_order(NonZero::new(3).unwrap(), work, enough);
+        in_order(NonZero::new(3).unwrap(), work, enough).unwrap();
     }
 
     #[test]
@@ -95,7 +100,7 @@ mod test {
                 taken.push(square);
                 if number == 99 { ControlFlow::Break("enough") } else { ControlFlow::Continue(()) }
             });
-            assert_eq!(end, "enough");
+            assert_eq!(end, Ok("enough"));
             assert_eq!(taken, (0..100).map(|number| number * number).collect::<Vec<u64>>());
         }
     }

@@ -12,8 +12,10 @@ mod asked;
 mod holds;
 mod rows;
 
+use crate::document::Document;
 use crate::memory::MemoryOption;
-use crate::{Outcome, Trouble, say, shrink, write};
+use crate::output::{self, shown};
+use crate::{Outcome, finding};
 use kvroute_harness::campaign::{REPLAY, ROUTED, SWEEP};
 use kvroute_harness::exec::{self, Expectations};
 use kvroute_harness::op::Class;
@@ -39,8 +41,9 @@ pub(crate) struct Options {
     kernel: Option<Kernel>,
     /// Print the tables as JSON.
     #[arg(long)]
-    json: bool,
-    /// Write the trace that a recording becomes to this file (one recording only).
+    pub(crate) json: bool,
+    /// Write the trace that a recording becomes to this file (one recording only); `-` is standard
+    /// output, and the report then goes to standard error.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
     #[command(flatten)]
@@ -49,21 +52,31 @@ pub(crate) struct Options {
     memory: MemoryOption,
 }
 
-pub(crate) fn replay(options: &Options) -> Outcome {
+pub(crate) fn replay(options: &Options, document: &mut Document) -> Outcome {
     if options.trace.is_some() && options.paths.len() != 1 {
-        return Err(Trouble::Input("--trace takes the trace of one recording".into()));
+        return Err("--trace takes the trace of one recording".to_owned());
     }
-    let mut documents = Vec::new();
+    output::give_stdout_to(options.trace.as_deref());
+    let mut recordings = Vec::new();
     for path in &options.paths {
-        documents.push(replay_one(options, path)?);
+        if document.is_interrupted() {
+            break;
+        }
+        match replay_one(options, path, document) {
+            Ok(recording) => recordings.extend(recording),
+            Err(message) => document.error(Some(path), &message),
+        }
     }
-    if options.json {
-        say(&format!("{:#}\n", Value::Array(documents)));
-    }
+    document.put("recordings", recordings);
     Ok(())
 }
 
-fn replay_one(options: &Options, path: &Path) -> Result<Value, Trouble> {
+/// Replays a recording and gives its numbers, unless an oracle objects.
+fn replay_one(
+    options: &Options,
+    path: &Path,
+    document: &mut Document,
+) -> Result<Option<Value>, String> {
     let start = Instant::now();
     let recording = Recording::open_of(path, options.kernel).map_err(|error| error.to_string())?;
     let seconds_reading = start.elapsed().as_secs_f64();
@@ -71,43 +84,65 @@ fn replay_one(options: &Options, path: &Path) -> Result<Value, Trouble> {
         let reason = "holds no call that can be replayed, only parts of some and frees of memory \
                       that is older";
         let events = grouped(recording.counts.events);
-        let message = format!("{}: {events} events: the recording {reason}", path.display());
-        return Err(Trouble::Input(format!("{message}\n{}", holds::as_text(&recording))));
+        let message = format!("{}: {events} events: the recording {reason}", shown(path));
+        return Err(format!("{message}\n{}", holds::as_text(&recording)));
     }
+    let asked = options.asked.machine(&recording.trace.machine);
+    admit(options, &recording.trace, asked, path)?;
     if let Some(file) = &options.trace {
         let mut trace = recording.trace.clone();
         trace.why = vec![format!("The recording {} as a trace.", path.display())];
-        write(file, &trace.to_string())?;
+        output::write(file, &trace.to_string())?;
     }
     let start = Instant::now();
-    let replayed = match options.asked.machine(&recording.trace.machine) {
-        Some(machine) => side_by_side(options, &recording, path, &machine)?,
-        None => down_all_lanes(options, &recording, path)?,
+    let replayed = match asked {
+        Some(machine) => side_by_side(&recording, path, &machine),
+        None => down_all_lanes(&recording, path),
+    };
+    let replayed = match replayed {
+        Ok(replayed) => replayed,
+        Err(failure) => {
+            let how = format!("kvroute replay {}", shown(path));
+            finding::announce(&how, &failure);
+            let found = as_written(&failure);
+            finding::keep(document, found, Path::new("replay.failing.trace"), &how);
+            return Ok(None);
+        }
     };
     let seconds_running = start.elapsed().as_secs_f64();
     let rate = recording.counts.events as f64 / (seconds_reading + seconds_running);
-    if !options.json {
-        let header = format!(
-            "{}: {} events, no objection\nread in {seconds_reading:.2} s, {} ops down {} lanes in \
-             {seconds_running:.2} s: {} events/s, {:.2} M lane-ops/s",
-            path.display(),
-            grouped(recording.counts.events),
-            grouped(recording.trace.ops.len() as u64),
-            replayed.nr_lanes,
-            grouped(rate as u64),
-            replayed.nr_lane_ops as f64 / seconds_running / 1e6,
-        );
-        say(&format!("{header}\n{}\n{}\n", holds::as_text(&recording), replayed.text));
-    }
-    let mut document = json!({
-        "recording": path, "counts": recording.counts, "kernel": recording.kernel,
+    let header = format!(
+        "{}: {} events, no objection\nread in {seconds_reading:.2} s, {} ops down {} lanes in \
+         {seconds_running:.2} s: {} events/s, {:.2} M lane-ops/s",
+        shown(path),
+        grouped(recording.counts.events),
+        grouped(recording.trace.ops.len() as u64),
+        replayed.nr_lanes,
+        grouped(rate as u64),
+        replayed.nr_lane_ops as f64 / seconds_running / 1e6,
+    );
+    document.say(&format!("{header}\n{}\n{}\n", holds::as_text(&recording), replayed.text));
+    let mut numbers = json!({
+        "recording": path.to_string_lossy(), "counts": recording.counts, "kernel": recording.kernel,
         "peaks": recording.peaks, "seconds_reading": seconds_reading,
         "seconds_running": seconds_running, "events_per_second": rate,
     });
-    if let (Value::Object(all), Value::Object(found)) = (&mut document, replayed.json) {
+    if let (Value::Object(all), Value::Object(found)) = (&mut numbers, replayed.json) {
         all.extend(found);
     }
-    Ok(document)
+    Ok(Some(numbers))
+}
+
+/// Refuses a recording that may take more memory than allowed, on any machine that it is to run on.
+fn admit(
+    options: &Options,
+    trace: &Trace,
+    asked: Option<Machine>,
+    path: &Path,
+) -> Result<(), String> {
+    let Some(machine) = asked else { return options.memory.admit(&REPLAY, trace, path) };
+    options.memory.admit(&SWEEP, trace, path)?;
+    options.memory.admit(&SWEEP, &Trace { machine, ..trace.clone() }, path)
 }
 
 /// What came of running a recording.
@@ -119,12 +154,7 @@ struct Replayed {
 }
 
 /// The recording down the lanes of [`REPLAY`].
-fn down_all_lanes(
-    options: &Options,
-    recording: &Recording,
-    path: &Path,
-) -> Result<Replayed, Trouble> {
-    options.memory.admit(&REPLAY, &recording.trace, path)?;
+fn down_all_lanes(recording: &Recording, path: &Path) -> Result<Replayed, Box<Failure>> {
     let mut rows = Rows::new(REPLAY.lanes.iter().map(|lane| lane.name.to_owned()));
     let mut agreement = Agreement::new(recording);
     let stats = run(&REPLAY, &recording.trace, |index, classes| {
@@ -146,20 +176,17 @@ fn down_all_lanes(
 
 /// The recording on its own machine, and on the one that was asked for.
 fn side_by_side(
-    options: &Options,
     recording: &Recording,
     path: &Path,
     machine: &Machine,
-) -> Result<Replayed, Trouble> {
-    let trace = Trace { machine: *machine, ..recording.trace.clone() };
-    options.memory.admit(&SWEEP, &recording.trace, path)?;
-    options.memory.admit(&SWEEP, &trace, path)?;
+) -> Result<Replayed, Box<Failure>> {
     let mut rows = Rows::new(["as recorded", "as asked"].map(str::to_owned));
     let mut agreement = Agreement::new(recording);
     let own = run(&SWEEP, &recording.trace, |index, classes| {
         rows.count(&recording.trace.ops[index], recording.served[index], 0, classes);
         agreement.compare(recording, index, classes[0]);
     })?;
+    let trace = Trace { machine: *machine, ..recording.trace.clone() };
     let asked = run(&SWEEP, &trace, |index, classes| {
         rows.count(&trace.ops[index], recording.served[index], 1, classes);
     })?;
@@ -187,20 +214,19 @@ fn run(
     campaign: &Campaign,
     trace: &Trace,
     mut watcher: impl FnMut(usize, &[Option<Class>]),
-) -> Result<Stats, Trouble> {
+) -> Result<Stats, Box<Failure>> {
     let mut index = 0;
     let mut classes = Vec::new();
-    let outcome = exec::watch(campaign, trace, Expectations::Ignored, |views| {
+    exec::watch(campaign, trace, Expectations::Ignored, |views| {
         classes.clear();
         classes.extend(views.iter().map(|view| view.class));
         watcher(index, &classes);
         index += 1;
-    });
-    outcome.map_err(|failure| fail(&failure))
+    })
 }
 
 /// A failing lane becomes a trace with its routes written out, which any campaign can check.
-fn fail(failure: &Failure) -> Trouble {
+fn as_written(failure: &Failure) -> Failure {
     let mut trace = failure.trace.clone();
     let routing = REPLAY.lanes.iter().find(|lane| Some(lane.name) == failure.lane);
     if let Some(routing) = routing.map(|lane| lane.routing) {
@@ -210,14 +236,8 @@ fn fail(failure: &Failure) -> Trouble {
             }
         }
     }
-    let found = match check(&ROUTED, &trace) {
-        Err(written) if written.is_like(failure) => shrink::shrink_failure(&ROUTED, &written),
+    match check(&ROUTED, &trace) {
+        Err(written) if written.is_like(failure) => finding::shrunk(&ROUTED, &written),
         _ => failure.clone(),
-    };
-    let path = PathBuf::from("replay.failing.trace");
-    if let Err(trouble) = write(&path, &found.trace.to_string()) {
-        return trouble;
     }
-    say(&format!("{}\n", Failure { file: Some(path), ..found }));
-    Trouble::Failure
 }

@@ -1,11 +1,12 @@
 //! `kvroute run`: the direct driver, which generates traces and checks them as fast as it can.
 //!
 //! The one idea: trace `n` of a run comes from the seed and `n` alone, so a failure names the pair
-//! that repeats it, and its shrunk trace is written to a file before anything else is said.
+//! that repeats it before its trace is shrunk and saved.
 //!
 //! There is no feedback from coverage here; `ci/fuzz.sh` has that.
 
-use crate::{Outcome, Trouble, parse_campaign, pool, say, shrink, write};
+use crate::document::Document;
+use crate::{Outcome, finding, interrupt, output, parse_campaign, pool, ranges};
 use indicatif::{ProgressBar, ProgressStyle};
 use kvroute_harness::campaign::Campaign;
 use kvroute_harness::generate::generate;
@@ -22,21 +23,22 @@ pub(crate) struct Options {
     #[arg(value_parser = parse_campaign)]
     campaign: &'static Campaign,
     /// Stop after this many ops times lanes.
-    #[arg(long, value_name = "N", conflicts_with = "seconds")]
+    #[arg(long, value_name = "N", conflicts_with = "seconds", value_parser = ranges::ops)]
     ops: Option<u64>,
     /// Stop after this many seconds (10 if neither is given).
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = ranges::seconds)]
     seconds: Option<u64>,
     /// Where the traces come from; the same seed gives the same traces.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// How many threads; the report is the same for any number (all cores if not given).
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = ranges::jobs)]
     jobs: Option<NonZero<usize>>,
     /// Print the report as JSON.
     #[arg(long)]
-    json: bool,
-    /// Where a failing trace goes.
+    pub(crate) json: bool,
+    /// Where a failing trace goes; `-` is standard output, and the report then goes to standard
+    /// error.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -63,7 +65,14 @@ impl Goal {
     }
 }
 
-pub(crate) fn run(options: &Options) -> Outcome {
+/// Why a run ends.
+enum End {
+    Enough,
+    Objection(u64, Box<Failure>),
+}
+
+pub(crate) fn run(options: &Options, document: &mut Document) -> Outcome {
+    output::give_stdout_to(options.output.as_deref());
     let goal = match (options.ops, options.seconds) {
         (Some(ops), _) => Goal::Ops(ops),
         (None, seconds) => Goal::Time(Duration::from_secs(seconds.unwrap_or(10))),
@@ -79,9 +88,9 @@ pub(crate) fn run(options: &Options) -> Outcome {
         let trace = generate(&options.campaign.profile, &mut fastrand::Rng::with_seed(seed));
         check(options.campaign, &trace)
     };
-    let objection = pool::in_order(jobs, work, |trace_number, result| {
-        if goal.done(&stats, start) >= goal.total() {
-            return ControlFlow::Break(None);
+    let end = pool::in_order(jobs, work, |trace_number, result| {
+        if goal.done(&stats, start) >= goal.total() || interrupt::received().is_some() {
+            return ControlFlow::Break(End::Enough);
         }
         if trace_number.is_multiple_of(64) {
             bar.set_position(goal.done(&stats, start).min(goal.total()));
@@ -89,26 +98,25 @@ pub(crate) fn run(options: &Options) -> Outcome {
         }
         match result {
             Ok(counts) => stats.add(&counts),
-            Err(failure) => return ControlFlow::Break(Some((trace_number, failure))),
+            Err(failure) => return ControlFlow::Break(End::Objection(trace_number, failure)),
         }
         ControlFlow::Continue(())
     });
     bar.finish_and_clear();
-    if let Some((trace_number, failure)) = objection {
-        return Err(fail(options, trace_number, &failure)?);
-    }
-    if options.json {
-        let mut counts = report::json(&stats);
-        counts["campaign"] = options.campaign.name.into();
-        counts["seed"] = options.seed.into();
-        counts["jobs"] = jobs.get().into();
-        counts["seconds"] = start.elapsed().as_secs_f64().into();
-        say(&format!("{counts:#}\n"));
-    } else {
-        let Options { campaign, seed, .. } = options;
-        let speed = speed(&stats, start, jobs);
-        let counts = report::text(&stats);
-        say(&format!("campaign {}, seed {seed}: no objection\n{speed}\n{counts}", campaign.name));
+    document.put("campaign", options.campaign.name);
+    document.put("seed", options.seed);
+    document.put("jobs", jobs.get());
+    document.put("seconds", start.elapsed().as_secs_f64());
+    document.put("counts", report::json(&stats));
+    match end? {
+        End::Objection(trace_number, failure) => fail(options, document, trace_number, &failure),
+        End::Enough => {
+            let Options { campaign, seed, .. } = options;
+            let ended = if document.is_interrupted() { " until it was ended" } else { "" };
+            let (speed, counts) = (speed(&stats, start, jobs), report::text(&stats));
+            let verdict = format!("campaign {}, seed {seed}: no objection{ended}", campaign.name);
+            document.say(&format!("{verdict}\n{speed}\n{counts}"));
+        }
     }
     Ok(())
 }
@@ -121,31 +129,9 @@ fn speed(stats: &Stats, start: Instant, jobs: NonZero<usize>) -> String {
     format!("{nr_lane_ops} lane-ops in {seconds:.1} s, {rate:.2} M/s on {jobs} {threads}")
 }
 
-/// Shrinks a failing trace and writes it down.
-fn fail(options: &Options, trace_number: u64, failure: &Failure) -> Result<Trouble, Trouble> {
-    let found = format!(
-        "kvroute run {} --seed {}, trace {trace_number}",
-        options.campaign.name, options.seed
-    );
-    write_down(options.campaign, failure, &found, options.output.clone())
-}
-
-/// Shrinks a failing trace that `found_by` has found, and writes it to a file, of the campaign's
-/// name if none is given.
-pub(crate) fn write_down(
-    campaign: &'static Campaign,
-    failure: &Failure,
-    found_by: &str,
-    output: Option<PathBuf>,
-) -> Result<Trouble, Trouble> {
-    let shrunk = shrink::shrink_failure(campaign, failure);
-    let path = output.unwrap_or_else(|| format!("{}.failing.trace", campaign.name).into());
-    let mut trace = shrunk.trace.clone();
-    trace.why = vec![
-        format!("The {} oracle objects: {}", shrunk.oracle, shrunk.reason),
-        format!("Found by {found_by}, and shrunk from {} ops.", failure.trace.ops.len()),
-    ];
-    write(&path, &trace.to_string())?;
-    say(&format!("{}\n", Failure { file: Some(path), ..shrunk }));
-    Ok(Trouble::Failure)
+/// Says at once what repeats the failure; then shrinks it, tells of it and saves it.
+fn fail(options: &Options, document: &mut Document, trace_number: u64, failure: &Failure) {
+    let Options { campaign, seed, .. } = options;
+    let how = format!("kvroute run {} --seed {seed}, trace {trace_number}", campaign.name);
+    finding::shrink_and_keep(document, campaign, failure, options.output.as_deref(), &how);
 }

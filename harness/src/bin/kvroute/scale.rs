@@ -6,7 +6,8 @@
 //!
 //! What is done is decided in `kvroute_harness::scale`.
 
-use crate::{Outcome, Trouble, say};
+use crate::document::Document;
+use crate::{Outcome, ranges};
 use kvroute_harness::campaign::KMALLOC;
 use kvroute_harness::report::{grouped, table};
 use kvroute_harness::scale::{Bench, CASES, Work};
@@ -18,11 +19,11 @@ use std::time::Instant;
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// Frees and allocations to measure in each line.
-    #[arg(long, default_value_t = 100_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 100_000, value_name = "N", value_parser = ranges::pairs)]
     pairs: u64,
     /// Print the numbers as JSON.
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 /// Live allocations.
@@ -40,10 +41,13 @@ struct Row {
     nanoseconds: f64,
 }
 
-pub(crate) fn scale(options: &Options) -> Outcome {
+pub(crate) fn scale(options: &Options, document: &mut Document) -> Outcome {
     let mut rows = Vec::new();
     for &(case, what, most) in CASES {
         for nr_live in LEVELS.into_iter().filter(|nr_live| *nr_live <= most) {
+            if document.is_interrupted() {
+                break;
+            }
             let mut bench = Bench::new(case, nr_live);
             // What the first frees find is still in the order in which it was allocated.
             bench.replace(nr_live);
@@ -54,18 +58,18 @@ pub(crate) fn scale(options: &Options) -> Outcome {
         }
     }
     for nr_live in CHECKED_LEVELS {
+        if document.is_interrupted() {
+            break;
+        }
         rows.push(checked(nr_live)?);
     }
-    if options.json {
-        say(&format!("{:#}\n", rows.iter().map(as_json).collect::<Value>()));
-    } else {
-        say(&as_text(&rows));
-    }
+    document.put("rows", rows.iter().map(as_json).collect::<Value>());
+    document.say(&as_text(&rows));
     Ok(())
 }
 
 /// The time of a pair in a trace that keeps so many allocations, all oracles judging.
-fn checked(nr_live: u64) -> Result<Row, Trouble> {
+fn checked(nr_live: u64) -> Result<Row, String> {
     let text = |nr_pairs: u64| {
         let mut text = String::from("machine (frames: 16384)\n");
         let mut rng = fastrand::Rng::with_seed(nr_live);

@@ -6,8 +6,10 @@
 //!
 //! What is counted is decided in `kvroute_harness::sweep`.
 
+use crate::document::Document;
 use crate::memory::MemoryOption;
-use crate::{Outcome, Trouble, parse_campaign, plot, say, write};
+use crate::output::{self, shown};
+use crate::{Outcome, finding, interrupt, parse_campaign, plot, ranges};
 use indicatif::ProgressBar;
 use kvroute_harness::campaign::SWEEP;
 use kvroute_harness::generate::{Profile, Share, generate};
@@ -25,18 +27,19 @@ pub(crate) struct Options {
     #[arg(required = true)]
     inputs: Vec<PathBuf>,
     /// How many traces of a campaign.
-    #[arg(long, default_value_t = 200, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 200, value_name = "N", value_parser = ranges::traces)]
     traces: u64,
     /// Where a campaign's traces come from; the same seed gives the same traces.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// The memory that a recording gets, in percent of what it needs at its peak.
-    #[arg(long, default_value_t = 125, value_name = "PERCENT", value_parser = clap::value_parser!(u64).range(100..=1000))]
+    #[arg(long, default_value_t = 125, value_name = "PERCENT", value_parser = ranges::room)]
     room: u64,
     /// Print the numbers as JSON.
     #[arg(long)]
-    json: bool,
-    /// Draw the figure into this file.
+    pub(crate) json: bool,
+    /// Draw the figure into this file; `-` is standard output, and the report then goes to standard
+    /// error.
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
     #[command(flatten)]
@@ -46,30 +49,51 @@ pub(crate) struct Options {
 /// The costs of all inputs: a row for each cutoff, a cell for each level.
 pub(crate) type Grid = Vec<Vec<Costs>>;
 
-pub(crate) fn sweep(options: &Options) -> Outcome {
-    let mut traces = Vec::new();
-    for input in &options.inputs {
-        traces.append(&mut read(options, input)?);
-    }
-    let grid = fill(&traces)?;
-    let names: Vec<String> = options.inputs.iter().map(|input| name(input)).collect();
-    if let Some(file) = &options.svg {
-        let figure = plot::draw(&names.join(", "), &grid).map_err(Trouble::Input)?;
-        write(file, &figure)?;
-    }
-    if options.json {
-        say(&format!("{:#}\n", as_json(&names, &grid)));
-    } else {
-        say(&as_text(&names, &grid));
-    }
-    Ok(())
+/// Where traces come from.
+enum Source {
+    /// The one of a recording.
+    Recording(Box<Trace>),
+    /// Many of a campaign, each made when it is wanted.
+    Campaign(&'static Campaign),
 }
 
-/// The traces of an input: the one of a recording, or many of a campaign.
-fn read(options: &Options, input: &Path) -> Result<Vec<Trace>, Trouble> {
+pub(crate) fn sweep(options: &Options, document: &mut Document) -> Outcome {
+    output::give_stdout_to(options.svg.as_deref());
+    let sources = options.inputs.iter().map(|input| read(options, input));
+    let sources = sources.collect::<Result<Vec<Source>, String>>()?;
+    let names: Vec<String> = options.inputs.iter().map(|input| name(input)).collect();
+    document.put("inputs", names.clone());
+    let grid = match fill(options, &sources, document) {
+        Ok(grid) => grid,
+        Err(failure) => {
+            let how = format!("kvroute sweep {}", names.join(" "));
+            finding::shrink_and_keep(document, &SWEEP, &failure, None, &how);
+            return Ok(());
+        }
+    };
+    document.put("rows", as_json(&grid));
+    let Some(requests) = grid.first().map(|row| row[0].requests) else {
+        document.say("there was no time for a whole row of the table\n");
+        return Ok(());
+    };
+    if requests == 0 {
+        let message =
+            "no kvmalloc request above a page is in the inputs: no cutoff matters to them";
+        document.warning(None, message);
+    }
+    document.say(&as_text(&names, &grid));
+    match &options.svg {
+        // The axis of the figure has all cutoffs.
+        Some(_) if grid.len() < CUTOFFS.len() => Err("the figure is not drawn".to_owned()),
+        Some(file) => output::write(file, &plot::draw(&names.join(", "), &grid)?),
+        None => Ok(()),
+    }
+}
+
+fn read(options: &Options, input: &Path) -> Result<Source, String> {
     let campaign = input.to_str().and_then(|name| parse_campaign(name).ok());
     match campaign.filter(|_| !input.exists()) {
-        Some(campaign) => Ok(generated(options, campaign)),
+        Some(campaign) => Ok(Source::Campaign(campaign)),
         None if input.exists() => {
             let recording = Recording::open(input).map_err(|error| error.to_string())?;
             let mut trace = recording.trace;
@@ -78,17 +102,35 @@ fn read(options: &Options, input: &Path) -> Result<Vec<Trace>, Trouble> {
             // The machine is largest where most of its memory is holes.
             let most = LEVELS.iter().copied().max().unwrap_or(0);
             options.memory.admit(&SWEEP, &prepare(&trace, CUTOFFS[0], most), input)?;
-            Ok(vec![trace])
+            Ok(Source::Recording(Box::new(trace)))
         }
-        None => Err(Trouble::Input(format!(
-            "{} is neither a recording nor a campaign",
-            input.display()
-        ))),
+        None => Err(format!("{} is neither a recording nor a campaign", shown(input))),
+    }
+}
+
+impl Source {
+    /// Each trace in turn, until one fails or a signal asks for the end.
+    fn each<E>(
+        &self,
+        options: &Options,
+        mut run: impl FnMut(&Trace) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let nr_traces = match self {
+            Source::Recording(_) => 1,
+            Source::Campaign(_) => options.traces,
+        };
+        for number in (0..nr_traces).take_while(|_| interrupt::received().is_none()) {
+            match self {
+                Source::Recording(trace) => run(trace)?,
+                Source::Campaign(campaign) => run(&generated(campaign, options.seed, number))?,
+            }
+        }
+        Ok(())
     }
 }
 
 /// What a campaign generates, without what makes requests fail on purpose.
-fn generated(options: &Options, campaign: &Campaign) -> Vec<Trace> {
+fn generated(campaign: &Campaign, seed: u64, number: u64) -> Trace {
     let plain = Profile {
         misuse: Share(0),
         faults: Share(0),
@@ -96,40 +138,38 @@ fn generated(options: &Options, campaign: &Campaign) -> Vec<Trace> {
         policies: Share(0),
         ..campaign.profile
     };
-    let trace = |number| generate(&plain, &mut fastrand::Rng::with_seed(mix(options.seed, number)));
-    (0..options.traces).map(trace).collect()
+    generate(&plain, &mut fastrand::Rng::with_seed(mix(seed, number)))
 }
 
-fn fill(traces: &[Trace]) -> Result<Grid, Trouble> {
+/// Fills the table row by row. A signal ends it after the last whole row.
+fn fill(
+    options: &Options,
+    sources: &[Source],
+    document: &mut Document,
+) -> Result<Grid, Box<Failure>> {
     let bar = ProgressBar::new((CUTOFFS.len() * LEVELS.len()) as u64);
     let mut grid = Grid::new();
     for &cutoff in CUTOFFS {
         let mut row = Vec::new();
         for &level in LEVELS {
             let mut sum = None;
-            for trace in traces {
-                let costs = run(&prepare(trace, cutoff, level)).map_err(|failure| {
-                    bar.finish_and_clear();
-                    fail(&failure)
+            for source in sources {
+                source.each(options, |trace| {
+                    sum = Some(Costs::add(sum, run(&prepare(trace, cutoff, level))?));
+                    Ok::<(), Box<Failure>>(())
                 })?;
-                sum = Some(Costs::add(sum, costs));
             }
             row.extend(sum);
             bar.inc(1);
         }
+        if interrupt::received().is_some() {
+            break;
+        }
         grid.push(row);
     }
     bar.finish_and_clear();
+    document.is_interrupted();
     Ok(grid)
-}
-
-fn fail(failure: &Failure) -> Trouble {
-    let path = PathBuf::from("sweep.failing.trace");
-    if let Err(trouble) = write(&path, &failure.trace.to_string()) {
-        return trouble;
-    }
-    say(&format!("{}\n", Failure { file: Some(path), ..failure.clone() }));
-    Trouble::Failure
 }
 
 fn name(input: &Path) -> String {
@@ -159,12 +199,12 @@ fn as_table(column: &Column, grid: &Grid) -> String {
     table(&rows)
 }
 
-fn as_json(names: &[String], grid: &Grid) -> Value {
+fn as_json(grid: &Grid) -> Value {
     let rows = CUTOFFS.iter().zip(grid).flat_map(|(cutoff, row)| {
         let cell = |(level, costs): (&u32, &Costs)| {
             json!({ "cutoff": cutoff.name(), "fragmented": level, "costs": costs })
         };
         LEVELS.iter().zip(row).map(cell).collect::<Vec<Value>>()
     });
-    json!({ "inputs": names, "rows": rows.collect::<Vec<Value>>() })
+    rows.collect()
 }

@@ -1,0 +1,78 @@
+//! A failing trace that was found: told first, saved second, never lost.
+//!
+//! The one idea: what was found is on the screen before anything else is tried with it. If no file
+//! takes the trace, the screen takes all of it.
+//!
+//! How it is made shorter is in `kvroute_harness::shrink`.
+
+use crate::document::Document;
+use crate::{interrupt, output};
+use kvroute_harness::campaign::Campaign;
+use kvroute_harness::{Failure, check_expected, shrink};
+use std::path::{Path, PathBuf};
+
+/// Candidates that are tried at most; each is a run of the trace.
+const NR_CANDIDATES_MAX: usize = 20_000;
+
+/// Says in a line what was found and what repeats it, before its trace is made shorter.
+pub(crate) fn announce(how: &str, failure: &Failure) {
+    let Failure { oracle, reason, .. } = failure;
+    let nr_ops = failure.trace.ops.len();
+    let what = format!("the {oracle} oracle objects: {reason}");
+    output::complain(&format!("{how}: {what}; shrinking a trace of {nr_ops} ops"));
+}
+
+/// Says at once what was found; then shrinks it, tells of it and saves it in a file, of the campaign's
+/// name if none is given.
+pub(crate) fn shrink_and_keep(
+    document: &mut Document,
+    campaign: &'static Campaign,
+    failure: &Failure,
+    path: Option<&Path>,
+    how: &str,
+) {
+    announce(how, failure);
+    let default = PathBuf::from(format!("{}.failing.trace", campaign.name));
+    keep(document, shrunk(campaign, failure), path.unwrap_or(&default), how);
+}
+
+/// Tells of a failure, and saves its trace under first lines that say why and how it was found.
+pub(crate) fn keep(document: &mut Document, failure: Failure, path: &Path, how: &str) {
+    let mut trace = failure.trace.clone();
+    trace.why = failure.why();
+    trace.why.push(format!("Found by {how}."));
+    document.tell("", &Failure { file: None, ..failure.clone() });
+    match output::write(path, &trace.to_string()) {
+        Ok(()) if path.as_os_str() == "-" => document.failure(&Failure { file: None, ..failure }),
+        Ok(()) => {
+            let failure = Failure { file: Some(path.to_owned()), ..failure };
+            document.say(&format!("\nrepeat: {}\n", failure.command().unwrap_or_default()));
+            document.failure(&failure);
+        }
+        Err(message) => {
+            let message = format!("{message}; the trace is saved nowhere");
+            document.say_finding(&format!("\nthe whole trace:\n\n{trace}\n"));
+            document.failure(&Failure { file: None, ..failure });
+            document.error(Some(path), &message);
+        }
+    }
+}
+
+/// The shortest trace found in which the same oracle has the same complaint, as a failure of its
+/// own. A signal ends the search early.
+pub(crate) fn shrunk(campaign: &'static Campaign, failure: &Failure) -> Failure {
+    let mut shortest = failure.clone();
+    shrink::shrink(&failure.trace, NR_CANDIDATES_MAX, |candidate| {
+        if interrupt::received().is_some() {
+            return false;
+        }
+        match check_expected(campaign, candidate) {
+            Err(found) if found.is_like(failure) => {
+                shortest = *found;
+                true
+            }
+            _ => false,
+        }
+    });
+    shortest
+}

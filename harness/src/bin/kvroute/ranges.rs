@@ -1,0 +1,68 @@
+//! The ranges of numbers on the command line.
+//!
+//! The one idea: a number that cannot be meant is refused with its range and the reason, before
+//! anything is allocated or waited for.
+
+use std::fmt::Display;
+use std::num::NonZero;
+use std::str::FromStr;
+
+/// Threads: more than any machine has cores for.
+pub(crate) fn jobs(text: &str) -> Result<NonZero<usize>, String> {
+    let jobs = within(text, 1_usize, 1024, "each is a thread with a machine of its own")?;
+    Ok(NonZero::new(jobs).unwrap_or(NonZero::<usize>::MIN))
+}
+
+/// Ops times lanes of a run.
+pub(crate) fn ops(text: &str) -> Result<u64, String> {
+    within(text, 1, 1_000_000_000_000_000, "none would show nothing, and that many take decades")
+}
+
+/// Seconds of a run.
+pub(crate) fn seconds(text: &str) -> Result<u64, String> {
+    within(text, 1, 31_536_000, "none would show nothing, and that many are a year")
+}
+
+/// Traces of a sweep.
+pub(crate) fn traces(text: &str) -> Result<u64, String> {
+    within(text, 1, 1_000_000, "each is run under every cutoff at every level of fragmentation")
+}
+
+/// Memory in percent of what a recording needs.
+pub(crate) fn room(text: &str) -> Result<u64, String> {
+    within(text, 100, 1000, "with less it does not fit, and with more nothing is ever short")
+}
+
+/// Frees and allocations that are measured.
+pub(crate) fn pairs(text: &str) -> Result<u64, String> {
+    within(text, 1, 1_000_000_000, "none would show nothing, and that many take hours in each line")
+}
+
+fn within<T>(text: &str, least: T, most: T, why: &str) -> Result<T, String>
+where
+    T: Copy + FromStr + PartialOrd + Display,
+{
+    let number = text.parse().ok().filter(|number| (&least..=&most).contains(&number));
+    number.ok_or_else(|| format!("a number from {least} to {most} is wanted: {why}"))
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn both_ends_are_taken_and_what_lies_beyond_is_not() {
+        assert_eq!(
+            (jobs("1").map(NonZero::get), jobs("1024").map(NonZero::get)),
+            (Ok(1), Ok(1024))
+        );
+        for text in ["0", "1025", "-1", "", "1.5", "1e3", "99999999999999999999999"] {
+            let error = jobs(text).unwrap_err();
+            assert!(error.contains("from 1 to 1024") && error.contains("thread"), "{error}");
+        }
+        assert_eq!(
+            (room("99").is_err(), room("100"), room("1001").is_err()),
+            (true, Ok(100), true)
+        );
+    }
+}

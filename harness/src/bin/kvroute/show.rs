@@ -1,0 +1,85 @@
+//! `kvroute show`: a trace as this version reads it, and what each lane answers to each op.
+//!
+//! The one idea: a table with a row for every op that was run, the failing one included, so that
+//! what led to an objection can be read from it. The verdict stands below.
+
+use crate::document::Document;
+use crate::input::{ReadingOption, as_read, read_trace};
+use crate::memory::MemoryOption;
+use crate::output::shown;
+use crate::{Outcome, parse_campaign};
+use kvroute_harness::campaign::Campaign;
+use kvroute_harness::exec::{self, Explanation};
+use kvroute_harness::verdict::END_OF_TRACE;
+use kvroute_harness::{Failure, Trace, report};
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// The campaign down whose lanes the trace is run.
+    #[arg(value_parser = parse_campaign)]
+    campaign: &'static Campaign,
+    /// The trace; `-` is the standard input.
+    file: PathBuf,
+    #[command(flatten)]
+    reading: ReadingOption,
+    #[command(flatten)]
+    memory: MemoryOption,
+}
+
+pub(crate) fn show(options: &Options, document: &mut Document) -> Outcome {
+    let reading = options.reading.reading();
+    let trace = read_trace(&options.file, reading)?;
+    options.memory.admit(options.campaign, &trace, &options.file)?;
+    if let Some(as_read) = as_read(&trace, reading) {
+        document.say(&format!("{}: {as_read}\n\n", shown(&options.file)));
+    }
+    let explanation = exec::explain(options.campaign, &trace);
+    let why: String = trace.why.iter().map(|why| format!("# {why}\n")).collect();
+    let text = Trace { why: Vec::new(), ..trace }.to_string();
+    let machine = text.lines().next().unwrap_or_default();
+    let table = table(options.campaign, &text, &explanation);
+    document.say(&format!("{why}{machine}\n{table}"));
+    if let Some(failure) = explanation.failure {
+        let failure = Failure { file: Some(options.file.clone()), reading, ..*failure };
+        document.tell("\n", &failure);
+        document.failure(&failure);
+    }
+    Ok(())
+}
+
+/// A row for each op, with an arrow at the one that was objected to.
+fn table(campaign: &Campaign, text: &str, explanation: &Explanation) -> String {
+    let names = campaign.lanes.iter().map(|lane| lane.name.to_owned());
+    let mut rows = vec![std::iter::once(String::new()).chain(names).collect::<Vec<_>>()];
+    let failure = explanation.failure.as_deref();
+    let at = failure.map(|failure| failure.op);
+    let nr_rows = explanation.answers.len().max(at.map_or(0, |at| at + 1));
+    let lines = text.lines().skip(1).chain([END_OF_TRACE]);
+    for (index, line) in lines.enumerate().take(nr_rows) {
+        let mark = match at {
+            None => "",
+            Some(at) if at == index => "--> ",
+            Some(_) => "    ",
+        };
+        let mut row = vec![format!("{mark}{line}")];
+        row.extend(explanation.answers.get(index).into_iter().flatten().cloned());
+        if let Some(failure) = failure.filter(|failure| failure.op == index) {
+            objection(campaign, failure, &mut row);
+        }
+        rows.push(row);
+    }
+    report::table(&rows)
+}
+
+/// Writes the oracle's name where the lane's answer stands or would have stood.
+fn objection(campaign: &Campaign, failure: &Failure, row: &mut Vec<String>) {
+    let place = campaign.lanes.iter().position(|lane| Some(lane.name) == failure.lane);
+    let Some(place) = place else { return };
+    row.resize(row.len().max(place + 2), String::new());
+    let cell = &mut row[place + 1];
+    *cell = match &cell[..] {
+        "" => format!("<{}>", failure.oracle),
+        answer => format!("{answer} <{}>", failure.oracle),
+    };
+}
