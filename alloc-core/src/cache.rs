@@ -60,6 +60,14 @@ pub struct SlabFlags(pub u32);
 
 /// Objects start at cache lines, or share one evenly if they are at most half as large (R2.2).
 pub const SLAB_HWCACHE_ALIGN: SlabFlags = SlabFlags(0x2000);
+/// Objects can be reclaimed by a shrinker.
+pub const SLAB_RECLAIM_ACCOUNT: SlabFlags = SlabFlags(0x2_0000);
+/// The machine stops if the cache cannot be made: said of its caller, who is told all the same.
+pub const SLAB_PANIC: SlabFlags = SlabFlags(0x4_0000);
+/// Objects are no leaks, whoever points to them.
+pub const SLAB_NOLEAKTRACE: SlabFlags = SlabFlags(0x80_0000);
+/// Objects are charged to the memory control group.
+pub const SLAB_ACCOUNT: SlabFlags = SlabFlags(0x400_0000);
 
 impl SlabFlags {
     /// Whether every bit of `flag` is set.
@@ -67,9 +75,12 @@ impl SlabFlags {
         self.0 & flag.0 == flag.0
     }
 
-    /// Whether no bit is set that has no meaning here (`SLAB_FLAGS_PERMITTED`, R2.1).
+    /// Whether no bit is set that has no meaning here. Of those that Linux permits
+    /// (`SLAB_FLAGS_PERMITTED`, R2.1) the ones are missing that give objects another place or life:
+    /// for debugging, from a zone, and under RCU.
     pub(crate) const fn are_known(self) -> bool {
-        self.0 & !SLAB_HWCACHE_ALIGN.0 == 0
+        let harmless = SLAB_RECLAIM_ACCOUNT.0 | SLAB_PANIC.0 | SLAB_NOLEAKTRACE.0 | SLAB_ACCOUNT.0;
+        self.0 & !(SLAB_HWCACHE_ALIGN.0 | harmless) == 0
     }
 }
 

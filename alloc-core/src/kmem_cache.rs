@@ -18,6 +18,7 @@ use crate::gfp::{__GFP_ZERO, GFP_KERNEL, Gfp};
 use crate::memory::Memory;
 use crate::page::PageAllocator;
 use crate::slab::{Object, Refused, SlabAllocator};
+use core::ops::RangeInclusive;
 
 /// Why a cache was not destroyed; nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,6 +30,9 @@ pub enum DestroyError {
     /// The call sleeps and the caller's context forbids that.
     BadContext,
 }
+
+/// Sizes that are 0 when they are rounded up to words as an `unsigned int`.
+const WRAPPING_SIZES: RangeInclusive<u64> = 0xffff_fff9..=0xffff_ffff;
 
 impl<M: Memory> SlabAllocator<M> {
     /// Makes the boot caches of a machine of `nr_cpus` CPUs in the carved memory at `boot`.
@@ -56,9 +60,12 @@ impl<M: Memory> SlabAllocator<M> {
         ctor: Option<Ctor>,
     ) -> Result<CacheId, AllocError> {
         AllocError::check_caller(GFP_KERNEL, self.pages.current.context)?;
-        let odd = align > PAGE_SIZE || (align != 0 && !align.is_power_of_two());
-        // Objects of no bytes divide by zero in Linux, unless each has a word for its link (R2.1).
-        if odd || !flags.are_known() || (size == 0 && ctor.is_none()) {
+        // Linux takes odd alignments and makes garbage of them (R2.2).
+        let is_odd = align != 0 && !align.is_power_of_two();
+        // Objects of no bytes divide by zero in Linux, unless each has a word for its link (R2.1),
+        // and so do those of which none are left when the size is rounded up.
+        let divides_by_zero = (size == 0 && ctor.is_none()) || WRAPPING_SIZES.contains(&size);
+        if is_odd || !flags.are_known() || divides_by_zero {
             return Err(AllocError::BadArgument);
         }
         let align = alignment(size, align, flags);
@@ -177,7 +184,7 @@ mod test {
     extern crate std;
 
     use super::*;
-    use crate::cache::SLAB_HWCACHE_ALIGN;
+    use crate::cache::{SLAB_ACCOUNT, SLAB_HWCACHE_ALIGN};
     use crate::slab::test::boot;
     use crate::test_memory::TestMemory;
 
@@ -224,11 +231,28 @@ mod test {
     }
 
     #[test]
+    fn objects_are_aligned_to_more_than_a_page() {
+        let mut slab = boot(1024);
+        for order in [1, 2, 5, 8] {
+            let align = PAGE_SIZE << order;
+            let id = slab.create(100, align, SLAB_ACCOUNT, None).unwrap();
+            let two = [(); 2].map(|()| slab.alloc_by_name(id, GFP_KERNEL).unwrap());
+            assert!(two.iter().all(|at| at.0.is_multiple_of(align)), "{align:#x}: {two:?}");
+            two.into_iter().for_each(|at| slab.free_by_name(id, at).unwrap());
+            slab.destroy(id).unwrap();
+        }
+        slab.check().unwrap();
+    }
+
+    #[test]
     fn impossible_caches_are_refused() {
         let mut slab = boot(256);
         assert_eq!(create(&mut slab, 0, 0), Err(AllocError::BadArgument));
         assert_eq!(create(&mut slab, 8, 24), Err(AllocError::BadArgument));
-        assert_eq!(create(&mut slab, 8, 8192), Err(AllocError::BadArgument));
+        assert_eq!(create(&mut slab, 0xffff_fff8, 0), Err(AllocError::TooLarge));
+        assert_eq!(create(&mut slab, 0xffff_fff9, 0), Err(AllocError::BadArgument));
+        assert_eq!(create(&mut slab, 8, KMALLOC_MAX_SIZE << 1), Err(AllocError::TooLarge));
+        assert_eq!(create(&mut slab, 8, 1 << 63), Err(AllocError::TooLarge));
         assert_eq!(create(&mut slab, KMALLOC_MAX_SIZE + 1, 0), Err(AllocError::TooLarge));
         assert!(create(&mut slab, KMALLOC_MAX_SIZE, 4096).is_ok());
         let (flags, ctor) = (SlabFlags(0), Some(Ctor(1)));

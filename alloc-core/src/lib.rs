@@ -104,7 +104,10 @@ mod zone;
 #[cfg(test)]
 mod test_memory;
 
-pub use cache::{CacheId, Ctor, SLAB_HWCACHE_ALIGN, SlabFlags};
+pub use cache::{
+    CacheId, Ctor, SLAB_ACCOUNT, SLAB_HWCACHE_ALIGN, SLAB_NOLEAKTRACE, SLAB_PANIC,
+    SLAB_RECLAIM_ACCOUNT, SlabFlags,
+};
 pub use dma::Coherent;
 pub use fault::FaultPlan;
 pub use kmem_cache::DestroyError;

@@ -65,7 +65,7 @@ impl<M: Memory> Mm<M> {
 /// Slab caches (R2).
 impl<M: Memory> Mm<M> {
     /// Makes a cache of objects of 1 byte to 4 MiB, at multiples of `align`: a power of two up to
-    /// a page, or 0.
+    /// 4 MiB, or 0.
     pub fn kmem_cache_create(
         &mut self,
         size: u64,

@@ -33,7 +33,6 @@ relaxations! {
     InjectedFailure "injected-failure" "a failure was injected on the way, and where is not known";
     Reclaimed       "reclaimed"        "memory was reclaimed on the way, and what was free in between is not known";
     Metadata        "metadata"         "the frames that an area's metadata needed are known only within bounds (R4.2, R4.4)";
-    SlabOrder       "slab-order"       "the order of the slab that a cache asked for is known only within bounds (R2.3)";
     NoNode          "no-node"          "so few frames were free that a split in the middle of a hole may have had no node (R4.9)";
     UnknownPlace    "unknown-place"    "the vmalloc space has too many areas to tell where the next one goes";
     ShortHole       "short-hole"       "a hole that only just fits an aligned area is found or passed over by the shape of a tree that no caller sees (R4.7)";

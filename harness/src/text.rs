@@ -24,8 +24,10 @@ mod words;
 
 use crate::op::{Faults, Route};
 use crate::trace::{Limits, Machine, POLICIES, Trace};
-use alloc_core::SLAB_HWCACHE_ALIGN;
 use alloc_core::task::{Current, NR_CPUS, NR_NODES, NR_TASKS};
+use alloc_core::{
+    SLAB_ACCOUNT, SLAB_HWCACHE_ALIGN, SLAB_NOLEAKTRACE, SLAB_PANIC, SLAB_RECLAIM_ACCOUNT,
+};
 use arbitrary::{Arbitrary, Unstructured};
 
 pub use words::ParseError;
@@ -41,7 +43,13 @@ pub const ROUTES: &[(&str, Route)] =
     &[("policy", Route::Policy), ("slab", Route::Slab), ("vmalloc", Route::Vmalloc)];
 
 /// The flags of a cache, by their C names.
-pub const SLAB_FLAG_NAMES: &[(&str, u64)] = &[("SLAB_HWCACHE_ALIGN", SLAB_HWCACHE_ALIGN.0 as u64)];
+pub const SLAB_FLAG_NAMES: &[(&str, u64)] = &[
+    ("SLAB_HWCACHE_ALIGN", SLAB_HWCACHE_ALIGN.0 as u64),
+    ("SLAB_RECLAIM_ACCOUNT", SLAB_RECLAIM_ACCOUNT.0 as u64),
+    ("SLAB_PANIC", SLAB_PANIC.0 as u64),
+    ("SLAB_NOLEAKTRACE", SLAB_NOLEAKTRACE.0 as u64),
+    ("SLAB_ACCOUNT", SLAB_ACCOUNT.0 as u64),
+];
 
 /// A fault site: the name of its property, and the place of its count.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use crate::op::{
     Arg, ArgKind, Call, CallSpec, Faults, MAX_ARGS, NUMA_NO_NODE, Op, Ptr, Route, Yields,
 };
 use crate::random::Draw;
-use crate::text::{FAULT_SITES, MAX_ORDER_WRITTEN};
+use crate::text::{FAULT_SITES, MAX_ORDER_WRITTEN, SLAB_FLAG_NAMES};
 use crate::trace::{Limits, Machine};
 use alloc_core::SLAB_HWCACHE_ALIGN;
 use alloc_core::addr::{PAGE_OFFSET, PAGE_SIZE, PMD_SIZE, VMALLOC_START};
@@ -254,7 +254,8 @@ fn align(rng: &mut Rng) -> u64 {
 fn slab_flags(rng: &mut Rng) -> u64 {
     match rng.u8(0..64) {
         0 => 1 << rng.u32(0..33),
-        1..=16 => SLAB_HWCACHE_ALIGN.0.into(),
+        1..=3 => one_of(SLAB_FLAG_NAMES, rng).1,
+        4..=16 => SLAB_HWCACHE_ALIGN.0.into(),
         _ => 0,
     }
 }

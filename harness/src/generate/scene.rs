@@ -6,7 +6,7 @@
 
 use crate::op::{Arg, ArgKind, Call, Faults, MAX_ARGS, Op, Ptr, Reg, Yields};
 use crate::random::Draw;
-use alloc_core::SLAB_HWCACHE_ALIGN;
+use crate::text::SLAB_FLAG_NAMES;
 use alloc_core::addr::{NR_ORDERS, PAGE_SHIFT, PAGE_SIZE, order_for};
 use alloc_core::task::NR_TASKS;
 use fastrand::Rng;
@@ -411,8 +411,9 @@ pub fn makes_cache(op: &Op) -> bool {
         [ArgKind::Size, ArgKind::Align, ArgKind::SlabFlags, ArgKind::Ctor]
             .map(|kind| number(op, kind).unwrap_or(0));
     let has_size = (1..=1 << 20).contains(&size) || (size == 0 && ctor != 0);
-    let is_aligned = align == 0 || (align.is_power_of_two() && align <= PAGE_SIZE);
-    let is_known = flags & !u64::from(SLAB_HWCACHE_ALIGN.0) == 0;
+    let is_aligned = align == 0 || (align.is_power_of_two() && align <= 1 << 16);
+    let known = SLAB_FLAG_NAMES.iter().fold(0, |all, (_, flag)| all | flag);
+    let is_known = flags & !known == 0;
     op.call.spec().yields == Yields::Cache && has_size && is_aligned && is_known
 }
 

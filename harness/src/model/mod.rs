@@ -204,6 +204,13 @@ impl Model {
         }
     }
 
+    /// Bytes from one object to the next of the cache that a request asks; 0 if it asks none.
+    pub fn stride(&self, want: &Want) -> u64 {
+        let Family::Cache(handle) = want.family else { return 0 };
+        let (size, align) = self.promise(want);
+        self.caches.get(&handle).map_or(0, |cache| rules::cache_stride(size, align, cache.ctor))
+    }
+
     /// Whether an address lies in the vmalloc space.
     pub fn is_vmalloc(&self, addr: u64) -> bool {
         (self.layout.vmalloc_start..self.layout.vmalloc_end).contains(&addr)

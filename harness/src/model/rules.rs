@@ -25,6 +25,9 @@ pub const KMALLOC_MAX_CACHE: u64 = 8192;
 pub const KMALLOC_MAX: u64 = 4 << 20;
 /// kvmalloc refuses anything larger (R5.1).
 pub const INT_MAX: u64 = i32::MAX as u64;
+/// The flags of a cache that may be asked for: `SLAB_HWCACHE_ALIGN`, `SLAB_RECLAIM_ACCOUNT`,
+/// `SLAB_PANIC`, `SLAB_NOLEAKTRACE` and `SLAB_ACCOUNT` (R2.1).
+pub const CACHE_FLAGS: u32 = 0x2000 | 0x2_0000 | 0x4_0000 | 0x80_0000 | 0x400_0000;
 /// The orders of the page allocator end before this one (R3.2).
 pub const NR_ORDERS: u32 = 11;
 

@@ -32,6 +32,8 @@ pub struct Situation<'a> {
     pub window: &'a Window,
     /// How kvmalloc decides.
     pub policy: &'a Policy,
+    /// Bytes from one object to the next, of the cache that was asked.
+    pub stride: u64,
     /// The min watermark of each node.
     pub min_free: u64,
     /// The only node that will do, if the request says so.
@@ -70,10 +72,8 @@ impl Situation<'_> {
                 order == order_of(size) && self.is_block_short(want, order)
             }
             Family::Kmalloc => self.is_kmalloc_short(want, size, order),
-            Family::Cache(_) => {
-                let may_be = order <= order_of(2 * size) && self.is_block_short(want, order);
-                self.relaxed.if_so(may_be, Relaxation::SlabOrder)
-            }
+            // The smallest slab holds one object, with what lies between it and the next (R1.9).
+            Family::Cache(_) => order == order_of(self.stride) && self.is_block_short(want, order),
             Family::Vmalloc { .. } => self.are_frames_short(size),
             Family::Boot(_) => false,
             Family::Kvmalloc { route } => {
@@ -213,6 +213,7 @@ mod test {
             after: &facts,
             window: &window,
             policy: &Policy::of(&Machine::default()),
+            stride: 0,
             min_free: 16,
             only_node: None,
             nr_faults: 0,

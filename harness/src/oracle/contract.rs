@@ -17,7 +17,6 @@ use crate::model::window::Places;
 use crate::model::{Kind, rules};
 use crate::relaxation::Relaxation;
 use crate::subject::{Answer, Refusal, Request};
-use alloc_core::SLAB_HWCACHE_ALIGN;
 use alloc_core::task::Context;
 
 pub(super) const ORACLE: Oracle = Oracle {
@@ -49,13 +48,14 @@ fn judge(event: &Event) -> Judgement {
 
 fn judge_cache(request: Request, step: &Step) -> Judgement {
     let Request::KmemCacheCreate { size, align, flags, ctor } = request else { return Ok(()) };
-    // Linux rounds odd alignments to garbage, divides by objects of no bytes, and refuses flags
-    // that it does not know (R2.1, R2.2).
+    // Linux rounds odd alignments to garbage, divides by objects that have no bytes or none left in
+    // 32 bits, and refuses flags that it does not know (R2.1, R2.2). How far an alignment may go
+    // follows from the largest object.
     let bad = (size == 0 && ctor.is_none())
+        || (size >> 32 == 0 && size.next_multiple_of(8) >> 32 == 1)
         || (align != 0 && !align.is_power_of_two())
-        || align > PAGE
-        || flags.0 & !SLAB_HWCACHE_ALIGN.0 != 0;
-    let large = size > rules::KMALLOC_MAX
+        || flags.0 & !rules::CACHE_FLAGS != 0;
+    let large = size.max(align) > rules::KMALLOC_MAX
         || cache_stride(size, cache_alignment(size, align, flags), ctor) > rules::KMALLOC_MAX;
     match step.record.reply.answer {
         Answer::Cache(handle) if !bad && !large && step.model.cache(handle).is_none() => Ok(()),
@@ -92,9 +92,7 @@ fn promises(step: &Step, want: &Want, addr: u64, usable: u64) -> Judgement {
             huge.filter(|huge| *huge == usable).or(Some(pages_of(size) * PAGE))
         }
         Kind::Boot => Some(size),
-        Kind::CacheObject(handle) => {
-            step.model.cache(handle).map(|cache| cache_stride(size, align, cache.ctor))
-        }
+        Kind::CacheObject(handle) => step.model.cache(handle).map(|_| step.model.stride(want)),
     };
     if exact.is_some_and(|exact| exact != usable) {
         return Err(format!("{addr:#x} has {usable:#x} usable bytes; the rules give {exact:#x?}"));
@@ -224,6 +222,7 @@ pub(super) fn situation<'a>(step: &'a Step, want: &Want) -> Situation<'a> {
         after: &step.record.after,
         window: step.model.window(),
         policy: step.model.policy(),
+        stride: step.model.stride(want),
         min_free: step.min_free,
         only_node: step.record.only_node(want),
         nr_faults: step.record.reply.nr_faults,
@@ -369,19 +368,28 @@ mod test {
 
     #[test]
     fn barks_on_caches_that_cannot_be_and_silent_on_those_that_can() {
-        for (size, flags, ctor, is_bad) in [
-            (0, 0, None, true),
-            (0, 0, Some(1), false),
-            (64, 0x2000, None, false),
-            (64, 0x2001, None, true),
-            (4 << 20, 0, Some(1), true),
+        for (size, align, flags, ctor, is_bad) in [
+            (0, 0, 0, None, true),
+            (0, 0, 0, Some(1), false),
+            (64, 0, 0x2000, None, false),
+            (64, 0, 0x2001, None, true),
+            (64, 0, 0x80000, None, true),
+            (64, 0, 0x400_0000, None, false),
+            (64, 1 << 20, 0, None, false),
+            (64, 1 << 23, 0, None, true),
+            (0xffff_fff9, 0, 0, None, true),
+            (4 << 20, 0, 0, Some(1), true),
         ] {
             let flags = SlabFlags(flags);
-            let request = Request::KmemCacheCreate { size, align: 0, flags, ctor };
+            let request = Request::KmemCacheCreate { size, align, flags, ctor };
             let made = record(request, Answer::Cache(CacheHandle(1)));
+            let refused = record(request, Answer::Refused(Refusal::BadArgument));
             match is_bad {
                 true => barks(&ORACLE, &model(), &made, "KmemCacheCreate"),
-                false => silent(&ORACLE, &model(), &made),
+                false => {
+                    silent(&ORACLE, &model(), &made);
+                    barks(&ORACLE, &model(), &refused, "KmemCacheCreate");
+                }
             }
         }
     }
