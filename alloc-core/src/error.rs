@@ -20,7 +20,7 @@ pub enum Shortage {
     },
     /// No hole of the vmalloc space is large enough (R4.7).
     VmallocSpace,
-    /// No hole of the range that the caller gave is large enough (seeds/vmalloc-nofail-2021.txt).
+    /// No hole of the range that the caller gave is large enough (the NOFAIL series of 2021).
     Range,
     /// The embedder's page tables took no more mappings (R4.2).
     Mapping,

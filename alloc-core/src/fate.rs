@@ -1,8 +1,8 @@
 //! The free matrix: what comes of every call that frees, on every kind of address.
 //!
 //! The one idea: the matrix is data. A cell says whether the call is right here, or what is wrong
-//! with it, and what Linux 6.1.192 does in its place, as seen on a live kernel (section 6 of the
-//! semantics). A refused free is explained from its cell and from nothing else.
+//! with it, and what Linux 6.1.192 does in its place, as seen on a live kernel (R6). A refused free
+//! is explained from its cell and from nothing else.
 //!
 //! That the calls themselves accept and refuse as the matrix says is tested cell by cell in `mm`.
 

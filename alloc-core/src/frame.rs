@@ -203,9 +203,9 @@ impl MemMap {
         memory.store(self.word(pfn, 1), u64::from(next.0) | u64::from(prev.0) << 32);
     }
 
-    /// Of a slab: its first free object but for what a CPU keeps, 0 for none. Of a vmalloc page: the address that shows it.
-    /// Of a page of a process: the next one.
-    /// Of an exact page: the run of pages that it belongs to.
+    /// Of a slab: its first free object but for what a CPU keeps, 0 for none. Of a vmalloc page:
+    /// the address that shows it. Of a page of a process: the next one. Of an exact page: the run
+    /// of pages that it belongs to.
     pub(crate) fn private<M: Memory>(&self, memory: &M, pfn: Pfn) -> u64 {
         memory.load(self.word(pfn, 2))
     }

@@ -1,6 +1,6 @@
 //! Which allocator to use: every way to get memory, and what may be done with what it gives.
 //!
-//! The one idea: the guide that seeds/which-allocator-2015.txt asks for is data, so that a person
+//! The one idea: the guide that Viro 2015 asks for is data, so that a person
 //! and the allocator read the same rows: a refused free or conversion names the right call from
 //! here, and `docs/which-allocator.md` is held to it by a test.
 //!
@@ -9,7 +9,7 @@
 use crate::addr::PAGE_SIZE;
 use crate::error::{AddrKind, ConvertCall, FreeCall};
 
-/// How memory is reached, and hence which conversions its addresses take (section 7).
+/// How memory is reached, and hence which conversions its addresses take (R7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mapping {
     /// Through the direct map: a fixed distance from the physical address, so that neighbours in
@@ -243,7 +243,7 @@ impl Conversion {
 
 const EITHER: &[Mapping] = &[Mapping::Direct, Mapping::Vmalloc];
 
-/// Every conversion (section 7). `CONVERSIONS[call as usize]`.
+/// Every conversion (R7). `CONVERSIONS[call as usize]`.
 pub static CONVERSIONS: &[Conversion] = &[
     Conversion {
         call: ConvertCall::IsVmallocAddr,

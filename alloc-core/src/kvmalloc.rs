@@ -2,7 +2,7 @@
 //!
 //! The one idea: the caller must not care which it got, so which it gets may be chosen. [`Route`]
 //! makes that choice an argument: the kernel's own policy, or either side wherever that side
-//! could ever serve the call (seeds/lwn-kvmalloc-2017.txt).
+//! could ever serve the call (LWN 2017).
 
 use crate::addr::{KMALLOC_MAX_SIZE, PAGE_SIZE, Vaddr};
 use crate::error::{AllocError, Impossible};

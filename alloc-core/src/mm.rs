@@ -274,7 +274,7 @@ impl<M: Memory> Mm<M> {
     }
 }
 
-/// Conversions between addresses and pages (section 7): those that apply to the wrong kind of
+/// Conversions between addresses and pages (R7): those that apply to the wrong kind of
 /// address in the kernel, and then yield a wrong page, are refused.
 impl<M: Memory> Mm<M> {
     /// Whether the address lies in the vmalloc space, mapped or not.

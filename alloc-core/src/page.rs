@@ -292,8 +292,8 @@ impl<M: Memory> PageAllocator<M> {
         self.zones[found.node].nr_free_pages < self.min_free_pages + self.min_free_pages / 4
     }
 
-    /// Whether a node has enough: below the high watermark its kswapd may be woken, and there it goes
-    /// to sleep again (`pgdat_balanced`).
+    /// Whether a node has enough: below the high watermark its kswapd may be woken, and there it
+    /// goes to sleep again (`pgdat_balanced`).
     pub(crate) fn is_balanced(&self, node: usize) -> bool {
         self.zones[node].nr_free_pages >= self.min_free_pages + self.min_free_pages / 2
     }

@@ -14,7 +14,7 @@ use crate::gfp::{
 /// A version of kvmalloc.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Policy {
-    /// As proposed in December 2016 (seeds/kvmalloc-helpers-rfc-2016.txt).
+    /// As proposed in December 2016 (the RFC of 2016).
     Rfc2016,
     /// As merged (a7c3e901a46f).
     V4_12,

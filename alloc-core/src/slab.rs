@@ -7,10 +7,10 @@
 //! A CPU takes objects from its *active* slab, which is frozen: it is on no list and is kept when
 //! it is empty. Its free list is the CPU's own (`c->freelist`): what a CPU took last and then freed
 //! is what it takes next (R1.10). What another CPU frees into the slab goes to a second list
-//! (`slab->freelist`), which the owner takes over when its own has run out. A call that names a node
-//! takes from a slab there, and makes that its CPU's active one.
-//! Other slabs with free objects wait on the partial list, the last one that was full in front;
-//! full ones are on no list; empty ones are given back at once.
+//! (`slab->freelist`), which the owner takes over when its own has run out. A call that names a
+//! node takes from a slab there, and makes that its CPU's active one. Other slabs with free objects
+//! wait on the partial list, the last one that was full in front; full ones are on no list; empty
+//! ones are given back at once.
 //!
 //! Objects of a cache with a constructor are constructed when their slab is made, and have the link
 //! behind them instead, so that their contents outlive a free (R2.5).

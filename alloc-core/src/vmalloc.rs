@@ -102,8 +102,8 @@ impl<M: Memory> Vmalloc<M> {
     /// small ones would find room (R4.14). Here it takes the small ones, and waits only if there
     /// is no room for those.
     ///
-    /// With `__GFP_COMP` Linux splits compound pages, and its report comes when they are freed, page
-    /// after page. Here such a request is refused, whatever it would have got.
+    /// With `__GFP_COMP` Linux splits compound pages, and its report comes when they are freed,
+    /// page after page. Here such a request is refused, whatever it would have got.
     pub(crate) fn alloc_huge(&mut self, range: &VmallocRange) -> Result<Vaddr, AllocError> {
         if range.size < PMD_SIZE {
             return self.alloc(range);

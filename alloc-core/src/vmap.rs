@@ -6,7 +6,7 @@
 //! translations, so that they are not used again before a purge has flushed them all at once.
 //!
 //! Nodes are objects of a slab cache. Taking a range out of the middle of a hole needs a second
-//! node; each CPU keeps one ready for it (seeds/vmap-preload-2019.txt). Freeing never needs one.
+//! node; each CPU keeps one ready for it (the preload patch of 2019). Freeing never needs one.
 //!
 //! Nothing here maps pages: an area is a range with a guard page at its end, and no more (R4.11).
 //! The tables that map them belong to the space, and are kept in `page_table`.
@@ -216,8 +216,8 @@ impl VmapSpace {
     }
 
     /// Cuts the request out of the first hole that is found to fit; returns where, and the hole's
-    /// node if it is used up. A candidate beyond the request's end is a failure and no reason to search on
-    /// (R4.7).
+    /// node if it is used up. A candidate beyond the request's end is a failure and no reason to
+    /// search on (R4.7).
     fn take<M: Memory>(
         &mut self,
         slab: &mut SlabAllocator<M>,
@@ -348,8 +348,8 @@ mod test {
 
     const NR_PAGES: u64 = 400;
 
-    /// Where R4.7 says that a range may be taken, given the holes as start and end: the lowest place
-    /// that fits, and the one in the lowest hole that is as long as the alignment may need.
+    /// Where R4.7 says that a range may be taken, given the holes as start and end: the lowest
+    /// place that fits, and the one in the lowest hole that is as long as the alignment may need.
     fn expect(holes: &BTreeMap<u64, u64>, request: &VmapRequest) -> (Option<u64>, Option<u64>) {
         let VmapRequest { size, align, start, end, .. } = *request;
         let slack = if align > PAGE_SIZE && end - start != size { align - 1 } else { 0 };

@@ -1,8 +1,8 @@
 //! The words of the trace language: every call, its arguments, and what may stand beside it.
 //!
 //! The one idea: [`CALLS`] is a table, and printing, parsing, generating and mutating an op all
-//! read that table. A new call is a new row and a new variant of [`Call`]; the compiler then points
-//! at the matches that must know it.
+//! read that table. A new call is a new row and a new variant of [`Call`]. The compiler does not
+//! find the matches that must know it; `CONTRIBUTING.md` lists them, and what misses each.
 //!
 //! This file does not know what a call does; `subject` and `model` do.
 

@@ -66,7 +66,7 @@ impl<M: Memory> Mm<M> {
     }
 
     /// Drops the one reference to a page, or to the compound block that it is the head of. Of
-    /// another block it would be the first page only, and the others be lost (section 6).
+    /// another block it would be the first page only, and the others be lost (R6).
     pub fn put_page(&mut self, page: Pfn) -> Result<(), FreeFault> {
         let pages = &mut self.slab_floor().pages;
         let frame = pages.map.head_of(&pages.memory, page.to_phys());

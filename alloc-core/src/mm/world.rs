@@ -39,7 +39,7 @@ impl<M: Memory> Mm<M> {
 
     /// A number that changes whenever the shortage may have ended, so that who was told
     /// `WouldBlock` need not ask again while it is the same (the early return that Morton asks for,
-    /// seeds/vmalloc-nofail-2021.txt). Page tables that took no more mappings and injected failures
+    /// the NOFAIL series of 2021). Page tables that took no more mappings and injected failures
     /// have no such event: wait for a tick.
     pub const fn release_epoch(&self, shortage: Shortage) -> u64 {
         let Vmalloc { kmalloc, vmap, .. } = &self.kvmalloc.vmalloc;

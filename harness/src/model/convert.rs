@@ -2,8 +2,7 @@
 //!
 //! The one idea: the layout says how an address is mapped, and the machine's page table, which
 //! the lane has looked at, says which frame it shows. From the two follows one right answer, and
-//! for an address that a conversion does not apply to the refusal (section 7 of the semantics
-//! reference).
+//! for an address that a conversion does not apply to the refusal (R7).
 //!
 //! Nothing here looks at what is live: free memory of the direct map has pages as well.
 

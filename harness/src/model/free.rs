@@ -1,7 +1,7 @@
 //! Frees: what must come of a call that frees, by the address alone.
 //!
 //! The one idea: as in the kernel, a free is a function of the address and of what is live there,
-//! never of how the caller came by it (sections 6.2 to 6.4 of the semantics reference). Live memory
+//! never of how the caller came by it (R6.2 to R6.4). Live memory
 //! has one right answer for each call; for free memory the name of the refusal depends on its
 //! history, which only the last free tells.
 //!
@@ -139,7 +139,7 @@ pub enum Verdict {
 }
 
 impl Model {
-    /// What must come of a free (sections 6.2 to 6.4 of the semantics reference).
+    /// What must come of a free (R6.2 to R6.4).
     pub fn judge_free(&self, free: Free, addr: u64, context: Context) -> Verdict {
         if let Free::Boot(size) = free {
             return self.judge_boot_free(addr, size);
@@ -179,7 +179,7 @@ impl Model {
         context: Context,
     ) -> Verdict {
         if allocation.kind == Kind::Boot {
-            // In Linux a reserved page enters the free list (section 6.2).
+            // In Linux a reserved page enters the free list (R6.2).
             return Verdict::Refuse(Class::Wild, None);
         }
         let offset = addr - allocation.addr;

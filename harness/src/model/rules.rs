@@ -4,7 +4,7 @@
 //! allocator's code, so that a slip on either side shows as a difference. Nothing of alloc-core is
 //! called.
 //!
-//! Rule numbers are those of the semantics reference (R1.1 and so on). Where policy is free (which
+//! Rule numbers (R1.1 and so on) are those of `docs/linux-6.1.md`. Where policy is free (which
 //! frame, which slot) nothing is said here.
 
 use crate::op::Route;

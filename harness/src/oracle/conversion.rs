@@ -2,7 +2,7 @@
 //! that it does not apply to is refused.
 //!
 //! The one idea: the kernel's conversions compute, and on the wrong kind of address they yield a
-//! wrong frame (section 7). What is right is known without asking the allocator: the lane has
+//! wrong frame (R7). What is right is known without asking the allocator: the lane has
 //! looked the address up in the machine's own page table.
 //!
 //! Whether the memory behind the address is live is no question here, but for one thing: a live

@@ -1,7 +1,7 @@
 //! Wrong frees: every free gets the verdict that the book gives it, and a refused one changes
 //! nothing.
 //!
-//! The one idea: a free is judged by its address alone, as the kernel does it (section 6), and from
+//! The one idea: a free is judged by its address alone, as the kernel does it (R6), and from
 //! the book of live memory follows the one right answer: accepted, a no-op, or refused by a name.
 //! Only for memory that is free may the name depend on the allocator's history.
 //!
@@ -16,7 +16,7 @@ use crate::subject::{Answer, FreeRefusal, Refusal, Request};
 
 pub(super) const ORACLE: Oracle = Oracle {
     name: "wrong-free",
-    sentence: "every free gets the verdict of section 6, and a refused one changes nothing",
+    sentence: "every free gets the verdict of R6, and a refused one changes nothing",
     judge,
 };
 

@@ -212,8 +212,8 @@ impl AllocCore {
     }
 }
 
-/// For each machine that is kept for the next traces: the frames whose bytes it keeps. They are kept
-/// no longer.
+/// For each machine that is kept for the next traces: the frames whose bytes it keeps. They are
+/// kept no longer.
 #[cfg(test)]
 pub(crate) fn take_frames_kept() -> Vec<u64> {
     let machines = MACHINES.take();

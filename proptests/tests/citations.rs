@@ -1,0 +1,136 @@
+//! `docs/linux-6.1.md` states every rule that is cited, and nothing is cited that is not here.
+//!
+//! The one idea: a rule's number is a promise that a reader can look it up. So each one in the
+//! code, the documents and the corpus must be stated in the page, each one stated must be cited,
+//! and a text that is named by a file must be in the repository.
+//!
+//! Whether a rule is true of Linux no test here can tell; the page says how sure it is.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const PAGE: &str = "docs/linux-6.1.md";
+
+/// Beginnings of names of texts that are not in the repository, in two halves each.
+const ELSEWHERE: [[&str; 2]; 3] = [["see", "ds/"], ["refer", "ence/"], ["../sha", "red"]];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Every text that may cite: its name from the root on, and what it says.
+fn texts() -> Vec<(String, String)> {
+    let mut texts = Vec::new();
+    let folders =
+        ["alloc-core", "harness", "proptests", "fuzz/fuzz_targets", "docs", "corpus", "ci"];
+    let mut left: Vec<PathBuf> = folders.map(PathBuf::from).into();
+    left.extend(
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(Into::into),
+    );
+    while let Some(place) = left.pop() {
+        let path = root().join(&place);
+        if path.is_dir() {
+            let entries = fs::read_dir(&path).expect("a readable folder");
+            left.extend(entries.map(|entry| place.join(entry.expect("an entry").file_name())));
+        } else if let Ok(text) = fs::read_to_string(&path) {
+            texts.push((place.to_string_lossy().into_owned(), text));
+        }
+    }
+    assert!(texts.len() > 100, "the walk found only {} files", texts.len());
+    texts
+}
+
+/// The numbers of rules in a text: R4.7, and R4 where a whole section is meant.
+fn cited(text: &str) -> BTreeSet<String> {
+    let is_word = |sign: char| sign.is_ascii_alphanumeric() || sign == '_';
+    let words = text.split(|sign: char| !is_word(sign) && sign != '.');
+    let words = words.map(|word| word.trim_end_matches('.'));
+    let is_number = |part: &str| {
+        (1..=2).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let numbers = words.filter(|word| {
+        let parts = word.strip_prefix('R').map(|number| number.split('.'));
+        parts.is_some_and(|mut parts| parts.clone().count() <= 2 && parts.all(is_number))
+    });
+    numbers.map(str::to_owned).collect()
+}
+
+/// The rules that the page states, and its sections.
+fn stated(page: &str) -> Vec<String> {
+    let heads = page.lines().filter_map(|line| {
+        let rule = line.strip_prefix("**").and_then(|rest| rest.split("** ").next());
+        rule.or_else(|| line.strip_prefix("## ")?.split(' ').next())
+    });
+    heads.filter(|head| cited(head).contains(*head)).map(str::to_owned).collect()
+}
+
+/// What is wrong between a page and the texts that cite it.
+fn complaints(page: &str, texts: &[(String, String)]) -> Vec<String> {
+    let stated = stated(page);
+    let mut complaints = Vec::new();
+    let mut all = BTreeSet::new();
+    for (name, text) in texts {
+        let cited = cited(text);
+        let unknown = cited.iter().filter(|rule| !stated.contains(rule));
+        complaints.extend(unknown.map(|rule| format!("{name} cites {rule}, which is not stated")));
+        all.extend(cited);
+    }
+    for (at, rule) in stated.iter().enumerate() {
+        if stated[..at].contains(rule) {
+            complaints.push(format!("{rule} is stated twice"));
+        }
+        if rule.contains('.') && !all.contains(rule) {
+            complaints.push(format!("{rule} is stated and never cited"));
+        }
+    }
+    for line in page.lines().filter(|line| line.starts_with("**R")) {
+        let is_sure = ["[V]", "[S]", "[H]"].iter().any(|mark| line.ends_with(mark));
+        if !is_sure || !line.contains('(') {
+            complaints.push(format!("no source, or not how sure it is: {line}"));
+        }
+    }
+    complaints
+}
+
+#[test]
+fn every_rule_cited_is_stated_and_every_rule_stated_is_cited() {
+    let mut texts = texts();
+    let own = [PAGE, "proptests/tests/citations.rs"];
+    texts.retain(|(name, _)| !own.contains(&name.as_str()));
+    let page = fs::read_to_string(root().join(PAGE)).expect("it is readable");
+    let complaints = complaints(&page, &texts);
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+#[test]
+fn no_text_is_named_that_is_not_here() {
+    let mut complaints = Vec::new();
+    for (name, text) in texts() {
+        for word in ELSEWHERE.map(|halves| halves.concat()) {
+            if text.contains(&word) {
+                complaints.push(format!("{name} names {word}…"));
+            }
+        }
+    }
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+#[test]
+fn barks_on_each_way_to_cite_wrongly() {
+    let page = "## R1 kmalloc\n\n**R1.1** A class. (`f`) [V]\n**R1.2** A size. (`g`) [S]\n";
+    let texts = |text: &str| vec![("a.rs".to_owned(), text.to_owned())];
+    let both = "as it is (R1.1, R1.2), and R1";
+    assert_eq!(complaints(page, &texts(both)), Vec::<String>::new());
+    for (page, text) in [
+        (page.to_owned(), "only R1.1"),
+        (page.to_owned(), "R1.1 R1.2 R1.3"),
+        (page.to_owned(), "R1.1 R1.2 R2"),
+        (page.to_owned(), "R1.1 R1.2 (R1.12)"),
+        (page.replace("R1.2", "R1.1"), "R1.1"),
+        (page.replace(" [S]", ""), both),
+        (page.replace("(`g`)", ""), both),
+    ] {
+        assert_eq!(complaints(&page, &texts(text)).len(), 1, "deaf: {text} against {page}");
+    }
+}
