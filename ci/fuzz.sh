@@ -17,13 +17,15 @@ usage() { die "usage: ci/fuzz.sh <campaign> <seconds> [libFuzzer options]; campa
 # Prints a failing input, its shortened form, and the command that repeats it.
 explain() {
   local campaign=$1 artefact=$2
-  local hash="${artefact##*-}"
+  local hash="${artefact##*-}" status=0
   local trace="$campaign-${hash:0:8}.failing.trace"
   say "=== the trace at which the fuzzer stopped ($artefact)"
   cat "$artefact"
   say "" "=== shortened ($trace)"
   # Its last line is the command that repeats the failure.
-  if ! cargo kvroute shrink "$campaign" "$artefact" -o "$trace"; then
+  cargo kvroute shrink --fuzz-input "$campaign" "$artefact" -o "$trace" || status=$?
+  # 1 is the objection itself.
+  if [ "$status" -ne 1 ]; then
     say "without the fuzzer it does not fail (a time limit, or a sanitizer's finding); repeat it with"
     say "${fuzz[*]} run ${options[*]} $campaign $artefact"
   fi
