@@ -5,8 +5,8 @@
 //! `corpus/recordings/` expect nothing but that no oracle objects.
 
 use kvroute_harness::campaign::REPLAY;
-use kvroute_harness::op::{CALLS, CLASSES};
-use kvroute_harness::recording::Recording;
+use kvroute_harness::op::{CALLS, CLASSES, Call};
+use kvroute_harness::recording::{Recording, Served};
 use kvroute_harness::{CAMPAIGNS, Campaign, Trace, check, check_expected};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -124,4 +124,17 @@ fn recordings_replay_without_objection() {
         nr_recordings += 1;
     }
     assert!(nr_recordings > 0, "there is no recording");
+}
+
+/// One recording is of a kernel whose free memory lay in single pages, made as `docs/recording.md`
+/// says: only there does kvmalloc fall back.
+#[test]
+fn a_recorded_kernel_fell_back_to_vmalloc() {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus/recordings/kv-fallback.trace.zst");
+    let recording = Recording::open(&path).unwrap_or_else(|error| panic!("{error}"));
+    let requests = recording.trace.ops.iter().zip(&recording.served);
+    let fallbacks =
+        requests.filter(|(op, served)| op.call == Call::Kvmalloc && **served == Served::Vmalloc);
+    assert!(fallbacks.count() > 0, "no kvmalloc of the recorded kernel fell back");
 }
