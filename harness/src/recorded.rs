@@ -12,7 +12,7 @@
 use crate::model::kvmalloc::Policy;
 use crate::model::rules::{KMALLOC_MAX_CACHE, PAGE, order_of, size_class};
 use crate::op::{Arg, Call, Class, Op, Reg, Route};
-use crate::recording::{Recording, Served, Told};
+use crate::recording::{Recording, Served, Told, UnderObject};
 use alloc_core::gfp::{
     __GFP_DIRECT_RECLAIM, __GFP_NOFAIL, __GFP_NORETRY, __GFP_RETRY_MAYFAIL, Gfp,
 };
@@ -31,15 +31,18 @@ pub enum Fact {
     Bytes,
     /// The flags with which kvmalloc asked kmalloc first (R5.1).
     FirstTry,
+    /// The order of the block under objects (R1.1, R1.8): of blocks, not of requests.
+    Order,
 }
 
 impl Fact {
     /// Every fact with its name in reports.
-    pub const ALL: [(Fact, &'static str); 4] = [
+    pub const ALL: [(Fact, &'static str); 5] = [
         (Fact::Granted, "served or NULL"),
         (Fact::Kind, "slab, pages or vmalloc"),
         (Fact::Bytes, "bytes set aside"),
         (Fact::FirstTry, "kvmalloc's first try"),
+        (Fact::Order, "order of the block below"),
     ];
 }
 
@@ -134,9 +137,9 @@ impl Agreement {
     /// How many differences are kept with their places; the others are counted.
     pub const MOST_DIFFERENCES: usize = 20;
 
-    /// Nothing compared yet.
+    /// No request compared yet, only the blocks under objects.
     pub fn new(recording: &Recording) -> Self {
-        Self {
+        let mut agreement = Self {
             requests: 0,
             agreed: 0,
             by_rule: 0,
@@ -144,7 +147,15 @@ impl Agreement {
             differences: Vec::new(),
             policy: Policy::of(&recording.trace.machine),
             caches: HashMap::new(),
+        };
+        // If events were lost, a block may be another than the one that the object lies in.
+        if recording.counts.lost == 0 {
+            for block in &recording.under_objects {
+                let place = || (block.line, format!("a block of order {}", block.order));
+                agreement.tally(Fact::Order, order(block), place);
+            }
         }
+        agreement
     }
 
     /// Requests in which something differs that no rule explains.
@@ -180,24 +191,27 @@ impl Agreement {
         let (mut agrees, mut is_explained) = (true, true);
         for (fact, comparison) in facts {
             let Some(comparison) = comparison else { continue };
-            let tally = self.facts.entry(fact).or_default();
-            tally.compared += 1;
             agrees &= comparison == Comparison::Agrees;
-            match comparison {
-                Comparison::Agrees => tally.agreed += 1,
-                Comparison::By(rule) => *tally.by_rule.entry(rule).or_default() += 1,
-                Comparison::Differs(reason) => {
-                    is_explained = false;
-                    if self.differences.len() < Self::MOST_DIFFERENCES {
-                        let (line, request) = place();
-                        self.differences.push(Difference { line, request, fact, reason });
-                    }
-                }
-            }
+            is_explained &= !matches!(comparison, Comparison::Differs(_));
+            self.tally(fact, comparison, &place);
         }
         self.requests += 1;
         self.agreed += u64::from(agrees);
         self.by_rule += u64::from(!agrees && is_explained);
+    }
+
+    fn tally(&mut self, fact: Fact, comparison: Comparison, place: impl Fn() -> (u32, String)) {
+        let tally = self.facts.entry(fact).or_default();
+        tally.compared += 1;
+        match comparison {
+            Comparison::Agrees => tally.agreed += 1,
+            Comparison::By(rule) => *tally.by_rule.entry(rule).or_default() += 1,
+            Comparison::Differs(reason) if self.differences.len() < Self::MOST_DIFFERENCES => {
+                let (line, request) = place();
+                self.differences.push(Difference { line, request, fact, reason });
+            }
+            Comparison::Differs(_) => {}
+        }
     }
 
     /// Which kind of memory served the request.
@@ -350,6 +364,21 @@ fn stride(size: u64, kernel: u64) -> Comparison {
              nor the free pointer explains (slab debugging or KASAN would)"
         )),
     }
+}
+
+/// The order of a block: a large request's own, or of a slab one between that of a single object
+/// and the largest that slabs have for several.
+fn order(block: &UnderObject) -> Comparison {
+    const MOST_FOR_SEVERAL: u32 = 3;
+    let least = order_of(block.bytes_alloc);
+    let most = if block.bytes_alloc > KMALLOC_MAX_CACHE { least } else { MOST_FOR_SEVERAL };
+    if (least..=most).contains(&block.order.into()) {
+        return Comparison::Agrees;
+    }
+    let bytes = block.bytes_alloc;
+    Comparison::Differs(format!(
+        "{bytes} bytes were set aside in it, for which the model has orders {least} to {most}"
+    ))
 }
 
 fn is_memory(class: Class) -> bool {

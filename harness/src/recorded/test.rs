@@ -117,6 +117,26 @@ fn barks_on_answers_that_no_rule_explains() {
 }
 
 #[test]
+fn blocks_under_objects_have_the_orders_of_slabs_and_large_requests() {
+    let compare = |order: u32, bytes: u64| {
+        let block = format!("mm_page_alloc: page=0x1 pfn=4096 order={order} gfp_flags=GFP_KERNEL");
+        compare(&[
+            &block,
+            &object("kmalloc", bytes, bytes, "GFP_KERNEL").replace("000001000", "001000000"),
+        ])
+    };
+    for (order, bytes) in [(0, 64), (3, 64), (1, 8192), (3, 8192), (2, 16384), (5, 131_072)] {
+        let tally = &compare(order, bytes).facts[&Fact::Order];
+        assert_eq!((tally.compared, tally.agreed), (1, 1), "order {order}, {bytes} bytes");
+    }
+    for (order, bytes) in [(4, 64), (0, 8192), (3, 16384), (1, 131_072)] {
+        let agreement = compare(order, bytes);
+        assert_eq!(agreement.facts[&Fact::Order].unexplained(), 1, "order {order}, {bytes} bytes");
+        assert!(agreement.differences[0].reason.contains("for which the model has orders"));
+    }
+}
+
+#[test]
 fn the_rules_of_the_recorded_kernel_decide() {
     let text = "  a-1 [000] ....  1.1: kv: (k) size=12288 gfp=GFP_NOFS\n\
         \x20 a-1 [000] ....  1.2: kmalloc: ptr=ffff888000001000 bytes_req=12288 bytes_alloc=16384 gfp_flags=GFP_NOFS\n\

@@ -36,7 +36,7 @@ pub(super) fn convert(log: Log) -> Result<Recording, RecordingError> {
         converter.event(event, *under_object)?;
     }
     converter.abandon()?;
-    Ok(converter.finish(log))
+    Ok(Recording { under_objects: roles.blocks, ..converter.finish(log) })
 }
 
 /// What the recorded kernel answered to a request.
@@ -352,7 +352,8 @@ impl Converter {
         };
         let trace = Trace { machine, ops: self.ops, ..Trace::default() };
         let Self { served, told, lines, .. } = self;
-        Recording { trace, served, told, lines, counts, peaks, kernel: log.kernel }
+        let (kernel, under_objects) = (log.kernel, Vec::new());
+        Recording { trace, served, told, under_objects, lines, counts, peaks, kernel }
     }
 }
 

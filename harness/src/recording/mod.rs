@@ -68,6 +68,8 @@ pub struct Recording {
     pub served: Vec<Served>,
     /// For each op of the trace: what else the recorded kernel tells of its answer.
     pub told: Vec<Told>,
+    /// The blocks of pages that were seen to lie under objects.
+    pub under_objects: Vec<UnderObject>,
     /// For each op of the trace: the line of the recording that it comes from.
     pub lines: Vec<u32>,
     /// What there was in the recording besides.
@@ -103,6 +105,17 @@ pub struct Told {
     pub bytes_alloc: Option<u64>,
     /// The flags with which kvmalloc asked kmalloc first.
     pub first_try: Option<Gfp>,
+}
+
+/// A block of pages under objects: a slab, or a large kmalloc request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnderObject {
+    /// The line of its allocation.
+    pub line: u32,
+    /// log2 of its pages.
+    pub order: u8,
+    /// The bytes that were set aside for the first object in it.
+    pub bytes_alloc: u64,
 }
 
 /// What a recording holds, beyond the calls of its trace.

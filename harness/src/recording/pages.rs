@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::UnderObject;
 use super::event::{Event, FreeCall, PAGE_SHIFT, What};
 use super::ranges::Ranges;
 
@@ -26,20 +27,24 @@ pub(super) struct PageRoles {
     pub(super) base: Option<u64>,
     /// For each event, by its place: it is a page event on behalf of an object.
     pub(super) under_object: Vec<bool>,
+    /// The blocks under objects, in the order of their first objects.
+    pub(super) blocks: Vec<UnderObject>,
 }
 
 /// Finds the roles of all page events.
 pub(super) fn page_roles(events: &[Event], contexts: usize) -> PageRoles {
     let mut under_object = vec![false; events.len()];
+    let mut blocks = Vec::new();
     let base = direct_map_base(events, contexts);
     if let Some(base) = base {
         let mut sweep = Sweep::new(base, &mut under_object);
         for (place, event) in events.iter().enumerate() {
+            blocks.extend(sweep.first_object(event, events));
             sweep.event(place, event);
         }
     }
     mark_failed_attempts(events, contexts, &mut under_object);
-    PageRoles { base: base.map(|frames| frames << PAGE_SHIFT), under_object }
+    PageRoles { base: base.map(|frames| frames << PAGE_SHIFT), under_object, blocks }
 }
 
 /// The base of the direct map, in frames, by the vote of block and first object.
@@ -100,6 +105,15 @@ impl<'a> Sweep<'a> {
             What::PageFree { pfn, order } => self.under_object[place] = self.free(pfn, order),
             _ => {}
         }
+    }
+
+    /// The block under an object that is allocated, if none was seen in it before.
+    fn first_object(&self, event: &Event, events: &[Event]) -> Option<UnderObject> {
+        let What::Object { ptr: Some(ptr), bytes_alloc, .. } = event.what else { return None };
+        let block = self.blocks.get((ptr >> PAGE_SHIFT).checked_sub(self.base)?)?;
+        let What::PageAlloc { order, .. } = events[block].what else { return None };
+        let is_first = !self.under_object[block];
+        is_first.then_some(UnderObject { line: events[block].line, order, bytes_alloc })
     }
 
     /// An object lives, or lived until now, at this address.
