@@ -319,7 +319,7 @@ fn the_lenient_reader_drops_what_means_nothing() {
     assert_eq!((trace.nr_dropped_lines, trace.nr_clamped_fields), (5, 3));
     assert_eq!(
         trace.to_string(),
-        "machine (frames: 4096, vmalloc_pages: 16, min_free: 4096, shuffle: 0x1)\n\
+        "machine (frames: 16384, vmalloc_pages: 16, min_free: 4096, shuffle: 0x1)\n\
          kfree(r0)\nr1 = vmalloc(0x1000)\n"
     );
     let many = "kfree(NULL)\n".repeat(MAX_FUZZ_OPS + 7);
