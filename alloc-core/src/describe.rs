@@ -9,7 +9,7 @@
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Paddr, Pfn, Vaddr, order_for, pages_for};
 use crate::cache::CacheKind;
 use crate::error::{AddrKind, FreeCall, FreeFault, FreeVerdict};
-use crate::fate::{self, Cell, Fit, Spot};
+use crate::fate::{self, Cell, Fate, Fit, Spot};
 use crate::frame::{Frame, FrameState};
 use crate::guide::right_free;
 use crate::kmalloc::{direct, direct_phys};
@@ -66,20 +66,30 @@ impl<M: Memory> Kvmalloc<M> {
         let nobodys = if addr.is_zero_or_null() { 0 } else { PAGE_SIZE };
         let own = live.map_or(nobodys, |live| live.usable);
         let Cell { verdict, on_linux } = fate::cell(spot, called, fit(called, own, told));
-        let is_atomic = self.vmalloc.context() == Context::Atomic;
+        let context = self.vmalloc.context();
         let askew = live.is_some_and(|live| !(addr.0 - live.start.0).is_multiple_of(live.step));
         let verdict = match verdict {
             Some(FreeVerdict::Interior) if askew => FreeVerdict::Misaligned,
             // vfree may sleep, which Linux 6.1 notices in an interrupt only (R4.13).
-            None | Some(FreeVerdict::WrongSize) if is_atomic && is == AddrKind::Vmalloc => {
+            None | Some(FreeVerdict::WrongSize)
+                if context == Context::Atomic && is == AddrKind::Vmalloc =>
+            {
+                FreeVerdict::BadContext
+            }
+            None if context == Context::Hardirq && is == AddrKind::DmaCoherent => {
                 FreeVerdict::BadContext
             }
             Some(verdict) => verdict,
             // Nothing else that the matrix calls right is refused.
             None => FreeVerdict::WrongAllocator,
         };
+        let on_linux = match (verdict, is) {
+            // `WARN_ON(irqs_disabled())` in dma_free_attrs, which goes on.
+            (FreeVerdict::BadContext, AddrKind::DmaCoherent) => Fate::WarnFreed,
+            _ => on_linux,
+        };
         let right = match verdict {
-            FreeVerdict::BadContext => Some(FreeCall::VfreeAtomic),
+            FreeVerdict::BadContext if is == AddrKind::Vmalloc => Some(FreeCall::VfreeAtomic),
             _ => live.and_then(|_| right_free(is)),
         };
         FreeFault { addr, called, verdict, is, right, on_linux }

@@ -76,7 +76,8 @@ pub enum FreeVerdict {
     Misaligned,
     /// Nothing that can be freed is there.
     Wild,
-    /// The call may sleep and the caller's context forbids that (R4.13).
+    /// The call may sleep and the caller's context forbids that (R4.13), or it may have to unmap
+    /// and interrupts are disabled.
     BadContext,
 }
 
@@ -87,7 +88,7 @@ impl FreeVerdict {
             Self::Interior | Self::Misaligned => "inside",
             Self::WrongOrder | Self::WrongSize => "another size than that of",
             Self::WrongCache => "another cache than that of",
-            Self::BadContext => "the caller may not sleep, and it is",
+            Self::BadContext => "not in this context, and it is",
             Self::WrongAllocator | Self::DoubleFree | Self::Wild => "it is",
         }
     }

@@ -66,6 +66,8 @@ pub struct Contexts {
 impl Contexts {
     /// Everywhere but in a non-maskable interrupt.
     pub const ANY: Self = Self { task: true, atomic: true, softirq: true, hardirq: true };
+    /// Where one may sleep, and where what sleeps is put off (R4.13).
+    pub const TASK_OR_INTERRUPT: Self = Self { atomic: false, ..Self::ANY };
     /// Where one may sleep.
     pub const TASK: Self = Self { task: true, atomic: false, softirq: false, hardirq: false };
 }
@@ -145,8 +147,9 @@ pub static ALLOCATORS: &[Allocator] = &[
         frees: &[FreeCall::Vfree, FreeCall::Kvfree, FreeCall::KvfreeSensitive],
         // Its page tables are allocated with reclaim whatever the flags say (R4.4).
         alloc_in: Contexts::TASK,
-        // From an interrupt it is deferred (R4.13).
-        free_in: Contexts::ANY,
+        // From an interrupt it is deferred; under a spinlock nothing tells vfree that it must not
+        // sleep (R4.13). `vfree_atomic` is for there.
+        free_in: Contexts::TASK_OR_INTERRUPT,
         alignment: Alignment::Page,
         mappings: &[Mapping::Vmalloc],
     },
@@ -164,7 +167,7 @@ pub static ALLOCATORS: &[Allocator] = &[
         frees: &[FreeCall::Kvfree, FreeCall::KvfreeSensitive],
         // It seems to work elsewhere for as long as the slab side succeeds (R5.2).
         alloc_in: Contexts::TASK,
-        free_in: Contexts::ANY,
+        free_in: Contexts::TASK_OR_INTERRUPT,
         alignment: Alignment::SizeUpToPage,
         mappings: &[Mapping::Direct, Mapping::Vmalloc],
     },

@@ -1,12 +1,17 @@
 //! `docs/which-allocator.md` says what the allocator's own table says.
 //!
 //! The one idea: the tables of the page are printed from `alloc_core::guide`, to which a test of
-//! alloc-core holds the allocator. So what a person reads there is what the code does.
+//! alloc-core holds the allocator. So what a person reads there is what the code does. The contexts
+//! are tried here, call by call, before the oracles.
 //!
 //! The advice around the tables is written by hand.
 
 use alloc_core::error::{ConvertCall, FreeCall};
 use alloc_core::guide::{ALLOCATORS, Alignment, Allocator, CONVERSIONS, Contexts, Conversion};
+use alloc_core::task::Context;
+use kvroute_harness::exec::explain;
+use kvroute_harness::op::{ArgKind, CALLS, CONTEXTS};
+use kvroute_harness::{CAMPAIGNS, Trace};
 use std::fs;
 use std::path::Path;
 
@@ -71,6 +76,97 @@ fn conversions() -> String {
         "| have | want | call | else | for any other address, Linux 6.1 |\n\
          |---|---|---|---|---|\n{lines}"
     )
+}
+
+/// A call's arguments as a trace has them, for `size` bytes.
+fn arguments(call: &str, size: u64, gfp: &str) -> String {
+    let spec = CALLS.iter().find(|spec| spec.name == call).expect("the guide names known calls");
+    let order = (size.div_ceil(4096)).next_power_of_two().ilog2();
+    let argument = |(name, kind): &(&str, ArgKind)| match kind {
+        ArgKind::Size | ArgKind::Held => format!("{size:#x}"),
+        ArgKind::Gfp => gfp.into(),
+        ArgKind::Count => "1".into(),
+        ArgKind::Node => "0".into(),
+        ArgKind::Cache => "c0".into(),
+        ArgKind::Order => order.to_string(),
+        ArgKind::Align => "0x1000".into(),
+        ArgKind::VmallocOffset if *name == "start" => "0x0".into(),
+        ArgKind::VmallocOffset => "0x1000000".into(),
+        ArgKind::Ptr => "r0".into(),
+        other => panic!("{call} takes a {other:?}"),
+    };
+    spec.args.iter().map(argument).collect::<Vec<_>>().join(", ")
+}
+
+/// What becomes of the last of a few ops, on a machine with room, whose oracles are all silent.
+fn last_answer(ops: &str) -> String {
+    let text = format!("machine (frames: 8192, vmalloc_pages: 8192)\n{ops}");
+    let trace = Trace::parse(&text).unwrap_or_else(|error| panic!("{ops}: {error}"));
+    let campaign = CAMPAIGNS.iter().find(|campaign| campaign.name == "frees").expect("a campaign");
+    let shown = explain(campaign, &trace);
+    if let Some(failure) = shown.failure {
+        panic!("{failure}");
+    }
+    shown.answers.last().expect("an op")[0].clone()
+}
+
+/// The contexts in which a test of every call, with both sides of kvmalloc, has the answer.
+fn where_all(test: impl Fn(&str, Context) -> bool) -> Contexts {
+    let both = ["slab", "vmalloc"];
+    let is_in = |context| both.iter().all(|route| test(route, context));
+    let [task, atomic, softirq, hardirq] =
+        CONTEXTS.iter().map(|(_, context)| is_in(*context)).collect::<Vec<_>>()[..]
+    else {
+        panic!("the guide knows four contexts")
+    };
+    Contexts { task, atomic, softirq, hardirq }
+}
+
+fn beside(call: &str, route: &str, context: Context) -> String {
+    let takes_route = CALLS.iter().any(|spec| spec.name == call && spec.takes_route);
+    let route = if takes_route { format!("route: {route}, ") } else { String::new() };
+    let (name, _) = CONTEXTS.iter().find(|(_, known)| *known == context).expect("a context");
+    format!("({route}context: {name})")
+}
+
+const CACHE: &str = "c0 = kmem_cache_create(0x28, 0)\n";
+
+/// Where a call allocates, with the flags that its context takes: whatever the size, so that
+/// kvmalloc cannot hide behind its slab side.
+fn allocates_in(row: &Allocator, call: &str) -> Contexts {
+    let is_kv = row.mappings.len() > 1;
+    let sizes: &[u64] = if is_kv { &[0x2000, 0x50_0000] } else { &[0x1000] };
+    where_all(|route, context| {
+        let gfp = if context == Context::Task { "GFP_KERNEL" } else { "GFP_ATOMIC" };
+        sizes.iter().all(|size| {
+            let (arguments, beside) = (arguments(call, *size, gfp), beside(call, route, context));
+            let answer = last_answer(&format!("{CACHE}r0 = {call}({arguments}) {beside}\n"));
+            ["Slab", "Pages", "Vmalloc"].contains(&answer.as_str())
+        })
+    })
+}
+
+/// Where a call frees what another has allocated in a task.
+fn frees_in(call: &str, free: FreeCall) -> Contexts {
+    where_all(|route, context| {
+        let got = format!("{call}({})", arguments(call, 0x1000, "GFP_KERNEL"));
+        let given = format!("{}({})", free.name(), arguments(free.name(), 0x1000, ""));
+        let (task, there) = (beside(call, route, Context::Task), beside(free.name(), "", context));
+        last_answer(&format!("{CACHE}r0 = {got} {task}\n{given} {there}\n")) == "Done"
+    })
+}
+
+#[test]
+fn every_call_is_for_the_contexts_that_the_page_names() {
+    for row in ALLOCATORS {
+        for call in row.calls {
+            assert_eq!(allocates_in(row, call), row.alloc_in, "where {call} allocates");
+            for free in row.frees {
+                let actual = frees_in(call, *free);
+                assert_eq!(actual, row.free_in, "where {} frees memory of {call}", free.name());
+            }
+        }
+    }
 }
 
 #[track_caller]

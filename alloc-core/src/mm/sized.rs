@@ -16,6 +16,7 @@ use crate::kvmalloc::Route;
 use crate::memory::Memory;
 use crate::policy::OldSize;
 use crate::slab::Refused;
+use crate::task::Context;
 
 /// Pages by their size, and memory for devices (R3.3, R7.3).
 impl<M: Memory> Mm<M> {
@@ -41,11 +42,13 @@ impl<M: Memory> Mm<M> {
         self.slab_floor().pages.dma_alloc(size, gfp)
     }
 
-    /// Gives back memory of [`Self::dma_alloc_coherent`] of the same order; NULL is nothing to do.
+    /// Gives back memory of [`Self::dma_alloc_coherent`] of the same order, but not in an interrupt
+    /// handler, for it may have to be unmapped; NULL is nothing to do.
     pub fn dma_free_coherent(&mut self, addr: Vaddr, size: u64) -> Result<(), FreeFault> {
+        let is_irq = self.kvmalloc.vmalloc.context() == Context::Hardirq;
         let result = match direct_phys(addr) {
             _ if addr == Vaddr::NULL => Ok(()),
-            Some(at) if self.slab_floor().pages.dma_free(at, size) => Ok(()),
+            Some(at) if !is_irq && self.slab_floor().pages.dma_free(at, size) => Ok(()),
             _ => Err(Refused),
         };
         self.freed_sized(result, addr, FreeCall::DmaFreeCoherent, size)

@@ -213,6 +213,12 @@ impl Model {
             (Kind::PagesExact { nr_pages }, Free::PagesExact(size)) => {
                 sized(nr_pages == pages_of(size))
             }
+            // Memory that was remapped for the device has to be unmapped (`dma_free_attrs`).
+            (Kind::DmaCoherent { order }, Free::DmaCoherent(size))
+                if context == Context::Hardirq && size > 0 && order == order_of(size) =>
+            {
+                refuse(Class::BadContext)
+            }
             (Kind::DmaCoherent { order }, Free::DmaCoherent(size)) => {
                 sized(size > 0 && order == order_of(size))
             }
