@@ -86,6 +86,7 @@ impl<M: Memory> Kvmalloc<M> {
         let on_linux = match (verdict, is) {
             // `WARN_ON(irqs_disabled())` in dma_free_attrs, which goes on.
             (FreeVerdict::BadContext, AddrKind::DmaCoherent) => Fate::WarnFreed,
+            _ if called == FreeCall::FreePagesExact && told == Some(0) => Fate::Nothing,
             _ => on_linux,
         };
         let right = match verdict {
@@ -93,6 +94,15 @@ impl<M: Memory> Kvmalloc<M> {
             _ => live.and_then(|_| right_free(is)),
         };
         FreeFault { addr, called, verdict, is, right, on_linux }
+    }
+
+    /// Why `ksize` was refused for `addr`.
+    pub(crate) fn size_fault(&self, addr: Vaddr) -> FreeFault {
+        let (is, live) = self.describe(addr);
+        let spot = live.map_or_else(|| self.spot_of_nobody(is, addr), |live| live.spot(is, addr));
+        let on_linux = fate::ksize(spot, live.map_or(0, |live| live.usable));
+        // Its verdict is that of a kfree.
+        FreeFault { called: FreeCall::Ksize, on_linux, ..self.fault(addr, FreeCall::Kfree, None) }
     }
 
     /// The row of the free matrix for an address that is in no live memory.
@@ -104,6 +114,9 @@ impl<M: Memory> Kvmalloc<M> {
             AddrKind::Free if is_mapped => {
                 match self.vmalloc.vmap.find_area(self.vmalloc.memory(), addr) {
                     Some(_) => Spot::Deferred,
+                    None if self.vmalloc.vmap.is_lazy(self.vmalloc.memory(), addr) => {
+                        Spot::LazySpace
+                    }
                     None => Spot::FreeSpace,
                 }
             }

@@ -6,8 +6,12 @@
 //!
 //! That the calls themselves accept and refuse as the matrix says is tested cell by cell in `mm`.
 
+use crate::addr::PAGE_SIZE;
 use crate::free_call::{FreeCall, FreeVerdict};
 use core::fmt::{self, Display, Formatter};
+
+/// The largest object of a size class (`KMALLOC_MAX_CACHE_SIZE`).
+const KMALLOC_MAX_CACHE_SIZE: u64 = 2 * PAGE_SIZE;
 
 /// What Linux 6.1 does with a free, by itself and in its consequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,8 +22,20 @@ pub enum Fate {
     OkAccounting,
     /// Frees all of the memory around the address, whoever uses it.
     FreesAll,
+    /// Warns each time, wipes nothing, and frees all of the memory around the address.
+    WarnFreesAll,
+    /// Warns each time, and frees the first page only.
+    WarnFirstPage,
     /// Frees nothing and looks at nothing.
     Untouched,
+    /// Does nothing at all.
+    Nothing,
+    /// Reports a bad page or corrupts memory without a word, as the neighbouring pages are.
+    NeighboursDecide,
+    /// Tells the size of the memory around the address.
+    TellsSize,
+    /// Warns each time, and tells a size of 0.
+    WarnTellsNone,
     /// Warns each time, and frees nothing.
     WarnLeak,
     /// Warns the first time, and frees nothing.
@@ -47,7 +63,15 @@ impl Fate {
             Self::Ok => "frees it",
             Self::OkAccounting => "frees it and miscounts",
             Self::FreesAll => "frees all of it, silently",
+            Self::WarnFreesAll => "warns, wipes nothing and frees all of it",
+            Self::WarnFirstPage => "warns and frees the first page",
             Self::Untouched => "returns it untouched",
+            Self::Nothing => "does nothing",
+            Self::NeighboursDecide => {
+                "reports a bad page or corrupts memory, as its neighbours are"
+            }
+            Self::TellsSize => "tells the size of what is there",
+            Self::WarnTellsNone => "warns and tells 0",
             Self::WarnLeak => "warns and frees nothing",
             Self::WarnOnceLeak => "warns once and frees nothing",
             Self::WarnFreed => "warns and frees it",
@@ -122,6 +146,8 @@ pub enum Spot {
     Deferred,
     /// Vmalloc space that belongs to no area.
     FreeSpace,
+    /// An area that was freed and whose addresses are not purged yet.
+    LazySpace,
     /// A page kept back at boot, or a vmalloc area's page seen through the direct map.
     Reserved,
     /// An object, or the space between objects, of the allocator's own.
@@ -186,6 +212,9 @@ macro_rules! cell {
     (@ OK) => { Fate::Ok };
     (@ OKa) => { Fate::OkAccounting };
     (@ FA) => { Fate::FreesAll };
+    (@ WA) => { Fate::WarnFreesAll };
+    (@ Wp) => { Fate::WarnFirstPage };
+    (@ ND) => { Fate::NeighboursDecide };
     (@ Wl) => { Fate::WarnLeak };
     (@ W1l) => { Fate::WarnOnceLeak };
     (@ Wf) => { Fate::WarnFreed };
@@ -216,48 +245,50 @@ macro_rules! matrix {
 // The reference has no column for five of them. kvfree_sensitive is kvfree after clearing memory;
 // krealloc and kvrealloc are taken to move: they are kfree after asking for the size (R6.6), and
 // kvfree after reading what is there. vfree_atomic writes a list entry into the memory before
-// anything is checked (R4.13). A cell that cannot be (an order below 0, a cache of kmalloc's own)
+// anything is checked (R4.13); an area that was freed and not purged took it, and the list then found
+// nothing (C9). A cell that cannot be (an order below 0, a cache of kmalloc's own)
 // has its neighbour's word.
 matrix! {
-    Null Wild:              ok  ok  ok  ok  ok  ok  ok  ok  ok  OO  OO                          ok  ok  ok                          OO  ok  ok;
-    ZeroSizePtr Wild:       ok  ok  Wl  OO  Wl  ok  ok  ok  ok  OO  OO                          OO  OO  OO                          OO  OO  OO;
+    Null Wild:              ok  ok  ok  ok  ok  ok  ok  ok  ok  OO OO                       ok ok ok                        OO ok ok;
+    ZeroSizePtr Wild:       ok  ok  Wl  OO  Wl  ok  ok  ok  ok  OO OO                       OO OO OO                        OO OO OO;
     KmallocObject WrongAllocator:
-                            ok  ok  Wl  CO  Wl  ok  ok  ok  ok  Wf(WrongCache) Wf(WrongCache)   CO  CO  BP                          CO  CO  CO;
+                            ok  ok  Wl  CO  Wl  ok  ok  ok  ok  Wf(WrongCache) Wf(WrongCache)CO CO CO                        CO CO CO;
     CacheObject WrongAllocator:
-                            ok  ok  Wl  CO  Wl  ok  ok  ok  ok  ok  Wf(WrongCache)              CO  CO  BP                          CO  CO  CO;
+                            ok  ok  Wl  CO  Wl  ok  ok  ok  ok  ok Wf(WrongCache)           CO CO CO                        CO CO CO;
     ConstructedObject WrongAllocator:
-                            ok  ok  Wl  CO  Wl  CO  CO  CO  CO  ok  Wf(WrongCache)              CO  CO  BP                          CO  CO  CO;
+                            ok  ok  Wl  CO  Wl  CO  CO  CO  CO  ok Wf(WrongCache)           CO CO CO                        CO CO CO;
     LargeKmalloc WrongAllocator:
-                            ok  ok  Wl  CO  Wl  ok  ok  ok  ok  W1l W1l                         OKa Lk  BP                          OKa OKa Lk;
-    OnePage WrongAllocator: W1p W1p Wl  CO  Wl  W1p W1p W1p W1p W1l W1l                         ok  Lk(WrongOrder) BP(WrongOrder)   ok  OK  OK;
-    Block WrongAllocator:   W1p W1p Wl  CO  Wl  W1p W1p W1p W1p W1l W1l                         ok  Lk(WrongOrder) BP(WrongOrder)   Lk(WrongOrder) OK Lk;
+                            ok  ok  Wl  CO  Wl  ok  ok  ok  ok  W1l W1l                     OKa Lk ND                       OKa OKa Lk;
+    OnePage WrongAllocator: W1p W1p Wl  CO  Wl  Wp  W1p Wp  W1p W1l W1l                     ok Lk(WrongOrder) ND(WrongOrder)ok OK OK;
+    Block WrongAllocator:   W1p W1p Wl  CO  Wl  Wp  W1p Wp  W1p W1l W1l                     ok Lk(WrongOrder) BP(WrongOrder)Lk(WrongOrder) OK Lk;
     Compound WrongAllocator:
-                            OKa OKa Wl  CO  Wl  OKa OKa OKa OKa W1l W1l                         ok  Lk(WrongOrder) BP(WrongOrder)   ok  OK  Lk;
+                            OKa OKa Wl  CO  Wl  OKa OKa OKa OKa W1l W1l                     ok Lk(WrongOrder) BP(WrongOrder)ok OK Lk;
     PagesExact WrongAllocator:
-                            W1p W1p Wl  CO  Wl  W1p W1p W1p W1p W1l W1l                         BP  Lk  BP                          Lk  BP  ok;
+                            W1p W1p Wl  CO  Wl  Wp  W1p Wp  W1p W1l W1l                     BP Lk BP                        Lk BP ok;
     DmaCoherent WrongAllocator:
-                            W1p W1p Wl  CO  Wl  W1p W1p W1p W1p W1l W1l                         OK  Lk  BP                          Lk  ok  Lk;
-    Vmalloc WrongAllocator: OO  ok  ok  ok  Lk  OO  ok  OO  ok  OO  OO                          OO  OO  OO                          OO  OO  OO;
-    InObject Interior:      CO  CO  Wl  CO  Wl  CO  CO  CO  CO  CO  CO                          CO  CO  BP                          CO  CO  CO;
-    InOnePage Interior:     W1p W1p Wl  CO  Wl  W1p W1p W1p W1p W1l W1l                         FA  FA  BP                          FA  FA  FA;
-    InFirstPage Interior:   W1p W1p Wl  CO  Wl  W1p W1p W1p W1p W1l W1l                         FA  Lk  BP                          Lk  FA  Lk;
-    InLaterPage Interior:   W1l W1l Wl  CO  Wl  W1l W1l W1l W1l W1l W1l                         CO  CO  BP                          CO  CO  CO;
-    InExactPage Interior:   W1p W1p Wl  CO  Wl  W1p W1p W1p W1p W1l W1l                         BP  Lk  BP                          Lk  BP  BP;
+                            W1p W1p Wl  CO  Wl  Wp  W1p Wp  W1p W1l W1l                     OK Lk BP                        Lk ok Lk;
+    Vmalloc WrongAllocator: OO  ok  ok  ok  Lk  OO  ok  OO  ok  OO OO                       OO OO OO                        OO OO OO;
+    InObject Interior:      CO  CO  Wl  CO  Wl  CO  CO  CO  CO  CO CO                       CO CO CO                        CO CO CO;
+    InOnePage Interior:     W1p W1p Wl  CO  Wl  Wp  W1p Wp  W1p W1l W1l                     FA FA BP                        FA FA FA;
+    InFirstPage Interior:   W1p W1p Wl  CO  Wl  Wp  W1p Wp  W1p W1l W1l                     FA Lk BP                        Lk FA Lk;
+    InLaterPage Interior:   W1l W1l Wl  CO  Wl  Wl  W1l Wl  W1l W1l W1l                     CO CO BP                        CO CO CO;
+    InExactPage Interior:   W1p W1p Wl  CO  Wl  Wp  W1p Wp  W1p W1l W1l                     BP Lk BP                        Lk BP BP;
     InCompoundHead Interior:
-                            FA  FA  Wl  CO  Wl  FA  FA  FA  FA  W1l W1l                         FA  Lk  BP                          FA  FA  Lk;
+                            FA  FA  Wl  CO  Wl  WA  FA  WA  FA  W1l W1l                     FA Lk BP                        FA FA Lk;
     InCompoundTail Interior:
-                            FA  FA  Wl  CO  Wl  FA  FA  FA  FA  W1l W1l                         BP  CO  BP                          FA  BP  CO;
-    InVmalloc Interior:     OO  FA  FA  FA  Lk  OO  FA  OO  FA  OO  OO                          OO  OO  OO                          OO  OO  OO;
-    AskewVmalloc Interior:  OO  Wl  Wl  CO  Wl  OO  Wl  OO  Wl  OO  OO                          OO  OO  OO                          OO  OO  OO;
-    FreedLast DoubleFree:   BG  BG  Wl  CO  Wl  BG  BG  BG  BG  BG  BG                          CO  CO  BP                          CO  CO  CO;
-    FreeObject DoubleFree:  CO  CO  Wl  CO  Wl  CO  CO  CO  CO  CO  CO                          CO  CO  BP                          CO  CO  CO;
-    FreePage DoubleFree:    W1p W1p Wl  CO  Wl  W1p W1p W1p W1p W1l W1l                         BP  BP  CO                          BP  BP  BP;
-    Deferred DoubleFree:    OO  CO  CO  CO  Lk  OO  CO  OO  CO  OO  OO                          OO  OO  OO                          OO  OO  OO;
-    FreeSpace DoubleFree:   OO  Wl  Wl  OO  Wl  OO  Wl  OO  OO  OO  OO                          OO  OO  OO                          OO  OO  OO;
-    Reserved Wild:          W1p W1p Wl  CO  Wl  W1p W1p W1p W1p W1l W1l                         CO  CO  BP                          CO  CO  CO;
-    Internal Wild:          CO  CO  Wl  CO  Wl  CO  CO  CO  CO  CO  CO                          CO  CO  BP                          CO  CO  CO;
-    InternalArea Wild:      OO  CO  CO  CO  Lk  OO  CO  OO  CO  OO  OO                          OO  OO  OO                          OO  OO  OO;
-    Nothing Wild:           OO  OO  Wl  OO  Wl  OO  OO  OO  OO  OO  OO                          OO  OO  OO                          OO  OO  OO;
+                            FA  FA  Wl  CO  Wl  WA  FA  WA  FA  W1l W1l                     BP CO BP                        FA BP CO;
+    InVmalloc Interior:     OO  FA  FA  FA  Lk  OO  FA  OO  FA  OO OO                       OO OO OO                        OO OO OO;
+    AskewVmalloc Interior:  OO  Wl  Wl  CO  Wl  OO  Wl  OO  Wl  OO OO                       OO OO OO                        OO OO OO;
+    FreedLast DoubleFree:   BG  BG  Wl  CO  Wl  BG  BG  BG  BG  BG BG                       CO CO CO                        CO CO CO;
+    FreeObject DoubleFree:  CO  CO  Wl  CO  Wl  CO  CO  CO  CO  CO CO                       CO CO CO                        CO CO CO;
+    FreePage DoubleFree:    W1l W1l Wl  CO  Wl  Wl  W1l Wl  W1l W1l W1l                     BP BP CO                        BP BP BP;
+    Deferred DoubleFree:    OO  CO  CO  CO  Lk  OO  CO  OO  CO  OO OO                       OO OO OO                        OO OO OO;
+    FreeSpace DoubleFree:   OO  Wl  Wl  OO  Wl  OO  Wl  OO  OO  OO OO                       OO OO OO                        OO OO OO;
+    LazySpace DoubleFree:   OO  Wl  Wl  Wl  Wl  OO  Wl  OO  OO  OO OO                       OO OO OO                        OO OO OO;
+    Reserved Wild:          W1p W1p Wl  CO  Wl  Wp  W1p Wp  W1p W1l W1l                     CO CO BP                        CO CO CO;
+    Internal Wild:          CO  CO  Wl  CO  Wl  CO  CO  CO  CO  CO CO                       CO CO CO                        CO CO CO;
+    InternalArea Wild:      OO  CO  CO  CO  Lk  OO  CO  OO  CO  OO OO                       OO OO OO                        OO OO OO;
+    Nothing Wild:           OO  OO  Wl  OO  Wl  OO  OO  OO  OO  OO OO                       OO OO OO                        OO OO OO;
 }
 
 /// A free by the right call that is told a size which is not the memory's.
@@ -320,6 +351,34 @@ pub static WRONG_SIZES: &[WrongSize] = &[
         on_linux: Fate::BadPage,
     },
 ];
+
+/// What `ksize` does on Linux 6.1 with an address that it has no business with, in memory of `own`
+/// bytes (R1.2): it tells slabs and large blocks by their first page alone.
+pub fn ksize(spot: Spot, own: u64) -> Fate {
+    match spot {
+        Spot::Vmalloc
+        | Spot::InVmalloc
+        | Spot::AskewVmalloc
+        | Spot::Deferred
+        | Spot::FreeSpace
+        | Spot::LazySpace
+        | Spot::InternalArea
+        | Spot::Nothing => Fate::Oops,
+        // No slab, and no larger than one may be: a mistake, as Linux sees it.
+        Spot::Compound if own <= KMALLOC_MAX_CACHE_SIZE => Fate::WarnTellsNone,
+        Spot::Compound
+        | Spot::LargeKmalloc
+        | Spot::KmallocObject
+        | Spot::CacheObject
+        | Spot::ConstructedObject
+        | Spot::InObject
+        | Spot::FreedLast
+        | Spot::FreeObject
+        | Spot::Internal => Fate::TellsSize,
+        Spot::Null | Spot::ZeroSizePtr => Fate::Ok,
+        _ => Fate::WarnTellsNone,
+    }
+}
 
 /// The cell for a call at a spot.
 pub fn cell(spot: Spot, call: FreeCall, fit: Fit) -> Cell {

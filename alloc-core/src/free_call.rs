@@ -33,6 +33,8 @@ pub enum FreeCall {
     Krealloc,
     /// `kvrealloc`, likewise.
     Kvrealloc,
+    /// `ksize`, which frees nothing, and looks at memory as `kfree` does.
+    Ksize,
 }
 
 impl FreeCall {
@@ -53,6 +55,7 @@ impl FreeCall {
             Self::KvfreeSensitive => "kvfree_sensitive",
             Self::Krealloc => "krealloc",
             Self::Kvrealloc => "kvrealloc",
+            Self::Ksize => "ksize",
         }
     }
 }

@@ -170,7 +170,7 @@ impl<M: Memory> Mm<M> {
             matches!(is, AddrKind::KmallocObject | AddrKind::CacheObject | AddrKind::LargeKmalloc);
         match live.filter(|live| has_size && live.start == addr) {
             Some(live) => Ok(live.usable),
-            None => Err(self.kvmalloc.fault(addr, FreeCall::Kfree, None)),
+            None => Err(self.kvmalloc.size_fault(addr)),
         }
     }
 }

@@ -187,6 +187,12 @@ impl VmapSpace {
         }
     }
 
+    /// Whether an address lies in an area that was freed and not purged since.
+    pub(crate) fn is_lazy<M: Memory>(&self, memory: &M, addr: Vaddr) -> bool {
+        let (below, _) = self.lazy.around(memory, addr.0 + 1);
+        below.is_some_and(|area| addr.0 < area.end(memory))
+    }
+
     /// Makes all lazy areas holes again, after one flush for all of them.
     pub(crate) fn purge<M: Memory>(&mut self, slab: &mut SlabAllocator<M>) {
         let memory = &mut slab.pages.memory;

@@ -11,6 +11,7 @@ mod boot;
 mod caller;
 mod convert;
 pub mod effort;
+mod fate;
 mod free;
 pub mod kswapd;
 pub mod kvmalloc;

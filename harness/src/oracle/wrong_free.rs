@@ -35,7 +35,24 @@ fn judge(event: &Event) -> Judgement {
             }
         }
         _ => judge_free(model, record, step.relaxed),
+    }?;
+    match (record.reply.answer, model.on_linux(&record.request)) {
+        (Answer::BadFree(FreeRefusal { on_linux: Some(words), .. }), Some(expected))
+            if words != expected && !is_bad_context(record) =>
+        {
+            Err(format!("{:?}: Linux 6.1 {expected}, and not '{words}'", record.request))
+        }
+        _ => Ok(()),
     }
+}
+
+/// Whether a free was refused for its context, which Linux does not look at.
+fn is_bad_context(record: &Record) -> bool {
+    let verdict = match record.reply.answer {
+        Answer::BadFree(refusal) => Some(refusal.verdict),
+        _ => None,
+    };
+    verdict == Some(Class::BadContext)
 }
 
 fn judge_free(model: &Model, record: &Record, relaxed: &Relaxed) -> Judgement {
@@ -192,6 +209,43 @@ mod test {
         }
         let never_allocated = Request::Kfree { addr: DIRECT + 0x9000 };
         barks(&ORACLE, &book(), &record(never_allocated, Answer::Done), "expected");
+    }
+
+    #[test]
+    fn barks_on_words_that_are_not_true_of_linux() {
+        let mut model = book();
+        enter(&mut model, DIRECT + 0x14000, 0x4000, Kind::LargeKmalloc, &[20, 21, 22, 23]);
+        let spoken = |verdict, right, words| {
+            Answer::BadFree(FreeRefusal { verdict, right, on_linux: Some(words) })
+        };
+        let (wrong, inside) = (Class::WrongAllocator, Class::Interior);
+        let kfree = Some("kfree");
+        for (request, verdict, right, words) in [
+            (Request::Ksize { addr: VMALLOC }, wrong, None, "oopses"),
+            (Request::Ksize { addr: DIRECT + 0x4000 }, wrong, None, "warns and tells 0"),
+            (
+                Request::FreePages { addr: DIRECT + 64, order: 1 },
+                wrong,
+                kfree,
+                "corrupts memory, silently",
+            ),
+            (
+                Request::KfreeSensitive { addr: DIRECT + 0x15000 },
+                inside,
+                kfree,
+                "warns, wipes nothing and frees all of it",
+            ),
+            (
+                Request::FreePagesExact { addr: EXACT, size: 0 },
+                Class::WrongSize,
+                Some("free_pages_exact"),
+                "does nothing",
+            ),
+        ] {
+            silent(&ORACLE, &model, &record(request, spoken(verdict, right, words)));
+            let untrue = record(request, spoken(verdict, right, "frees it"));
+            barks(&ORACLE, &model, &untrue, "Linux 6.1");
+        }
     }
 
     #[test]

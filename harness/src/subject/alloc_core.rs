@@ -6,7 +6,7 @@
 //!
 //! It judges nothing; what it cannot translate does not exist.
 
-use super::answer::{bad_free, bad_size, done, freed, refused, scoped};
+use super::answer::{bad_free, done, freed, refused, scoped};
 use super::early;
 use super::sim_memory::SimMemory;
 use super::{Answer, CacheHandle, Epochs, Facts, Layout, Refusal, Reply, Request, Subject};
@@ -154,7 +154,7 @@ impl AllocCore {
             }
             Request::Kfree { addr } => freed(mm.kfree(Vaddr(addr))),
             Request::KfreeSensitive { addr } => freed(mm.kfree_sensitive(Vaddr(addr))),
-            Request::Ksize { addr } => mm.ksize(Vaddr(addr)).map_or_else(bad_size, Answer::Size),
+            Request::Ksize { addr } => mm.ksize(Vaddr(addr)).map_or_else(bad_free, Answer::Size),
             Request::KmemCacheCreate { size, align, flags, ctor } => {
                 match mm.kmem_cache_create(size, align, flags, ctor.map(Ctor)) {
                     Ok(cache) => Answer::Cache(CacheHandle(cache.to_raw())),

@@ -36,14 +36,6 @@ pub(super) fn bad_free(fault: FreeFault) -> Answer {
     Answer::BadFree(FreeRefusal { verdict, right, on_linux: Some(fault.on_linux.verb()) })
 }
 
-/// The fault is that of a kfree, which does something else on Linux than `ksize`.
-pub(super) fn bad_size(fault: FreeFault) -> Answer {
-    match bad_free(fault) {
-        Answer::BadFree(refusal) => Answer::BadFree(FreeRefusal { on_linux: None, ..refusal }),
-        other => other,
-    }
-}
-
 pub(super) fn refused(error: AllocError) -> Answer {
     let short = |shortage| match shortage {
         Shortage::Pages { order } => Refusal::Pages { order },

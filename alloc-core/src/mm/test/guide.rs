@@ -66,7 +66,9 @@ fn free(
         FreeCall::DmaFreeCoherent => mm.dma_free_coherent(addr, size),
         FreeCall::KfreeSensitive => mm.kfree_sensitive(addr),
         FreeCall::KvfreeSensitive => mm.kvfree_sensitive(addr, size),
-        FreeCall::Krealloc | FreeCall::Kvrealloc => panic!("the guide names a realloc"),
+        FreeCall::Krealloc | FreeCall::Kvrealloc | FreeCall::Ksize => {
+            panic!("the guide names {}", call.name())
+        }
     }
 }
 

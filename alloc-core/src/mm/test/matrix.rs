@@ -7,7 +7,7 @@ use super::*;
 use crate::addr::order_for;
 use crate::cache::Ctor;
 use crate::error::ReallocError;
-use crate::fate::{COLUMNS, Cell, Fit, MATRIX, Spot, WRONG_SIZES, cell};
+use crate::fate::{COLUMNS, Cell, Fate, Fit, MATRIX, Spot, WRONG_SIZES, cell};
 use crate::gfp::__GFP_COMP;
 use crate::task::Current;
 use crate::vm_struct::VmStruct;
@@ -87,9 +87,16 @@ const STAGES: &[(Spot, Make)] = &[
         mm.vfree_atomic(area).unwrap();
         area
     }),
+    (Spot::LazySpace, |mm, _| {
+        let area = mm.vmalloc(PAGE_SIZE).unwrap();
+        mm.vfree_atomic(area).unwrap();
+        mm.tick();
+        area
+    }),
     (Spot::FreeSpace, |mm, _| {
         let area = mm.vmalloc(PAGE_SIZE).unwrap();
         mm.vfree(area).unwrap();
+        mm.vm_unmap_aliases().unwrap();
         area
     }),
     (Spot::FreeSpace, |mm, _| inside(mm.vmalloc(PAGE_SIZE), 64 * PAGE_SIZE)),
@@ -224,6 +231,7 @@ impl Stage {
             },
             FreeCall::DmaFreeCoherent => mm.dma_free_coherent(addr, told(own / 2)?),
             FreeCall::FreePagesExact => mm.free_pages_exact(addr, told(PAGE_SIZE)?),
+            FreeCall::Ksize => unreachable!("it frees nothing, and has no column"),
         })
     }
 
@@ -265,6 +273,28 @@ fn every_cell_is_what_comes_of_the_free() {
             }
         }
         stage.mm.validate().unwrap();
+    }
+}
+
+#[test]
+fn ksize_says_what_linux_tells() {
+    let mut mm = boot(256, 256);
+    let compound = |mm: &mut Mm<TestMemory>, order| {
+        mm.__get_free_pages(GFP_KERNEL | __GFP_COMP, order).unwrap()
+    };
+    let object = mm.kmalloc(64, GFP_KERNEL).unwrap();
+    let large = mm.kmalloc(16384, GFP_KERNEL).unwrap();
+    for (addr, on_linux) in [
+        (compound(&mut mm, 2), Fate::TellsSize),
+        (compound(&mut mm, 1), Fate::WarnTellsNone),
+        (mm.__get_free_pages(GFP_KERNEL, 2).unwrap(), Fate::WarnTellsNone),
+        (Vaddr(object.0 + 8), Fate::TellsSize),
+        (Vaddr(large.0 + 8), Fate::WarnTellsNone),
+        (mm.vmalloc(64).unwrap(), Fate::Oops),
+        (Vaddr(0x1234), Fate::Oops),
+    ] {
+        let fault = mm.ksize(addr).unwrap_err();
+        assert_eq!((fault.called, fault.on_linux), (FreeCall::Ksize, on_linux), "{fault}");
     }
 }
 
