@@ -49,17 +49,18 @@ def millions(number):
 def speed():
     """The direct driver."""
     both, one = (kvroute("run", "routed", "--seconds", "10", *jobs) for jobs in ([], ["--jobs", "1"]))
+    counts = both["counts"]
     return {
-        "speed.all": millions(both["lane_ops"] / both["seconds"]),
-        "speed.one": millions(one["lane_ops"] / one["seconds"]),
-        "speed.ops": f"{both['ops'] / both['traces']:.0f}",
-        "speed.executed": f"{100 * both['executed_share']:.1f} %",
+        "speed.all": millions(counts["lane_ops"] / both["seconds"]),
+        "speed.one": millions(one["counts"]["lane_ops"] / one["seconds"]),
+        "speed.ops": f"{counts['ops'] / counts['traces']:.0f}",
+        "speed.executed": f"{100 * counts['executed_share']:.1f} %",
     }
 
 
 def scale():
     """Words that a call touches, by how much is live."""
-    rows = kvroute("scale")
+    rows = kvroute("scale")["rows"]
     def words(call):
         touched = [row["loads"] + row["stores"] for row in rows if row["what"].startswith(call) and row["loads"]]
         return f"{touched[0]:.0f} to {touched[-1]:.0f}"

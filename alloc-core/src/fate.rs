@@ -245,9 +245,9 @@ macro_rules! matrix {
 // The reference has no column for five of them. kvfree_sensitive is kvfree after clearing memory;
 // krealloc and kvrealloc are taken to move: they are kfree after asking for the size (R6.6), and
 // kvfree after reading what is there. vfree_atomic writes a list entry into the memory before
-// anything is checked (R4.13); an area that was freed and not purged took it, and the list then found
-// nothing (C9). A cell that cannot be (an order below 0, a cache of kmalloc's own)
-// has its neighbour's word.
+// anything is checked (R4.13); an area that was freed and not purged took it, and the list then
+// found nothing (C9). A cell that cannot be (an order below 0, a cache of kmalloc's own) has its
+// neighbour's word.
 matrix! {
     Null Wild:              ok  ok  ok  ok  ok  ok  ok  ok  ok  OO OO                       ok ok ok                        OO ok ok;
     ZeroSizePtr Wild:       ok  ok  Wl  OO  Wl  ok  ok  ok  ok  OO OO                       OO OO OO                        OO OO OO;

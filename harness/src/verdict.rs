@@ -89,7 +89,8 @@ impl Failure {
         self.oracle == other.oracle && self.complaint() == other.complaint()
     }
 
-    /// The op at which it was seen, without what the trace expects of it; none for the end of the trace.
+    /// The op at which it was seen, without what the trace expects of it; none for the end of the
+    /// trace.
     pub fn call(&self) -> Option<String> {
         let op = self.trace.ops.get(self.op)?;
         Some(Op { expect: None, ..*op }.to_string())

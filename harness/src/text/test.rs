@@ -82,7 +82,8 @@ fn what_is_printed_reads_back() {
         plain.why.clear();
         plain.ops.iter_mut().for_each(|op| op.expect = None);
         clamp_machine(&mut plain.machine);
-        assert_eq!(Trace::parse_lenient(trace.to_string().as_bytes()), plain, "seed {seed}");
+        let lenient = Trace::parse_lenient(trace.to_string().as_bytes());
+        assert_eq!(Trace { nr_clamped_fields: 0, ..lenient }, plain, "seed {seed}");
     }
 }
 

@@ -22,8 +22,8 @@ pub(crate) fn announce(how: &str, failure: &Failure) {
     output::complain(&format!("{how}: {what}; shrinking a trace of {nr_ops} ops"));
 }
 
-/// Says at once what was found; then shrinks it, tells of it and saves it in a file, of the campaign's
-/// name if none is given.
+/// Says at once what was found; then shrinks it, tells of it and saves it in a file, of the
+/// campaign's name if none is given.
 pub(crate) fn shrink_and_keep(
     document: &mut Document,
     campaign: &'static Campaign,
