@@ -167,6 +167,16 @@ fn shrink_writes_the_trace_or_prints_it() {
     expect(&said, &("to a folder", 1, &[shrunk, "!seeds: is a directory"]));
 }
 
+/// Every field of a document and of its failures stands in the page on them.
+fn is_described(json: &serde_json::Value, page: &str) {
+    let failures = json["failures"].as_array().into_iter().flatten();
+    for object in failures.chain([json]).filter_map(serde_json::Value::as_object) {
+        for field in object.keys() {
+            assert!(page.contains(&format!("`{field}`")), "docs/json.md does not have {field}");
+        }
+    }
+}
+
 #[test]
 fn json_is_json_whatever_happens() {
     let folder = folder();
@@ -181,11 +191,13 @@ fn json_is_json_whatever_happens() {
         ("replay --json missing", 2, "error"),
         ("sweep --json missing", 2, "error"),
     ];
+    let page = include_str!("../../docs/json.md");
     for (line, code, verdict) in rows {
         let said = folder.line(line);
         assert_eq!(said.code, Some(*code), "{line}: {said:#?}");
         let json: serde_json::Value = serde_json::from_str(&said.out).expect(line);
         assert_eq!(json["verdict"], *verdict, "{line}");
+        is_described(&json, page);
         let nr = |name: &str| json[name].as_array().map(Vec::len);
         assert_eq!(nr("failures"), Some(usize::from(*code == 1)), "{line}");
         assert_eq!(

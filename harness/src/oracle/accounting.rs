@@ -221,7 +221,7 @@ fn unchanged(before: &Facts, after: &Facts, relaxed: &Relaxed) -> Judgement {
         ..*facts
     };
     if comparable(before) != comparable(after) {
-        return Err(format!("a failed call changed the counters from {before:?} to {after:?}"));
+        return Err(format!("a failed call changed counters: {}", after.changes_since(before)));
     }
     // The preloaded node may have been taken, or a purge may have given nodes back (R4.9, R4.10).
     if after.nr_internal_objects > before.nr_internal_objects + 1 {
@@ -250,7 +250,8 @@ fn at_the_end(end: &End) -> Judgement {
     }
     let comparable = |facts: &Facts| Facts { nr_tlb_flushes: 0, ..*facts };
     if comparable(end.now) != comparable(end.at_boot) {
-        return Err(format!("after the last free: {:?}, at boot: {:?}", end.now, end.at_boot));
+        let leak = end.now.changes_since(end.at_boot);
+        return Err(format!("the last free did not give all back; since boot: {leak}"));
     }
     Ok(())
 }

@@ -89,10 +89,8 @@ fn unchanged(record: &Record) -> Judgement {
     if record.before == record.after {
         return Ok(());
     }
-    Err(format!(
-        "a free that does nothing changed the counters from {:?} to {:?}",
-        record.before, record.after
-    ))
+    let changes = record.after.changes_since(&record.before);
+    Err(format!("a free that does nothing changed counters: {changes}"))
 }
 
 /// `ksize` names the usable size at the start of slab and kmalloc memory, and nothing elsewhere

@@ -9,6 +9,7 @@
 
 pub mod alloc_core;
 mod answer;
+mod counters;
 mod early;
 mod frames;
 mod request;
