@@ -14,7 +14,7 @@ mod registers;
 mod resolve;
 
 pub use perform::{Record, Retry};
-pub use resolve::{Action, Skip};
+pub use resolve::Action;
 
 use crate::model::{Allocation, Kind, Model};
 use crate::op::{Class, Reg, Route};
@@ -23,6 +23,7 @@ use crate::subject::{Answer, Epochs, Facts, Refusal, Request, Subject};
 use crate::trace::Machine;
 use alloc_core::task::Current;
 use registers::Registers;
+pub use registers::Skip;
 
 /// How a lane chooses the side of kvmalloc.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

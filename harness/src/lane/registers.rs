@@ -5,9 +5,23 @@
 //!
 //! Whether the memory behind an address is live is in the model's book, not here.
 
-use super::Skip;
 use crate::op::{Ptr, Reg};
 use crate::subject::CacheHandle;
+
+/// Why an op was not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Skip {
+    /// A register that it names belongs to a NOFAIL request that still waits.
+    Waiting,
+    /// Its task is blocked in a NOFAIL request.
+    Blocked,
+    /// The cache register holds no cache.
+    NoCache,
+    /// The register to write through holds no memory.
+    NoMemory,
+    /// The allocator has no such call.
+    Unsupported,
+}
 
 /// What a memory register holds.
 #[derive(Clone, Copy)]

@@ -5,7 +5,7 @@
 //!
 //! Nothing is carried out here.
 
-use super::{Lane, Waiter};
+use super::{Lane, Skip, Waiter};
 use crate::model::rules::{Family, Want};
 use crate::model::{Allocation, Free};
 use crate::op::{Arg, Call, NUMA_NO_NODE, Op, Route};
@@ -14,21 +14,6 @@ use alloc_core::CacheKind;
 use alloc_core::SlabFlags;
 use alloc_core::gfp::{__GFP_FS, __GFP_IO, Gfp};
 use alloc_core::task::Scope;
-
-/// Why an op was not carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Skip {
-    /// A register that it names belongs to a NOFAIL request that still waits.
-    Waiting,
-    /// Its task is blocked in a NOFAIL request.
-    Blocked,
-    /// The cache register holds no cache.
-    NoCache,
-    /// The register to write through holds no memory.
-    NoMemory,
-    /// The allocator has no such call.
-    Unsupported,
-}
 
 /// What an op asks of a lane.
 pub enum Action {

@@ -13,6 +13,7 @@ mod convert;
 pub mod effort;
 mod fate;
 mod free;
+mod judge;
 pub mod kswapd;
 pub mod kvmalloc;
 mod realloc;

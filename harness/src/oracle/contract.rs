@@ -7,12 +7,11 @@
 //! Requests that may not fail are judged in `nofail`, those that their context forbids in
 //! `context`.
 
-use super::{Event, Judgement, Oracle, Step, huge, node};
+use super::{Event, Judgement, Oracle, Step, situation};
 use crate::model::rules::{
     Family, NR_ORDERS, PAGE, Want, cache_alignment, cache_stride, has_block, lowest_watermark,
     order_of, pages_of, size_class,
 };
-use crate::model::shortage::Situation;
 use crate::model::window::Places;
 use crate::model::{Kind, rules};
 use crate::relaxation::Relaxation;
@@ -156,7 +155,7 @@ fn place(step: &Step, want: &Want, addr: u64) -> Judgement {
         step.relaxed.by(Relaxation::UnknownPlace);
         return Ok(());
     };
-    let is_huge = nr_huge_pages.is_some() && huge::are_blocks(&step.record.frames);
+    let is_huge = nr_huge_pages.is_some() && situation::are_blocks(&step.record.frames);
     let expected = if is_huge { &huge } else { &small };
     if expected.is_only(addr) || step.relaxed.if_so(expected.admits(addr), Relaxation::ShortHole) {
         return Ok(());
@@ -193,12 +192,12 @@ fn refused(step: &Step, want: &Want, refusal: Refusal) -> Judgement {
         Refusal::ImpossibleNofail => return Ok(()),
         Refusal::Injected => step.record.reply.nr_faults > 0,
         Refusal::Deadlock { order } => {
-            situation(step, want).is_real(want, size, Refusal::Pages { order })
+            situation::situation(step, want).is_real(want, size, Refusal::Pages { order })
         }
         shortage => {
             let is_kv = matches!(want.family, Family::Kvmalloc { .. });
             let must_be_named = !is_kv && is_too_large(step, want, size);
-            !must_be_named && situation(step, want).is_real(want, size, shortage)
+            !must_be_named && situation::situation(step, want).is_real(want, size, shortage)
         }
     };
     if legal {
@@ -213,22 +212,6 @@ fn refused(step: &Step, want: &Want, refusal: Refusal) -> Judgement {
 /// Whether the interface has no answer for no bytes.
 pub(super) fn has_no_zero_size_ptr(family: Family) -> bool {
     matches!(family, Family::Vmalloc { .. } | Family::PagesExact | Family::DmaCoherent)
-}
-
-/// What was free around a step.
-pub(super) fn situation<'a>(step: &'a Step, want: &Want) -> Situation<'a> {
-    Situation {
-        before: &step.record.before,
-        after: &step.record.after,
-        window: step.model.window(),
-        policy: step.model.policy(),
-        stride: step.model.stride(want),
-        min_free: step.min_free,
-        only_node: step.record.only_node(want),
-        nr_faults: step.record.reply.nr_faults,
-        effort: step.record.reply.effort,
-        relaxed: step.relaxed,
-    }
 }
 
 /// Whether no machine of this size can ever serve the request.
@@ -253,18 +236,18 @@ pub(super) fn is_too_large(step: &Step, want: &Want, size: u64) -> bool {
 fn is_bad_context(step: &Step, want: &Want, size: u64) -> bool {
     let Family::Kvmalloc { route } = want.family else { return false };
     step.model.policy().is_bug(size, want.gfp, route)
-        && situation(step, want).is_first_try_short(want, size, route)
+        && situation::situation(step, want).is_first_try_short(want, size, route)
 }
 
 fn is_bad_argument(step: &Step, want: &Want) -> bool {
-    if node::is_missing(step.record, want) {
+    if situation::is_missing(step.record, want) {
         return true;
     }
     if let Family::Cache(handle) = want.family {
         // Linux does not zero what was constructed, and says so in the log only (R2.5).
         return step.model.ctor_of(Kind::CacheObject(handle)).is_some() && want.wants_zero();
     }
-    if huge::is_misused(step, want) {
+    if situation::is_misused(step, want) {
         return true;
     }
     let Family::Vmalloc { range: Some((start, end, align)) } = want.family else { return false };

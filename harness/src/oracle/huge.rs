@@ -7,20 +7,16 @@
 //!
 //! Sizes and places are judged in `contract`.
 
-use super::{Event, Judgement, Oracle, Step, contract};
-use crate::model::rules::{HUGE_PAGE, PAGE, Want};
+use super::{Event, Judgement, Oracle, situation};
+use crate::model::rules::PAGE;
 use crate::relaxation::Relaxation;
 use crate::subject::Answer;
-use alloc_core::gfp::__GFP_COMP;
 
 pub(super) const ORACLE: Oracle = Oracle {
     name: "huge",
     sentence: "huge pages are contiguous, and used whenever they are allowed and there",
     judge,
 };
-
-/// Frames of a huge page.
-const NR_FRAMES: usize = (HUGE_PAGE / PAGE) as usize;
 
 fn judge(event: &Event) -> Judgement {
     let Event::Step(step) = event else { return Ok(()) };
@@ -31,15 +27,15 @@ fn judge(event: &Event) -> Judgement {
     };
     let huge = step.model.policy().huge_pages(want);
     let Some(nr_pages) = huge.filter(|_| step.model.is_vmalloc(addr)) else { return Ok(()) };
-    if is_misused(step, want) {
+    if situation::is_misused(step, want) {
         return Err(format!("{:?} was granted; the free of compound pages goes wrong", want.gfp));
     }
     let size = want.size.unwrap_or(0);
-    if are_blocks(&step.record.frames) {
+    if situation::are_blocks(&step.record.frames) {
         Ok(())
     } else if usable - size >= PAGE {
         Err(format!("{addr:#x}+{usable:#x} was rounded to huge pages; its frames lie apart"))
-    } else if contract::situation(step, want).has_huge_pages(want, nr_pages) {
+    } else if situation::situation(step, want).has_huge_pages(want, nr_pages) {
         Err(format!(
             "{addr:#x}+{usable:#x} has small pages; free before: {} pages {:?}",
             step.record.before.nr_free_pages, step.record.before.nr_free_blocks
@@ -50,31 +46,17 @@ fn judge(event: &Event) -> Judgement {
     }
 }
 
-/// Whether a request may get huge pages and wants them compound, which Linux grants to the ruin of
-/// whoever frees them: it splits them, and they are no compound pages any more (R4.12).
-pub(super) fn is_misused(step: &Step, want: &Want) -> bool {
-    want.gfp.has(__GFP_COMP) && step.model.policy().huge_pages(want).is_some()
-}
-
-/// Whether the frames behind an area are whole huge pages.
-pub(super) fn are_blocks(frames: &[u32]) -> bool {
-    let is_block = |block: &[u32]| {
-        block.len() == NR_FRAMES
-            && block[0].is_multiple_of(NR_FRAMES as u32)
-            && (block[0]..).zip(block).all(|(expected, actual)| expected == *actual)
-    };
-    !frames.is_empty() && frames.chunks(NR_FRAMES).all(is_block)
-}
-
 #[cfg(test)]
 mod test {
+    use super::super::contract;
     use super::super::fixture::{VMALLOC, barks, memory, model_with, record, silent};
     use super::*;
     use crate::lane::Record;
+    use crate::model::rules::{HUGE_PAGE, Want};
     use crate::op::Route;
     use crate::subject::{Refusal, Request};
     use crate::trace::Machine;
-    use alloc_core::gfp::GFP_KERNEL;
+    use alloc_core::gfp::{__GFP_COMP, GFP_KERNEL};
 
     const GFP: alloc_core::gfp::Gfp = GFP_KERNEL;
 

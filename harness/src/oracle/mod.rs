@@ -27,6 +27,7 @@ mod realloc;
 mod reclaim;
 mod reuse;
 mod routing;
+mod situation;
 mod structure;
 mod wrong_free;
 

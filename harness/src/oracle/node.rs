@@ -7,8 +7,7 @@
 //! An object of a slab lies where its slab is, and only a call that names a node looks there.
 //! Whether a node's shortage is real is judged in `contract`.
 
-use super::{Event, Judgement, Oracle, Step, contract};
-use crate::lane::Record;
+use super::{Event, Judgement, Oracle, Step, situation};
 use crate::model::Kind;
 use crate::model::rules::{PAGE, Want, has_block, order_of, watermark};
 use crate::relaxation::Relaxation;
@@ -31,7 +30,7 @@ fn judge(event: &Event) -> Judgement {
     else {
         return Ok(());
     };
-    if is_missing(step.record, want) {
+    if situation::is_missing(step.record, want) {
         return Err(format!("{:?} names a node that is not there", step.record.request));
     }
     let is_new = addr > 16 && !step.model.is_same(want, addr);
@@ -56,11 +55,6 @@ fn judge(event: &Event) -> Judgement {
     Ok(())
 }
 
-/// Whether the call names a node that the machine does not have.
-pub(super) fn is_missing(record: &Record, want: &Want) -> bool {
-    want.node.is_some_and(|node| node >= record.before.nr_nodes.max(1))
-}
-
 fn node_of(step: &Step, frame: u32) -> u8 {
     let layout = step.model.layout();
     let nr_frames = (layout.direct_end - layout.direct_start) / PAGE;
@@ -78,7 +72,7 @@ fn has_plenty(step: &Step, want: &Want, kind: Kind, node: u8) -> bool {
     let order = match kind {
         // Huge pages are looked for on all nodes before small ones on any.
         Kind::Vmalloc if step.model.policy().huge_pages(want).is_some() => return false,
-        Kind::Vmalloc => return contract::situation(step, want).has_frames_on(node, size),
+        Kind::Vmalloc => return situation::situation(step, want).has_frames_on(node, size),
         Kind::Pages { order, .. } | Kind::DmaCoherent { order } => order,
         Kind::LargeKmalloc | Kind::PagesExact { .. } => order_of(size),
         Kind::Kmalloc | Kind::CacheObject(_) => order_of(2 * size).max(LARGEST_SLAB_ORDER),
@@ -93,6 +87,7 @@ fn has_plenty(step: &Step, want: &Want, kind: Kind, node: u8) -> bool {
 mod test {
     use super::super::fixture::{DIRECT, barks, memory, model, record, silent};
     use super::*;
+    use crate::lane::Record;
     use crate::subject::{Facts, Request};
     use alloc_core::NodeStat;
     use alloc_core::gfp::{GFP_KERNEL, Gfp};

@@ -10,7 +10,7 @@
 //! order in which they came, so one that asked first and was not served is not overtaken by
 //! another that wants no less.
 
-use super::{Event, Judgement, Oracle, Step, Wake, contract};
+use super::{Event, Judgement, Oracle, Step, Wake, situation};
 use crate::lane::Retry;
 use crate::model::effort::Powers;
 use crate::model::rules::{Family, KMALLOC_MAX, NR_ORDERS, PAGE, Want, order_of, pages_of};
@@ -100,7 +100,7 @@ fn waits(step: &Step, want: &Want, size: u64, shortage: Refusal) -> Judgement {
     if !want.may_block() && !is_table(step, want) {
         return Err("a request that may not sleep was told to wait".into());
     }
-    if contract::situation(step, want).is_real(want, size, shortage) {
+    if situation::situation(step, want).is_real(want, size, shortage) {
         return Ok(());
     }
     let when = if step.record.retry.is_some() {

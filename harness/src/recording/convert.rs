@@ -9,21 +9,19 @@
 //!
 //! This file writes what allocates; `release` writes what frees.
 
-use std::collections::HashMap;
-
 use alloc_core::gfp::Gfp;
-use alloc_core::task::Current;
 
-use super::book::{Book, Kind, Owner};
+use super::book::{Kind, Owner};
+use super::converter::{Converter, op};
 use super::error::{Problem, RecordingError};
 use super::event::{Event, PAGE_SIZE, What};
 use super::kernel::Kernel;
 use super::machine::Cost;
-use super::nest::{Entered, Nest, Returned, ZERO_SIZE_PTR, served, side};
+use super::nest::{Entered, Returned, ZERO_SIZE_PTR, served, side};
 use super::pages::page_roles;
 use super::read::Log;
 use super::{Counts, Recording, Served, Told};
-use crate::op::{Arg, Call, Faults, MAX_ARGS, Op, Reg, Route};
+use crate::op::{Arg, Call, Op, Reg};
 use crate::trace::{POLICIES, Trace};
 
 /// Makes a recording of the events of a text.
@@ -57,43 +55,7 @@ fn policy_of(kernel: Kernel) -> u32 {
     POLICIES.iter().rposition(|name| is_old_enough(name)).unwrap_or(0) as u32
 }
 
-pub(super) struct Converter {
-    pub(super) book: Book,
-    pub(super) nest: Nest,
-    /// The cache register of each pair of requested and allocated size.
-    caches: HashMap<(u64, u64), Reg>,
-    /// The widest range that vmalloc was asked to search: the whole vmalloc space.
-    vmalloc_space: (u64, u64),
-    ops: Vec<Op>,
-    served: Vec<Served>,
-    told: Vec<Told>,
-    lines: Vec<u32>,
-    pub(super) counts: Counts,
-    /// The line of the event at hand.
-    line: u32,
-}
-
 impl Converter {
-    fn new(log: &Log) -> Self {
-        let ranges = log.events.iter().filter_map(|event| match event.what {
-            What::VmCall { range, .. } => Some(range),
-            _ => None,
-        });
-        let widest = ranges.max_by_key(|(start, end)| end.saturating_sub(*start));
-        Self {
-            book: Book::default(),
-            nest: Nest::new(log.contexts),
-            caches: HashMap::new(),
-            vmalloc_space: widest.unwrap_or_default(),
-            ops: Vec::with_capacity(log.events.len()),
-            served: Vec::with_capacity(log.events.len()),
-            told: Vec::with_capacity(log.events.len()),
-            lines: Vec::with_capacity(log.events.len()),
-            counts: Counts::default(),
-            line: 0,
-        }
-    }
-
     fn event(&mut self, event: &Event, under_object: bool) -> Result<(), RecordingError> {
         let context = event.context;
         if event.what == What::Lost {
@@ -313,13 +275,6 @@ impl Converter {
         Ok(())
     }
 
-    pub(super) fn emit(&mut self, op: Op, served: Served, told: Told) {
-        self.ops.push(op);
-        self.served.push(served);
-        self.told.push(told);
-        self.lines.push(self.line);
-    }
-
     fn too_many_live(&self) -> RecordingError {
         self.too_many("live allocations", u64::from(Reg::MAX) + 1)
     }
@@ -355,12 +310,4 @@ impl Converter {
         let (kernel, under_objects) = (log.kernel, Vec::new());
         Recording { trace, served, told, under_objects, lines, counts, peaks, kernel }
     }
-}
-
-/// An op without a register, route, fault or expectation.
-pub(super) fn op(call: Call, given: &[Arg]) -> Op {
-    let mut args = [Arg::Number(0); MAX_ARGS];
-    args[..given.len()].copy_from_slice(given);
-    let (route, faults) = (Route::default(), Faults::default());
-    Op { dst: None, call, args, route, faults, caller: Current::default(), expect: None }
 }

@@ -24,6 +24,7 @@
 
 mod book;
 mod convert;
+mod converter;
 mod dialect;
 mod error;
 mod event;

@@ -7,7 +7,7 @@
 //! This file does not find out what is nested (`nest`, `pages`).
 
 use super::book::{Kind, Live, Owner, Released};
-use super::convert::{Converter, op};
+use super::converter::{Converter, op};
 use super::event::FreeCall;
 use super::nest::ZERO_SIZE_PTR;
 use super::{Served, Told};

@@ -5,10 +5,12 @@
 //!
 //! Nothing is computed here. The same numbers give the same bytes.
 
-use crate::sweep::Grid;
-use kvroute_harness::sweep::{COLUMNS, CUTOFFS, Column, Cutoff, LEVELS};
+use kvroute_harness::sweep::{COLUMNS, CUTOFFS, Column, Costs, Cutoff, LEVELS};
 use plotters::coord::Shift;
 use plotters::prelude::*;
+
+/// The costs of all inputs: a row for each cutoff, a cell for each level.
+pub(crate) type Grid = Vec<Vec<Costs>>;
 
 const WIDTH: u32 = 980;
 const PANEL_HEIGHT: u32 = 230;

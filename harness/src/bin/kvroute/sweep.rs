@@ -9,7 +9,8 @@
 use crate::document::Document;
 use crate::memory::MemoryOption;
 use crate::output::{self, shown};
-use crate::{Outcome, finding, interrupt, parse_campaign, plot, ranges};
+use crate::plot::{self, Grid};
+use crate::{Outcome, finding, interrupt, parse_campaign, ranges};
 use indicatif::ProgressBar;
 use kvroute_harness::campaign::SWEEP;
 use kvroute_harness::generate::{Profile, Share, generate};
@@ -45,9 +46,6 @@ pub(crate) struct Options {
     #[command(flatten)]
     memory: MemoryOption,
 }
-
-/// The costs of all inputs: a row for each cutoff, a cell for each level.
-pub(crate) type Grid = Vec<Vec<Costs>>;
 
 /// Where traces come from.
 enum Source {

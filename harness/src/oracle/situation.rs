@@ -1,0 +1,49 @@
+//! What several oracles ask about the circumstances of a step.
+//!
+//! It judges nothing.
+
+use super::Step;
+use crate::lane::Record;
+use crate::model::rules::{HUGE_PAGE, PAGE, Want};
+use crate::model::shortage::Situation;
+use alloc_core::gfp::__GFP_COMP;
+
+/// Frames of a huge page.
+const NR_FRAMES: usize = (HUGE_PAGE / PAGE) as usize;
+
+/// What was free around a step.
+pub(super) fn situation<'a>(step: &'a Step, want: &Want) -> Situation<'a> {
+    Situation {
+        before: &step.record.before,
+        after: &step.record.after,
+        window: step.model.window(),
+        policy: step.model.policy(),
+        stride: step.model.stride(want),
+        min_free: step.min_free,
+        only_node: step.record.only_node(want),
+        nr_faults: step.record.reply.nr_faults,
+        effort: step.record.reply.effort,
+        relaxed: step.relaxed,
+    }
+}
+
+/// Whether the call names a node that the machine does not have.
+pub(super) fn is_missing(record: &Record, want: &Want) -> bool {
+    want.node.is_some_and(|node| node >= record.before.nr_nodes.max(1))
+}
+
+/// Whether a request may get huge pages and wants them compound, which Linux grants to the ruin of
+/// whoever frees them: it splits them, and they are no compound pages any more (R4.12).
+pub(super) fn is_misused(step: &Step, want: &Want) -> bool {
+    want.gfp.has(__GFP_COMP) && step.model.policy().huge_pages(want).is_some()
+}
+
+/// Whether the frames behind an area are whole huge pages.
+pub(super) fn are_blocks(frames: &[u32]) -> bool {
+    let is_block = |block: &[u32]| {
+        block.len() == NR_FRAMES
+            && block[0].is_multiple_of(NR_FRAMES as u32)
+            && (block[0]..).zip(block).all(|(expected, actual)| expected == *actual)
+    };
+    !frames.is_empty() && frames.chunks(NR_FRAMES).all(is_block)
+}

@@ -1,0 +1,220 @@
+//! Floors: a file uses only files that stand before its own in the lists of `ARCHITECTURE.md`.
+//!
+//! The one idea: the lists are the rule. A file may use those of the rows above its own and those
+//! before it in its row, so nothing reaches upwards and no two files use each other. Inside a
+//! folder there is no list: there files must only not use each other in a circle. A folder's own
+//! file and what the folder holds are one subject, and may.
+//!
+//! Tests may use everything. The command line is a crate of its own, of which circles are all that
+//! is looked for.
+
+mod graph;
+mod names;
+
+use graph::{Graph, Texts};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+/// The crates with floors.
+const CRATES: [&str; 2] = ["alloc-core", "harness"];
+
+fn root() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Every source below a folder, by its place there.
+fn texts(folder: &Path, skipped: &[&str]) -> Texts {
+    let mut texts = Texts::new();
+    let mut folders = vec![String::new()];
+    while let Some(inner) = folders.pop() {
+        for entry in fs::read_dir(folder.join(&inner)).expect("a readable folder") {
+            let path = entry.expect("a readable folder").path();
+            let last = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let name = if inner.is_empty() { last } else { format!("{inner}/{last}") };
+            if path.is_dir() && !skipped.contains(&name.as_str()) {
+                folders.push(name);
+            } else if name.ends_with(".rs") {
+                texts.insert(name, fs::read_to_string(&path).expect("a readable file"));
+            }
+        }
+    }
+    texts
+}
+
+/// The modules of a crate in the order in which a document lists their files.
+fn floors(document: &str, crate_name: &str) -> Vec<String> {
+    let start = format!("`{crate_name}/src/");
+    let places = document.lines().filter(|line| line.starts_with('|'));
+    let places = places.flat_map(|line| line.split(&start).skip(1));
+    let mut floors = Vec::new();
+    for place in places.filter_map(|rest| rest.split('`').next()) {
+        let module = place.trim_end_matches(".rs").to_owned();
+        if floors.last() != Some(&module) {
+            floors.push(module);
+        }
+    }
+    floors
+}
+
+/// The module of the list that a file belongs to.
+fn top(file: &str) -> &str {
+    file.split('/').next().unwrap_or(file).trim_end_matches(".rs")
+}
+
+/// The uses of files that stand further down in the list, and what the list lacks.
+fn upward_uses(graph: &Graph, floors: &[String]) -> Vec<String> {
+    let floor_of = |file: &str| floors.iter().position(|floor| floor == top(file));
+    let mut complaints = graph.complaints.clone();
+    let unlisted = graph.modules.keys().filter(|file| floor_of(file).is_none());
+    complaints.extend(unlisted.map(|file| format!("{file} has no floor")));
+    let twice =
+        floors.iter().filter(|floor| floors.iter().filter(|other| other == floor).count() > 1);
+    complaints.extend(twice.map(|floor| format!("{floor} stands on two floors")));
+    let upward = graph.uses.iter().filter(|((from, to), _)| floor_of(to) > floor_of(from));
+    complaints.extend(upward.map(|((from, to), by)| format!("{from} uses {to}, above it: {by}")));
+    complaints
+}
+
+/// Whether one of two modules holds the other.
+fn is_kin(a: &[String], b: &[String]) -> bool {
+    a.starts_with(b) || b.starts_with(a)
+}
+
+/// The uses by which files lean on each other, a folder's own file and its contents left out.
+fn circles(graph: &Graph) -> Vec<String> {
+    let module = |file: &String| graph.modules.get(file).map_or(&[][..], Vec::as_slice);
+    let mut next: BTreeMap<&String, BTreeSet<&String>> = BTreeMap::new();
+    let between = graph.uses.iter().filter(|((from, to), _)| !is_kin(module(from), module(to)));
+    let between: Vec<_> = between.collect();
+    for ((from, to), _) in &between {
+        next.entry(from).or_default().insert(to);
+    }
+    let leads = |from: &String, to: &String| {
+        let (mut seen, mut left) = (BTreeSet::new(), vec![from]);
+        while let Some(file) = left.pop() {
+            if file == to {
+                return true;
+            }
+            if seen.insert(file) {
+                left.extend(next.get(file).into_iter().flatten());
+            }
+        }
+        false
+    };
+    let closing = between.iter().filter(|((from, to), _)| leads(to, from));
+    closing.map(|((from, to), by)| format!("in a circle, {from} uses {to}: {by}")).collect()
+}
+
+#[test]
+fn nothing_reaches_upwards_or_goes_round() {
+    let document = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("it is readable");
+    let mut complaints = Vec::new();
+    for name in CRATES {
+        let graph = Graph::of(&texts(&root().join(name).join("src"), &["bin"]), "lib.rs");
+        let floors = floors(&document, name);
+        let found = upward_uses(&graph, &floors).into_iter().chain(circles(&graph));
+        complaints.extend(found.map(|complaint| format!("{name}: {complaint}")));
+    }
+    let binary = Graph::of(&texts(&root().join("harness/src/bin/kvroute"), &[]), "main.rs");
+    complaints.extend(binary.complaints.iter().cloned().chain(circles(&binary)));
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+/// A crate of three floors, with these texts put in the place of its own or beside them.
+fn planted(changes: &[(&str, &str)]) -> Vec<String> {
+    let own = [
+        ("lib.rs", "mod low; mod mid; mod top; pub use top::Top; pub fn face() {}"),
+        ("low.rs", "pub struct Low { pub inner: u8 }\npub fn low() {}"),
+        ("mid/mod.rs", "mod a;\nmod b;\npub struct Mid;\nimpl Mid { pub fn mid(&self) {} }"),
+        ("mid/a.rs", "use super::Mid;\npub struct A;"),
+        ("mid/b.rs", "use super::a::A;"),
+        ("top.rs", "use crate::mid::Mid;\npub struct Top;\nimpl Mid { pub fn more(&self) {} }"),
+    ];
+    let mut texts: Texts = own.map(|(name, text)| (name.to_owned(), text.to_owned())).into();
+    texts.extend(changes.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())));
+    let graph = Graph::of(&texts, "lib.rs");
+    let floors = ["low", "mid", "top", "lib"].map(str::to_owned);
+    upward_uses(&graph, &floors).into_iter().chain(circles(&graph)).collect()
+}
+
+/// Texts each of which reaches upwards, and the files where they stand.
+const UPWARD: [(&str, &str); 20] = [
+    ("low.rs", "use crate::top::Top;"),
+    ("low.rs", "#[cfg(test)]\nuse std::vec;\nuse crate::top::Top;"),
+    ("low.rs", "#[cfg(test)]\nmod test {}\nfn f() { crate::top::f() }"),
+    ("low.rs", "#[cfg(not(test))]\nuse crate::top::Top;"),
+    ("low.rs", "use crate::{mid::Mid, std};"),
+    ("low.rs", "use crate::{\n    mid::{self as other, Mid},\n};"),
+    ("low.rs", "use crate::top as low_too;"),
+    ("low.rs", "pub use crate::top::*;"),
+    ("low.rs", "use super::top::Top;"),
+    ("low.rs", "use crate::Top;"),
+    ("low.rs", "use super::*;\nfn f(_: Top) {}"),
+    ("low.rs", "fn f() { crate::face() }"),
+    ("low.rs", "fn f() { use crate::top::Top; }"),
+    ("low.rs", "mod inner { use super::super::top::Top; }"),
+    ("low.rs", "fn f() { assert!(crate::top::f(), \"no\"); }"),
+    ("low.rs", "macro_rules! m { () => { $crate::top::f() } }"),
+    ("low.rs", "macro_rules! m { () => { use crate::{low, top::Top}; } }"),
+    ("low.rs", "impl crate::top::Top {}"),
+    ("mid/a.rs", "use super::super::top::Top;"),
+    ("mid/mod.rs", "mod a;\nmod b;\npub struct Mid;\nimpl Mid { fn f(&self) { self.more() } }"),
+];
+
+#[test]
+fn barks_on_uses_that_go_upwards() {
+    for plant in UPWARD {
+        let complaints = planted(&[plant]);
+        assert!(complaints.iter().any(|text| text.contains("above it")), "deaf: {plant:?}");
+    }
+}
+
+#[test]
+fn barks_on_circles() {
+    for plant in [
+        ("mid/a.rs", "use super::b;\npub struct A;"),
+        ("mid/a.rs", "use crate::mid::b::{self};\npub struct A;"),
+        ("mid/b.rs", "pub use super::a::A;\nimpl A { pub fn b(&self) {} pub fn f() {} }"),
+    ] {
+        let a = "pub struct A;\nimpl A { fn f(&self) { self.b() } fn g() { Self::f() } }";
+        let changes =
+            if plant.0 == "mid/b.rs" { vec![plant, ("mid/a.rs", a)] } else { vec![plant] };
+        let complaints = planted(&changes);
+        assert_eq!(complaints.len(), 2, "deaf: {plant:?}: {complaints:?}");
+    }
+}
+
+#[test]
+fn barks_on_what_it_cannot_read() {
+    for (plant, complaint) in [
+        (("lost.rs", ""), "no module leads there"),
+        (("low.rs", "mod nowhere;"), "no file for the module nowhere"),
+        (("low.rs", "fn"), "low.rs"),
+        (("low.rs", "extern crate self as other;"), "second name"),
+        (("low.rs", "include!(\"x\");"), "include!"),
+        (("lib.rs", "mod low; mod mid; mod top; mod new;"), "no file for the module new"),
+    ] {
+        let complaints = planted(&[plant]);
+        assert!(complaints.iter().any(|text| text.contains(complaint)), "deaf: {plant:?}");
+    }
+    let new = [("lib.rs", "mod low; mod mid; mod top; mod new;"), ("new.rs", "")];
+    assert_eq!(planted(&new), ["new.rs has no floor"]);
+}
+
+#[test]
+fn silent_on_uses_that_go_downwards_and_on_tests() {
+    assert_eq!(planted(&[]), Vec::<String>::new());
+    for text in [
+        "#[cfg(test)]\nuse crate::top::Top;",
+        "#[cfg(test)]\nmod test { use crate::top::Top; }",
+        "#[test]\nfn f() { crate::top::f() }",
+        "#[cfg(test)]\nmod test;",
+        "use std::fmt;\nfn top() { fmt::top() }",
+    ] {
+        let test = ("low/test.rs", "use crate::top::Top;");
+        let has_test = text.contains("mod test;");
+        let changes = if has_test { vec![("low.rs", text), test] } else { vec![("low.rs", text)] };
+        assert_eq!(planted(&changes), Vec::<String>::new(), "{text}");
+    }
+}
