@@ -11,7 +11,8 @@ use crate::op::{Arg, ArgKind, CALLS, CONTEXTS, Call, CallSpec, Faults, Op, Ptr, 
 use crate::random::Draw;
 use crate::text::{CALLER_FIELDS, FAULT_SITES, MAX_ORDER_WRITTEN, ROUTES};
 use crate::trace::Trace;
-use alloc_core::task::Current;
+use alloc_core::addr::NR_ORDERS;
+use alloc_core::task::{Context, Current};
 use fastrand::Rng;
 
 /// Changes one part of one op: an argument, the call, the register, or what stands beside it.
@@ -27,6 +28,11 @@ pub(super) fn change_op(trace: &mut Trace, knife: &mut Knife<'_>) {
                 Some(place) => {
                     let scene = Scene::after(&trace.ops[..at]);
                     op.args[place] = change_arg(&op, place, &scene, knife);
+                    // Such a request is refused for its size, unless its context forbids it first.
+                    // Coverage would not reward one of the two changes without the other.
+                    if is_beyond_all(spec.args[place].1, op.args[place]) && knife.rng.bool() {
+                        forbid_sleep(&mut op.caller, knife.rng);
+                    }
                 }
                 None => change_caller(&mut op.caller, knife.rng),
             }
@@ -38,6 +44,22 @@ pub(super) fn change_op(trace: &mut Trace, knife: &mut Knife<'_>) {
         _ => change_faults(&mut op.faults, knife.rng),
     }
     trace.ops[at] = op;
+}
+
+/// Whether an argument asks for more than is ever granted.
+fn is_beyond_all(kind: ArgKind, arg: Arg) -> bool {
+    match (kind, arg) {
+        (ArgKind::Order, Arg::Number(order)) => order >= NR_ORDERS as u64,
+        (ArgKind::Size | ArgKind::Count, Arg::Number(number)) => number > i32::MAX as u64,
+        _ => false,
+    }
+}
+
+/// Moves the call to where nothing may sleep.
+fn forbid_sleep(caller: &mut Current, rng: &mut Rng) {
+    let mut contexts: Vec<Context> = CONTEXTS.iter().map(|(_, context)| *context).collect();
+    contexts.retain(|context| *context != Context::Task);
+    caller.context = *draw::one_of(&contexts, rng);
 }
 
 fn change_arg(op: &Op, place: usize, scene: &Scene, knife: &mut Knife<'_>) -> Arg {

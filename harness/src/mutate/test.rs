@@ -153,7 +153,7 @@ fn mutants_stand_at_the_ends_of_arguments() {
     let seed = seed.expect("a trace");
     let mut rng = Rng::with_seed(3);
     let (mut sizes, mut orders) = (0, 0);
-    for _ in 0..4000 {
+    for _ in 0..16_000 {
         let mut mutant = seed.clone();
         mutate(&mut mutant, &PROFILE, &mut rng);
         let number = |op: &Op, place: usize| match op.args[place] {
@@ -165,4 +165,24 @@ fn mutants_stand_at_the_ends_of_arguments() {
         orders += of(Call::AllocPages).filter(|op| number(op, 1) > 50).count();
     }
     assert!(sizes > 10 && orders > 10, "{sizes} sizes and {orders} orders");
+}
+
+/// An order or a size that nothing grants meets a context in which nothing may sleep.
+#[test]
+fn what_is_beyond_all_is_asked_for_where_nothing_may_sleep() {
+    let text = "machine\nr0 = alloc_pages(GFP_KERNEL, 0)\nr1 = kmalloc(0x40, GFP_KERNEL)\n";
+    let trace = Trace::parse(text).expect("a trace");
+    let mut rng = Rng::with_seed(5);
+    let mut nr_met = [0; 2];
+    for _ in 0..20_000 {
+        let mut mutant = trace.clone();
+        let swarm = Swarm::draw(&PROFILE, &mut rng);
+        change_op(&mut mutant, &mut Knife { profile: &PROFILE, swarm, rng: &mut rng });
+        let [block, object] = [&mutant.ops[0], &mutant.ops[1]];
+        let is_beyond = |arg, most| matches!(arg, Arg::Number(number) if number >= most);
+        let is_task = |op: &Op| op.caller.context == alloc_core::task::Context::Task;
+        nr_met[0] += u32::from(is_beyond(block.args[1], 64) && !is_task(block));
+        nr_met[1] += u32::from(is_beyond(object.args[0], 1 << 31) && !is_task(object));
+    }
+    assert!(nr_met.iter().all(|nr| *nr >= 20), "{nr_met:?}");
 }
