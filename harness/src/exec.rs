@@ -55,8 +55,24 @@ pub fn watch(
     expectations: Expectations,
     watcher: impl FnMut(&[View]),
 ) -> Result<Stats, Box<Failure>> {
-    watch_closely(campaign, trace, expectations, &mut AnswersOnly(watcher))
+    watch_closely(campaign, trace, expectations, &mut AnswersOnly(watcher), &|_| ())
 }
+
+/// Runs a trace and shows `witness` every step of every lane before it is judged.
+///
+/// # Errors
+/// As [`run`].
+pub fn witness(
+    campaign: &Campaign,
+    trace: &Trace,
+    witness: Witness,
+) -> Result<Stats, Box<Failure>> {
+    let nobody = &mut AnswersOnly(|_: &[View]| ());
+    watch_closely(campaign, trace, Expectations::Ignored, nobody, witness)
+}
+
+/// Who is shown every step.
+type Witness<'a> = &'a dyn Fn(&Step);
 
 /// As [`watch`], and the watcher also sees an op that no more than some lanes have answered.
 fn watch_closely(
@@ -64,10 +80,11 @@ fn watch_closely(
     trace: &Trace,
     expectations: Expectations,
     watcher: &mut impl Watch,
+    witness: Witness,
 ) -> Result<Stats, Box<Failure>> {
     let mut progress = Progress::default();
     // Nothing that the closure touches is looked at after a panic but what stands in `progress`.
-    let run = || run_lanes(campaign, trace, expectations, watcher, &mut progress);
+    let run = || run_lanes(campaign, trace, expectations, watcher, witness, &mut progress);
     let result = catch_unwind(AssertUnwindSafe(run))
         .unwrap_or_else(|panic| Err(Box::new(progress.panicked(campaign, trace, panic.as_ref()))));
     if result.is_err() && progress.lane.is_some() && progress.op < trace.ops.len() {
@@ -81,6 +98,7 @@ fn run_lanes(
     trace: &Trace,
     expectations: Expectations,
     watcher: &mut impl Watch,
+    witness: Witness,
     progress: &mut Progress,
 ) -> Result<Stats, Box<Failure>> {
     let mut stats = Stats::new(campaign.lanes);
@@ -91,6 +109,7 @@ fn run_lanes(
         place,
         lane: Lane::boot(spec, &trace.machine),
         every_op: campaign.every_op,
+        witness,
         next_check: CHECK_INTERVAL_OPS,
     };
     let mut runners: Vec<Runner> = campaign.lanes.iter().copied().enumerate().map(boot).collect();
@@ -149,15 +168,16 @@ fn as_expected(op: &Op, view: &View) -> Result<(), Objection> {
 }
 
 /// A lane and its place in the campaign.
-struct Runner {
+struct Runner<'a> {
     place: usize,
     lane: Lane,
     every_op: EveryOp,
+    witness: Witness<'a>,
     /// The op after which everything is looked at next.
     next_check: usize,
 }
 
-impl Runner {
+impl Runner<'_> {
     /// Carries one op out, with what it implies.
     fn op(&mut self, op: &Op, index: usize, stats: &mut Stats) -> Result<View, Objection> {
         let view = match self.try_op(op, index, stats) {
@@ -254,6 +274,7 @@ impl Runner {
         let Lane { min_free, pcp_high, .. } = self.lane;
         let (model, relaxed) = (self.lane.model(), &stats.relaxed);
         let step = Step { model, min_free, pcp_high, record, relaxed };
+        (self.witness)(&step);
         oracle::judge(&Event::Step(&step))
     }
 

@@ -21,6 +21,7 @@ pub mod op;
 pub mod oracle;
 pub mod paint;
 pub mod random;
+pub mod reach;
 pub mod recorded;
 pub mod recording;
 pub mod relaxation;

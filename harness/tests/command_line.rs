@@ -104,6 +104,9 @@ const MISTAKES: &[Row<'_>] = &[
     ("run routed --jobs 100000", 2, &["!from 1 to 1024 is wanted: each is a thread"]),
     ("run routed --ops 1 --seconds 1", 2, &["!cannot be used with"]),
     ("run kmalloc --ops 1", 0, &["no objection"]),
+    ("reach nonesuch", 2, &["!no such campaign; there are pages"]),
+    ("reach --ops 0", 2, &["!none would show nothing"]),
+    ("reach kmalloc --ops 1", 1, &["boundary ", "reached by no campaign: a block of order 10"]),
     ("sweep", 2, &["!required"]),
     ("sweep nonesuch", 2, &["!nonesuch is neither a recording nor a campaign"]),
     ("sweep kmalloc --traces 0", 2, &["!from 1 to 1000000"]),
@@ -206,6 +209,11 @@ fn json_is_json_whatever_happens() {
             "{line}"
         );
     }
+    let said = folder.line("reach --json kmalloc --ops 1");
+    let json: serde_json::Value = serde_json::from_str(&said.out).expect("a document");
+    assert_eq!((said.code, &json["verdict"]), (Some(1), &"failure".into()));
+    assert!(json["unreached"].as_array().is_some_and(|names| !names.is_empty()));
+    assert!(json["reached"]["a block of order 10"]["kmalloc"].is_u64());
 }
 
 #[cfg(target_os = "linux")]
@@ -232,6 +240,8 @@ mod on_linux {
         ("show routed failing", 1),
         ("shrink routed failing", 1),
         ("shrink routed failing --test", 1),
+        ("reach kmalloc --ops 1", 1),
+        ("reach kmalloc --ops 1 --json", 1),
         ("sweep kvmalloc --traces 1", 0),
         ("replay recording", 0),
         ("replay recording --json", 0),
@@ -256,9 +266,11 @@ mod on_linux {
             let said = Said::of(command.stdout(full).output().unwrap());
             assert_eq!(said.code, Some(if *code == 0 { 2 } else { *code }), "{line}: {said:?}");
             assert!(said.err.contains("standard output: No space left"), "{line}: {said:?}");
-            if *code == 1 {
-                assert!(said.err.contains("the trace expects Vmalloc"), "{line}: {said:?}");
-            }
+            let finding = match line.starts_with("reach") {
+                true => "reached by no campaign: a block of order 10",
+                false => "the trace expects Vmalloc",
+            };
+            assert_eq!(said.err.contains(finding), *code == 1, "{line}: {said:?}");
         }
     }
 
@@ -379,6 +391,7 @@ mod on_linux {
             ("run routed --seconds 600", "INT", 130, "no objection until it was ended"),
             ("run routed --seconds 600 --jobs 1", "TERM", 143, "lane-ops in"),
             ("run routed --seconds 600 --json", "TERM", 143, "\"interrupted\": \"SIGTERM\""),
+            ("reach routed --ops 1000000000", "TERM", 143, "boundary"),
             ("sweep kvmalloc --traces 1000000", "INT", 130, "there was no time for a whole row"),
         ];
         for (line, signal, code, word) in rows {

@@ -49,8 +49,8 @@ pub struct Explanation {
 /// Runs a trace and keeps every answer.
 pub fn explain(campaign: &Campaign, trace: &Trace) -> Explanation {
     let mut answers = Answers(Vec::new());
-    let failure = super::watch_closely(campaign, trace, Expectations::Checked, &mut answers).err();
-    Explanation { answers: answers.0, failure }
+    let run = super::watch_closely(campaign, trace, Expectations::Checked, &mut answers, &|_| ());
+    Explanation { answers: answers.0, failure: run.err() }
 }
 
 struct Answers(Vec<Vec<String>>);

@@ -25,6 +25,8 @@ pub(crate) struct Document {
     as_json: bool,
     numbers: Map<String, Value>,
     failures: Vec<Value>,
+    /// Whether something else than a failing trace is not as it should be.
+    falls_short: bool,
     errors: Vec<Value>,
     warnings: Vec<Value>,
     /// The signal that ended the work early.
@@ -39,6 +41,7 @@ impl Document {
             as_json,
             numbers: Map::new(),
             failures: Vec::new(),
+            falls_short: false,
             errors: Vec::new(),
             warnings: Vec::new(),
             interrupted: None,
@@ -81,6 +84,17 @@ impl Document {
         self.failures.push(failure.json());
     }
 
+    /// Tells of something that no trace shows and that is an objection all the same. It stands
+    /// among what the subcommand [`put`](Self::put)s.
+    pub(crate) fn shortfall(&mut self, what: &str, name: &str) {
+        if self.as_json {
+            output::complain(&format!("{what}: {name}"));
+        } else {
+            self.say_finding(&format!("{what}: {name}\n"));
+        }
+        self.falls_short = true;
+    }
+
     /// Tells of something that could not be done, and enters it.
     pub(crate) fn error(&mut self, file: Option<&Path>, message: &str) {
         output::complain(message);
@@ -113,6 +127,7 @@ impl Document {
     pub(crate) fn end(self) -> ExitCode {
         let (verdict, code) = match (&self.failures[..], &self.errors[..], self.interrupted) {
             ([_, ..], ..) => ("failure", FAILURE),
+            _ if self.falls_short => ("failure", FAILURE),
             (_, [_, ..], _) => ("error", ERROR),
             (.., Some(signal)) => ("interrupted", signal.exit_code()),
             _ => ("ok", OK),

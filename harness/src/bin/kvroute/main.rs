@@ -18,6 +18,7 @@ mod output;
 mod plot;
 mod pool;
 mod ranges;
+mod reach;
 mod replay;
 mod run;
 mod scale;
@@ -53,6 +54,8 @@ enum Command {
     Run(run::Options),
     /// Try the ends of every argument of every call, on machines in many states.
     Boundary(boundary::Options),
+    /// Show which boundaries of machines, requests and answers each campaign reaches.
+    Reach(reach::Options),
     /// Check trace files, or folders of them: seeds and fuzzer artefacts alike.
     Check(check::Options),
     /// Print a trace as this version reads it, and the answer that each lane gives to each op.
@@ -107,6 +110,7 @@ fn carry_out(command: &Command) -> ExitCode {
         Command::Check(options) => ("check", options.json),
         Command::Show(_) => ("show", false),
         Command::Shrink(options) => ("shrink", options.json),
+        Command::Reach(options) => ("reach", options.json),
         Command::Replay(options) => ("replay", options.json),
         Command::Sweep(options) => ("sweep", options.json),
         Command::Scale(options) => ("scale", options.json),
@@ -118,6 +122,7 @@ fn carry_out(command: &Command) -> ExitCode {
         Command::Check(options) => check::check(options, &mut document),
         Command::Show(options) => show::show(options, &mut document),
         Command::Shrink(options) => shrink::shrink(options, &mut document),
+        Command::Reach(options) => reach::reach(options, &mut document),
         Command::Replay(options) => replay::replay(options, &mut document),
         Command::Sweep(options) => sweep::sweep(options, &mut document),
         Command::Scale(options) => scale::scale(options, &mut document),

@@ -1,0 +1,125 @@
+//! `kvroute reach`: which boundaries the traces of each campaign reach, as a table.
+//!
+//! The one idea: the boundaries are `kvroute_harness::reach`'s; here a campaign's traces are made
+//! and run as `kvroute run` does it, and a boundary that no campaign has reached is an objection.
+//!
+//! What lies beyond a boundary is judged by the oracles, as ever.
+
+use crate::document::Document;
+use crate::{Outcome, finding, interrupt, parse_campaign, pool, ranges};
+use kvroute_harness::generate::generate;
+use kvroute_harness::paint::mix;
+use kvroute_harness::reach::{Boundary, boundaries, reached};
+use kvroute_harness::report::{grouped, table};
+use kvroute_harness::{CAMPAIGNS, Campaign, Failure};
+use serde_json::{Map, Value, json};
+use std::ops::ControlFlow;
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// The campaigns (all if none is given).
+    #[arg(value_parser = parse_campaign)]
+    campaigns: Vec<&'static Campaign>,
+    /// Run so many ops times lanes of each campaign.
+    #[arg(long, value_name = "N", default_value_t = 2_000_000, value_parser = ranges::ops)]
+    ops: u64,
+    /// Where the traces come from; the same seed gives the same traces.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Print the table as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The table: a boundary's row has how often each campaign crossed it.
+struct Reach {
+    campaigns: Vec<&'static Campaign>,
+    rows: Vec<(Boundary, Vec<u64>)>,
+}
+
+/// Why the traces of a campaign end.
+enum End {
+    Enough,
+    Objection(u64, Box<Failure>),
+}
+
+pub(crate) fn reach(options: &Options, document: &mut Document) -> Outcome {
+    let all = || CAMPAIGNS.to_vec();
+    let campaigns = if options.campaigns.is_empty() { all() } else { options.campaigns.clone() };
+    let rows = boundaries().into_iter().map(|boundary| (boundary, Vec::new())).collect();
+    let mut reach = Reach { campaigns, rows };
+    for campaign in reach.campaigns.clone() {
+        match reach.run(campaign, options)? {
+            End::Enough if document.is_interrupted() => break,
+            End::Enough => {}
+            End::Objection(number, failure) => {
+                let seed = options.seed;
+                let how = format!("kvroute run {} --seed {seed}, trace {number}", campaign.name);
+                finding::shrink_and_keep(document, campaign, &failure, None, &how);
+                return Ok(());
+            }
+        }
+    }
+    document.put("reached", reach.as_json());
+    document.put("unreached", reach.unreached().collect::<Vec<&str>>());
+    document.say(&reach.as_text());
+    // What was not begun could have reached anything.
+    if !document.is_interrupted() {
+        reach.unreached().for_each(|name| document.shortfall("reached by no campaign", name));
+    }
+    Ok(())
+}
+
+impl Reach {
+    /// Runs the traces of a campaign and enters how often they cross each boundary.
+    fn run(&mut self, campaign: &'static Campaign, options: &Options) -> Result<End, String> {
+        let boundaries: Vec<&Boundary> = self.rows.iter().map(|(boundary, _)| boundary).collect();
+        let mut sums = vec![0; boundaries.len()];
+        let mut nr_lane_ops = 0;
+        let work = |number| {
+            let mut rng = fastrand::Rng::with_seed(mix(options.seed, number));
+            reached(campaign, &generate(&campaign.profile, &mut rng), &boundaries)
+        };
+        let end = pool::in_order(pool::default_jobs(), work, |number, result| {
+            if nr_lane_ops >= options.ops || interrupt::received().is_some() {
+                return ControlFlow::Break(End::Enough);
+            }
+            match result {
+                Ok((counts, nr_ops)) => {
+                    sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+                    nr_lane_ops += nr_ops;
+                    ControlFlow::Continue(())
+                }
+                Err(failure) => ControlFlow::Break(End::Objection(number, failure)),
+            }
+        });
+        self.rows.iter_mut().zip(sums).for_each(|((_, counts), sum)| counts.push(sum));
+        end
+    }
+
+    fn unreached(&self) -> impl Iterator<Item = &str> {
+        let rows = self.rows.iter().filter(|(_, counts)| counts.iter().all(|count| *count == 0));
+        rows.map(|(boundary, _)| boundary.name.as_str())
+    }
+
+    fn as_json(&self) -> Value {
+        let row = |counts: &[u64]| -> Map<String, Value> {
+            let counts = self.campaigns.iter().zip(counts);
+            counts.map(|(campaign, count)| (campaign.name.to_owned(), json!(count))).collect()
+        };
+        let rows = self.rows.iter();
+        let rows: Map<String, Value> =
+            rows.map(|(boundary, counts)| (boundary.name.clone(), row(counts).into())).collect();
+        rows.into()
+    }
+
+    fn as_text(&self) -> String {
+        let names = self.campaigns.iter().map(|campaign| campaign.name.to_owned());
+        let mut cells = vec![std::iter::once("boundary".to_owned()).chain(names).collect()];
+        for (boundary, counts) in &self.rows {
+            let counts = counts.iter().copied().map(grouped);
+            cells.push(std::iter::once(boundary.title()).chain(counts).collect());
+        }
+        table(&cells)
+    }
+}
