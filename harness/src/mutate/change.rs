@@ -70,12 +70,12 @@ fn change_arg(op: &Op, place: usize, scene: &Scene, knife: &mut Knife<'_>) -> Ar
     let rng = &mut *knife.rng;
     match (spec.args[place].1, op.args[place]) {
         (ArgKind::Order, Arg::Number(order)) => Arg::Number(match rng.u8(0..16) {
-            0..=2 => draw::extreme(rng) & MAX_ORDER_WRITTEN,
+            0..=2 => rng.u64(0..=MAX_ORDER_WRITTEN),
             3..=9 => (order + 1).min(11),
             _ => order.saturating_sub(1),
         }),
         (ArgKind::SlabFlags, _) => draw::arg(spec, place, &op.args, scene, &knife.swarm, rng),
-        (_, Arg::Number(_)) if rng.u8(0..16) == 0 => Arg::Number(draw::extreme(rng)),
+        (_, Arg::Number(_)) if rng.u8(0..6) == 0 => Arg::Number(draw::extreme(rng)),
         (_, Arg::Number(number)) => Arg::Number(nudged(number, rng)),
         (_, Arg::Gfp(flags)) => {
             let flag = draw::modifier(rng);

@@ -68,17 +68,16 @@ fn has_plenty(step: &Step, want: &Want, kind: Kind, node: u8) -> bool {
     if record.reply.nr_faults > 0 || record.reply.effort != Effort::default() {
         return false;
     }
-    let (size, align) = step.model.promise(want);
+    let size = step.model.promise(want).0;
     let order = match kind {
         // Huge pages are looked for on all nodes before small ones on any.
         Kind::Vmalloc if step.model.policy().huge_pages(want).is_some() => return false,
         Kind::Vmalloc => return situation::situation(step, want).has_frames_on(node, size),
         Kind::Pages { order, .. } | Kind::DmaCoherent { order } => order,
         Kind::LargeKmalloc | Kind::PagesExact { .. } => order_of(size),
+        Kind::Kmalloc => order_of(2 * size).max(LARGEST_SLAB_ORDER),
         // Objects lie as far apart as their alignment wants (R2.2).
-        Kind::Kmalloc | Kind::CacheObject(_) => {
-            order_of(2 * (size + align)).max(LARGEST_SLAB_ORDER)
-        }
+        Kind::CacheObject(_) => order_of(step.model.stride(want)).max(LARGEST_SLAB_ORDER),
         // There are no nodes before the hand-over.
         Kind::Boot => return false,
     };
