@@ -22,7 +22,7 @@ const EXPECTED: &[(&str, u64)] = &[
     ("routed", 0xf800_1e17_13d5_1fba),
     ("frees", 0xe2aa_727f_a896_e063),
     ("nofail", 0x2712_e90b_56c2_1a86),
-    ("faults", 0xf11a_20e2_bf8b_ace5),
+    ("faults", 0xeea7_0931_b3ed_1ff7),
 ];
 
 #[test]
