@@ -219,7 +219,7 @@ impl Runner<'_> {
         stats: &mut Stats,
     ) -> Result<View, Objection> {
         let is_kv = op.call.spec().takes_route;
-        let target = self.target(op);
+        let (target, usable) = self.target(op).unzip();
         if let Some(request) = release {
             self.release(id, request, &op.setting(), stats)?;
         }
@@ -231,7 +231,7 @@ impl Runner<'_> {
             Some(class) => stats.answer(self.place, op.call, class, is_kv),
             None => stats.skip(op.call, Skip::Unsupported),
         }
-        Ok(View { class, is_kv, target, on_linux })
+        Ok(View { class, is_kv, target, usable: usable.unwrap_or(0), on_linux })
     }
 
     fn request(
@@ -360,11 +360,12 @@ impl Runner<'_> {
         oracle::judge(&Event::Check { damage, structure })
     }
 
-    /// What the op's address argument points at.
-    fn target(&self, op: &Op) -> Option<Target> {
+    /// What the op's address argument points at, and how many bytes that may use.
+    fn target(&self, op: &Op) -> Option<(Target, u64)> {
         let address = self.lane.pointer(op)?;
         let held = self.lane.model().containing(address)?;
-        Some(Target { id: held.id, offset: address - held.addr, is_kv: held.is_kv })
+        let target = Target { id: held.id, offset: address - held.addr, is_kv: held.is_kv };
+        Some((target, held.usable))
     }
 
     /// Frees everything, serves who still waits, and compares the machine with a fresh one.

@@ -26,6 +26,7 @@ relaxations! {
     OtherTarget     "other-target"     "the op's address means different allocations in two lanes, so that their answers cannot be compared";
     FreeTarget      "free-target"      "what the op's address means is free in two lanes, and each lane's free memory has its own history";
     KvmallocTarget  "kvmalloc-target"  "the op's address is kvmalloc's, so that what is right for it depends on the lane's side";
+    OwnSlack        "own-slack"        "memory was reallocated in one lane and allocated anew in another, so that it has more room in one";
     MissedScope     "missed-scope"     "a task that waited in one lane opened no scope there, and has none to close";
     OwnShortage     "own-shortage"     "lanes run out of memory and of space at different times";
     OwnSide         "own-side"         "kvmalloc's sides refuse for different reasons";

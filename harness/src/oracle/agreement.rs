@@ -53,6 +53,16 @@ fn may_differ(one: &View, two: &View, first: Class, second: Class) -> Option<Rel
     if one.target.is_some_and(|target| target.is_kv) {
         return Some(Relaxation::KvmallocTarget);
     }
+    // What is reallocated in one lane is allocated anew in another where its owner held nothing,
+    // and then has no more room than was asked for.
+    if one.usable != two.usable
+        && matches!(
+            (first, second),
+            (Class::Done, Class::WrongSize) | (Class::WrongSize, Class::Done)
+        )
+    {
+        return Some(Relaxation::OwnSlack);
+    }
     // Linux does not count the very last byte of the vmalloc space as part of it, and only in one
     // lane does the area's guard end there (R4.6).
     let ends_a_page = one.target.is_some_and(|target| target.offset % PAGE == PAGE - 1);
@@ -109,7 +119,7 @@ mod test {
     use crate::relaxation::Relaxed;
 
     fn view(class: Class) -> View {
-        View { class: Some(class), is_kv: false, target: None, on_linux: None }
+        View { class: Some(class), ..View::default() }
     }
 
     fn check(one: View, two: View) -> Judgement {
@@ -123,8 +133,9 @@ mod test {
         assert!(check(view(Class::Slab), view(Class::TooLarge)).is_err());
         assert!(check(view(Class::Unbalanced), view(Class::Slab)).is_err());
         let target = Some(Target { id: 1, offset: 0, is_kv: false });
-        let done = View { target, ..view(Class::Done) };
+        let done = View { target, usable: 8, ..view(Class::Done) };
         assert!(check(done, View { target, ..view(Class::WrongAllocator) }).is_err());
+        assert!(check(done, View { target, usable: 8, ..view(Class::WrongSize) }).is_err());
     }
 
     #[test]
@@ -150,5 +161,8 @@ mod test {
         assert!(check(done, View { target, ..view(Class::WrongAllocator) }).is_ok());
         assert!(check(View { class: None, ..done }, view(Class::Overflow)).is_ok());
         assert!(check(view(Class::Unbalanced), view(Class::Done)).is_ok());
+        let (target, usable) = (at(0), 16);
+        let larger = View { target, usable, ..view(Class::Done) };
+        assert!(check(larger, View { target, usable: 8, ..view(Class::WrongSize) }).is_ok());
     }
 }
