@@ -132,7 +132,8 @@ fn run_lanes(
         std::mem::swap(&mut seen, &mut progress.views);
         progress.views.clear();
         watcher.op(&seen);
-        let incomparable = seen.iter().any(|view| view.target != seen[0].target);
+        let means = |view: &View| (view.target, view.cache);
+        let incomparable = seen.iter().any(|view| means(view) != means(&seen[0]));
         stats.nr_incomparable += u64::from(incomparable);
         let across = Event::Across(&seen, &stats.relaxed);
         oracle::judge(&across).map_err(|objection| fail(progress, objection))?;
@@ -220,6 +221,7 @@ impl Runner<'_> {
     ) -> Result<View, Objection> {
         let is_kv = op.call.spec().takes_route;
         let (target, usable) = self.target(op).unzip();
+        let cache = self.lane.named_cache(op);
         if let Some(request) = release {
             self.release(id, request, &op.setting(), stats)?;
         }
@@ -231,7 +233,7 @@ impl Runner<'_> {
             Some(class) => stats.answer(self.place, op.call, class, is_kv),
             None => stats.skip(op.call, Skip::Unsupported),
         }
-        Ok(View { class, is_kv, target, usable: usable.unwrap_or(0), on_linux })
+        Ok(View { class, is_kv, target, cache, usable: usable.unwrap_or(0), on_linux })
     }
 
     fn request(

@@ -23,7 +23,7 @@ macro_rules! relaxations {
 }
 
 relaxations! {
-    OtherTarget     "other-target"     "the op's address means different allocations in two lanes, so that their answers cannot be compared";
+    OtherTarget     "other-target"     "the op's address or cache means different things in two lanes, so that their answers cannot be compared";
     FreeTarget      "free-target"      "what the op's address means is free in two lanes, and each lane's free memory has its own history";
     KvmallocTarget  "kvmalloc-target"  "the op's address is kvmalloc's, so that what is right for it depends on the lane's side";
     OwnSlack        "own-slack"        "memory was reallocated in one lane and allocated anew in another, so that it has more room in one";

@@ -123,7 +123,8 @@ impl Lane {
                 if let Request::KmemCacheCreate { size, align, flags, ctor } = record.request {
                     let align = cache_alignment(size, align, flags);
                     let reuse = Reuse::default();
-                    let cache = Cache { size, align, ctor, nr_objects: 0, reuse };
+                    let id = record.id;
+                    let cache = Cache { id, size, align, ctor, nr_objects: 0, reuse };
                     self.model.enter_cache(handle, cache);
                 }
                 if let Some(dst) = dst {

@@ -186,6 +186,15 @@ impl Lane {
         });
         self.registers.resolve(ptr?).ok()
     }
+
+    /// The op that made the cache which an op names, if it names one that is there.
+    pub fn named_cache(&self, op: &Op) -> Option<u32> {
+        let handle = op.args.iter().find_map(|arg| match arg {
+            Arg::Cache(reg) => self.registers.cache(*reg),
+            _ => None,
+        });
+        self.model.cache(handle?).map(|cache| cache.id)
+    }
 }
 
 /// The calls of the page allocator and of devices; all others are passed on.

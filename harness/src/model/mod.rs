@@ -42,6 +42,8 @@ use window::Window;
 /// A cache that the caller made.
 #[derive(Clone, Copy, Debug)]
 pub struct Cache {
+    /// The op that made it.
+    pub id: u32,
     /// Bytes of an object.
     pub size: u64,
     /// The alignment that the caller may rely on.

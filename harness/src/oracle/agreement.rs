@@ -38,8 +38,9 @@ fn judge(event: &Event) -> Judgement {
 
 /// Everything that lanes may legally differ in, each by its name.
 fn may_differ(one: &View, two: &View, first: Class, second: Class) -> Option<Relaxation> {
-    // An address that was granted differently, or whose owner is already free in one lane.
-    if one.target != two.target {
+    // An address that was granted differently, or whose owner is already free in one lane; a cache
+    // whose successor in its register could not be made in one lane.
+    if (one.target, one.cache) != (two.target, two.cache) {
         return Some(Relaxation::OtherTarget);
     }
     // NULL in one lane, for a reallocation to begin with, and memory freed long ago in another.
@@ -55,12 +56,8 @@ fn may_differ(one: &View, two: &View, first: Class, second: Class) -> Option<Rel
     }
     // What is reallocated in one lane is allocated anew in another where its owner held nothing,
     // and then has no more room than was asked for.
-    if one.usable != two.usable
-        && matches!(
-            (first, second),
-            (Class::Done, Class::WrongSize) | (Class::WrongSize, Class::Done)
-        )
-    {
+    let is_about_size = [first, second].contains(&Class::WrongSize);
+    if one.usable != two.usable && is_about_size {
         return Some(Relaxation::OwnSlack);
     }
     // Linux does not count the very last byte of the vmalloc space as part of it, and only in one
@@ -133,9 +130,10 @@ mod test {
         assert!(check(view(Class::Slab), view(Class::TooLarge)).is_err());
         assert!(check(view(Class::Unbalanced), view(Class::Slab)).is_err());
         let target = Some(Target { id: 1, offset: 0, is_kv: false });
-        let done = View { target, usable: 8, ..view(Class::Done) };
-        assert!(check(done, View { target, ..view(Class::WrongAllocator) }).is_err());
-        assert!(check(done, View { target, usable: 8, ..view(Class::WrongSize) }).is_err());
+        let done = View { target, cache: Some(2), usable: 8, ..view(Class::Done) };
+        assert!(check(done, View { class: Some(Class::WrongCache), ..done }).is_err());
+        assert!(check(done, View { class: Some(Class::WrongAllocator), ..done }).is_err());
+        assert!(check(done, View { class: Some(Class::WrongSize), ..done }).is_err());
     }
 
     #[test]
@@ -164,5 +162,7 @@ mod test {
         let (target, usable) = (at(0), 16);
         let larger = View { target, usable, ..view(Class::Done) };
         assert!(check(larger, View { target, usable: 8, ..view(Class::WrongSize) }).is_ok());
+        let other = View { cache: Some(2), ..view(Class::WrongCache) };
+        assert!(check(other, View { cache: Some(3), ..view(Class::Done) }).is_ok());
     }
 }

@@ -334,6 +334,7 @@ mod test {
     fn barks_on_a_constructed_object_of_another_stride_and_on_a_spurious_bad_argument() {
         let (mut model, handle) = (model(), CacheHandle(3));
         let cache = Cache {
+            id: 1,
             size: 1024,
             align: 1024,
             ctor: Some(7),

@@ -115,6 +115,8 @@ pub struct View {
     /// For a call on an address: the allocation it points into, how far, and whether that is
     /// kvmalloc's.
     pub target: Option<Target>,
+    /// For a call on a cache: the op that made the cache which its register holds.
+    pub cache: Option<u32>,
     /// The bytes that the allocation may use; 0 without a target.
     pub usable: u64,
     /// For a free that was refused: what Linux 6.1 does in its place, if the subject knows.
