@@ -58,7 +58,10 @@ watch() {
 
 # Ends the engine and all that it started.
 end_engine() {
-  [ -n "$engine" ] && kill -TERM -- "-$engine" 2>/dev/null && wait "$engine" 2>/dev/null
+  if [ -n "$engine" ]; then
+    kill -TERM -- "-$engine" 2>/dev/null || true
+    wait "$engine" 2>/dev/null || true
+  fi
   engine=
 }
 
@@ -68,10 +71,14 @@ summary() {
   say "" "$(pulse)"
 }
 
+# What the engine found since the start.
+artefacts() { find "$found" -type f -newer "$start" ! -name 'slow-unit-*'; }
+
 interrupted() {
   end_engine
   say "" "interrupted"
   summary
+  artefacts | sed 's/^/found, and not yet explained: /'
   exit "$1"
 }
 
@@ -111,11 +118,10 @@ engine=
 summary
 [ "$status" -ne 0 ] || { say "campaign $campaign: nothing found in $seconds s"; exit 0; }
 
-artefacts=$(find "$found" -type f -newer "$start" ! -name 'slow-unit-*')
-if [ -z "$artefacts" ]; then
+if [ -z "$(artefacts)" ]; then
   tail -n 40 "$log"
   say "the fuzzer stopped with exit code $status and left no trace"
   exit 1
 fi
-for artefact in $artefacts; do explain "$campaign" "$artefact"; done
+for artefact in $(artefacts); do explain "$campaign" "$artefact"; done
 exit 1

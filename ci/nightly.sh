@@ -68,7 +68,12 @@ report() {
 }
 
 interrupted() {
-  [ -z "$stage" ] || kill -TERM -- "-$stage" 2>/dev/null || true
+  if [ -n "$stage" ]; then
+    kill -TERM -- "-$stage" 2>/dev/null || true
+    wait "$stage" 2>/dev/null || true
+  fi
+  # What the stage was just finding is listed, though the stage has no row.
+  [ -z "$(failing_traces)" ] || failed=1
   say "" "interrupted"
   report
   exit "$1"

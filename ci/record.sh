@@ -235,7 +235,11 @@ write_output() {
   esac
   case $output in
     -) print_recording ;;
-    *.zst) print_recording | zstd -q -c >"$target" || exit 1 ;;
+    *.zst)
+      # A shell without pipefail tells of the last command alone, and half a recording packs well.
+      failed=$({ { print_recording || echo 1 >&4; } | zstd -q -c >"$target" || echo 1 >&4; } 4>&1)
+      [ -z "$failed" ] || exit 1
+      ;;
     *) print_recording >"$target" ;;
   esac
   [ -z "$part" ] || mv -f -- "$part" "$output"
