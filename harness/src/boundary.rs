@@ -166,6 +166,11 @@ impl Block {
         Self { spec, state, axes, pairs, nr_cases }
     }
 
+    /// Case `number` of a sample of this block, the block at `place` of [`blocks`].
+    pub fn sampled(&self, seed: u64, place: u64, number: u64) -> u64 {
+        mix(mix(seed, place), number) % self.nr_cases()
+    }
+
     /// The number of its cases.
     pub fn nr_cases(&self) -> u64 {
         self.nr_cases

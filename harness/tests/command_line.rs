@@ -117,6 +117,10 @@ const MISTAKES: &[Row<'_>] = &[
     ("replay missing", 2, &["!missing"]),
     ("replay good missing", 2, &["!good", "!missing"]),
     ("scale --pairs 0", 2, &["!from 1 to 1000000000"]),
+    ("boundary --sample 0", 2, &["!from 1 to 1000000000"]),
+    ("boundary --sample 9000000000000000000", 2, &["!from 1 to 1000000000"]),
+    ("boundary --call nonesuch", 2, &["!nonesuch"]),
+    ("boundary --call kfree --sample 1", 0, &["no objection"]),
 ];
 
 #[test]
@@ -173,7 +177,8 @@ fn shrink_writes_the_trace_or_prints_it() {
 /// Every field of a document and of its failures stands in the page on them.
 fn is_described(json: &serde_json::Value, page: &str) {
     let failures = json["failures"].as_array().into_iter().flatten();
-    for object in failures.chain([json]).filter_map(serde_json::Value::as_object) {
+    let objects = failures.chain([json, &json["counts"]]);
+    for object in objects.filter_map(serde_json::Value::as_object) {
         for field in object.keys() {
             assert!(page.contains(&format!("`{field}`")), "docs/json.md does not have {field}");
         }
@@ -188,6 +193,7 @@ fn json_is_json_whatever_happens() {
         ("check --json routed failing missing", 1, "failure"),
         ("check --json routed missing", 2, "error"),
         ("run --json kmalloc --ops 1", 0, "ok"),
+        ("sweep --json kmalloc --traces 1", 0, "ok"),
         ("shrink --json routed failing", 1, "failure"),
         ("shrink --json routed failing -o no-such-folder/small", 1, "failure"),
         ("shrink --json routed good", 2, "error"),
@@ -212,6 +218,7 @@ fn json_is_json_whatever_happens() {
     let said = folder.line("reach --json kmalloc --ops 1");
     let json: serde_json::Value = serde_json::from_str(&said.out).expect("a document");
     assert_eq!((said.code, &json["verdict"]), (Some(1), &"failure".into()));
+    is_described(&json, page);
     assert!(json["unreached"].as_array().is_some_and(|names| !names.is_empty()));
     assert!(json["reached"]["a block of order 10"]["kmalloc"].is_u64());
 }

@@ -7,7 +7,6 @@
 //! The whole takes too long for every change; the nightly runs it.
 
 use kvroute_harness::boundary::{Block, Tally, blocks};
-use kvroute_harness::paint::mix;
 use kvroute_harness::{Campaign, Failure, campaign, check, shrink};
 
 /// Candidates that may be tried to shorten a failing trace.
@@ -18,7 +17,7 @@ const NR_CANDIDATES_MAX: usize = 5_000;
 fn holds(campaign: &'static Campaign, nr_each: u64) -> Tally {
     let mut sum = Tally::new(campaign);
     for (place, block) in (0..).zip(&blocks()) {
-        let draw = |number| mix(mix(1, place), number) % block.nr_cases();
+        let draw = |number| block.sampled(1, place, number);
         let cases: Vec<u64> = (0..nr_each).map(draw).collect();
         match block.run(campaign, &cases) {
             Ok(tally) => sum.add(&tally),

@@ -3,6 +3,7 @@
 //! The one idea: the test says nothing of the fault but the trace and the campaign, so it stays
 //! true however the fault is mended. Its name comes from the trace, so that no two are alike.
 
+use crate::paint::mix;
 use crate::verdict::Failure;
 use std::fmt::Write;
 
@@ -40,9 +41,7 @@ pub fn regression_test(failure: &Failure) -> String {
     out
 }
 
-/// FNV-1a, which is the same everywhere and for ever.
+/// The same everywhere and for ever.
 fn hash(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    text.bytes().fold(0, |hash, byte| mix(hash, byte.into()))
 }

@@ -10,7 +10,6 @@ use crate::{Outcome, finding, interrupt, output, parse_campaign, pool, ranges};
 use indicatif::{ProgressBar, ProgressStyle};
 use kvroute_harness::boundary::{self, Block, Tally};
 use kvroute_harness::campaign::{Campaign, FREES};
-use kvroute_harness::paint::mix;
 use kvroute_harness::report;
 use std::num::NonZero;
 use std::ops::ControlFlow;
@@ -26,7 +25,7 @@ pub(crate) struct Options {
     #[arg(value_parser = parse_campaign, default_value = FREES.name)]
     campaign: &'static Campaign,
     /// Run so many cases of each call in each state (all if not given).
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = ranges::sample)]
     sample: Option<NonZero<u64>>,
     /// Where a sample comes from; the same seed gives the same cases.
     #[arg(long, default_value_t = 1)]
@@ -72,7 +71,7 @@ pub(crate) fn boundary(options: &Options, document: &mut Document) -> Outcome {
         let from = (number - starts[place]) * NR_CASES_A_PART;
         let numbers = from..(from + NR_CASES_A_PART).min(size(block));
         let draw = |number| match options.sample {
-            Some(_) => mix(mix(options.seed, place as u64), number) % block.nr_cases(),
+            Some(_) => block.sampled(options.seed, place as u64, number),
             None => number,
         };
         Part { block, cases: numbers.map(draw).collect() }
@@ -89,14 +88,16 @@ pub(crate) fn boundary(options: &Options, document: &mut Document) -> Outcome {
     let jobs = options.jobs.unwrap_or_else(pool::default_jobs);
     let objection = pool::in_order(jobs, work, |number, result| match result {
         None => ControlFlow::Break(None),
-        _ if interrupt::received().is_some() => ControlFlow::Break(None),
+        Some(Err(failure)) => ControlFlow::Break(Some((number, failure))),
         Some(Ok(tally)) => {
             bar.set_message(part(number).block.name());
             bar.inc(tally.nr_cases);
             sum.add(&tally);
-            ControlFlow::Continue(())
+            match interrupt::received() {
+                Some(_) => ControlFlow::Break(None),
+                None => ControlFlow::Continue(()),
+            }
         }
-        Some(Err(failure)) => ControlFlow::Break(Some((number, failure))),
     });
     bar.finish_and_clear();
     if let Some((number, failure)) = objection? {
@@ -105,19 +106,26 @@ pub(crate) fn boundary(options: &Options, document: &mut Document) -> Outcome {
         finding::shrink_and_keep(document, campaign, &failure, output.as_deref(), &how);
         return Ok(());
     }
-    let ended = if document.is_interrupted() { " until it was ended" } else { "" };
     let mut calls: Vec<&str> = blocks.iter().map(Block::call).collect();
     calls.dedup();
+    let ended = if document.is_interrupted() { " until it was ended" } else { "" };
+    let seconds = start.elapsed().as_secs_f64();
+    let cases = counted(&sum, calls.len());
+    let campaign = options.campaign.name;
     document.say(&format!(
-        "campaign {}: no objection{ended} to {} cases of {} calls, {} of which no lane could carry out, in {:.1} s\n{}",
-        options.campaign.name,
-        report::grouped(sum.nr_cases),
-        calls.len(),
-        report::grouped(sum.nr_skipped),
-        start.elapsed().as_secs_f64(),
+        "campaign {campaign}: no objection{ended} to {cases}, in {seconds:.1} s\n{}",
         report::text(&sum.stats),
     ));
     Ok(())
+}
+
+/// How many cases were run, and of how many calls.
+fn counted(sum: &Tally, nr_calls: usize) -> String {
+    format!(
+        "{} cases of {nr_calls} calls, {} of which no lane could carry out",
+        report::grouped(sum.nr_cases),
+        report::grouped(sum.nr_skipped),
+    )
 }
 
 fn bar(nr_cases: u64) -> ProgressBar {

@@ -33,6 +33,12 @@ pub(crate) fn room(text: &str) -> Result<u64, String> {
     within(text, 100, 1000, "with less it does not fit, and with more nothing is ever short")
 }
 
+/// Cases of a call in a state of the machine.
+pub(crate) fn sample(text: &str) -> Result<NonZero<u64>, String> {
+    let cases = within(text, 1, 1_000_000_000, "each is run in every state")?;
+    Ok(NonZero::new(cases).unwrap_or(NonZero::<u64>::MIN))
+}
+
 /// Frees and allocations that are measured.
 pub(crate) fn pairs(text: &str) -> Result<u64, String> {
     within(text, 1, 1_000_000_000, "none would show nothing, and that many take hours in each line")

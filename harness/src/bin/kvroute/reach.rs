@@ -81,17 +81,17 @@ impl Reach {
             reached(campaign, &generate(&campaign.profile, &mut rng), &boundaries)
         };
         let end = pool::in_order(pool::default_jobs(), work, |number, result| {
-            if nr_lane_ops >= options.ops || interrupt::received().is_some() {
-                return ControlFlow::Break(End::Enough);
-            }
             match result {
                 Ok((counts, nr_ops)) => {
                     sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
                     nr_lane_ops += nr_ops;
-                    ControlFlow::Continue(())
                 }
-                Err(failure) => ControlFlow::Break(End::Objection(number, failure)),
+                Err(failure) => return ControlFlow::Break(End::Objection(number, failure)),
             }
+            if nr_lane_ops >= options.ops || interrupt::received().is_some() {
+                return ControlFlow::Break(End::Enough);
+            }
+            ControlFlow::Continue(())
         });
         self.rows.iter_mut().zip(sums).for_each(|((_, counts), sum)| counts.push(sum));
         end

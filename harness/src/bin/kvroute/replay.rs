@@ -105,7 +105,10 @@ fn replay_one(
             let how = format!("kvroute replay {}", shown(path));
             finding::announce(&how, &failure);
             let found = as_written(&failure);
-            finding::keep(document, found, Path::new("replay.failing.trace"), &how);
+            // Each recording has a trace of its own.
+            let stem = path.file_name().unwrap_or_default().to_string_lossy();
+            let kept = format!("replay-{stem}.failing.trace");
+            finding::keep(document, found, Path::new(&kept), &how);
             return Ok(None);
         }
     };

@@ -89,9 +89,6 @@ pub(crate) fn run(options: &Options, document: &mut Document) -> Outcome {
         check(options.campaign, &trace)
     };
     let end = pool::in_order(jobs, work, |trace_number, result| {
-        if goal.done(&stats, start) >= goal.total() || interrupt::received().is_some() {
-            return ControlFlow::Break(End::Enough);
-        }
         if trace_number.is_multiple_of(64) {
             bar.set_position(goal.done(&stats, start).min(goal.total()));
             bar.set_message(speed(&stats, start, jobs));
@@ -99,6 +96,9 @@ pub(crate) fn run(options: &Options, document: &mut Document) -> Outcome {
         match result {
             Ok(counts) => stats.add(&counts),
             Err(failure) => return ControlFlow::Break(End::Objection(trace_number, failure)),
+        }
+        if goal.done(&stats, start) >= goal.total() || interrupt::received().is_some() {
+            return ControlFlow::Break(End::Enough);
         }
         ControlFlow::Continue(())
     });
