@@ -204,6 +204,7 @@ pub fn json(stats: &Stats) -> Value {
     let skipped: Map<String, Value> = SKIPS
         .iter()
         .zip(stats.skipped())
+        .filter(|(_, count)| *count > 0)
         .map(|((skip, _), count)| (format!("{skip:?}"), json!(count)))
         .collect();
     json!({
