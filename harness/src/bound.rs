@@ -10,8 +10,9 @@
 
 use crate::campaign::Campaign;
 use crate::model::Allocation;
-use crate::op::{Arg, ArgKind, Op};
-use crate::trace::{Limits, Machine, Trace};
+use crate::model::rules::KMALLOC_MAX;
+use crate::op::{Arg, ArgKind, Op, Yields};
+use crate::trace::{Machine, Trace};
 use alloc_core::gfp::__GFP_NOFAIL;
 use std::fmt;
 
@@ -71,7 +72,7 @@ fn machine_bytes(machine: &Machine, frames: u64) -> u64 {
 }
 
 /// The most frames that a trace can have written in pieces.
-pub fn frames_written(trace: &Trace) -> u64 {
+fn frames_written(trace: &Trace) -> u64 {
     let all = u64::from(trace.machine.frames);
     // What cannot be had at once is tried again and again, each time with other frames perhaps.
     let may_wait =
@@ -79,8 +80,10 @@ pub fn frames_written(trace: &Trace) -> u64 {
     if trace.ops.iter().any(may_wait) {
         return all;
     }
-    let largest_object = trace.ops.iter().filter(|op| crate::generate::makes_cache(op)).map(asked);
-    let largest_object = largest_object.max().unwrap_or(0);
+    // Of the caches that may come to be; a constructor writes over whole slabs.
+    let makes_cache = |op: &&Op| op.call.spec().yields == Yields::Cache;
+    let objects = trace.ops.iter().filter(makes_cache).map(asked);
+    let largest_object = objects.filter(|bytes| *bytes <= KMALLOC_MAX).max().unwrap_or(0);
     // Descriptors of all frames, and the roots of the page tables.
     let own = all / 128 + u64::from(trace.machine.vmalloc_pages) / (512 * 512) + OP_FRAMES;
     let by_op = |op: &Op| {
@@ -132,13 +135,6 @@ pub fn admit(campaign: &Campaign, trace: &Trace, limit: u64) -> Result<(), TooLa
     if bound.total() <= limit { Ok(()) } else { Err(TooLarge { bound, limit }) }
 }
 
-/// The most that a trace of any length on any legal machine may take in one lane.
-pub fn largest_lane() -> u64 {
-    let (frames, vmalloc_pages) = (Limits::FRAMES.1, Limits::VMALLOC_PAGES.1);
-    let machine = Machine { frames, vmalloc_pages, ..Machine::default() };
-    machine_bytes(&machine, frames.into()) + NR_ENTRIES_MAX * BOOK_BYTES
-}
-
 #[cfg(test)]
 mod test {
     use super::*;
@@ -146,9 +142,17 @@ mod test {
     use crate::generate::generate;
     use crate::subject::alloc_core::take_frames_kept;
     use crate::text::{MACHINE_FIELDS, MAX_FUZZ_OPS};
+    use crate::trace::Limits;
 
     fn trace(text: &str) -> Trace {
         Trace::parse(text).expect("a trace")
+    }
+
+    /// The most that a trace of any length on any legal machine may take in one lane.
+    fn largest_lane() -> u64 {
+        let (frames, vmalloc_pages) = (Limits::FRAMES.1, Limits::VMALLOC_PAGES.1);
+        let machine = Machine { frames, vmalloc_pages, ..Machine::default() };
+        machine_bytes(&machine, frames.into()) + NR_ENTRIES_MAX * BOOK_BYTES
     }
 
     /// The most frames that any lane took for a trace.
@@ -177,6 +181,15 @@ mod test {
         let trace = trace("machine (frames: 16384)\nr0 = memblock_alloc(0x1000008, 8)\n");
         let (taken, bound) = (frames_taken(&ROUTED, &trace), frames_written(&trace));
         assert!((4097..=bound).contains(&taken) && bound < 16384, "{taken} of {bound}");
+    }
+
+    #[test]
+    fn a_constructor_writes_over_the_largest_slabs() {
+        let make = "machine (frames: 16384)\nc0 = kmem_cache_create(0x3ffff0, 8, 0, 0x6b)\n";
+        let objects = (0..3).map(|r| format!("r{r} = kmem_cache_alloc(c0, GFP_KERNEL)\n"));
+        let trace = trace(&(make.to_owned() + &objects.collect::<String>()));
+        let (taken, bound) = (frames_taken(&ROUTED, &trace), frames_written(&trace));
+        assert!((2048..=bound).contains(&taken), "{taken} of {bound}");
     }
 
     #[test]

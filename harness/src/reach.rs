@@ -71,9 +71,9 @@ const STEPS: &[OfStep] = &[
     ("a request for order 11", Common, |s| order(s) == Some(NR_ORDERS)),
     ("a request for order 64 and more", Common, |s| order(s).is_some_and(|order| order >= 64)),
     ("a top block set free where another is free", Common, top_blocks_meet),
-    ("the last frame taken", Common, |s| is_given(s) && s.record.after.nr_free_pages == 0),
+    ("the last frame taken", Common, |s| takes_frames(s) && s.record.after.nr_free_pages == 0),
     ("memory given below the min watermark", Common, |s| {
-        is_given(s) && s.record.after.nr_free_pages < s.min_free
+        takes_frames(s) && s.record.after.nr_free_pages < s.min_free
     }),
     ("an area across the end of a page table", Common, |s| {
         area(s).is_some_and(|(at, bytes)| at / HUGE_PAGE != (at + bytes - 1) / HUGE_PAGE)
@@ -84,15 +84,17 @@ const STEPS: &[OfStep] = &[
     ("an area of huge pages", Common, is_huge),
     ("lazy areas beyond the threshold", Common, |s| {
         let is_asked_for = matches!(s.record.request, Request::VmUnmapAliases);
-        Free::of(&s.record.request).is_some() && !is_asked_for && purges(s)
+        // A reallocation may purge for want of room.
+        let is_free = Free::of(&s.record.request).is_some() && s.record.want.is_none();
+        is_free && !is_asked_for && purges(s)
     }),
     ("an area that is freed at the next tick", Common, |s| s.record.after.nr_deferred_areas > 0),
-    ("a CPU that keeps all it may", Common, |s| {
+    ("CPUs that together keep what one may", Common, |s| {
         s.pcp_high > 0 && s.record.after.nr_per_cpu_pages >= s.pcp_high
     }),
     ("an object freed on another CPU", Common, is_freed_elsewhere),
     ("kmalloc of KMALLOC_MAX_SIZE", Common, |s| {
-        is_given(s) && s.record.want.is_some_and(|w| w.size == Some(KMALLOC_MAX) && !is_kv(s))
+        is_given(s) && size(s) == Some(KMALLOC_MAX) && family(s) == Some(Family::Kmalloc)
     }),
     ("kvmalloc of INT_MAX", Seldom, |s| is_kv(s) && size(s) == Some(INT_MAX)),
     ("kvmalloc of more than INT_MAX", Common, |s| is_kv(s) && size(s) > Some(INT_MAX)),
@@ -198,12 +200,21 @@ fn is_given(step: &Step) -> bool {
     matches!(step.record.reply.answer, Answer::Memory { addr, .. } if addr > 16)
 }
 
+/// Whether a request was served with frames that were free.
+fn takes_frames(step: &Step) -> bool {
+    is_given(step) && step.record.after.nr_free_pages < step.record.before.nr_free_pages
+}
+
+fn family(step: &Step) -> Option<Family> {
+    step.record.want.map(|want| want.family)
+}
+
 fn size(step: &Step) -> Option<u64> {
     step.record.want.and_then(|want| want.size)
 }
 
 fn order(step: &Step) -> Option<u32> {
-    match step.record.want?.family {
+    match family(step)? {
         Family::Pages { order } => Some(order),
         _ => None,
     }
