@@ -62,8 +62,9 @@ def scale():
     """Words that a call touches, by how much is live."""
     rows = kvroute("scale")["rows"]
     def words(call):
-        touched = [row["loads"] + row["stores"] for row in rows if row["what"].startswith(call) and row["loads"]]
-        return f"{touched[0]:.0f} to {touched[-1]:.0f}"
+        of_call = [row for row in rows if row["what"].startswith(call) and row["loads"]]
+        touched = {row["live"]: row["loads"] + row["stores"] for row in of_call}
+        return f"{touched[1_000]:.0f} to {touched[100_000]:.0f}"
     return {f"scale.{call}": words(call) for call in ("kmalloc", "alloc_pages", "vmalloc")}
 
 

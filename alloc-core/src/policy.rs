@@ -36,7 +36,8 @@ pub enum Policy {
     V6_18,
     /// Callers that cannot sleep fall back as well.
     V6_19,
-    /// What came after 6.19.
+    /// As 6.19 decided. That vrealloc gives pages back when it shrinks, since then, is not
+    /// followed.
     Latest,
 }
 

@@ -39,7 +39,7 @@ relaxations! {
     ShortHole       "short-hole"       "a hole that only just fits an aligned area is found or passed over by the shape of a tree that no caller sees (R4.7)";
     LargestHole     "largest-hole"     "the vmalloc space has too many areas, so the allocator's own count of its largest hole is believed";
     ByChance        "by-chance"        "small pages of an area lie like huge ones, so that either search may have placed it (R4.12)";
-    OtherNode       "other-node"       "another node gave, and it is not certain that the nearest one had plenty (R1.7)";
+    OtherNode       "other-node"       "another node gave, and it is not certain that the nearest one had plenty (R4.1)";
     SmallPages      "small-pages"      "an area that may have huge pages has small ones, and it is not certain that there were huge ones (R4.12)";
     FullSlab        "full-slab"        "kvmalloc fell back on a request that a slab might have served, and whether one had room is not known";
     FreedMemory     "freed-memory"     "by what name a free of free memory is refused depends on the allocator's history";

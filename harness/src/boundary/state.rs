@@ -11,7 +11,7 @@ use crate::trace::{Machine, POLICIES, Trace};
 use std::fmt::Write;
 
 /// The first register that a state keeps something in.
-pub(super) const FIRST_KEPT: Reg = 100;
+const FIRST_KEPT: Reg = 100;
 
 /// The first task that a state calls as, but for what is done by the same task as the cases.
 pub(super) const FIRST_TASK: u8 = 6;
@@ -176,7 +176,6 @@ fn per_cpu(text: &mut String) {
 fn fragmented(text: &mut String) {
     each(text, 120, "r# = alloc_pages(GFP_KERNEL, 0)");
     (100..220).step_by(2).for_each(|r| say(text, &format!("__free_pages(r{r}, 0)")));
-    each(text, 0, "");
     for (first, call, free) in [
         (300, "kmalloc(0x60, GFP_KERNEL)", "kfree"),
         (320, "vmalloc(0x2000)", "vfree"),

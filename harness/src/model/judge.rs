@@ -87,14 +87,12 @@ impl Model {
             (Kind::PagesExact { nr_pages }, Free::PagesExact(size)) => {
                 sized(nr_pages == pages_of(size))
             }
-            // Memory that was remapped for the device has to be unmapped (`dma_free_attrs`).
-            (Kind::DmaCoherent { order }, Free::DmaCoherent(size))
-                if context == Context::Hardirq && size > 0 && order == order_of(size) =>
-            {
-                refuse(Class::BadContext)
-            }
             (Kind::DmaCoherent { order }, Free::DmaCoherent(size)) => {
-                sized(size > 0 && order == order_of(size))
+                match size > 0 && order == order_of(size) {
+                    // What was remapped for the device has to be unmapped (`dma_free_attrs`).
+                    true if context == Context::Hardirq => refuse(Class::BadContext),
+                    fits => sized(fits),
+                }
             }
             // vfree may sleep, and knows it only in an interrupt (R4.13).
             (Kind::Vmalloc, _)

@@ -17,7 +17,7 @@ pub struct Kswapd {
 
 /// What a node has; a machine with one node has it all there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NodePages {
+struct NodePages {
     /// Free pages, but for what CPUs keep.
     pub nr_free: u64,
     /// Pages of the page cache.
@@ -26,7 +26,7 @@ pub struct NodePages {
 
 impl NodePages {
     /// Of every node.
-    pub fn of(facts: &Facts) -> Vec<Self> {
+    fn of(facts: &Facts) -> Vec<Self> {
         if facts.nr_nodes == 0 {
             let nr_cached = facts.nr_cache_pages.iter().sum();
             return vec![Self { nr_free: facts.nr_free_pages, nr_cached }];
@@ -42,7 +42,7 @@ impl NodePages {
 }
 
 /// The free pages of a node at which its kswapd rests: half as many again as the min watermark.
-pub fn high_watermark(min_free: u64) -> u64 {
+fn high_watermark(min_free: u64) -> u64 {
     min_free + min_free / 2
 }
 

@@ -49,9 +49,11 @@ pub struct Situation<'a> {
 impl Situation<'_> {
     /// Whether `refusal`, given to a request of `size` bytes, names a resource that was short.
     pub fn is_real(&self, want: &Want, size: u64, refusal: Refusal) -> bool {
-        if self.relaxed.if_so(self.nr_faults > 0, Relaxation::InjectedFailure) {
-            return true;
-        }
+        self.is_short(want, size, refusal)
+            || self.relaxed.if_so(self.nr_faults > 0, Relaxation::InjectedFailure)
+    }
+
+    fn is_short(&self, want: &Want, size: u64, refusal: Refusal) -> bool {
         match refusal {
             Refusal::Pages { order } => self.are_pages_short(want, size, order),
             Refusal::VmallocSpace | Refusal::Range => match want.family {

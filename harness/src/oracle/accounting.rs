@@ -220,8 +220,9 @@ fn unchanged(before: &Facts, after: &Facts, relaxed: &Relaxed) -> Judgement {
         nr_largest_hole_pages: 0,
         ..*facts
     };
-    if comparable(before) != comparable(after) {
-        return Err(format!("a failed call changed counters: {}", after.changes_since(before)));
+    let (was, is) = (comparable(before), comparable(after));
+    if was != is {
+        return Err(format!("a failed call changed counters: {}", is.changes_since(&was)));
     }
     // The preloaded node may have been taken, or a purge may have given nodes back (R4.9, R4.10).
     if after.nr_internal_objects > before.nr_internal_objects + 1 {
@@ -249,8 +250,9 @@ fn at_the_end(end: &End) -> Judgement {
         return Err(format!("{} allocations were not freed at the end", end.nr_live));
     }
     let comparable = |facts: &Facts| Facts { nr_tlb_flushes: 0, ..*facts };
-    if comparable(end.now) != comparable(end.at_boot) {
-        let leak = end.now.changes_since(end.at_boot);
+    let (was, is) = (comparable(end.at_boot), comparable(end.now));
+    if was != is {
+        let leak = is.changes_since(&was);
         return Err(format!("the last free did not give all back; since boot: {leak}"));
     }
     Ok(())

@@ -38,21 +38,12 @@ fn judge(event: &Event) -> Judgement {
     }?;
     match (record.reply.answer, model.on_linux(&record.request)) {
         (Answer::BadFree(FreeRefusal { on_linux: Some(words), .. }), Some(expected))
-            if words != expected && !is_bad_context(record) =>
+            if words != expected =>
         {
             Err(format!("{:?}: Linux 6.1 {expected}, and not '{words}'", record.request))
         }
         _ => Ok(()),
     }
-}
-
-/// Whether a free was refused for its context, which Linux does not look at.
-fn is_bad_context(record: &Record) -> bool {
-    let verdict = match record.reply.answer {
-        Answer::BadFree(refusal) => Some(refusal.verdict),
-        _ => None,
-    };
-    verdict == Some(Class::BadContext)
 }
 
 fn judge_free(model: &Model, record: &Record, relaxed: &Relaxed) -> Judgement {

@@ -16,7 +16,9 @@ const COUNTERS: &[Counter] = &[
     ("pages of large kmallocs", |facts| facts.nr_large_kmalloc_pages),
     ("pages of slabs", |facts| facts.nr_slab_pages),
     ("pages of empty slabs", |facts| facts.nr_empty_slab_pages),
-    ("pages of the page cache", |facts| facts.nr_cache_pages.iter().sum()),
+    ("clean pages of the page cache", |facts| facts.nr_cache_pages[0]),
+    ("pages to be written back", |facts| facts.nr_cache_pages[1]),
+    ("pages of a file system", |facts| facts.nr_cache_pages[2]),
     ("pages of processes", |facts| facts.nr_process_pages),
     ("processes", |facts| facts.nr_processes),
     ("pages of vmallocs", |facts| facts.nr_vmalloc_pages),
@@ -29,6 +31,7 @@ const COUNTERS: &[Counter] = &[
     ("pages of areas", |facts| facts.nr_area_pages),
     ("pages that wait for a purge", |facts| facts.nr_lazy_pages),
     ("pages of the largest hole", |facts| facts.nr_largest_hole_pages),
+    ("TLB flushes", |facts| facts.nr_tlb_flushes),
 ];
 
 impl Facts {
