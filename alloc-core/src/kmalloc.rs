@@ -7,7 +7,7 @@
 
 use crate::addr::{KMALLOC_MAX_SIZE, NR_ORDERS, PAGE_OFFSET, PAGE_SHIFT, Paddr, Vaddr, order_for};
 use crate::cache_list::CLASS_SIZES;
-use crate::error::{AllocError, Impossible};
+use crate::error::AllocError;
 use crate::frame::FrameState;
 use crate::gfp::{__GFP_ZERO, Gfp};
 use crate::memory::Memory;
@@ -40,7 +40,7 @@ impl<M: Memory> Kmalloc<M> {
             return self.slab.alloc(cache, gfp).map(direct);
         }
         if size_bytes > KMALLOC_MAX_SIZE {
-            return Err(AllocError::never(gfp, Impossible::TooLarge, AllocError::TooLarge));
+            return Err(self.slab.pages.others.refuse_too_large(gfp));
         }
         let order = order_for(size_bytes);
         let pfn = self.slab.pages.alloc_block(gfp, order, FrameState::LargeKmalloc)?;

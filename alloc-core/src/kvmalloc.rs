@@ -5,7 +5,7 @@
 //! could ever serve the call (LWN 2017).
 
 use crate::addr::{KMALLOC_MAX_SIZE, PAGE_SIZE, Vaddr};
-use crate::error::{AllocError, Impossible};
+use crate::error::AllocError;
 use crate::gfp::{__GFP_DIRECT_RECLAIM, __GFP_ZERO, Gfp};
 use crate::memory::Memory;
 use crate::policy::{Course, OldSize, Rules};
@@ -234,7 +234,7 @@ impl<M: Memory> Kvmalloc<M> {
         match course {
             Course::Kmalloc | Course::FirstTry => Err(error),
             _ if self.rules.is_too_large(size) => {
-                Err(AllocError::never(gfp, Impossible::TooLarge, AllocError::TooLarge))
+                Err(self.vmalloc.others_mut().refuse_too_large(gfp))
             }
             Course::Fallback => self.mapped(size, gfp),
             Course::Bug => Err(AllocError::BadContext),

@@ -4,6 +4,7 @@
 //! their memory is got back is in `reclaim`.
 
 use crate::addr::Pfn;
+use crate::error::{AllocError, Impossible};
 use crate::frame::NO_FRAME;
 use crate::gfp::{__GFP_FS, __GFP_IO, __GFP_NOWARN, Gfp};
 use crate::task::NR_NODES;
@@ -42,7 +43,7 @@ pub struct Effort {
     pub nr_reclaim_rounds: u64,
     /// Processes killed for want of memory.
     pub nr_oom_kills: u64,
-    /// Failures that were written to the log (`warn_alloc`).
+    /// Failures that were written to the log (`warn_alloc`, `WARN_ON_ONCE`): here each time.
     pub nr_warnings: u64,
 }
 
@@ -109,5 +110,12 @@ impl Others {
     /// `warn_alloc`: counts a failure that goes to the log.
     pub(crate) fn warn(&mut self, gfp: Gfp) {
         self.effort.nr_warnings += u64::from(!gfp.has(__GFP_NOWARN));
+    }
+
+    /// The error of a request that is larger than anything that could serve it, which goes to the
+    /// log (R3.2, R4.2, R5.1).
+    pub(crate) fn refuse_too_large(&mut self, gfp: Gfp) -> AllocError {
+        self.warn(gfp);
+        AllocError::never(gfp, Impossible::TooLarge, AllocError::TooLarge)
     }
 }

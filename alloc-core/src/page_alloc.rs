@@ -3,7 +3,7 @@
 //! Where a free block is found is in `page`, what is done to get one in `reclaim`.
 
 use crate::addr::{NR_ORDERS, PAGE_SIZE, Pfn};
-use crate::error::{AllocError, FaultSite, Impossible, Shortage};
+use crate::error::{AllocError, FaultSite, Shortage};
 use crate::frame::{Frame, FrameState, NO_FRAME};
 use crate::gfp::{__GFP_COMP, __GFP_KSWAPD_RECLAIM, __GFP_NOWARN, __GFP_ZERO, GFP_NOWAIT, Gfp};
 use crate::memory::Memory;
@@ -15,7 +15,7 @@ impl<M: Memory> PageAllocator<M> {
     pub(crate) fn alloc_pages(&mut self, gfp: Gfp, order: u32) -> Result<Pfn, AllocError> {
         AllocError::check_caller(gfp, self.current.context)?;
         if order >= NR_ORDERS as u32 {
-            return Err(AllocError::never(gfp, Impossible::TooLarge, AllocError::TooLarge));
+            return Err(self.others.refuse_too_large(gfp));
         }
         let pfn = self.alloc_block(gfp, order, FrameState::Pages)?;
         if order > 0 && gfp.has(__GFP_COMP) {

@@ -80,10 +80,12 @@ impl<M: Memory> PageAllocator<M> {
     ) -> Result<(Pfn, u32), AllocError> {
         AllocError::check_caller(gfp, self.current.context)?;
         if size == 0 {
+            // The order of no bytes is one that no block has, and Linux says so (R3.3).
+            self.others.warn(gfp);
             return Err(AllocError::never(gfp, Impossible::ZeroSize, AllocError::ZeroSize));
         }
         if size > PAGE_SIZE << (NR_ORDERS - 1) {
-            return Err(AllocError::never(gfp, Impossible::TooLarge, AllocError::TooLarge));
+            return Err(self.others.refuse_too_large(gfp));
         }
         let order = order_for(size);
         self.alloc_block(gfp, order, state).map(|first| (first, order))

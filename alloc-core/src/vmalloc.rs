@@ -17,6 +17,7 @@ use crate::gfp::{
 };
 use crate::kmalloc::{Kmalloc, direct, direct_phys};
 use crate::memory::Memory;
+use crate::others::Others;
 use crate::slab::Refused;
 use crate::task::Context;
 use crate::vm_struct::{Mapping, Owner, VmStruct};
@@ -197,9 +198,13 @@ impl<M: Memory> Vmalloc<M> {
         &mut self.kmalloc.slab.pages.memory
     }
 
-    /// Refuses what can never be served (R4.2); returns the number of pages and what would be
-    /// short if no hole fits.
-    fn refuse(&self, range: &VmallocRange) -> Result<(u64, Shortage), AllocError> {
+    pub(crate) const fn others_mut(&mut self) -> &mut Others {
+        &mut self.kmalloc.slab.pages.others
+    }
+
+    /// Refuses what can never be served, with a word in the log (R4.2); returns the number of pages
+    /// and what would be short if no hole fits.
+    fn refuse(&mut self, range: &VmallocRange) -> Result<(u64, Shortage), AllocError> {
         let VmallocRange { size, align, start, end, gfp } = *range;
         let outside = start.0 < VMALLOC_START || end.0 > self.vmap.end().0;
         if !align.is_power_of_two() || start >= end || outside {
@@ -212,14 +217,17 @@ impl<M: Memory> Vmalloc<M> {
         }
         AllocError::check_caller(gfp, self.context())?;
         if size == 0 {
+            // Whatever the caller declines.
+            self.others_mut().warn(gfp.without(__GFP_NOWARN));
             return Err(AllocError::never(gfp, Impossible::ZeroSize, AllocError::ZeroSize));
         }
         if size >> PAGE_SHIFT > u64::from(self.kmalloc.slab.pages.nr_managed_pages()) {
-            return Err(AllocError::never(gfp, Impossible::TooLarge, AllocError::TooLarge));
+            return Err(self.others_mut().refuse_too_large(gfp));
         }
         let whole = start.0 == VMALLOC_START && end == self.vmap.end();
         let shortage = if whole { Shortage::VmallocSpace } else { Shortage::Range };
         if (pages_for(size) + 1) << PAGE_SHIFT > end.0 - start.0 {
+            self.others_mut().warn(gfp);
             let short = AllocError::NoMemory(shortage);
             return Err(AllocError::never(gfp, Impossible::RangeTooSmall, short));
         }
@@ -235,8 +243,6 @@ impl<M: Memory> Vmalloc<M> {
         let (nr_pages, shortage) = self.refuse(range)?;
         let nr_pages = nr_pages.next_multiple_of(1 << mapping.order());
         let reclaim = Gfp(range.gfp.0 & GFP_RECLAIM_MASK.0);
-        let slab = &mut self.kmalloc.slab;
-        let vm = VmStruct(slab.alloc(slab.caches.vm_struct(), reclaim)?);
         let request = VmapRequest {
             size: (nr_pages + 1) << PAGE_SHIFT,
             align: range.align.max(mapping.size()),
@@ -245,10 +251,17 @@ impl<M: Memory> Vmalloc<M> {
             gfp: reclaim,
             shortage,
         };
+        let (vm, taken) = match self.take_area(&request) {
+            Ok(both) => both,
+            // The page allocator waits for pages without a word.
+            Err(error @ AllocError::WouldBlock(Shortage::Pages { .. })) => return Err(error),
+            Err(error) => {
+                self.others_mut().warn(range.gfp);
+                return Err(error);
+            }
+        };
         // From here on Linux is silent about failures (R4.3).
-        let silent = range.gfp | __GFP_NOWARN;
-        let taken = self.vmap.alloc(slab, &request);
-        match taken.and_then(|taken| self.populate(taken, silent, mapping)) {
+        match self.populate(taken, range.gfp | __GFP_NOWARN, mapping) {
             Ok((area, pages)) => {
                 let memory = self.memory_mut();
                 area.set_vm(memory, vm.0);
@@ -259,6 +272,19 @@ impl<M: Memory> Vmalloc<M> {
             }
             Err(error) => {
                 self.kmalloc.slab.free_internal(vm.0);
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes a descriptor and a range for it.
+    fn take_area(&mut self, request: &VmapRequest) -> Result<(VmStruct, Taken), AllocError> {
+        let slab = &mut self.kmalloc.slab;
+        let vm = slab.alloc(slab.caches.vm_struct(), request.gfp)?;
+        match self.vmap.alloc(slab, request) {
+            Ok(taken) => Ok((VmStruct(vm), taken)),
+            Err(error) => {
+                slab.free_internal(vm);
                 Err(error)
             }
         }

@@ -14,7 +14,7 @@ use crate::lane::{Action, Lane, Record, Retry, Skip, Waiter};
 use crate::op::{Call, Class, Op, Reg, Setting};
 use crate::oracle::{self, End, Event, Step, Target, View, Wake};
 use crate::stats::Stats;
-use crate::subject::{Answer, Request};
+use crate::subject::{Answer, Reply, Request};
 use crate::trace::Trace;
 use crate::verdict::{EXPECTATION, Failure};
 use std::collections::VecDeque;
@@ -225,16 +225,20 @@ impl Runner<'_> {
         if let Some(request) = release {
             self.release(id, request, &op.setting(), stats)?;
         }
-        let (class, on_linux) = match *action {
+        let seen = match *action {
             Action::Request(request) => self.request(op, id, request, stats)?,
-            Action::Write { addr, end } => (Some(self.write(id, addr, end)?), None),
+            Action::Write { addr, end } => {
+                View { class: Some(self.write(id, addr, end)?), ..View::default() }
+            }
         };
-        match class {
+        match seen.class {
             Some(class) => stats.answer(self.place, op.call, class, is_kv),
             None => stats.skip(op.call, Skip::Unsupported),
         }
-        Ok(View { class, is_kv, target, cache, usable: usable.unwrap_or(0), on_linux })
+        Ok(View { is_kv, target, cache, usable: usable.unwrap_or(0), ..seen })
     }
+
+    /// Carries a request of the trace out; what is known of its answer.
 
     fn request(
         &mut self,
@@ -242,8 +246,9 @@ impl Runner<'_> {
         id: u32,
         request: Request,
         stats: &mut Stats,
-    ) -> Result<(Option<Class>, Option<&'static str>), Objection> {
-        let (class, answer) = self.step(id, request, &op.setting(), op.dst, stats)?;
+    ) -> Result<View, Objection> {
+        let (class, Reply { answer, effort, .. }) =
+            self.step(id, request, &op.setting(), op.dst, stats)?;
         if let (Answer::Memory { addr, .. }, None) = (answer, op.dst) {
             self.discard(id, addr, &op.setting(), stats)?;
         }
@@ -252,7 +257,7 @@ impl Runner<'_> {
             Answer::BadFree(refusal) => refusal.on_linux,
             _ => None,
         };
-        Ok((class, on_linux))
+        Ok(View { class, on_linux, effort, ..View::default() })
     }
 
     /// Carries a request out, has it judged, and enters it in the book.
@@ -263,13 +268,13 @@ impl Runner<'_> {
         setting: &Setting,
         dst: Option<Reg>,
         stats: &mut Stats,
-    ) -> Result<(Option<Class>, Answer), Objection> {
+    ) -> Result<(Option<Class>, Reply), Objection> {
         let mut record = self.lane.perform(id, request, setting, None);
         self.judge(&record, stats)?;
         stats.request(self.place, &record);
-        let (class, answer) = (self.lane.classify(&record), record.reply.answer);
+        let (class, reply) = (self.lane.classify(&record), record.reply);
         self.lane.commit(&mut record, dst);
-        Ok((class, answer))
+        Ok((class, reply))
     }
 
     fn judge(&self, record: &Record, stats: &Stats) -> Result<(), Objection> {

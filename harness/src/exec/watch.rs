@@ -10,6 +10,7 @@ use crate::campaign::Campaign;
 use crate::oracle::View;
 use crate::trace::Trace;
 use crate::verdict::{Failure, PANIC, PANIC_AT, Reading};
+use alloc_core::Effort;
 use std::any::Any;
 use std::cell::RefCell;
 
@@ -65,13 +66,22 @@ impl Watch for Answers {
     }
 }
 
-/// A lane's answer for people to read, with what Linux does instead of refusing a free.
+/// A lane's answer for people to read, with what Linux does instead of refusing a free, and what
+/// the op cost others.
 pub(super) fn describe(view: &View, skipped: &'static str) -> String {
     let class = view.class.map_or(skipped, crate::op::Class::name);
-    match view.on_linux {
-        Some(verb) => format!("{class} (Linux 6.1 {verb})"),
-        None => class.to_owned(),
-    }
+    let Effort { nr_reclaim_rounds, nr_oom_kills, nr_warnings } = view.effort;
+    let costs =
+        [(nr_reclaim_rounds, "reclaimed"), (nr_oom_kills, "killed"), (nr_warnings, "warned")];
+    let cost = |(nr, what): (u64, &str)| match nr {
+        0 => None,
+        1 => Some(what.to_owned()),
+        _ => Some(format!("{what} {nr} times")),
+    };
+    let on_linux = view.on_linux.map(|verb| format!("Linux 6.1 {verb}"));
+    let notes: Vec<String> =
+        on_linux.into_iter().chain(costs.into_iter().filter_map(cost)).collect();
+    if notes.is_empty() { class.to_owned() } else { format!("{class} ({})", notes.join(", ")) }
 }
 
 /// What is known of the op at hand.

@@ -176,18 +176,28 @@ impl Policy {
         size > KMALLOC_MAX && !maps && !self.is_bug(size, gfp, Route::Policy)
     }
 
+    /// Whether the refusal of a request that is too large for either side goes to the log: kmalloc
+    /// warns if it was asked without a word, and after it whoever goes on to vmalloc (R3.2, R5.1).
+    pub fn warns_of_too_large(&self, size: u64, gfp: Gfp, route: Route) -> bool {
+        let goes_on = size > self.cutoff && self.falls_back(gfp);
+        goes_on || !self.first_try(size, gfp, route).has(__GFP_NOWARN)
+    }
+
     /// Whether the caller has kmalloc to itself, without a word on how to ask.
     fn is_plain(&self, gfp: Gfp) -> bool {
         self.version.falls_back == FallsBack::WholeGfpKernel && !gfp.has(GFP_KERNEL)
     }
 
-    fn may_map(&self, size: u64, gfp: Gfp) -> bool {
-        let sleeps = gfp.has(__GFP_DIRECT_RECLAIM);
-        let may = match self.version.falls_back {
-            FallsBack::Unchecked | FallsBack::Sleepers => sleeps,
+    fn falls_back(&self, gfp: Gfp) -> bool {
+        match self.version.falls_back {
+            FallsBack::Unchecked | FallsBack::Sleepers => gfp.has(__GFP_DIRECT_RECLAIM),
             FallsBack::WholeGfpKernel => gfp.has(GFP_KERNEL),
             FallsBack::Everyone => true,
-        };
+        }
+    }
+
+    fn may_map(&self, size: u64, gfp: Gfp) -> bool {
+        let may = self.falls_back(gfp);
         // Where kmalloc keeps the promise not to fail, it keeps it for what it can serve.
         let is_promised = gfp.has(__GFP_NOFAIL) && size <= KMALLOC_MAX;
         may && size <= self.version.most && (self.version.maps_nofail || !is_promised)

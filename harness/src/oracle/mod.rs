@@ -37,6 +37,7 @@ use crate::model::Model;
 use crate::op::Class;
 use crate::relaxation::Relaxed;
 use crate::subject::{Facts, Request};
+use alloc_core::Effort;
 
 /// Nothing to object to, or the objection. What passes only because the oracle could not make sure
 /// is counted as a [relaxation](crate::relaxation) on the way.
@@ -121,6 +122,8 @@ pub struct View {
     pub usable: u64,
     /// For a free that was refused: what Linux 6.1 does in its place, if the subject knows.
     pub on_linux: Option<&'static str>,
+    /// What the op cost others.
+    pub effort: Effort,
 }
 
 /// What an address argument points at.

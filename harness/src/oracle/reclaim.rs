@@ -114,20 +114,50 @@ fn taken(step: &Step, want: &Want) -> Judgement {
 fn warned(step: &Step, want: &Want) -> Judgement {
     let record = step.record;
     let nr_warnings = record.reply.effort.nr_warnings;
+    let must_warn = must_warn(step, want);
     let is_served = || granted_at(step).is_some();
-    let is_silent = || want.gfp.has(__GFP_NOWARN) || is_served() && !maps_memory(step, want);
+    let is_declined = may_decline(want) && want.gfp.has(__GFP_NOWARN);
+    let is_silent = || is_declined || is_served() && !maps_memory(step, want);
     if nr_warnings > 0 && is_silent() {
         let why = if is_first_try(want) { ", on kvmalloc's first try" } else { "" };
         return Err(format!("{:?} left {nr_warnings} warnings{why}", record.request));
     }
-    let must_warn = matches!(record.reply.answer, Answer::Refused(Refusal::Pages { .. }))
-        && matches!(want.family, Family::Pages { .. } | Family::Kmalloc | Family::Cache(_))
-        && !want.gfp.has(__GFP_NOWARN)
-        && record.reply.nr_faults == 0;
-    if must_warn && nr_warnings != 1 {
+    // Huge pages are a try of their own, which may fail with a warning before small ones do.
+    let most = if step.model.policy().huge_pages(want).is_some() { 2 } else { 1 };
+    if must_warn && !(1..=most).contains(&nr_warnings) {
         return Err(format!("{:?} failed with {nr_warnings} warnings", record.request));
     }
     Ok(())
+}
+
+/// Whether `__GFP_NOWARN` is heard: that vmalloc is asked for no bytes is said in any case (R4.2).
+fn may_decline(want: &Want) -> bool {
+    want.size != Some(0) || !matches!(want.family, Family::Vmalloc { .. })
+}
+
+/// Whether a request was refused in a way that goes to the log: for want of pages or of vmalloc
+/// space (R3.5, R4.2), or because nothing could ever be so large (R3.2, R5.1).
+fn must_warn(step: &Step, want: &Want) -> bool {
+    let record = step.record;
+    let Answer::Refused(refusal) = record.reply.answer else { return false };
+    let maps = matches!(want.family, Family::Vmalloc { .. } | Family::Kvmalloc { .. });
+    let is_loud = match refusal {
+        Refusal::Pages { .. } => {
+            matches!(want.family, Family::Pages { .. } | Family::Kmalloc | Family::Cache(_))
+        }
+        Refusal::VmallocSpace | Refusal::Range => maps,
+        Refusal::ZeroSize => return !may_decline(want) || !want.gfp.has(__GFP_NOWARN),
+        Refusal::TooLarge => match want.family {
+            Family::Kvmalloc { route } => {
+                let size = want.size.unwrap_or(u64::MAX);
+                step.model.policy().warns_of_too_large(size, want.gfp, route)
+            }
+            Family::Boot(_) => false,
+            _ => true,
+        },
+        _ => false,
+    };
+    is_loud && !want.gfp.has(__GFP_NOWARN) && record.reply.nr_faults == 0
 }
 
 /// Whether page tables may have been asked for, on the way to memory or to a refusal.
@@ -186,6 +216,7 @@ fn gave_up(step: &Step, want: &Want) -> Judgement {
 mod test {
     use super::super::fixture::{DIRECT, VMALLOC, barks, memory, model, record, silent};
     use super::*;
+    use crate::model::rules::PAGE;
     use crate::op::Route;
     use alloc_core::NodeStat;
     use alloc_core::gfp::{__GFP_NORETRY, GFP_ATOMIC, GFP_KERNEL, GFP_NOFS, GFP_NOIO, Gfp};
@@ -263,6 +294,38 @@ mod test {
         let brief = page(GFP_KERNEL | __GFP_NORETRY);
         silent(&ORACLE, &model(), &warning(brief, pages));
         barks(&ORACLE, &model(), &record(brief, Answer::Refused(pages)), "0 warnings");
+    }
+
+    #[test]
+    fn barks_on_a_refusal_that_goes_to_no_log() {
+        let kv = |size, gfp| Request::Kvmalloc { size, gfp, route: Route::Policy };
+        let quiet = GFP_KERNEL | __GFP_NOWARN;
+        let many = 3 << 30;
+        for (request, refusal, nr_expected) in [
+            (Request::AllocPages { gfp: GFP_KERNEL, order: 11 }, Refusal::TooLarge, 1),
+            (Request::AllocPages { gfp: quiet, order: 11 }, Refusal::TooLarge, 0),
+            (Request::Kmalloc { size: 5 << 20, gfp: GFP_KERNEL }, Refusal::TooLarge, 1),
+            (Request::AllocPagesExact { size: 0, gfp: GFP_KERNEL }, Refusal::ZeroSize, 1),
+            (Request::AllocPagesExact { size: 0, gfp: quiet }, Refusal::ZeroSize, 0),
+            (Request::VmallocGfp { size: 0, gfp: quiet }, Refusal::ZeroSize, 1),
+            (Request::VmallocGfp { size: many, gfp: GFP_KERNEL }, Refusal::TooLarge, 1),
+            (Request::VmallocGfp { size: PAGE, gfp: GFP_KERNEL }, Refusal::VmallocSpace, 1),
+            (Request::VmallocGfp { size: PAGE, gfp: quiet }, Refusal::VmallocSpace, 0),
+            (kv(many, GFP_KERNEL), Refusal::TooLarge, 1),
+            (kv(many, quiet), Refusal::TooLarge, 0),
+        ] {
+            for nr_warnings in 0..2 {
+                let mut refused = record(request, Answer::Refused(refusal));
+                refused.reply.effort.nr_warnings = nr_warnings;
+                match nr_warnings == nr_expected {
+                    true => silent(&ORACLE, &model(), &refused),
+                    false => barks(&ORACLE, &model(), &refused, "warnings"),
+                }
+            }
+        }
+        // Who cannot fall back has only kmalloc's light try, which is silent.
+        let refused = record(kv(many, GFP_ATOMIC), Answer::Refused(Refusal::TooLarge));
+        silent(&ORACLE, &model(), &refused);
     }
 
     #[test]
