@@ -239,7 +239,6 @@ impl Runner<'_> {
     }
 
     /// Carries a request of the trace out; what is known of its answer.
-
     fn request(
         &mut self,
         op: &Op,
