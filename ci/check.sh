@@ -20,8 +20,8 @@ step() {
   log=$(mktemp)
   "$@" >"$log" 2>&1 </dev/null || status=$?
   if [ "$status" -eq 0 ]; then
-    # How many tests there were belongs to the verdict.
-    grep -E '^test result: ' "$log" || true
+    # How many tests there were belongs to the verdict, and what was left out.
+    grep -E '^(test result|skipped): ' "$log" || true
     printf 'ok      %-46s %4d s\n' "$name" $((SECONDS - started))
   else
     failed+=("$name")
@@ -39,6 +39,7 @@ step "cargo test --workspace" cargo test --workspace
 step "cargo clippy --workspace --all-targets" cargo clippy --workspace --all-targets -- -D warnings
 step "rustdoc without warnings" documentation
 step "alloc-core without std, on bare metal" ci/no_std.sh
+step "the same on 32 bits" ci/narrow.sh
 step "every fuzz target, briefly" smoke
 
 if [ ${#failed[@]} -gt 0 ]; then

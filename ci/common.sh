@@ -5,6 +5,8 @@ CARGO_FUZZ_VERSION=0.13.2
 
 say() { printf '%s\n' "$@"; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 2; }
+# What a step could not do here. ci/check.sh shows such lines of steps that succeed.
+skip() { say "skipped: $*"; }
 
 # The names of the campaigns, as the fuzz targets have them (tidy checks that they are the same).
 campaigns() {
@@ -13,6 +15,12 @@ campaigns() {
 }
 
 is_number() { case $1 in '' | *[!0-9]*) return 1 ;; esac; }
+
+# Whether the standard library of a target is there, or can be fetched.
+has_target() {
+  [ -d "$(rustc --print target-libdir --target "$1")" ] ||
+    timeout 120 rustup target add "$1" >/dev/null 2>&1
+}
 
 # Runs a command and keeps its output to itself unless it fails.
 quietly() {

@@ -24,9 +24,8 @@ probe() {
 [ "$(cargo tree --package alloc-core --edges all --prefix none | wc -l)" -eq 1 ] ||
   die "alloc-core has a dependency: $(cargo tree --package alloc-core --edges all --prefix none | xargs)"
 quietly probe
-if rustup target list --installed 2>/dev/null | grep -x "$bare_metal" >/dev/null ||
-  timeout 120 rustup target add "$bare_metal" >/dev/null 2>&1; then
+if has_target "$bare_metal"; then
   quietly cargo build --package alloc-core --target "$bare_metal"
 else
-  say "the target $bare_metal is not to be had here; the linked program stands in for it"
+  skip "the target $bare_metal is not to be had here; the linked program stands in for it"
 fi
