@@ -10,7 +10,7 @@ use std::fmt::Write;
 /// A test that fails until the fault is mended.
 pub fn regression_test(failure: &Failure) -> String {
     let mut trace = failure.trace.clone();
-    trace.why = failure.why();
+    trace.why = failure.why().iter().map(|line| anywhere(line)).collect();
     let trace = trace.to_string();
     let (campaign, oracle) = (failure.campaign, failure.oracle);
     let name = format!(
@@ -39,6 +39,33 @@ pub fn regression_test(failure: &Failure) -> String {
     line("    verdict.unwrap_or_else(|failure| panic!(\"{failure}\"));");
     line("}");
     out
+}
+
+/// A reason as it can stand in any source: what panicked may say signs that rustc refuses in a
+/// literal, and in which folder of one machine it lies.
+fn anywhere(reason: &str) -> String {
+    let is_refused = |sign: char| {
+        sign.is_control() || matches!(sign, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut line = String::new();
+    for sign in reason.chars() {
+        if is_refused(sign) { line.extend(sign.escape_unicode()) } else { line.push(sign) }
+    }
+    let words: Vec<String> = line.split(' ').map(without_folder).collect();
+    words.join(" ")
+}
+
+/// A word that holds the path of a file from the root on, with the file's name alone.
+fn without_folder(word: &str) -> String {
+    let mut slashes = word.match_indices('/').map(|(at, _)| at);
+    let first = slashes
+        .find(|at| !word[..*at].ends_with(|sign: char| sign.is_alphanumeric() || sign == '.'));
+    match (first, word.rfind('/')) {
+        (Some(first), Some(last)) if first < last => {
+            format!("{}…{}", &word[..first], &word[last..])
+        }
+        _ => word.to_owned(),
+    }
 }
 
 /// The same everywhere and for ever.

@@ -8,6 +8,7 @@
 
 mod campaigns;
 mod documents;
+mod emitted;
 mod parts;
 mod sources;
 
