@@ -40,7 +40,7 @@ const CONSTANTS: &[u64] = &[
 ];
 
 /// One value of an argument.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Value {
     /// A number.
     Number(u64),
@@ -64,8 +64,15 @@ pub(super) enum Value {
     SpaceEnd(i64),
 }
 
-/// The values of an argument of this kind.
+/// The values of an argument of this kind, each once: several lists have the same ends.
 pub(super) fn values(kind: ArgKind) -> Vec<Value> {
+    let mut values = listed(kind);
+    values.sort_unstable();
+    values.dedup();
+    values
+}
+
+fn listed(kind: ArgKind) -> Vec<Value> {
     let all = |most| numbers(most).into_iter().map(Value::Number);
     let and = |more: &[Value]| all(u64::MAX).chain(more.iter().copied()).collect();
     let about = |of: fn(i64) -> Value| [-4096, -1, 0, 1, 4096].map(of);
@@ -195,16 +202,27 @@ impl Value {
 #[cfg(test)]
 mod test {
     use super::*;
+    use crate::op::CALLS;
+
+    /// The kinds of all arguments of all calls.
+    fn kinds() -> impl Iterator<Item = ArgKind> {
+        CALLS.iter().flat_map(|spec| spec.args).map(|(_, kind)| *kind)
+    }
 
     #[test]
     fn what_is_usual_is_a_value() {
-        use ArgKind::*;
-        for kind in [Size, Held, Count, Align, Order, VmallocOffset, Offset, Gfp, Ptr, Cache, Node]
-            .into_iter()
-            .chain([SlabFlags, Phys, Ctor])
-        {
+        for kind in kinds() {
             let values = values(kind);
             assert!(usual(kind).iter().all(|usual| values.contains(usual)), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn no_value_is_there_twice() {
+        for kind in kinds() {
+            let values = values(kind);
+            let nr_times = |value| values.iter().filter(|other| *other == value).count();
+            assert!(values.iter().all(|value| nr_times(value) == 1), "{kind:?}");
         }
     }
 
