@@ -11,6 +11,7 @@
 mod boot;
 mod caller;
 pub mod draw;
+mod machine;
 mod pick;
 mod scene;
 #[cfg(test)]
@@ -106,7 +107,8 @@ pub struct Swarm {
     pub reach: Share,
     /// The share of sizes about a huge page, for the calls that may get one.
     pub huge: Share,
-    /// The share of orders that are the largest, on machines that have several such blocks.
+    /// The share of orders that are the largest, on machines that have several such blocks; a
+    /// quarter as many sizes are.
     pub top_orders: Share,
     /// The number of registers in use.
     pub registers: Reg,
@@ -126,9 +128,9 @@ impl Swarm {
         let pressed = profile.pressure.hit(rng);
         let greedy = pressed || rng.u8(0..16) == 0;
         let routes = [0, 0, 100, 300, 500].map(Share);
-        let mut machine = draw::machine(pressed, rng);
+        let mut machine = machine::machine(pressed, rng);
         if profile.policies.hit(rng) {
-            draw::policy(&mut machine, rng);
+            machine::policy(&mut machine, rng);
         }
         // What is to run out must be asked for: a machine is used up by some dozens of allocations.
         let bytes = u64::from(machine.frames) * PAGE_SIZE;
@@ -205,6 +207,7 @@ pub fn generate(profile: &Profile, rng: &mut Rng) -> Trace {
     let nr_ops = 100 + rng.index(0..=300).min(rng.index(0..=300));
     let mut ops = boot::ops(profile, &swarm, rng);
     let is_booting = !ops.is_empty();
+    ops.extend(caller::nest(&swarm, rng));
     ops.iter().for_each(|op| scene.observe(op));
     // The first phase grows.
     let mut making = Share(0);

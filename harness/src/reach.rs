@@ -1,8 +1,9 @@
 //! Which boundaries the traces of a campaign reach.
 //!
 //! The one idea: that nothing was found beyond a boundary means something only if the boundary was
-//! crossed. Each one is a row: its name, and how it is recognised from the machine, from a step or
-//! from an answer; a campaign's traces are run, and the crossings counted.
+//! crossed. Each one is a row: its name, the campaigns that must cross it, and how it is recognised
+//! from the machine, from a step or from an answer; a campaign's traces are run, and the crossings
+//! counted.
 //!
 //! What happens at a boundary is judged by the oracles, as ever.
 
@@ -20,21 +21,12 @@ use alloc_core::task::Context;
 use std::borrow::Borrow;
 use std::cell::RefCell;
 
-/// How often a boundary is crossed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Often {
-    /// In some thousand traces of all campaigns.
-    Often,
-    /// In some hundred thousand.
-    Seldom,
-}
-
 /// One boundary.
 pub struct Boundary {
     /// What it is.
     pub name: String,
-    /// How often it is crossed.
-    pub often: Often,
+    /// The campaigns that must reach it: some thousand traces of each do.
+    pub must: &'static [&'static str],
     seen: Seen,
 }
 
@@ -49,100 +41,166 @@ enum Seen {
     Class(Class),
 }
 
-type OfMachine = (&'static str, Often, fn(&Machine) -> bool);
-type OfStep = (&'static str, Often, fn(&Step) -> bool);
+type Campaigns = &'static [&'static str];
+type OfMachine = (&'static str, Campaigns, fn(&Machine) -> bool);
+type OfStep = (&'static str, Campaigns, fn(&Step) -> bool);
 
-use Often::{Often as Common, Seldom};
+// The campaigns, by what they can reach.
+const ALL: Campaigns =
+    &["pages", "kmalloc", "vmalloc", "kvmalloc", "routed", "frees", "nofail", "faults"];
+/// Those whose machines are not short of anything.
+const ROOMY: Campaigns = &["pages", "kmalloc", "vmalloc", "kvmalloc", "routed", "frees", "faults"];
+/// Those that use every call.
+const WHOLE: Campaigns = &["routed", "frees", "nofail", "faults"];
+/// Those that call the page allocator.
+const BLOCKS: Campaigns = &["pages", "kmalloc", "kvmalloc", "routed", "frees", "nofail", "faults"];
+/// Those that call kmalloc or kvmalloc.
+const OBJECTS: Campaigns =
+    &["kmalloc", "vmalloc", "kvmalloc", "routed", "frees", "nofail", "faults"];
+/// Those that ask for arrays, and ask about addresses.
+const ARRAYS: Campaigns = &["kmalloc", "kvmalloc", "routed", "frees", "nofail", "faults"];
+/// Those that make caches.
+const CACHES: Campaigns = &["kmalloc", "routed", "frees", "nofail", "faults"];
+/// Those that make vmalloc areas.
+const AREAS: Campaigns = &["vmalloc", "kvmalloc", "routed", "frees", "nofail", "faults"];
+/// Those that call kvmalloc.
+const KV: Campaigns = &["kvmalloc", "routed", "frees", "nofail", "faults"];
+/// Those that take memory before the page allocator is there.
+const BOOT: Campaigns = &["pages", "routed", "frees", "nofail", "faults"];
+/// Those in which others use memory.
+const OTHERS: Campaigns = &["pages", "kvmalloc", "routed", "frees", "nofail", "faults"];
+/// Those of them that take much of it.
+const HUNGRY: Campaigns = &["pages", "kvmalloc", "nofail"];
 
 const MACHINES: &[OfMachine] = &[
-    ("a machine of 64 frames", Common, |m| m.frames == Limits::FRAMES.0),
-    ("a machine of more than 2048 frames", Common, |m| m.frames > 2048),
-    ("a machine of three top blocks and more", Common, |m| m.frames > 4096),
-    ("a vmalloc space of 16 pages", Common, |m| m.vmalloc_pages == Limits::VMALLOC_PAGES.0),
-    ("a machine with 8 CPUs", Common, |m| m.cpus == 8),
-    ("a machine with 4 nodes", Common, |m| m.nodes == 4),
-    ("CPUs that keep 256 pages", Common, |m| m.pcp_high >= 256),
-    ("no reserve", Common, |m| m.min_free == 0),
-    ("a kvmalloc that never falls back", Common, |m| m.cutoff == Limits::CUTOFF.1),
+    ("a machine of 64 frames", ALL, |m| m.frames == Limits::FRAMES.0),
+    ("a machine of more than 2048 frames", ROOMY, |m| m.frames > 2048),
+    ("a machine of three top blocks and more", ROOMY, |m| m.frames > 4096),
+    ("a vmalloc space of 16 pages", ALL, |m| m.vmalloc_pages == Limits::VMALLOC_PAGES.0),
+    ("a machine with 8 CPUs", ALL, |m| m.cpus == 8),
+    ("a machine with 4 nodes", ALL, |m| m.nodes == 4),
+    ("CPUs that keep 256 pages", ALL, |m| m.pcp_high >= 256),
+    ("no reserve", ALL, |m| m.min_free == 0),
+    ("a kvmalloc that never falls back", &["kvmalloc", "routed", "frees", "faults"], |m| {
+        m.cutoff == Limits::CUTOFF.1
+    }),
+    ("a vmalloc space of more than a GiB", ROOMY, |m| m.vmalloc_pages > 1 << 18),
+    ("a machine whose free memory is half in holes", ALL, |m| m.fragmented == 50),
+    ("a machine whose free memory is all in holes", ALL, |m| m.fragmented == 100),
 ];
 
 const STEPS: &[OfStep] = &[
-    ("a block of order 10", Common, |s| is_given(s) && order(s) == Some(NR_ORDERS - 1)),
-    ("a request for order 11", Common, |s| order(s) == Some(NR_ORDERS)),
-    ("a request for order 64 and more", Common, |s| order(s).is_some_and(|order| order >= 64)),
-    ("a top block set free where another is free", Common, top_blocks_meet),
-    ("the last frame taken", Common, |s| takes_frames(s) && s.record.after.nr_free_pages == 0),
-    ("memory given below the min watermark", Common, |s| {
+    ("a block of order 10", &["pages"], |s| is_given(s) && order(s) == Some(NR_ORDERS - 1)),
+    ("a request for order 11", BLOCKS, |s| order(s) == Some(NR_ORDERS)),
+    ("a request for order 64 and more", &["pages"], |s| order(s).is_some_and(|order| order >= 64)),
+    ("a top block set free where another is free", &["pages"], top_blocks_meet),
+    ("the last frame taken", &["nofail"], |s| takes_frames(s) && s.record.after.nr_free_pages == 0),
+    ("memory given below the min watermark", ALL, |s| {
         takes_frames(s) && s.record.after.nr_free_pages < s.min_free
     }),
-    ("an area across the end of a page table", Common, |s| {
-        area(s).is_some_and(|(at, bytes)| at / HUGE_PAGE != (at + bytes - 1) / HUGE_PAGE)
+    ("an area across the end of a page table (2 MiB)", &["vmalloc", "kvmalloc"], |s| {
+        is_across(s, HUGE_PAGE)
     }),
-    ("an area whose page array is vmalloc's", Common, |s| {
+    ("an area across the end of a middle directory (1 GiB)", &["vmalloc", "routed"], |s| {
+        is_across(s, 1 << 30)
+    }),
+    ("an area whose page array is vmalloc's", &["vmalloc", "kvmalloc"], |s| {
         area(s).is_some_and(|(_, bytes)| bytes > 512 * PAGE)
     }),
-    ("an area of huge pages", Common, is_huge),
-    ("lazy areas beyond the threshold", Common, |s| {
+    ("an area of huge pages", &["vmalloc", "kvmalloc"], is_huge),
+    ("lazy areas beyond the threshold", AREAS, |s| {
         let is_asked_for = matches!(s.record.request, Request::VmUnmapAliases);
         // A reallocation may purge for want of room.
         let is_free = Free::of(&s.record.request).is_some() && s.record.want.is_none();
         is_free && !is_asked_for && purges(s)
     }),
-    ("an area that is freed at the next tick", Common, |s| s.record.after.nr_deferred_areas > 0),
-    ("CPUs that together keep what one may", Common, |s| {
+    ("an area that is freed at the next tick", AREAS, |s| s.record.after.nr_deferred_areas > 0),
+    ("CPUs that together keep what one may", ALL, |s| {
         s.pcp_high > 0 && s.record.after.nr_per_cpu_pages >= s.pcp_high
     }),
-    ("an object freed on another CPU", Common, is_freed_elsewhere),
-    ("kmalloc of KMALLOC_MAX_SIZE", Common, |s| {
+    ("an object freed on another CPU", OBJECTS, is_freed_elsewhere),
+    ("kmalloc of KMALLOC_MAX_SIZE", &["kmalloc"], |s| {
         is_given(s) && size(s) == Some(KMALLOC_MAX) && family(s) == Some(Family::Kmalloc)
     }),
-    ("kvmalloc of INT_MAX", Seldom, |s| is_kv(s) && size(s) == Some(INT_MAX)),
-    ("kvmalloc of more than INT_MAX", Common, |s| is_kv(s) && size(s) > Some(INT_MAX)),
-    ("an array whose size overflows", Common, |s| s.record.want.is_some_and(|w| w.size.is_none())),
-    ("a cache of objects of more than a page", Common, |s| {
+    ("kvmalloc of INT_MAX", &["kvmalloc"], |s| is_kv(s) && size(s) == Some(INT_MAX)),
+    ("kvmalloc of more than INT_MAX", KV, |s| is_kv(s) && size(s) > Some(INT_MAX)),
+    ("an array whose size overflows", ARRAYS, |s| s.record.want.is_some_and(|w| w.size.is_none())),
+    ("an array of more than 65536 elements", &["kmalloc", "kvmalloc"], |s| {
+        is_given(s) && elements(s) > 1 << 16
+    }),
+    ("a cache of objects of more than a page", CACHES, |s| {
         let large = |size| size > PAGE && matches!(s.record.reply.answer, Answer::Cache(_));
         matches!(s.record.request, Request::KmemCacheCreate { size, .. } if large(size))
     }),
-    ("a task that is the last", Common, |s| s.record.caller.task == 7),
-    ("a CPU that is the last", Common, |s| s.record.caller.cpu == 7),
-    ("a scope in a scope", Common, |s| s.model.scopes(s.record.caller.task).len() >= 2),
-    ("a request that waits", Common, |s| matches!(s.record.reply.answer, Answer::WouldBlock(_))),
-    ("a waiter that is served", Common, |s| s.record.retry.is_some() && is_given(s)),
-    ("a waiter that no machine can serve", Common, |s| {
+    ("a task that is the last", ALL, |s| s.record.caller.task == 7),
+    ("a CPU that is the last", ALL, |s| s.record.caller.cpu == 7),
+    ("a scope in a scope", WHOLE, |s| s.model.scopes(s.record.caller.task).len() >= 2),
+    ("32 scopes in each other", WHOLE, |s| s.model.scopes(s.record.caller.task).len() == 32),
+    ("a scope in 32 others", WHOLE, |s| {
+        let depth = s.model.scopes(s.record.caller.task).len();
+        let is_refused = matches!(s.record.reply.answer, Answer::Refused(_));
+        matches!(s.record.request, Request::MemallocSave { .. }) && depth == 32 && is_refused
+    }),
+    ("a request that waits", ALL, |s| matches!(s.record.reply.answer, Answer::WouldBlock(_))),
+    ("a waiter that is served", ALL, |s| s.record.retry.is_some() && is_given(s)),
+    ("a waiter that no machine can serve", &["nofail"], |s| {
         s.record.retry == Some(crate::lane::Retry::Alone) && !is_given(s)
     }),
-    ("a round of reclaim", Common, |s| s.record.reply.effort.nr_reclaim_rounds > 0),
-    ("a process killed", Common, |s| s.record.reply.effort.nr_oom_kills > 0),
-    ("a clean page dropped", Common, |s| drops(s, 0)),
-    ("a dirty page written back", Common, |s| drops(s, 1)),
-    ("a file system's page dropped", Common, |s| drops(s, 2)),
+    ("a round of reclaim", ALL, |s| s.record.reply.effort.nr_reclaim_rounds > 0),
+    ("a process killed", OTHERS, |s| s.record.reply.effort.nr_oom_kills > 0),
+    ("a clean page dropped", HUNGRY, |s| drops(s, 0)),
+    ("a dirty page written back", HUNGRY, |s| drops(s, 1)),
+    ("a file system's page dropped", HUNGRY, |s| drops(s, 2)),
+];
+
+/// What lies beyond the machines that a trace can have, and why.
+pub const BEYOND: &[&str] = &[
+    "an area across the end of an upper directory (512 GiB): the largest vmalloc space has 16 GiB",
 ];
 
 /// Every boundary.
 pub fn boundaries() -> Vec<Boundary> {
-    let boundary = |name: &str, often, seen| Boundary { name: name.to_owned(), often, seen };
+    let boundary = |name: &str, must, seen| Boundary { name: name.to_owned(), must, seen };
     let machines = MACHINES.iter().map(|row| boundary(row.0, row.1, Seen::Machine(row.2)));
     let steps = STEPS.iter().map(|row| boundary(row.0, row.1, Seen::Step(row.2)));
     let policies = POLICIES
         .iter()
         .enumerate()
-        .map(|(place, name)| boundary(&format!("kvmalloc of {name}"), Common, Seen::Policy(place)));
+        .map(|(place, name)| boundary(&format!("kvmalloc of {name}"), KV, Seen::Policy(place)));
     let contexts = CONTEXTS.iter().map(|(name, context)| {
-        boundary(&format!("memory given in context {name}"), Common, Seen::Context(*context))
+        boundary(&format!("memory given in context {name}"), ALL, Seen::Context(*context))
     });
     let sites = FAULT_SITES.iter().enumerate().map(|(place, site)| {
-        boundary(&format!("a failure by {}", site.name), Common, Seen::Site(place))
+        let must = match site.name {
+            "failslab" => OBJECTS,
+            "fail_vmap" => AREAS,
+            _ => ALL,
+        };
+        boundary(&format!("a failure by {}", site.name), must, Seen::Site(place))
     });
     let classes = CLASSES.iter().map(|(class, name, _)| {
-        boundary(&format!("the answer {name}"), often(*class), Seen::Class(*class))
+        boundary(&format!("the answer {name}"), answered_in(*class), Seen::Class(*class))
     });
     machines.chain(policies).chain(steps).chain(contexts).chain(sites).chain(classes).collect()
 }
 
-fn often(class: Class) -> Often {
+/// The campaigns that must be given an answer.
+fn answered_in(class: Class) -> Campaigns {
+    use Class::*;
     match class {
-        Class::Unbalanced | Class::TooLate => Seldom,
-        _ => Common,
+        Yes | No | Overflow => ARRAYS,
+        Slab | ZeroSizePtr => OBJECTS,
+        Vmalloc | NoSpace => AREAS,
+        Boot | TooLate => BOOT,
+        ZeroSize => &["pages", "vmalloc", "kvmalloc", "routed", "frees", "nofail", "faults"],
+        Unbalanced => WHOLE,
+        Busy => CACHES,
+        WrongOrder => &["pages", "frees"],
+        WrongSize => KV,
+        WrongCache => &["kmalloc", "frees"],
+        Done | Pages | NoMemory | Deadlock | Injected | Blocked | TooLarge | BadArgument
+        | ImpossibleNofail | BadContext | WrongKind | WrongAllocator | DoubleFree | Interior
+        | Misaligned | Wild | OutOfBounds => ALL,
     }
 }
 
@@ -175,12 +233,9 @@ pub fn reached(
 }
 
 impl Boundary {
-    /// Its name, with a word on how often it is to be expected.
-    pub fn title(&self) -> String {
-        match self.often {
-            Common => self.name.clone(),
-            Seldom => format!("{} (seldom)", self.name),
-        }
+    /// Whether the traces of a campaign must reach it.
+    pub fn is_due_in(&self, campaign: &Campaign) -> bool {
+        self.must.contains(&campaign.name)
     }
 
     fn is_crossed_by(&self, step: &Step, op: Option<&Op>) -> bool {
@@ -233,13 +288,24 @@ fn area(step: &Step) -> Option<(u64, u64)> {
 }
 
 fn is_huge(step: &Step) -> bool {
-    let frames = &step.record.frames;
-    let is_block = |frames: &[u32]| {
-        frames[0].is_multiple_of(512) && frames.windows(2).all(|two| two[1] == two[0] + 1)
-    };
     area(step).is_some_and(|(_, bytes)| bytes.is_multiple_of(HUGE_PAGE))
-        && frames.len() >= 512
-        && frames.chunks_exact(512).all(is_block)
+        && step.record.has_huge_pages()
+}
+
+/// Whether an area lies on both sides of a multiple of `unit`.
+fn is_across(step: &Step, unit: u64) -> bool {
+    area(step).is_some_and(|(at, bytes)| at / unit != (at + bytes - 1) / unit)
+}
+
+/// The elements of an array that is asked for; 0 where it is none.
+fn elements(step: &Step) -> u64 {
+    match step.record.request {
+        Request::KmallocArray { n, .. }
+        | Request::Kcalloc { n, .. }
+        | Request::KvmallocArray { n, .. }
+        | Request::Kvcalloc { n, .. } => n,
+        _ => 0,
+    }
 }
 
 fn top_blocks_meet(step: &Step) -> bool {
@@ -263,4 +329,22 @@ fn is_freed_elsewhere(step: &Step) -> bool {
     freed.is_some_and(|held| {
         held.kind == Kind::Kmalloc && held.cpu != usize::from(step.record.caller.cpu)
     })
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use crate::CAMPAIGNS;
+
+    #[test]
+    fn every_boundary_is_some_campaigns_to_reach_and_has_a_name_of_its_own() {
+        let boundaries = boundaries();
+        let mut names: Vec<&str> = boundaries.iter().map(|row| row.name.as_str()).collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|two| two[0] != two[1]), "{names:?}");
+        for Boundary { name, must, .. } in &boundaries {
+            let is_known = |name: &&str| CAMPAIGNS.iter().any(|campaign| campaign.name == *name);
+            assert!(!must.is_empty() && must.iter().all(is_known), "{name}: {must:?}");
+        }
+    }
 }

@@ -145,7 +145,8 @@ pub static MACHINE_FIELDS: &[MachineField] = &[
         of: |m| m.vmalloc_pages,
         of_mut: |m| &mut m.vmalloc_pages,
         limits: Limits::VMALLOC_PAGES,
-        fuzz_limits: (16, 16384),
+        // A little beyond a GiB, where a page table of the level above ends.
+        fuzz_limits: (16, (1 << 18) + (1 << 14)),
         written: Written::Decimal,
         shown: Shown::Always,
     },
@@ -217,8 +218,7 @@ pub static MACHINE_FIELDS: &[MachineField] = &[
         of: |m| m.fragmented,
         of_mut: |m| &mut m.fragmented,
         limits: Limits::FRAGMENTED,
-        // A wild free could hit a frame that is held, which is right for the allocator alone.
-        fuzz_limits: (0, 0),
+        fuzz_limits: Limits::FRAGMENTED,
         written: Written::Decimal,
         shown: Shown::IfSet,
     },

@@ -7,7 +7,7 @@
 //! wait are hardly ever made by the first task, which makes most of the others.
 
 use super::{Swarm, scene};
-use crate::op::{Arg, Call, Op, Yields};
+use crate::op::{Arg, Call, MAX_ARGS, Op, Yields};
 use alloc_core::gfp::{__GFP_DIRECT_RECLAIM, __GFP_FS, __GFP_NOFAIL, GFP_ATOMIC, GFP_NOWAIT, Gfp};
 use alloc_core::task::Context;
 use fastrand::Rng;
@@ -31,6 +31,22 @@ pub(super) fn assign(op: &mut Op, swarm: &Swarm, rng: &mut Rng) {
     if !has_task && swarm.tasks > 1 && rng.u8(0..of) < by_others {
         op.caller.task = rng.u8(1..swarm.tasks);
     }
+}
+
+/// Scopes in each other, about as many as a task can have, for one trace in many: on the machine
+/// of a trace none is that deep by chance.
+pub(super) fn nest(swarm: &Swarm, rng: &mut Rng) -> Vec<Op> {
+    let saves = [Call::MemallocNofsSave, Call::MemallocNoioSave];
+    if saves.iter().any(|&save| swarm.weights[save as usize] == 0) || rng.u8(0..16) > 0 {
+        return Vec::new();
+    }
+    let task = rng.u8(0..swarm.tasks);
+    let save = |rng: &mut Rng| {
+        let mut op = super::plain_op(*super::draw::one_of(&saves, rng), [Arg::Number(0); MAX_ARGS]);
+        op.caller.task = task;
+        op
+    };
+    (0..rng.u8(30..=34)).map(|_| save(rng)).collect()
 }
 
 /// Whether a request with these flags may have to wait: it must not fail, or may not have a process

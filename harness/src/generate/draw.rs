@@ -1,4 +1,4 @@
-//! What single values look like: sizes, counts, alignments, orders, flags, addresses, machines.
+//! What single values look like: sizes, counts, alignments, orders, flags, addresses.
 //!
 //! The one idea: bugs live at edges. About half of all sizes stand on or beside an edge of some
 //! allocator ([`EDGES`]), the rest is log-uniform, and the large ones are rare, since a trace that
@@ -12,7 +12,6 @@ use crate::op::{
 };
 use crate::random::Draw;
 use crate::text::{FAULT_SITES, MAX_ORDER_WRITTEN, SLAB_FLAG_NAMES};
-use crate::trace::{Limits, Machine};
 use alloc_core::SLAB_HWCACHE_ALIGN;
 use alloc_core::addr::{PAGE_OFFSET, PAGE_SIZE, PMD_SIZE, VMALLOC_START};
 use alloc_core::gfp::*;
@@ -50,6 +49,9 @@ pub const EDGES: &[u64] = &[
     0xffff_ffff,
     u64::MAX,
 ];
+
+/// The largest sizes that kmalloc and kvmalloc grant, and their neighbours.
+const LARGEST: &[u64] = &[0x40_0000, 0x40_0001, 0x7fff_ffff, 0x8000_0000];
 
 /// Most sizes stay below this one, whatever the ceiling of their trace.
 const USUAL_CEILING: u64 = 0x4000;
@@ -173,6 +175,9 @@ pub fn arg(
         ArgKind::Size if spec.yields == Yields::Cache && rng.u8(0..32) > 0 => {
             Arg::Number(size(ceiling, rng).max(1))
         }
+        ArgKind::Size if swarm.top_orders.hit(rng) && rng.u8(0..4) == 0 => {
+            Arg::Number(*one_of(LARGEST, rng))
+        }
         ArgKind::Size if may_be_huge(spec) && swarm.huge.hit(rng) => Arg::Number(huge_size(rng)),
         ArgKind::Size => Arg::Number(match before(ArgKind::Count) {
             Some(count) => element_size(count, ceiling, rng),
@@ -187,7 +192,10 @@ pub fn arg(
         ArgKind::Order if swarm.top_orders.hit(rng) => Arg::Number(rng.u64(8..=10)),
         ArgKind::Order => Arg::Number(order(ceiling, rng)),
         ArgKind::VmallocOffset => {
-            Arg::Number(vmalloc_offset(before(ArgKind::VmallocOffset), swarm, rng))
+            let start = before(ArgKind::VmallocOffset);
+            let size = before(ArgKind::Size).filter(|_| start.is_none());
+            let across = size.and_then(|size| start_across_a_gib(size, swarm, rng));
+            Arg::Number(across.unwrap_or_else(|| vmalloc_offset(start, swarm, rng)))
         }
         ArgKind::Offset => Arg::Number(size(64, rng)),
         ArgKind::Phys => Arg::Number(rng.u64(0..u64::from(swarm.machine.frames) * PAGE_SIZE)),
@@ -226,6 +234,8 @@ fn count(ceiling: u64, rng: &mut Rng) -> u64 {
         // With any size but 0 and 1 the product does not fit.
         0 => u64::MAX,
         1 => (u64::MAX >> rng.u32(1..40)).saturating_add(rng.u64(0..2)),
+        // More than 16 bits count, and yet the array is small enough to be had.
+        2 if rng.u8(0..4) == 0 => (1 << 16) + rng.u64(0..3),
         2..=20 => log_uniform(ceiling.min(1 << 10), rng),
         _ => log_uniform(ceiling.min(1 << 5), rng).max(1),
     }
@@ -280,6 +290,15 @@ fn order(ceiling: u64, rng: &mut Rng) -> u64 {
         4..=350 => 0,
         _ => rng.u64(0..=3).min(highest + 1).max(rng.u64(0..=highest) / 2),
     }
+}
+
+/// A start from which an area of a few pages goes across a GiB, where page tables of two levels
+/// end: half of the time on the machines whose vmalloc space is so large.
+fn start_across_a_gib(size: u64, swarm: &Swarm, rng: &mut Rng) -> Option<u64> {
+    let is_large = swarm.machine.vmalloc_pages >= super::machine::BEYOND_A_GIB;
+    let nr_pages = size.div_ceil(PAGE_SIZE);
+    let may = is_large && (2..1 << 10).contains(&nr_pages) && rng.bool();
+    may.then(|| (1 << 30) - rng.u64(1..nr_pages) * PAGE_SIZE)
 }
 
 /// The start of a range of the vmalloc space, or its end if `start` is known.
@@ -439,52 +458,5 @@ pub fn nudge_selectors(op: &mut Op, rng: &mut Rng) {
             (ArgKind::Cache, Arg::Cache(cache)) => *cache = (*cache ^ (1 << rng.u16(0..2))) & 7,
             _ => {}
         }
-    }
-}
-
-/// A machine: mostly the default one, or one that is `pressed` for frames or vmalloc space.
-pub(super) fn machine(pressed: bool, rng: &mut Rng) -> Machine {
-    let mut machine = Machine::default();
-    if pressed {
-        let short_of = rng.u8(1..=3);
-        if short_of & 1 != 0 {
-            let most = 64 << rng.u32(0..=3);
-            machine.frames = rng.u32(64..=most);
-        }
-        if short_of & 2 != 0 {
-            let most = 16 << rng.u32(0..=4);
-            machine.vmalloc_pages = rng.u32(16..=most);
-        }
-    }
-    if rng.bool() {
-        machine.shuffle = rng.u32(..);
-    }
-    if rng.u8(0..4) == 0 {
-        machine.min_free = rng.u32(0..=32);
-    }
-    machine.cpus = *one_of(&[1, 1, 1, 1, 2, 2, 4, 8], rng);
-    machine.nodes = *one_of(&[1, 1, 1, 1, 1, 1, 2, 4], rng);
-    if rng.u8(0..4) == 0 {
-        machine.pcp_high = 1 << rng.u32(0..=8);
-    }
-    if !pressed && rng.u8(0..64) == 0 {
-        large(&mut machine, rng);
-    }
-    machine
-}
-
-/// Makes a machine of two to eight whole blocks of the top order, besides the one that its own
-/// tables break: what merges there may have a free buddy of the top order.
-fn large(machine: &mut Machine, rng: &mut Rng) {
-    let rest = *one_of(&[0, 0, 1, 1023], rng);
-    machine.frames = 1024 * rng.u32(3..=9) + rest;
-    machine.vmalloc_pages = *one_of(&[4096, 16384], rng);
-}
-
-/// Another version of kvmalloc, and in one trace of four another cutoff: a few pages, or never.
-pub(super) fn policy(machine: &mut Machine, rng: &mut Rng) {
-    machine.policy = rng.u32(Limits::POLICY.0..=Limits::POLICY.1);
-    if rng.u8(0..4) == 0 {
-        machine.cutoff = *one_of(&[1, 2, 3, 8, 16, Limits::CUTOFF.1], rng);
     }
 }

@@ -8,12 +8,15 @@
 
 use super::Lane;
 use crate::bytes::{self, Damage};
-use crate::model::rules::{PAGE, Want};
+use crate::model::rules::{HUGE_PAGE, PAGE, Want};
 use crate::model::{Conversion, Free, Verdict};
 use crate::op::Setting;
 use crate::subject::{Answer, Facts, Reply, Request, Subject};
 use alloc_core::gfp::__GFP_THISNODE;
 use alloc_core::task::Current;
+
+/// Frames of a huge page.
+const NR_FRAMES_HUGE: usize = (HUGE_PAGE / PAGE) as usize;
 
 /// Everything that could be seen of one request.
 #[derive(Clone, Debug)]
@@ -68,6 +71,16 @@ impl Record {
     pub fn only_node(&self, want: &Want) -> Option<u8> {
         let is_bound = self.before.nr_nodes > 0 && want.gfp.has(__GFP_THISNODE);
         is_bound.then(|| self.nearest_node(want))
+    }
+
+    /// Whether the frames behind an area are whole huge pages.
+    pub fn has_huge_pages(&self) -> bool {
+        let is_block = |block: &[u32]| {
+            block.len() == NR_FRAMES_HUGE
+                && block[0].is_multiple_of(NR_FRAMES_HUGE as u32)
+                && (block[0]..).zip(block).all(|(expected, actual)| expected == *actual)
+        };
+        !self.frames.is_empty() && self.frames.chunks(NR_FRAMES_HUGE).all(is_block)
     }
 }
 

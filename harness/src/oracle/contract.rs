@@ -155,7 +155,7 @@ fn place(step: &Step, want: &Want, addr: u64) -> Judgement {
         step.relaxed.by(Relaxation::UnknownPlace);
         return Ok(());
     };
-    let is_huge = nr_huge_pages.is_some() && situation::are_blocks(&step.record.frames);
+    let is_huge = nr_huge_pages.is_some() && step.record.has_huge_pages();
     let expected = if is_huge { &huge } else { &small };
     if expected.is_only(addr) || step.relaxed.if_so(expected.admits(addr), Relaxation::ShortHole) {
         return Ok(());

@@ -31,7 +31,7 @@ fn judge(event: &Event) -> Judgement {
         return Err(format!("{:?} was granted; the free of compound pages goes wrong", want.gfp));
     }
     let size = want.size.unwrap_or(0);
-    if situation::are_blocks(&step.record.frames) {
+    if step.record.has_huge_pages() {
         Ok(())
     } else if usable - size >= PAGE {
         Err(format!("{addr:#x}+{usable:#x} was rounded to huge pages; its frames lie apart"))

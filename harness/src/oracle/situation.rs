@@ -4,12 +4,9 @@
 
 use super::Step;
 use crate::lane::Record;
-use crate::model::rules::{HUGE_PAGE, PAGE, Want};
+use crate::model::rules::Want;
 use crate::model::shortage::Situation;
 use alloc_core::gfp::__GFP_COMP;
-
-/// Frames of a huge page.
-const NR_FRAMES: usize = (HUGE_PAGE / PAGE) as usize;
 
 /// What was free around a step.
 pub(super) fn situation<'a>(step: &'a Step, want: &Want) -> Situation<'a> {
@@ -36,14 +33,4 @@ pub(super) fn is_missing(record: &Record, want: &Want) -> bool {
 /// whoever frees them: it splits them, and they are no compound pages any more (R4.12).
 pub(super) fn is_misused(step: &Step, want: &Want) -> bool {
     want.gfp.has(__GFP_COMP) && step.model.policy().huge_pages(want).is_some()
-}
-
-/// Whether the frames behind an area are whole huge pages.
-pub(super) fn are_blocks(frames: &[u32]) -> bool {
-    let is_block = |block: &[u32]| {
-        block.len() == NR_FRAMES
-            && block[0].is_multiple_of(NR_FRAMES as u32)
-            && (block[0]..).zip(block).all(|(expected, actual)| expected == *actual)
-    };
-    !frames.is_empty() && frames.chunks(NR_FRAMES).all(is_block)
 }

@@ -8,6 +8,7 @@
 
 use super::answer::{bad_free, done, freed, refused, scoped};
 use super::early;
+use super::held::Held;
 use super::sim_memory::SimMemory;
 use super::{Answer, CacheHandle, Epochs, Facts, Layout, Refusal, Reply, Request, Subject};
 use crate::op::{Faults, Route, Setting};
@@ -16,7 +17,6 @@ use alloc_core::addr::{PAGE_OFFSET, PAGE_SIZE, Pfn, VMALLOC_START, Vaddr};
 use alloc_core::error::{
     AllocError, ConvertCall, ConvertFault, FreeCall, FreeFault, ReallocError, Shortage,
 };
-use alloc_core::gfp::{__GFP_MEMALLOC, __GFP_NOWARN, GFP_NOWAIT};
 use alloc_core::task::Current;
 use alloc_core::{
     BootParams, CacheId, Coherent, Ctor, DestroyError, EarlyMm, FaultPlan, Mm, Policy, VmallocRange,
@@ -41,7 +41,7 @@ struct AllocCore {
     /// The share of free memory that is to be holes after the hand-over, in percent.
     fragmented: u32,
     /// Frames held for ever, to fragment the machine.
-    nr_held_pages: u32,
+    held: Held,
     /// The number of nodes, if there are several.
     nr_nodes: u8,
 }
@@ -65,38 +65,14 @@ pub fn boot(machine: &Machine) -> Box<dyn Subject> {
     let early = EarlyMm::boot(memory, params).expect("every machine within Limits boots");
     let machinery = Some(Machinery::Early(Box::new(early)));
     let nr_nodes = if machine.nodes > 1 { machine.nodes as u8 } else { 0 };
-    Box::new(AllocCore { machinery, fragmented: machine.fragmented, nr_held_pages: 0, nr_nodes })
+    let (fragmented, held) = (machine.fragmented, Held::default());
+    Box::new(AllocCore { machinery, fragmented, held, nr_nodes })
 }
 
 /// The version of kvmalloc that a trace calls by this name.
 fn policy(name: &str) -> Policy {
     let policy = Policy::ALL.iter().find(|policy| policy.name() == name);
     *policy.expect("alloc-core has every version that a trace can name")
-}
-
-/// Holds one page of each of so many pairs that the other pages, now holes, make `percent` of what
-/// is free (R8.3); returns how many are held.
-fn fragment(mm: &mut Mm<SimMemory>, percent: u32) -> u32 {
-    if percent == 0 {
-        return 0;
-    }
-    // As many pages as become holes are held, and no longer free.
-    let nr_holes =
-        u64::from(mm.stat().nr_free_pages) * u64::from(percent) / u64::from(100 + percent);
-    let flags = GFP_NOWAIT | __GFP_MEMALLOC | __GFP_NOWARN;
-    let mut taken: Vec<Pfn> =
-        (0..2 * nr_holes).map_while(|_| mm.alloc_pages(flags, 0).ok()).collect();
-    taken.sort_unstable();
-    let mut nr_held = taken.len() as u32;
-    for (place, &pfn) in taken.iter().enumerate() {
-        let has_buddy = taken.get(place + 1).is_some_and(|next| next.0 == pfn.0 | 1);
-        if pfn.0 % 2 == 1 || !has_buddy {
-            mm.__free_pages(pfn, 0).expect("a page that was just taken");
-            nr_held -= 1;
-        }
-    }
-    mm.drain_all_pages();
-    nr_held
 }
 
 impl Drop for AllocCore {
@@ -346,7 +322,8 @@ impl Subject for AllocCore {
         self.mm_mut().set_faults(FaultPlan { any, slab, page_alloc, vmap });
         let fired_before = self.mm().nr_faults_fired();
         let effort_before = self.mm().effort();
-        let answer = self.call(request);
+        let refusal = self.held.refusal(self.mm().memory(), request);
+        let answer = refusal.unwrap_or_else(|| self.call(request));
         let mm = self.mm();
         let effort = mm.effort().since(effort_before);
         let epochs = Epochs {
@@ -388,8 +365,8 @@ impl Subject for AllocCore {
             nr_nodes: self.nr_nodes,
             nodes: if self.nr_nodes > 0 { stat.nodes } else { Default::default() },
             nr_per_cpu_pages: stat.nr_per_cpu_pages.into(),
-            nr_held_pages: self.nr_held_pages.into(),
-            nr_block_pages: (stat.nr_block_pages - self.nr_held_pages).into(),
+            nr_held_pages: self.held.nr_pages().into(),
+            nr_block_pages: (stat.nr_block_pages - self.held.nr_pages()).into(),
             nr_large_kmalloc_pages: stat.nr_large_kmalloc_pages.into(),
             nr_slab_pages: stat.nr_slab_pages.into(),
             nr_empty_slab_pages: stat.nr_empty_slab_pages.into(),
@@ -450,7 +427,9 @@ impl Subject for AllocCore {
             ready => ready,
         });
         let percent = std::mem::take(&mut self.fragmented);
-        self.nr_held_pages += fragment(self.mm_mut(), percent);
+        if percent > 0 {
+            self.held = Held::fragment(self.mm_mut(), percent);
+        }
     }
 
     fn settle(&mut self) {

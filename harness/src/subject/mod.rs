@@ -12,6 +12,7 @@ mod answer;
 mod counters;
 mod early;
 mod frames;
+mod held;
 mod request;
 pub mod sim_memory;
 

@@ -1,7 +1,8 @@
 //! `kvroute reach`: which boundaries the traces of each campaign reach, as a table.
 //!
 //! The one idea: the boundaries are `kvroute_harness::reach`'s; here a campaign's traces are made
-//! and run as `kvroute run` does it, and a boundary that no campaign has reached is an objection.
+//! and run as `kvroute run` does it, and a boundary that a campaign must reach and has not is an
+//! objection.
 //!
 //! What lies beyond a boundary is judged by the oracles, as ever.
 
@@ -9,7 +10,7 @@ use crate::document::Document;
 use crate::{Outcome, finding, interrupt, parse_campaign, pool, ranges};
 use kvroute_harness::generate::generate;
 use kvroute_harness::paint::mix;
-use kvroute_harness::reach::{Boundary, boundaries, reached};
+use kvroute_harness::reach::{BEYOND, Boundary, boundaries, reached};
 use kvroute_harness::report::{grouped, table};
 use kvroute_harness::{CAMPAIGNS, Campaign, Failure};
 use serde_json::{Map, Value, json};
@@ -61,12 +62,18 @@ pub(crate) fn reach(options: &Options, document: &mut Document) -> Outcome {
         }
     }
     document.put("reached", reach.as_json());
-    document.put("unreached", reach.unreached().collect::<Vec<&str>>());
+    let unreached: Map<String, Value> = reach.unreached().collect();
+    document.put("beyond", BEYOND);
     document.say(&reach.as_text());
     // What was not begun could have reached anything.
     if !document.is_interrupted() {
-        reach.unreached().for_each(|name| document.shortfall("reached by no campaign", name));
+        for (name, campaigns) in &unreached {
+            let campaigns = campaigns.as_array().into_iter().flatten().filter_map(Value::as_str);
+            let campaigns = campaigns.collect::<Vec<&str>>().join(", ");
+            document.shortfall(&format!("not reached by {campaigns}"), name);
+        }
     }
+    document.put("unreached", unreached);
     Ok(())
 }
 
@@ -97,9 +104,14 @@ impl Reach {
         end
     }
 
-    fn unreached(&self) -> impl Iterator<Item = &str> {
-        let rows = self.rows.iter().filter(|(_, counts)| counts.iter().all(|count| *count == 0));
-        rows.map(|(boundary, _)| boundary.name.as_str())
+    /// The boundaries that have not been reached, and the campaigns that must reach them.
+    fn unreached(&self) -> impl Iterator<Item = (String, Value)> {
+        self.rows.iter().filter_map(|(boundary, counts)| {
+            let cells = self.campaigns.iter().zip(counts);
+            let missing = cells.filter(|(campaign, n)| **n == 0 && boundary.is_due_in(campaign));
+            let names: Vec<&str> = missing.map(|(campaign, _)| campaign.name).collect();
+            (!names.is_empty()).then(|| (boundary.name.clone(), names.into()))
+        })
     }
 
     fn as_json(&self) -> Value {
@@ -117,9 +129,13 @@ impl Reach {
         let names = self.campaigns.iter().map(|campaign| campaign.name.to_owned());
         let mut cells = vec![std::iter::once("boundary".to_owned()).chain(names).collect()];
         for (boundary, counts) in &self.rows {
-            let counts = counts.iter().copied().map(grouped);
-            cells.push(std::iter::once(boundary.title()).chain(counts).collect());
+            let counts = self.campaigns.iter().zip(counts).map(|(campaign, count)| {
+                let mark = if boundary.is_due_in(campaign) { "*" } else { "" };
+                format!("{mark}{}", grouped(*count))
+            });
+            cells.push(std::iter::once(boundary.name.clone()).chain(counts).collect());
         }
-        table(&cells)
+        let beyond: String = BEYOND.iter().map(|row| format!("out of reach: {row}\n")).collect();
+        format!("{}\n*: the campaign must reach it\n{beyond}", table(&cells))
     }
 }
