@@ -13,7 +13,7 @@ use crate::model::Allocation;
 use crate::model::rules::KMALLOC_MAX;
 use crate::op::{Arg, ArgKind, Op, Yields};
 use crate::trace::{Machine, Trace};
-use alloc_core::gfp::__GFP_NOFAIL;
+use crate::words::gfp::__GFP_NOFAIL;
 use std::fmt;
 
 /// Bytes in a page.

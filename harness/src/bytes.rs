@@ -6,10 +6,10 @@
 //!
 //! Nothing here decides whether a finding is a bug; the oracles do.
 
-use crate::model::rules::PAGE;
 use crate::model::{Allocation, Contents};
 use crate::paint;
 use crate::subject::Subject;
+use crate::words::PAGE;
 use std::ops::Range;
 
 /// Bytes of an allocation that are not what they should be.

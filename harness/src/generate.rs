@@ -20,9 +20,8 @@ mod test;
 use crate::op::{ALL_CALLS, Arg, ArgKind, Call, Faults, MAX_ARGS, Op, Ptr, Reg, Route, Yields};
 use crate::random::Draw;
 use crate::trace::{Machine, Trace};
-use alloc_core::addr::PAGE_SIZE;
-use alloc_core::gfp::__GFP_ZERO;
-use alloc_core::task::{Current, NR_TASKS};
+use crate::words::gfp::__GFP_ZERO;
+use crate::words::{Current, NR_TASKS, PAGE};
 use fastrand::Rng;
 
 use pick::{Drawn, pick};
@@ -133,7 +132,7 @@ impl Swarm {
             machine::policy(&mut machine, rng);
         }
         // What is to run out must be asked for: a machine is used up by some dozens of allocations.
-        let bytes = u64::from(machine.frames) * PAGE_SIZE;
+        let bytes = u64::from(machine.frames) * PAGE;
         let least_ceiling = if greedy { bytes / 16 } else { 0 };
         let weights = weights(profile.calls, rng);
         Self {
@@ -159,7 +158,7 @@ impl Swarm {
 
     /// Whether the trace has lived long enough to give memory back before it takes more.
     fn is_full(&self, scene: &Scene) -> bool {
-        let bytes = u64::from(self.machine.frames) * PAGE_SIZE;
+        let bytes = u64::from(self.machine.frames) * PAGE;
         scene.nr_live() >= usize::from(self.registers) + scene.nr_boot()
             || (!self.greedy && scene.bytes_live() > bytes / 2)
     }

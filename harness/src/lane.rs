@@ -21,7 +21,7 @@ use crate::op::{Class, Reg, Route};
 use crate::paint::mix;
 use crate::subject::{Answer, Epochs, Facts, Refusal, Request, Subject};
 use crate::trace::Machine;
-use alloc_core::task::Current;
+use crate::words::Current;
 use registers::Registers;
 pub use registers::Skip;
 

@@ -26,7 +26,6 @@ pub mod recorded;
 pub mod recording;
 pub mod relaxation;
 pub mod report;
-pub mod scale;
 pub mod shrink;
 pub mod stats;
 pub mod subject;
@@ -34,6 +33,7 @@ pub mod sweep;
 pub mod text;
 pub mod trace;
 pub mod verdict;
+pub mod words;
 
 pub use campaign::{CAMPAIGNS, Campaign};
 pub use fuzz::fuzz;

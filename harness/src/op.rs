@@ -6,8 +6,7 @@
 //!
 //! This file does not know what a call does; `subject` and `model` do.
 
-use alloc_core::gfp::Gfp;
-use alloc_core::task::{Context, Current};
+use crate::words::{Context, Current, Gfp};
 
 /// A call of the allocation interface, under its C name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -314,14 +313,6 @@ impl Setting {
         Self { faults: Faults::default(), caller }
     }
 }
-
-/// The names of the contexts.
-pub static CONTEXTS: &[(&str, Context)] = &[
-    ("task", Context::Task),
-    ("atomic", Context::Atomic),
-    ("softirq", Context::Softirq),
-    ("hardirq", Context::Hardirq),
-];
 
 /// The most arguments that a call has.
 pub const MAX_ARGS: usize = 5;

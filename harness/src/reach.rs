@@ -9,15 +9,15 @@
 
 use crate::campaign::Campaign;
 use crate::exec;
-use crate::model::rules::{Family, HUGE_PAGE, INT_MAX, KMALLOC_MAX, NR_ORDERS, PAGE};
+use crate::model::rules::{Family, INT_MAX, KMALLOC_MAX};
 use crate::model::{Free, Kind};
-use crate::op::{CLASSES, CONTEXTS, Class, Op};
+use crate::op::{CLASSES, Class, Op};
 use crate::oracle::Step;
 use crate::subject::{Answer, Request};
 use crate::text::FAULT_SITES;
 use crate::trace::{Limits, Machine, POLICIES, Trace};
 use crate::verdict::Failure;
-use alloc_core::task::Context;
+use crate::words::{CONTEXTS, Context, HUGE_PAGE, NR_ORDERS, PAGE};
 use std::borrow::Borrow;
 use std::cell::RefCell;
 

@@ -10,12 +10,13 @@
 //! objection: a recording may be of a kernel that another version of the rules describes.
 
 use crate::model::kvmalloc::Policy;
-use crate::model::rules::{KMALLOC_MAX_CACHE, PAGE, order_of, size_class};
+use crate::model::rules::{KMALLOC_MAX_CACHE, size_class};
 use crate::op::{Arg, Call, Class, Op, Reg, Route};
 use crate::recording::{Recording, Served, Told, UnderObject};
-use alloc_core::gfp::{
+use crate::words::gfp::{
     __GFP_DIRECT_RECLAIM, __GFP_NOFAIL, __GFP_NORETRY, __GFP_RETRY_MAYFAIL, Gfp,
 };
+use crate::words::{PAGE, order_of};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 

@@ -17,8 +17,8 @@ use crate::generate::draw::EDGES;
 use crate::op::{Arg, Faults, Op, Ptr, Reg, Route, Yields};
 use crate::text::{FAULT_SITES, MACHINE_FIELDS};
 use crate::trace::{Machine, Trace};
-use alloc_core::gfp::{GFP_KERNEL, Gfp};
-use alloc_core::task::Current;
+use crate::words::Current;
+use crate::words::gfp::{GFP_KERNEL, Gfp};
 
 /// Shrinks `trace`, for which `fails` holds, as far as `budget_candidates` calls of `fails` go.
 pub fn shrink(

@@ -9,8 +9,8 @@
 use crate::lane::{LaneSpec, Record, Skip};
 use crate::op::{CALLS, CLASSES, Call, Class};
 use crate::relaxation::Relaxed;
+use crate::subject::Effort;
 use crate::subject::Facts;
-use alloc_core::Effort;
 
 /// The reasons to skip an op, in the order in which [`Skips`] counts them.
 pub const SKIPS: [(Skip, &str); 5] = [

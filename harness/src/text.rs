@@ -24,10 +24,7 @@ mod words;
 
 use crate::op::{Faults, Route};
 use crate::trace::{Limits, Machine, POLICIES, Trace};
-use alloc_core::task::{Current, NR_CPUS, NR_NODES, NR_TASKS};
-use alloc_core::{
-    SLAB_ACCOUNT, SLAB_HWCACHE_ALIGN, SLAB_NOLEAKTRACE, SLAB_PANIC, SLAB_RECLAIM_ACCOUNT,
-};
+use crate::words::{Current, NR_CPUS, NR_NODES, NR_TASKS};
 use arbitrary::{Arbitrary, Unstructured};
 
 pub use words::ParseError;
@@ -41,15 +38,6 @@ pub const MAX_ORDER_WRITTEN: u64 = 255;
 /// The names of the routes.
 pub const ROUTES: &[(&str, Route)] =
     &[("policy", Route::Policy), ("slab", Route::Slab), ("vmalloc", Route::Vmalloc)];
-
-/// The flags of a cache, by their C names.
-pub const SLAB_FLAG_NAMES: &[(&str, u64)] = &[
-    ("SLAB_HWCACHE_ALIGN", SLAB_HWCACHE_ALIGN.0 as u64),
-    ("SLAB_RECLAIM_ACCOUNT", SLAB_RECLAIM_ACCOUNT.0 as u64),
-    ("SLAB_PANIC", SLAB_PANIC.0 as u64),
-    ("SLAB_NOLEAKTRACE", SLAB_NOLEAKTRACE.0 as u64),
-    ("SLAB_ACCOUNT", SLAB_ACCOUNT.0 as u64),
-];
 
 /// A fault site: the name of its property, and the place of its count.
 #[derive(Debug)]

@@ -8,9 +8,9 @@
 
 use alloc_core::error::{ConvertCall, FreeCall};
 use alloc_core::guide::{ALLOCATORS, Alignment, Allocator, CONVERSIONS, Contexts, Conversion};
-use alloc_core::task::Context;
 use kvroute_harness::exec::explain;
-use kvroute_harness::op::{ArgKind, CALLS, CONTEXTS};
+use kvroute_harness::op::{ArgKind, CALLS};
+use kvroute_harness::words::{CONTEXTS, Context};
 use kvroute_harness::{CAMPAIGNS, Trace};
 use std::fs;
 use std::path::Path;

@@ -6,11 +6,12 @@
 //! What the calls mean is written by hand around the lists.
 
 use kvroute_harness::Trace;
-use kvroute_harness::op::{CALLS, CLASSES, CONTEXTS, Yields};
+use kvroute_harness::op::{CALLS, CLASSES, Yields};
 use kvroute_harness::relaxation::RELAXATIONS;
 use kvroute_harness::text::{
     CALLER_FIELDS, FAULT_SITES, MACHINE_FIELDS, MachineField, ROUTES, Written,
 };
+use kvroute_harness::words::CONTEXTS;
 use std::fs;
 use std::path::Path;
 

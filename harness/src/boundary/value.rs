@@ -10,11 +10,11 @@
 use crate::op::{Arg, ArgKind, NUMA_NO_NODE, Ptr, Reg};
 use crate::text::MAX_ORDER_WRITTEN;
 use crate::trace::Machine;
-use alloc_core::addr::{PAGE_OFFSET, VMALLOC_START};
-use alloc_core::gfp::{
+use crate::words::gfp::{
     __GFP_COMP, __GFP_NOFAIL, __GFP_NORETRY, __GFP_NOWARN, __GFP_RETRY_MAYFAIL, __GFP_THISNODE,
     __GFP_ZERO, GFP_ATOMIC, GFP_KERNEL, GFP_NAMES, Gfp,
 };
+use crate::words::{PAGE_OFFSET, VMALLOC_START};
 
 /// Bytes in a page.
 const PAGE: u64 = 4096;

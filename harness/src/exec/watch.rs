@@ -8,9 +8,9 @@
 use super::Expectations;
 use crate::campaign::Campaign;
 use crate::oracle::View;
+use crate::subject::Effort;
 use crate::trace::Trace;
 use crate::verdict::{Failure, PANIC, PANIC_AT, Reading};
-use alloc_core::Effort;
 use std::any::Any;
 use std::cell::RefCell;
 

@@ -8,7 +8,7 @@
 use super::{Profile, Swarm, draw, plain_op};
 use crate::op::{Arg, Call, MAX_ARGS, Op, Ptr, Reg};
 use crate::random::Draw;
-use alloc_core::addr::PAGE_SIZE;
+use crate::words::PAGE;
 use fastrand::Rng;
 
 /// What has been taken so far, and how.
@@ -64,7 +64,7 @@ fn op(taken: &mut Taken, swarm: &Swarm, rng: &mut Rng) -> Op {
 
 /// Reserves a few bytes, somewhere else for each place.
 fn small(place: u64, swarm: &Swarm, rng: &mut Rng) -> Op {
-    let bytes = u64::from(swarm.machine.frames) * PAGE_SIZE;
+    let bytes = u64::from(swarm.machine.frames) * PAGE;
     numbers(Call::MemblockReserve, [bytes - (place + 1) * 128, rng.u64(1..=64)])
 }
 
@@ -77,7 +77,7 @@ fn alloc(taken: &mut Taken, swarm: &Swarm, rng: &mut Rng) -> Op {
     };
     let register = swarm.registers + taken.nr_registers;
     let is_sound = (align == 0 || align.is_power_of_two()) && size > 0;
-    let can_fit = size < u64::from(swarm.machine.frames) * PAGE_SIZE;
+    let can_fit = size < u64::from(swarm.machine.frames) * PAGE;
     let mut op = numbers(Call::MemblockAlloc, [size, align]);
     if rng.u8(0..16) > 0 {
         op.dst = Some(register);
@@ -90,11 +90,11 @@ fn alloc(taken: &mut Taken, swarm: &Swarm, rng: &mut Rng) -> Op {
 }
 
 fn reserve(taken: &mut Taken, swarm: &Swarm, rng: &mut Rng) -> Op {
-    let bytes = u64::from(swarm.machine.frames) * PAGE_SIZE;
+    let bytes = u64::from(swarm.machine.frames) * PAGE;
     // Not where the allocator keeps its own, but now and then.
     let lowest = if swarm.misuse.hit(rng) { 0 } else { bytes / 4 };
     let base = rng.u64(lowest..bytes);
-    let base = if rng.bool() { base & !(PAGE_SIZE - 1) } else { base };
+    let base = if rng.bool() { base & !(PAGE - 1) } else { base };
     let size = size(swarm, rng);
     taken.reserved.push((base, size));
     numbers(Call::MemblockReserve, [base, size])
@@ -102,7 +102,7 @@ fn reserve(taken: &mut Taken, swarm: &Swarm, rng: &mut Rng) -> Op {
 
 /// A size that leaves the page allocator something.
 fn size(swarm: &Swarm, rng: &mut Rng) -> u64 {
-    let bytes = u64::from(swarm.machine.frames) * PAGE_SIZE;
+    let bytes = u64::from(swarm.machine.frames) * PAGE;
     match rng.u8(0..32) {
         0 => *draw::one_of(&[0, bytes, u64::MAX], rng),
         _ => draw::size((bytes / 32).min(0x2001), rng).max(1),

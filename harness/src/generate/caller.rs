@@ -8,8 +8,10 @@
 
 use super::{Swarm, scene};
 use crate::op::{Arg, Call, MAX_ARGS, Op, Yields};
-use alloc_core::gfp::{__GFP_DIRECT_RECLAIM, __GFP_FS, __GFP_NOFAIL, GFP_ATOMIC, GFP_NOWAIT, Gfp};
-use alloc_core::task::Context;
+use crate::words::Context;
+use crate::words::gfp::{
+    __GFP_DIRECT_RECLAIM, __GFP_FS, __GFP_NOFAIL, GFP_ATOMIC, GFP_NOWAIT, Gfp,
+};
 use fastrand::Rng;
 
 /// Says who makes the call.

@@ -11,10 +11,11 @@ use crate::op::{
     Arg, ArgKind, Call, CallSpec, Faults, MAX_ARGS, NUMA_NO_NODE, Op, Ptr, Route, Yields,
 };
 use crate::random::Draw;
-use crate::text::{FAULT_SITES, MAX_ORDER_WRITTEN, SLAB_FLAG_NAMES};
-use alloc_core::SLAB_HWCACHE_ALIGN;
-use alloc_core::addr::{PAGE_OFFSET, PAGE_SIZE, PMD_SIZE, VMALLOC_START};
-use alloc_core::gfp::*;
+use crate::text::{FAULT_SITES, MAX_ORDER_WRITTEN};
+use crate::words::gfp::*;
+use crate::words::{
+    HUGE_PAGE, PAGE, PAGE_OFFSET, SLAB_FLAG_NAMES, SLAB_HWCACHE_ALIGN, VMALLOC_START,
+};
 use fastrand::Rng;
 
 /// The sizes at which some allocator changes its mind, in order: the size classes, pages, the
@@ -198,7 +199,7 @@ pub fn arg(
             Arg::Number(across.unwrap_or_else(|| vmalloc_offset(start, swarm, rng)))
         }
         ArgKind::Offset => Arg::Number(size(64, rng)),
-        ArgKind::Phys => Arg::Number(rng.u64(0..u64::from(swarm.machine.frames) * PAGE_SIZE)),
+        ArgKind::Phys => Arg::Number(rng.u64(0..u64::from(swarm.machine.frames) * PAGE)),
         // Pages of a huge area must not be compound: its caller's fault, which Linux grants.
         ArgKind::Gfp if may_be_huge(spec) && !swarm.misuse.hit(rng) => {
             Arg::Gfp(gfp(swarm, rng).without(__GFP_COMP))
@@ -223,9 +224,9 @@ fn may_be_huge(spec: &CallSpec) -> bool {
 /// A size about a huge page or two, mostly beside a multiple.
 fn huge_size(rng: &mut Rng) -> u64 {
     match rng.u8(0..4) {
-        0 => rng.u64(PMD_SIZE..=3 * PMD_SIZE),
-        1 => rng.u64(1..=2) * PMD_SIZE - 1,
-        _ => rng.u64(1..=2) * PMD_SIZE + *one_of(&[0, 0, 1, PAGE_SIZE], rng),
+        0 => rng.u64(HUGE_PAGE..=3 * HUGE_PAGE),
+        1 => rng.u64(1..=2) * HUGE_PAGE - 1,
+        _ => rng.u64(1..=2) * HUGE_PAGE + *one_of(&[0, 0, 1, PAGE], rng),
     }
 }
 
@@ -282,7 +283,7 @@ fn ctor(rng: &mut Rng) -> u64 {
 
 /// An order, mostly low, and no higher than the ceiling asks for but now and then.
 fn order(ceiling: u64, rng: &mut Rng) -> u64 {
-    let highest = (ceiling / PAGE_SIZE).checked_ilog2().map_or(0, u64::from).min(11);
+    let highest = (ceiling / PAGE).checked_ilog2().map_or(0, u64::from).min(11);
     match rng.u16(0..512) {
         0 if rng.bool() => extreme(rng) & MAX_ORDER_WRITTEN,
         0 => rng.u64(0..=11),
@@ -296,25 +297,25 @@ fn order(ceiling: u64, rng: &mut Rng) -> u64 {
 /// end: half of the time on the machines whose vmalloc space is so large.
 fn start_across_a_gib(size: u64, swarm: &Swarm, rng: &mut Rng) -> Option<u64> {
     let is_large = swarm.machine.vmalloc_pages >= super::machine::BEYOND_A_GIB;
-    let nr_pages = size.div_ceil(PAGE_SIZE);
+    let nr_pages = size.div_ceil(PAGE);
     let may = is_large && (2..1 << 10).contains(&nr_pages) && rng.bool();
-    may.then(|| (1 << 30) - rng.u64(1..nr_pages) * PAGE_SIZE)
+    may.then(|| (1 << 30) - rng.u64(1..nr_pages) * PAGE)
 }
 
 /// The start of a range of the vmalloc space, or its end if `start` is known.
 fn vmalloc_offset(start: Option<u64>, swarm: &Swarm, rng: &mut Rng) -> u64 {
     let nr_pages = u64::from(swarm.machine.vmalloc_pages);
-    let whole = nr_pages * PAGE_SIZE;
+    let whole = nr_pages * PAGE;
     match (start, rng.u8(0..16)) {
         (None, 0..=9) => 0,
-        (None, 10..=13) => rng.u64(0..nr_pages) * PAGE_SIZE,
+        (None, 10..=13) => rng.u64(0..nr_pages) * PAGE,
         (None, _) => rng.u64(0..whole),
         (Some(_), 0..=9) => whole,
         (Some(start), 10..=14) => {
-            whole.min(start.saturating_add(log_uniform(nr_pages, rng).max(1) * PAGE_SIZE))
+            whole.min(start.saturating_add(log_uniform(nr_pages, rng).max(1) * PAGE))
         }
         // Sometimes before the start, or beyond the space.
-        (Some(_), _) => rng.u64(0..=whole + PAGE_SIZE),
+        (Some(_), _) => rng.u64(0..=whole + PAGE),
     }
 }
 
@@ -406,7 +407,7 @@ pub(super) fn inside(bytes: u64, rng: &mut Rng) -> (u64, u64) {
 
 /// An offset from the start of memory of `bytes` bytes at which no free may be aimed.
 pub fn interior(bytes: u64, rng: &mut Rng) -> i64 {
-    let guard = bytes.min(1 << 32).next_multiple_of(PAGE_SIZE);
+    let guard = bytes.min(1 << 32).next_multiple_of(PAGE);
     let (half, bytes) = (bytes.min(1 << 32) as i64 / 2, bytes.min(1 << 32) as i64);
     let offsets = [8, 16, 0x1000, 1, -8, -16, -0x1000, -1, half, bytes, guard as i64, 0x40];
     match *one_of(&offsets, rng) {
@@ -417,8 +418,8 @@ pub fn interior(bytes: u64, rng: &mut Rng) -> i64 {
 
 /// An address that no allocation returned, or that only seems so.
 pub fn wild(swarm: &Swarm, rng: &mut Rng) -> u64 {
-    let frames = u64::from(swarm.machine.frames) * PAGE_SIZE;
-    let space = u64::from(swarm.machine.vmalloc_pages) * PAGE_SIZE;
+    let frames = u64::from(swarm.machine.frames) * PAGE;
+    let space = u64::from(swarm.machine.vmalloc_pages) * PAGE;
     let addresses = [
         0,
         16,
@@ -428,11 +429,11 @@ pub fn wild(swarm: &Swarm, rng: &mut Rng) -> u64 {
         0x7fff_ffff_f000,
         PAGE_OFFSET,
         PAGE_OFFSET + rng.u64(0..frames),
-        PAGE_OFFSET + rng.u64(0..frames) / PAGE_SIZE * PAGE_SIZE,
+        PAGE_OFFSET + rng.u64(0..frames) / PAGE * PAGE,
         PAGE_OFFSET + frames,
-        PAGE_OFFSET - PAGE_SIZE,
+        PAGE_OFFSET - PAGE,
         VMALLOC_START,
-        VMALLOC_START + rng.u64(0..space) / PAGE_SIZE * PAGE_SIZE,
+        VMALLOC_START + rng.u64(0..space) / PAGE * PAGE,
         VMALLOC_START + space,
         VMALLOC_START + space - 1,
         VMALLOC_START - 1,
@@ -451,7 +452,7 @@ pub fn nudge_selectors(op: &mut Op, rng: &mut Rng) {
                 *order = (*order).min(11);
             }
             (ArgKind::Held, Arg::Number(size)) => {
-                let nudge = *one_of(&[PAGE_SIZE, 1, *size], rng);
+                let nudge = *one_of(&[PAGE, 1, *size], rng);
                 *size =
                     if rng.bool() { size.wrapping_add(nudge) } else { *size - nudge.min(*size) };
             }

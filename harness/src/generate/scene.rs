@@ -6,9 +6,7 @@
 
 use crate::op::{Arg, ArgKind, Call, Faults, MAX_ARGS, Op, Ptr, Reg, Yields};
 use crate::random::Draw;
-use crate::text::SLAB_FLAG_NAMES;
-use alloc_core::addr::{NR_ORDERS, PAGE_SHIFT, PAGE_SIZE, order_for};
-use alloc_core::task::NR_TASKS;
+use crate::words::{NR_ORDERS, NR_TASKS, PAGE, SLAB_FLAG_NAMES, order_of};
 use fastrand::Rng;
 
 /// Registers beyond these are not followed; only traces that are not ours use them.
@@ -156,7 +154,7 @@ pub(super) fn right_free(register: Reg, slot: &Slot, call: Call) -> Op {
             ArgKind::Ptr => Arg::Ptr(Ptr::Reg(register, 0)),
             ArgKind::Cache => Arg::Cache(slot.cache),
             ArgKind::Held => Arg::Number(slot.bytes),
-            _ => Arg::Number(order_for(slot.bytes).into()),
+            _ => Arg::Number(order_of(slot.bytes).into()),
         };
     }
     super::plain_op(call, args)
@@ -270,7 +268,7 @@ impl Scene {
             Some(size) => size.checked_mul(number(op, ArgKind::Count).unwrap_or(1)),
             None => {
                 let order = number(op, ArgKind::Order).unwrap_or(0);
-                Some(PAGE_SIZE << order.min(u64::from(62 - PAGE_SHIFT)))
+                Some(PAGE << order.min(50))
             }
         }
     }

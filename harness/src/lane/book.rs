@@ -7,12 +7,12 @@
 
 use super::{Lane, Record, Waiter};
 use crate::bytes::{self, Damage};
-use crate::model::rules::{Family, Want, cache_alignment, pages_of, vmalloc_cost};
+use crate::model::rules::{Family, Want, cache_alignment, vmalloc_cost};
 use crate::model::{Allocation, Cache, Contents, Free, Kind, Replaced, Reuse, Verdict};
 use crate::op::Reg;
 use crate::paint::mix;
 use crate::subject::{Answer, Refusal, Request};
-use alloc_core::task::Context;
+use crate::words::{Context, pages_of};
 use std::mem::take;
 
 /// The largest allocation whose bytes may be left as the allocator left them.

@@ -8,12 +8,12 @@
 
 use super::Lane;
 use crate::bytes::{self, Damage};
-use crate::model::rules::{HUGE_PAGE, PAGE, Want};
+use crate::model::rules::Want;
 use crate::model::{Conversion, Free, Verdict};
 use crate::op::Setting;
 use crate::subject::{Answer, Facts, Reply, Request, Subject};
-use alloc_core::gfp::__GFP_THISNODE;
-use alloc_core::task::Current;
+use crate::words::gfp::__GFP_THISNODE;
+use crate::words::{Current, HUGE_PAGE, PAGE};
 
 /// Frames of a huge page.
 const NR_FRAMES_HUGE: usize = (HUGE_PAGE / PAGE) as usize;

@@ -10,10 +10,8 @@ use crate::model::rules::{Family, Want};
 use crate::model::{Allocation, Free};
 use crate::op::{Arg, Call, NUMA_NO_NODE, Op, Route};
 use crate::subject::{CacheHandle, Request};
-use alloc_core::CacheKind;
-use alloc_core::SlabFlags;
-use alloc_core::gfp::{__GFP_FS, __GFP_IO, Gfp};
-use alloc_core::task::Scope;
+use crate::words::gfp::{__GFP_FS, __GFP_IO, Gfp};
+use crate::words::{PageCache, Scope, SlabFlags};
 
 /// What an op asks of a lane.
 pub enum Action {
@@ -290,13 +288,13 @@ fn mapped_request(call: Call, args: &Arguments, route: Route) -> Result<Request,
 }
 
 /// The kind of cached page that takes these flags to be dropped.
-fn kind_needing(gfp: Gfp) -> CacheKind {
+fn kind_needing(gfp: Gfp) -> PageCache {
     if gfp.has(__GFP_FS) {
-        CacheKind::Filesystem
+        PageCache::Filesystem
     } else if gfp.has(__GFP_IO) {
-        CacheKind::Dirty
+        PageCache::Dirty
     } else {
-        CacheKind::Clean
+        PageCache::Clean
     }
 }
 

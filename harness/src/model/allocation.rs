@@ -5,9 +5,9 @@
 //!
 //! Who holds what is in the book itself.
 
-use super::rules::{PAGE, pages_of};
 use crate::op::Reg;
 use crate::subject::{CacheHandle, Request};
+use crate::words::{PAGE, pages_of};
 
 /// What kind of memory an allocation is, and so which call frees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

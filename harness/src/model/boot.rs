@@ -7,10 +7,11 @@
 //! Where the allocator keeps its own descriptors no caller is told, but that they are at the
 //! bottom.
 
-use super::rules::{PAGE, Want};
+use super::rules::Want;
 use super::{Allocation, FrameUse, Kind, Model, Verdict};
 use crate::op::Class;
 use crate::subject::Layout;
+use crate::words::PAGE;
 
 /// Before the hand-over, frames are of no account, since what is taken may share them.
 pub(super) fn whose_frames<'a>(allocation: &Allocation, frames: &'a [u32]) -> &'a [u32] {

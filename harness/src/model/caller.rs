@@ -7,8 +7,8 @@
 //! Whether a context allows a call is judged in the oracles.
 
 use super::{Allocation, Free, Kind, Model};
-use alloc_core::gfp::{__GFP_FS, __GFP_IO, Gfp};
-use alloc_core::task::{Context, NR_TASKS, Scope};
+use crate::words::gfp::{__GFP_FS, __GFP_IO, Gfp};
+use crate::words::{Context, NR_TASKS, Scope};
 
 /// What the model knows of callers.
 #[derive(Default)]
@@ -91,8 +91,8 @@ mod test {
     use crate::model::{Free, Kind, Model};
     use crate::subject::Layout;
     use crate::trace::Machine;
-    use alloc_core::gfp::{GFP_KERNEL, GFP_NOFS, GFP_NOIO};
-    use alloc_core::task::{Context, Scope};
+    use crate::words::gfp::{GFP_KERNEL, GFP_NOFS, GFP_NOIO};
+    use crate::words::{Context, Scope};
 
     const AREA: u64 = 0xffff_c900_0000_0000;
 

@@ -6,8 +6,9 @@
 //!
 //! Nothing here looks at what is live: free memory of the direct map has pages as well.
 
-use super::{Model, rules::PAGE};
+use super::Model;
 use crate::subject::{Answer, Request};
+use crate::words::PAGE;
 
 /// A call that converts, as the model sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

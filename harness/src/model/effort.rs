@@ -7,9 +7,10 @@
 //! How much is reclaimed is policy, and not said here.
 
 use super::Model;
-use super::rules::{Family, KMALLOC_MAX, PAGE, Want};
+use super::rules::{Family, KMALLOC_MAX, Want};
 use crate::subject::Facts;
-use alloc_core::gfp::{
+use crate::words::PAGE;
+use crate::words::gfp::{
     __GFP_DIRECT_RECLAIM, __GFP_DMA, __GFP_DMA32, __GFP_FS, __GFP_IO, __GFP_KSWAPD_RECLAIM,
     __GFP_NOFAIL, __GFP_NORETRY, __GFP_RETRY_MAYFAIL, __GFP_THISNODE, Gfp,
 };

@@ -6,9 +6,10 @@
 //!
 //! About memory that is not live nothing is said: its history decides.
 
-use super::rules::{KMALLOC_MAX_CACHE, order_of};
+use super::rules::KMALLOC_MAX_CACHE;
 use super::{Allocation, Kind, Model};
 use crate::subject::Request;
+use crate::words::order_of;
 
 impl Model {
     /// What Linux does with a refused free or `ksize`, if the book tells.

@@ -7,10 +7,9 @@
 //!
 //! Nothing here changes the book.
 
-use super::rules::{PAGE, order_of, pages_of};
 use super::{Allocation, Free, Kind, Model, Verdict, right_call};
 use crate::op::Class;
-use alloc_core::task::Context;
+use crate::words::{Context, PAGE, order_of, pages_of};
 
 impl Model {
     /// What must come of a free (R6.2 to R6.4).

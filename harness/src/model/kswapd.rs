@@ -7,7 +7,7 @@
 //! A request that was served may have woken it as well; that is not followed.
 
 use crate::subject::Facts;
-use alloc_core::task::NR_NODES;
+use crate::words::NR_NODES;
 
 /// Who has been woken.
 #[derive(Clone, Copy, Debug, Default)]

@@ -25,7 +25,8 @@ pub mod window;
 use crate::op::Reg;
 use crate::subject::{CacheHandle, Layout};
 use crate::trace::Machine;
-use alloc_core::gfp::__GFP_COMP;
+use crate::words::gfp::__GFP_COMP;
+use crate::words::{PAGE, order_of, pages_of};
 pub use allocation::{Allocation, Contents, Kind};
 use boot::whose_frames;
 pub use convert::Conversion;
@@ -35,7 +36,7 @@ use kvmalloc::Policy;
 pub use realloc::Replaced;
 use reuse::Classes;
 pub use reuse::Reuse;
-use rules::{Family, KMALLOC_MAX_CACHE, PAGE, Want, pages_of, size_class, vmalloc_cost};
+use rules::{Family, KMALLOC_MAX_CACHE, Want, size_class, vmalloc_cost};
 use std::collections::BTreeMap;
 use window::Window;
 
@@ -235,9 +236,7 @@ impl Model {
         match want.family {
             Family::Pages { order } => Kind::Pages { order, is_compound: want.gfp.has(__GFP_COMP) },
             Family::PagesExact => Kind::PagesExact { nr_pages: pages_of(want.size.unwrap_or(0)) },
-            Family::DmaCoherent => {
-                Kind::DmaCoherent { order: rules::order_of(want.size.unwrap_or(0)) }
-            }
+            Family::DmaCoherent => Kind::DmaCoherent { order: order_of(want.size.unwrap_or(0)) },
             Family::Cache(handle) => Kind::CacheObject(handle),
             Family::Vmalloc { .. } => Kind::Vmalloc,
             Family::Boot(_) => Kind::Boot,
@@ -377,7 +376,7 @@ impl Model {
                 }
             }
             Kind::LargeKmalloc => {
-                add(&mut totals.nr_large_kmalloc_pages, 1 << rules::order_of(allocation.usable));
+                add(&mut totals.nr_large_kmalloc_pages, 1 << order_of(allocation.usable));
             }
             Kind::Pages { order, .. } | Kind::DmaCoherent { order } => {
                 add(&mut totals.nr_block_pages, 1 << order);

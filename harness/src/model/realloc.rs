@@ -9,7 +9,7 @@
 use super::rules::{Family, Old, Want};
 use super::{Allocation, Kind, Model};
 use crate::subject::Request;
-use alloc_core::gfp::__GFP_ZERO;
+use crate::words::gfp::__GFP_ZERO;
 use std::ops::Range;
 
 /// Live memory that a reallocation replaces.

@@ -8,7 +8,7 @@
 //!
 //! Nothing is said about the first object of a slab, nor about objects taken earlier.
 
-use alloc_core::task::NR_CPUS;
+use crate::words::NR_CPUS;
 
 /// The size classes of kmalloc.
 const NR_CLASSES: usize = 13;

@@ -9,16 +9,12 @@
 
 use crate::op::Route;
 use crate::subject::{CacheHandle, Facts, Request};
-use alloc_core::gfp::{
+use crate::words::gfp::{
     __GFP_DIRECT_RECLAIM, __GFP_HIGH, __GFP_MEMALLOC, __GFP_NOFAIL, __GFP_NOMEMALLOC, __GFP_ZERO,
     GFP_KERNEL, Gfp,
 };
-use alloc_core::{SLAB_HWCACHE_ALIGN, SlabFlags};
+use crate::words::{LARGEST_ORDER, PAGE, SLAB_HWCACHE_ALIGN, SlabFlags, order_of, pages_of};
 
-/// Bytes in a page.
-pub const PAGE: u64 = 4096;
-/// Bytes in a huge page (R0.2).
-pub const HUGE_PAGE: u64 = 2 << 20;
 /// The largest request that a slab serves; above it kmalloc takes whole blocks (R1.1).
 pub const KMALLOC_MAX_CACHE: u64 = 8192;
 /// The largest request that kmalloc serves at all (R1.1).
@@ -28,11 +24,6 @@ pub const INT_MAX: u64 = i32::MAX as u64;
 /// The flags of a cache that may be asked for: `SLAB_HWCACHE_ALIGN`, `SLAB_RECLAIM_ACCOUNT`,
 /// `SLAB_PANIC`, `SLAB_NOLEAKTRACE` and `SLAB_ACCOUNT` (R2.1).
 pub const CACHE_FLAGS: u32 = 0x2000 | 0x2_0000 | 0x4_0000 | 0x80_0000 | 0x400_0000;
-/// The orders of the page allocator end before this one (R3.2).
-pub const NR_ORDERS: u32 = 11;
-
-/// The order of a block that fills an address space; nobody has one.
-const LARGEST_ORDER: u32 = 51;
 
 /// Which interface a request came through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,20 +217,6 @@ pub fn cache_stride(size: u64, align: u64, ctor: Option<u64>) -> u64 {
     (nr_words * 8).div_ceil(align) * align
 }
 
-/// The number of pages that hold `size` bytes.
-pub fn pages_of(size: u64) -> u64 {
-    size / PAGE + u64::from(!size.is_multiple_of(PAGE))
-}
-
-/// The smallest order that holds `size` bytes, or the largest that an address space has.
-pub fn order_of(size: u64) -> u32 {
-    let mut order = 0;
-    while order < LARGEST_ORDER && (PAGE << order) < size {
-        order += 1;
-    }
-    order
-}
-
 /// The bytes of a block; more than there are if an address space cannot hold it.
 fn block_bytes(order: u32) -> u64 {
     if order > LARGEST_ORDER { u64::MAX } else { PAGE << order }
@@ -334,7 +311,7 @@ pub struct VmallocCost {
 #[cfg(test)]
 mod test {
     use super::*;
-    use alloc_core::gfp::{GFP_ATOMIC, GFP_NOWAIT};
+    use crate::words::gfp::{GFP_ATOMIC, GFP_NOWAIT};
 
     #[test]
     fn size_classes_are_those_of_the_live_kernel() {

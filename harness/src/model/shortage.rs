@@ -9,14 +9,15 @@
 
 use super::kvmalloc::Policy;
 use super::rules::{
-    Family, HUGE_PAGE, KMALLOC_MAX, PAGE, VmallocCost, Want, has_block, lowest_watermark,
-    min_slab_order, order_of, pages_of, size_class, vmalloc_cost,
+    Family, KMALLOC_MAX, VmallocCost, Want, has_block, lowest_watermark, min_slab_order,
+    size_class, vmalloc_cost,
 };
 use super::window::Window;
 use crate::op::Route;
 use crate::relaxation::{Relaxation, Relaxed};
+use crate::subject::Effort;
 use crate::subject::{Facts, Refusal};
-use alloc_core::Effort;
+use crate::words::{HUGE_PAGE, PAGE, order_of, pages_of};
 
 /// Frames that the metadata of one vmalloc may need beyond what is counted for it: a slab each for
 /// vm_struct, vmap_area (twice) and the page array, the largest of order 3.
@@ -198,7 +199,7 @@ mod test {
     use super::*;
     use crate::subject::Request;
     use crate::trace::Machine;
-    use alloc_core::gfp::{GFP_ATOMIC, GFP_KERNEL, Gfp};
+    use crate::words::gfp::{GFP_ATOMIC, GFP_KERNEL, Gfp};
 
     #[track_caller]
     fn check(request: Request, nr_free: u64, blocks: [u32; 11], refusal: Refusal, expected: bool) {

@@ -10,7 +10,8 @@
 //! Page arrays of large areas are areas too. No caller is told where they are, but they go by the
 //! same rule: first the area, then the area of its array.
 
-use super::rules::{HUGE_PAGE, PAGE, lazy_max, pages_of};
+use super::rules::lazy_max;
+use crate::words::{HUGE_PAGE, PAGE, pages_of};
 use std::collections::BTreeMap;
 
 /// A window walked further than this is not predicted: the walk would cost more than it finds.

@@ -7,12 +7,11 @@
 
 use super::{Knife, any_place};
 use crate::generate::{Scene, Share, draw, plain_op};
-use crate::op::{Arg, ArgKind, CALLS, CONTEXTS, Call, CallSpec, Faults, Op, Ptr, Reg, Yields};
+use crate::op::{Arg, ArgKind, CALLS, Call, CallSpec, Faults, Op, Ptr, Reg, Yields};
 use crate::random::Draw;
 use crate::text::{CALLER_FIELDS, FAULT_SITES, MAX_ORDER_WRITTEN, ROUTES};
 use crate::trace::Trace;
-use alloc_core::addr::NR_ORDERS;
-use alloc_core::task::{Context, Current};
+use crate::words::{CONTEXTS, Context, Current, NR_ORDERS};
 use fastrand::Rng;
 
 /// Changes one part of one op: an argument, the call, the register, or what stands beside it.

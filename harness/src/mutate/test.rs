@@ -180,7 +180,7 @@ fn what_is_beyond_all_is_asked_for_where_nothing_may_sleep() {
         change_op(&mut mutant, &mut Knife { profile: &PROFILE, swarm, rng: &mut rng });
         let [block, object] = [&mutant.ops[0], &mutant.ops[1]];
         let is_beyond = |arg, most| matches!(arg, Arg::Number(number) if number >= most);
-        let is_task = |op: &Op| op.caller.context == alloc_core::task::Context::Task;
+        let is_task = |op: &Op| op.caller.context == crate::words::Context::Task;
         nr_met[0] += u32::from(is_beyond(block.args[1], 64) && !is_task(block));
         nr_met[1] += u32::from(is_beyond(object.args[0], 1 << 31) && !is_task(object));
     }

@@ -9,10 +9,10 @@
 //! from others, or from page tables that mapped nothing.
 
 use super::{End, Event, Judgement, Oracle, Step};
-use crate::model::rules::{HUGE_PAGE, PAGE};
 use crate::relaxation::{Relaxation, Relaxed};
+use crate::subject::NodeStat;
 use crate::subject::{Answer, Facts, Request};
-use alloc_core::NodeStat;
+use crate::words::{HUGE_PAGE, PAGE};
 
 pub(super) const ORACLE: Oracle = Oracle {
     name: "accounting",
@@ -268,7 +268,7 @@ mod test {
     use crate::model::Kind;
     use crate::model::rules::Want;
     use crate::subject::Refusal;
-    use alloc_core::gfp::GFP_KERNEL;
+    use crate::words::gfp::GFP_KERNEL;
 
     const ONE_PAGE: Request = Request::AllocPages { gfp: GFP_KERNEL, order: 0 };
     const FAILED: Answer = Answer::Refused(Refusal::Pages { order: 0 });

@@ -9,9 +9,9 @@
 //! An op that one lane skipped, or that points at different allocations, is not comparable.
 
 use super::{Event, Judgement, Oracle, View};
-use crate::model::rules::PAGE;
 use crate::op::Class;
 use crate::relaxation::Relaxation;
+use crate::words::PAGE;
 
 pub(super) const ORACLE: Oracle = Oracle {
     name: "agreement",

@@ -59,7 +59,7 @@ mod test {
     use super::super::fixture::{DIRECT, barks, memory, model, record, silent};
     use super::*;
     use crate::subject::{Answer, CacheHandle, Request};
-    use alloc_core::gfp::{__GFP_ZERO, GFP_KERNEL};
+    use crate::words::gfp::{__GFP_ZERO, GFP_KERNEL};
 
     fn damage(what: Wrong) -> Option<Damage> {
         Some(Damage { id: 3, addr: DIRECT, offset: 5, what })

@@ -9,7 +9,7 @@ use super::{Event, Judgement, Oracle, Step};
 use crate::model::rules::Family;
 use crate::relaxation::Relaxation;
 use crate::subject::{Answer, Refusal, Request};
-use alloc_core::task::{Context, Scope};
+use crate::words::{Context, Scope};
 
 pub(super) const ORACLE: Oracle = Oracle {
     name: "context",
@@ -100,7 +100,7 @@ fn expect(step: &Step, answer: Answer) -> Judgement {
 mod test {
     use super::super::fixture::{DIRECT, VMALLOC, barks, memory, model, record, silent};
     use super::*;
-    use alloc_core::gfp::{GFP_ATOMIC, GFP_KERNEL};
+    use crate::words::gfp::{GFP_ATOMIC, GFP_KERNEL};
 
     const REFUSED: Answer = Answer::Refused(Refusal::BadContext);
 

@@ -9,14 +9,13 @@
 
 use super::{Event, Judgement, Oracle, Step, situation};
 use crate::model::rules::{
-    Family, NR_ORDERS, PAGE, Want, cache_alignment, cache_stride, has_block, lowest_watermark,
-    order_of, pages_of, size_class,
+    Family, Want, cache_alignment, cache_stride, has_block, lowest_watermark, size_class,
 };
 use crate::model::window::Places;
 use crate::model::{Kind, rules};
 use crate::relaxation::Relaxation;
 use crate::subject::{Answer, Refusal, Request};
-use alloc_core::task::Context;
+use crate::words::{Context, NR_ORDERS, PAGE, order_of, pages_of};
 
 pub(super) const ORACLE: Oracle = Oracle {
     name: "contract",
@@ -266,8 +265,8 @@ mod test {
     use crate::op::Route;
     use crate::subject::CacheHandle;
     use crate::trace::Machine;
-    use alloc_core::SlabFlags;
-    use alloc_core::gfp::{__GFP_ZERO, GFP_ATOMIC, GFP_KERNEL};
+    use crate::words::SlabFlags;
+    use crate::words::gfp::{__GFP_ZERO, GFP_ATOMIC, GFP_KERNEL};
 
     const KMALLOC: Request = Request::Kmalloc { size: 64, gfp: GFP_KERNEL };
     const ORDER_1: Request = Request::AllocPages { gfp: GFP_KERNEL, order: 1 };

@@ -48,7 +48,7 @@ mod test {
     use super::*;
     use crate::lane::Record;
     use crate::subject::Request;
-    use alloc_core::gfp::GFP_KERNEL;
+    use crate::words::gfp::GFP_KERNEL;
 
     const BUS: u64 = 0x40_0000_0000;
 

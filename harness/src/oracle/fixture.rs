@@ -5,10 +5,10 @@ use crate::lane::Record;
 use crate::model::rules::Want;
 use crate::model::{Allocation, Contents, Kind, Model};
 use crate::relaxation::{Relaxation, Relaxed};
+use crate::subject::Effort;
 use crate::subject::{Answer, Epochs, Facts, Layout, Reply, Request};
 use crate::trace::Machine;
-use alloc_core::Effort;
-use alloc_core::task::Current;
+use crate::words::Current;
 
 /// First address of the direct map of the hand-made machine.
 pub(super) const DIRECT: u64 = 0xffff_8880_0000_0000;

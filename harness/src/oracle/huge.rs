@@ -8,9 +8,9 @@
 //! Sizes and places are judged in `contract`.
 
 use super::{Event, Judgement, Oracle, situation};
-use crate::model::rules::PAGE;
 use crate::relaxation::Relaxation;
 use crate::subject::Answer;
+use crate::words::PAGE;
 
 pub(super) const ORACLE: Oracle = Oracle {
     name: "huge",
@@ -52,13 +52,14 @@ mod test {
     use super::super::fixture::{VMALLOC, barks, memory, model_with, record, silent};
     use super::*;
     use crate::lane::Record;
-    use crate::model::rules::{HUGE_PAGE, Want};
+    use crate::model::rules::Want;
     use crate::op::Route;
     use crate::subject::{Refusal, Request};
     use crate::trace::Machine;
-    use alloc_core::gfp::{__GFP_COMP, GFP_KERNEL};
+    use crate::words::HUGE_PAGE;
+    use crate::words::gfp::{__GFP_COMP, GFP_KERNEL};
 
-    const GFP: alloc_core::gfp::Gfp = GFP_KERNEL;
+    const GFP: crate::words::gfp::Gfp = GFP_KERNEL;
 
     fn model() -> crate::model::Model {
         model_with(4096, &Machine::default())

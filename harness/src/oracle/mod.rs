@@ -36,8 +36,8 @@ use crate::lane::Record;
 use crate::model::Model;
 use crate::op::Class;
 use crate::relaxation::Relaxed;
+use crate::subject::Effort;
 use crate::subject::{Facts, Request};
-use alloc_core::Effort;
 
 /// Nothing to object to, or the objection. What passes only because the oracle could not make sure
 /// is counted as a [relaxation](crate::relaxation) on the way.

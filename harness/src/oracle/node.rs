@@ -9,11 +9,12 @@
 
 use super::{Event, Judgement, Oracle, Step, situation};
 use crate::model::Kind;
-use crate::model::rules::{PAGE, Want, has_block, order_of, watermark};
+use crate::model::rules::{Want, has_block, watermark};
 use crate::relaxation::Relaxation;
 use crate::subject::Answer;
-use alloc_core::Effort;
-use alloc_core::gfp::__GFP_THISNODE;
+use crate::subject::Effort;
+use crate::words::gfp::__GFP_THISNODE;
+use crate::words::{PAGE, order_of};
 
 pub(super) const ORACLE: Oracle = Oracle {
     name: "node",
@@ -90,9 +91,9 @@ mod test {
     use super::super::fixture::{DIRECT, barks, memory, model, record, silent};
     use super::*;
     use crate::lane::Record;
+    use crate::subject::NodeStat;
     use crate::subject::{Facts, Request};
-    use alloc_core::NodeStat;
-    use alloc_core::gfp::{GFP_KERNEL, Gfp};
+    use crate::words::gfp::{GFP_KERNEL, Gfp};
 
     /// A page of frame 40, on the second of two nodes, given to a request that names a node.
     fn page_of_node_1(node: Option<u8>, gfp: Gfp) -> Record {

@@ -13,9 +13,10 @@
 use super::{Event, Judgement, Oracle, Step, Wake, situation};
 use crate::lane::Retry;
 use crate::model::effort::Powers;
-use crate::model::rules::{Family, KMALLOC_MAX, NR_ORDERS, PAGE, Want, order_of, pages_of};
+use crate::model::rules::{Family, KMALLOC_MAX, Want};
 use crate::subject::{Answer, Refusal, Request};
-use alloc_core::gfp::__GFP_THISNODE;
+use crate::words::gfp::__GFP_THISNODE;
+use crate::words::{NR_ORDERS, PAGE, order_of, pages_of};
 
 pub(super) const ORACLE: Oracle = Oracle {
     name: "nofail",
@@ -147,7 +148,7 @@ mod test {
     use super::super::fixture::{DIRECT, barks, memory, model, record, silent};
     use super::*;
     use crate::subject::Facts;
-    use alloc_core::gfp::{__GFP_NOFAIL, GFP_ATOMIC, GFP_KERNEL, GFP_NOFS, GFP_NOWAIT, Gfp};
+    use crate::words::gfp::{__GFP_NOFAIL, GFP_ATOMIC, GFP_KERNEL, GFP_NOFS, GFP_NOWAIT, Gfp};
 
     const NOFAIL: Gfp = Gfp(GFP_KERNEL.0 | __GFP_NOFAIL.0);
     const SHORT: Refusal = Refusal::Pages { order: 0 };

@@ -56,7 +56,7 @@ mod test {
     use super::*;
     use crate::model::Kind;
     use crate::subject::Request;
-    use alloc_core::gfp::GFP_KERNEL;
+    use crate::words::gfp::GFP_KERNEL;
 
     const KMALLOC: Request = Request::Kmalloc { size: 64, gfp: GFP_KERNEL };
     const AREA: Request = Request::Vmalloc { size: 8192 };

@@ -64,7 +64,7 @@ mod test {
     use super::*;
     use crate::model::{Kind, Model};
     use crate::subject::Request;
-    use alloc_core::gfp::GFP_KERNEL;
+    use crate::words::gfp::GFP_KERNEL;
 
     const OLD: u64 = DIRECT + 64;
     const NEW: u64 = DIRECT + 4096;

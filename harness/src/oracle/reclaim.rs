@@ -12,9 +12,9 @@ use crate::lane::Record;
 use crate::model::effort::{Powers, is_first_try};
 use crate::model::rules::{Family, Want};
 use crate::relaxation::Relaxation;
+use crate::subject::Effort;
 use crate::subject::{Answer, Facts, Refusal, Request};
-use alloc_core::Effort;
-use alloc_core::gfp::__GFP_NOWARN;
+use crate::words::gfp::__GFP_NOWARN;
 
 pub(super) const ORACLE: Oracle = Oracle {
     name: "reclaim",
@@ -216,11 +216,10 @@ fn gave_up(step: &Step, want: &Want) -> Judgement {
 mod test {
     use super::super::fixture::{DIRECT, VMALLOC, barks, memory, model, record, silent};
     use super::*;
-    use crate::model::rules::PAGE;
     use crate::op::Route;
-    use alloc_core::NodeStat;
-    use alloc_core::gfp::{__GFP_NORETRY, GFP_ATOMIC, GFP_KERNEL, GFP_NOFS, GFP_NOIO, Gfp};
-    use alloc_core::task::Scope;
+    use crate::subject::NodeStat;
+    use crate::words::gfp::{__GFP_NORETRY, GFP_ATOMIC, GFP_KERNEL, GFP_NOFS, GFP_NOIO, Gfp};
+    use crate::words::{PAGE, Scope};
 
     fn page(gfp: Gfp) -> Request {
         Request::AllocPages { gfp, order: 0 }

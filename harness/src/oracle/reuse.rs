@@ -11,8 +11,8 @@ use crate::lane::Record;
 use crate::model::rules::Family;
 use crate::relaxation::Relaxation;
 use crate::subject::Answer;
-use alloc_core::Effort;
-use alloc_core::addr::PAGE_ALLOC_COSTLY_ORDER;
+use crate::subject::Effort;
+use crate::words::PAGE_ALLOC_COSTLY_ORDER;
 
 pub(super) const ORACLE: Oracle = Oracle {
     name: "reuse",
@@ -70,9 +70,9 @@ mod test {
     use super::super::fixture::{DIRECT, barks, enter, memory, model, record, silent};
     use super::*;
     use crate::model::Kind;
-    use crate::model::rules::PAGE;
     use crate::subject::Request;
-    use alloc_core::gfp::GFP_KERNEL;
+    use crate::words::PAGE;
+    use crate::words::gfp::GFP_KERNEL;
 
     const KMALLOC: Request = Request::Kmalloc { size: 64, gfp: GFP_KERNEL };
     const ORDER_1: Request = Request::AllocPages { gfp: GFP_KERNEL, order: 1 };

@@ -6,10 +6,11 @@
 //! That `kvfree` takes memory of both sides is judged in `wrong_free`.
 
 use super::{Event, Judgement, Oracle, Step};
-use crate::model::rules::{Family, KMALLOC_MAX_CACHE, Want, has_block, lowest_watermark, order_of};
+use crate::model::rules::{Family, KMALLOC_MAX_CACHE, Want, has_block, lowest_watermark};
 use crate::op::Route;
 use crate::relaxation::Relaxation;
 use crate::subject::{Answer, Request};
+use crate::words::order_of;
 
 pub(super) const ORACLE: Oracle = Oracle {
     name: "routing",
@@ -100,7 +101,7 @@ mod test {
     use super::*;
     use crate::lane::Record;
     use crate::trace::Machine;
-    use alloc_core::gfp::{GFP_ATOMIC, GFP_KERNEL, GFP_NOFS, Gfp};
+    use crate::words::gfp::{GFP_ATOMIC, GFP_KERNEL, GFP_NOFS, Gfp};
 
     fn kvmalloc(size: u64, gfp: Gfp, route: Route, addr: u64) -> Record {
         record(Request::Kvmalloc { size, gfp, route }, memory(addr, size))

@@ -6,7 +6,7 @@ use super::Step;
 use crate::lane::Record;
 use crate::model::rules::Want;
 use crate::model::shortage::Situation;
-use alloc_core::gfp::__GFP_COMP;
+use crate::words::gfp::__GFP_COMP;
 
 /// What was free around a step.
 pub(super) fn situation<'a>(step: &'a Step, want: &Want) -> Situation<'a> {

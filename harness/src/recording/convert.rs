@@ -9,12 +9,12 @@
 //!
 //! This file writes what allocates; `release` writes what frees.
 
-use alloc_core::gfp::Gfp;
+use crate::words::Gfp;
 
 use super::book::{Kind, Owner};
 use super::converter::{Converter, op};
 use super::error::{Problem, RecordingError};
-use super::event::{Event, PAGE_SIZE, What};
+use super::event::{Event, PAGE, What};
 use super::kernel::Kernel;
 use super::machine::Cost;
 use super::nest::{Entered, Returned, ZERO_SIZE_PTR, served, side};
@@ -196,7 +196,7 @@ impl Converter {
     /// A plain `__vmalloc` where that says it all. The end of a range is filled in when the
     /// machine is known.
     fn vmalloc_op(&self, (size, align): (u64, u64), range: (u64, u64), gfp: Gfp) -> Op {
-        if range == self.vmalloc_space && align <= PAGE_SIZE {
+        if range == self.vmalloc_space && align <= PAGE {
             return op(Call::VmallocGfp, &[Arg::Number(size), Arg::Gfp(gfp)]);
         }
         let numbers = [size, align, 0, 0].map(Arg::Number);
@@ -287,7 +287,7 @@ impl Converter {
         let peaks = self.book.meter.peaks;
         let mut machine = peaks.machine();
         machine.policy = log.kernel.map_or(machine.policy, policy_of);
-        let space = u64::from(machine.vmalloc_pages) * PAGE_SIZE;
+        let space = u64::from(machine.vmalloc_pages) * PAGE;
         for op in self.ops.iter_mut().filter(|op| op.call == Call::VmallocNodeRange) {
             op.args[3] = Arg::Number(space);
         }

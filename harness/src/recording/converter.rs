@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use alloc_core::task::Current;
+use crate::words::Current;
 
 use super::book::Book;
 use super::event::What;

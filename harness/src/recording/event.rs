@@ -5,7 +5,7 @@
 //!
 //! This file does not know which event is nested in which (`nest`).
 
-use alloc_core::gfp::Gfp;
+use crate::words::Gfp;
 
 use super::error::LineError;
 use super::fields::Fields;
@@ -14,7 +14,7 @@ use super::gfp::GfpReader;
 /// log2 of the page size of the machines whose recordings this reads.
 pub(super) const PAGE_SHIFT: u32 = 12;
 /// Bytes of a page.
-pub(super) const PAGE_SIZE: u64 = 1 << PAGE_SHIFT;
+pub(super) const PAGE: u64 = 1 << PAGE_SHIFT;
 
 /// Page frame numbers stay below this, so that a frame's address fits a word.
 const PFN_LIMIT: u64 = 1 << 50;
@@ -68,7 +68,7 @@ pub enum FreeCall {
 }
 
 /// The largest block of the page allocator: nothing that one request yields is larger.
-const LARGEST_BLOCK: u64 = PAGE_SIZE << (ORDER_LIMIT - 1);
+const LARGEST_BLOCK: u64 = PAGE << (ORDER_LIMIT - 1);
 
 /// Reads an event's fields; `None` if it is not one of ours.
 pub(super) fn read_event(

@@ -1,7 +1,7 @@
 //! GFP flags as kernels and tools print them in a tracepoint: by name, by number, or both.
 //!
 //! The one idea: every flag becomes what Linux 6.1 calls it. A flag that 6.1 does not have, or that
-//! `alloc_core` gives no meaning to, is counted by name and left out: a recording from another
+//! has no meaning in a trace, is counted by name and left out: a recording from another
 //! kernel is worth replaying even if one of its flags means nothing here, but nobody should have to
 //! guess that this happened. A number that cannot be of the kernel at hand is an error.
 //!
@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 
-use alloc_core::gfp::{self, GFP_NAMES, Gfp};
+use crate::words::gfp::{self, GFP_NAMES, Gfp};
 
 use super::kernel::{self, Bit, Kernel};
 use super::tally::Tally;

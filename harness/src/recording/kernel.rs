@@ -10,7 +10,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use alloc_core::gfp::{self, GFP_NAMES, Gfp};
+use crate::words::gfp::{self, GFP_NAMES, Gfp};
 
 /// A kernel's version, as far as it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]

@@ -7,7 +7,7 @@
 //!
 //! Costs are in bytes of slab, page frames, and pages of vmalloc space.
 
-use super::event::PAGE_SIZE;
+use super::event::PAGE;
 use crate::trace::{Limits, Machine};
 
 /// A bound on each cost, so that sums of absurd sizes cannot overflow.
@@ -26,7 +26,7 @@ pub(super) struct Cost {
 impl Cost {
     /// An object that kmalloc or a cache makes.
     pub(super) fn object(bytes_alloc: u64) -> Self {
-        if bytes_alloc > 2 * PAGE_SIZE {
+        if bytes_alloc > 2 * PAGE {
             return Self { frames: block_frames(bytes_alloc), ..Self::default() };
         }
         Self { slab_bytes: bytes_alloc, ..Self::default() }
@@ -39,8 +39,8 @@ impl Cost {
 
     /// A vmalloc area and its guard page.
     pub(super) fn vmalloc(size: u64, align: u64) -> Self {
-        let pages = size.div_ceil(PAGE_SIZE).min(COST_LIMIT);
-        let padding = (align / PAGE_SIZE).min(COST_LIMIT);
+        let pages = size.div_ceil(PAGE).min(COST_LIMIT);
+        let padding = (align / PAGE).min(COST_LIMIT);
         Self { slab_bytes: 0, frames: pages, vmalloc_pages: pages + padding + 1 }
     }
 
@@ -52,7 +52,7 @@ impl Cost {
 
 /// The frames of the smallest block of at least `bytes`.
 fn block_frames(bytes: u64) -> u64 {
-    bytes.min(COST_LIMIT).div_ceil(PAGE_SIZE).next_power_of_two()
+    bytes.min(COST_LIMIT).div_ceil(PAGE).next_power_of_two()
 }
 
 /// The most that a recording's live allocations take at once.
@@ -100,7 +100,7 @@ impl Meter {
         self.now.frames += cost.frames;
         self.now.vmalloc_pages += cost.vmalloc_pages;
         // Half of a slab may be holes: its objects were freed and their neighbours live on.
-        let slab_frames = (2 * self.now.slab_bytes).div_ceil(PAGE_SIZE);
+        let slab_frames = (2 * self.now.slab_bytes).div_ceil(PAGE);
         self.peaks.frames = self.peaks.frames.max(self.now.frames + slab_frames);
         self.peaks.vmalloc_pages = self.peaks.vmalloc_pages.max(self.now.vmalloc_pages);
     }

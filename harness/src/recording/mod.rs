@@ -58,7 +58,7 @@ pub use kernel::{DEFAULT as DEFAULT_KERNEL, Kernel};
 pub use machine::Peaks;
 
 use crate::trace::Trace;
-use alloc_core::gfp::Gfp;
+use crate::words::Gfp;
 
 /// A recording, ready to be replayed.
 #[derive(Clone)]

@@ -13,13 +13,13 @@
 
 use std::collections::BTreeSet;
 
-use alloc_core::gfp::Gfp;
+use crate::words::Gfp;
 
-use super::event::{FreeCall, PAGE_SIZE, What};
+use super::event::{FreeCall, PAGE, What};
 use super::{Served, Told};
 
 /// The largest request that a slab cache of 6.1 serves; larger ones go to the page allocator.
-const KMALLOC_MAX_CACHE_SIZE: u64 = 2 * PAGE_SIZE;
+const KMALLOC_MAX_CACHE_SIZE: u64 = 2 * PAGE;
 /// The address that kmalloc(0) yields.
 pub(super) const ZERO_SIZE_PTR: u64 = 16;
 /// More objects than this in one call mean that its return was lost. Reclaim on behalf of a call
@@ -154,7 +154,7 @@ impl Nest {
     /// The pages of the area that the innermost call makes; 0 if it is not vmalloc.
     pub(super) fn area_pages(&self, context: u32) -> u64 {
         match self.contexts[context as usize].open.last() {
-            Some(Open { call: Entered::Vm { size, .. }, .. }) => size.div_ceil(PAGE_SIZE),
+            Some(Open { call: Entered::Vm { size, .. }, .. }) => size.div_ceil(PAGE),
             _ => 0,
         }
     }
@@ -270,7 +270,7 @@ fn is_overdue(top: &Open, next: &What) -> bool {
         (Entered::Kv { .. }, What::KvCall { .. }) => true,
         (Entered::Kv { size, .. }, What::VmCall { size: inner, .. }) => *inner != size,
         (Entered::Vm { size, .. }, What::VmCall { size: inner, .. }) => {
-            *inner != size.div_ceil(PAGE_SIZE) * size_of::<u64>() as u64
+            *inner != size.div_ceil(PAGE) * size_of::<u64>() as u64
         }
         _ => top.objects > MOST_OBJECTS,
     }

@@ -6,12 +6,16 @@
 //!
 //! It judges nothing; what it cannot translate does not exist.
 
-use super::answer::{bad_free, done, freed, refused, scoped};
-use super::early;
-use super::held::Held;
-use super::sim_memory::SimMemory;
+mod answer;
+mod early;
+mod frames;
+mod held;
+pub mod scale;
+pub mod sim_memory;
+mod words;
+
 use super::{Answer, CacheHandle, Epochs, Facts, Layout, Refusal, Reply, Request, Subject};
-use crate::op::{Faults, Route, Setting};
+use crate::op::{Faults, Setting};
 use crate::trace::Machine;
 use alloc_core::addr::{PAGE_OFFSET, PAGE_SIZE, Pfn, VMALLOC_START, Vaddr};
 use alloc_core::error::{
@@ -19,9 +23,13 @@ use alloc_core::error::{
 };
 use alloc_core::task::Current;
 use alloc_core::{
-    BootParams, CacheId, Coherent, Ctor, DestroyError, EarlyMm, FaultPlan, Mm, Policy, VmallocRange,
+    BootParams, CacheId, Ctor, DestroyError, EarlyMm, FaultPlan, Mm, Policy, VmallocRange,
 };
+use answer::{bad_free, done, freed, refused, scoped};
+use held::Held;
+use sim_memory::SimMemory;
 use std::cell::RefCell;
+use words::{cache_flags, current, effort, flags, nodes, page_cache, scope, side};
 
 thread_local! {
     /// Machines of traces that have ended, for the next ones.
@@ -118,6 +126,7 @@ impl AllocCore {
 
     fn call(&mut self, request: &Request) -> Answer {
         let id = |cache: CacheHandle| CacheId::from_raw(cache.0);
+        let count = |nr: u64| u32::try_from(nr).unwrap_or(u32::MAX);
         let mm = self.mm_mut();
         match *request {
             Request::FreePagesPage { page, order } => freed(free_page(mm, page, order)),
@@ -132,7 +141,7 @@ impl AllocCore {
             Request::KfreeSensitive { addr } => freed(mm.kfree_sensitive(Vaddr(addr))),
             Request::Ksize { addr } => mm.ksize(Vaddr(addr)).map_or_else(bad_free, Answer::Size),
             Request::KmemCacheCreate { size, align, flags, ctor } => {
-                match mm.kmem_cache_create(size, align, flags, ctor.map(Ctor)) {
+                match mm.kmem_cache_create(size, align, cache_flags(flags), ctor.map(Ctor)) {
                     Ok(cache) => Answer::Cache(CacheHandle(cache.to_raw())),
                     Err(error) => refused(error),
                 }
@@ -152,31 +161,29 @@ impl AllocCore {
             Request::VmUnmapAliases => done(mm.vm_unmap_aliases()),
             Request::Kvfree { addr } => freed(mm.kvfree(Vaddr(addr))),
             Request::KvfreeSensitive { addr, len } => freed(mm.kvfree_sensitive(Vaddr(addr), len)),
-            Request::DmaAllocCoherent { size, gfp } => match mm.dma_alloc_coherent(size, gfp) {
-                Ok(Coherent { addr, bus }) => granted(mm, addr, Some(bus.0)),
-                Err(error) => refused(error),
-            },
-            Request::MemallocSave { scope } => scoped(mm.memalloc_save(scope)),
-            Request::MemallocRestore { scope } => scoped(mm.memalloc_restore(scope)),
+            Request::DmaAllocCoherent { size, gfp } => {
+                let coherent = mm.dma_alloc_coherent(size, flags(gfp));
+                coherent.map_or_else(refused, |at| granted(mm, at.addr, Some(at.bus.0)))
+            }
+            Request::MemallocSave { scope: kind } => scoped(mm.memalloc_save(scope(kind))),
+            Request::MemallocRestore { scope: kind } => scoped(mm.memalloc_restore(scope(kind))),
             Request::Tick => {
                 mm.tick();
                 Answer::Done
             }
             Request::AddToPageCache { nr_pages, kind } => {
-                done(mm.add_to_page_cache(nr_pages.min(u64::from(u32::MAX)) as u32, kind))
+                done(mm.add_to_page_cache(count(nr_pages), page_cache(kind)))
             }
-            Request::StartProcess { nr_pages } => {
-                done(mm.start_process(nr_pages.min(u64::from(u32::MAX)) as u32))
-            }
+            Request::StartProcess { nr_pages } => done(mm.start_process(count(nr_pages))),
             Request::DropCaches => {
                 mm.drop_caches();
                 Answer::Done
             }
             Request::Krealloc { addr, size, gfp } => {
-                reallocated(mm, |mm| mm.krealloc(Vaddr(addr), size, gfp))
+                reallocated(mm, |mm| mm.krealloc(Vaddr(addr), size, flags(gfp)))
             }
             Request::Kvrealloc { addr, old_size, size, gfp, route } => reallocated(mm, |mm| {
-                mm.kvrealloc(Vaddr(addr), old_size.unwrap_or(0), size, gfp, side(route))
+                mm.kvrealloc(Vaddr(addr), old_size.unwrap_or(0), size, flags(gfp), side(route))
             }),
             _ => match allocate(mm, request) {
                 Some(Ok(addr)) => granted(mm, addr, None),
@@ -216,46 +223,47 @@ fn reallocated(
 fn allocate(mm: &mut Mm<SimMemory>, request: &Request) -> Option<Result<Vaddr, AllocError>> {
     let id = |cache: CacheHandle| CacheId::from_raw(cache.0);
     Some(match *request {
-        Request::AllocPages { gfp, order } => mm.alloc_pages(gfp, order).map(Pfn::to_virt),
+        Request::AllocPages { gfp, order } => mm.alloc_pages(flags(gfp), order).map(Pfn::to_virt),
         Request::AllocPagesNode { node, gfp, order } => {
-            mm.alloc_pages_node(node, gfp, order).map(Pfn::to_virt)
+            mm.alloc_pages_node(node, flags(gfp), order).map(Pfn::to_virt)
         }
-        Request::KmallocNode { size, gfp, node } => mm.kmalloc_node(size, gfp, node),
+        Request::KmallocNode { size, gfp, node } => mm.kmalloc_node(size, flags(gfp), node),
         Request::KmemCacheAllocNode { cache, gfp, node } => {
-            mm.kmem_cache_alloc_node(id(cache), gfp, node)
+            mm.kmem_cache_alloc_node(id(cache), flags(gfp), node)
         }
         Request::VmallocNode { size, node } => mm.vmalloc_node(size, node),
         Request::KvmallocNode { size, gfp, node, route } => {
-            mm.kvmalloc_node(size, gfp, node, side(route))
+            mm.kvmalloc_node(size, flags(gfp), node, side(route))
         }
         Request::KvzallocNode { size, gfp, node, route } => {
-            mm.kvzalloc_node(size, gfp, node, side(route))
+            mm.kvzalloc_node(size, flags(gfp), node, side(route))
         }
-        Request::GetFreePages { gfp, order } => mm.__get_free_pages(gfp, order),
-        Request::GetFreePage { gfp } => mm.__get_free_page(gfp),
-        Request::AllocPagesExact { size, gfp } => mm.alloc_pages_exact(size, gfp),
-        Request::GetZeroedPage { gfp } => mm.get_zeroed_page(gfp),
-        Request::Kmalloc { size, gfp } => mm.kmalloc(size, gfp),
-        Request::Kzalloc { size, gfp } => mm.kzalloc(size, gfp),
-        Request::KmallocArray { n, size, gfp } => mm.kmalloc_array(n, size, gfp),
-        Request::Kcalloc { n, size, gfp } => mm.kcalloc(n, size, gfp),
-        Request::KmemCacheAlloc { cache, gfp } => mm.kmem_cache_alloc(id(cache), gfp),
-        Request::KmemCacheZalloc { cache, gfp } => mm.kmem_cache_zalloc(id(cache), gfp),
+        Request::GetFreePages { gfp, order } => mm.__get_free_pages(flags(gfp), order),
+        Request::GetFreePage { gfp } => mm.__get_free_page(flags(gfp)),
+        Request::AllocPagesExact { size, gfp } => mm.alloc_pages_exact(size, flags(gfp)),
+        Request::GetZeroedPage { gfp } => mm.get_zeroed_page(flags(gfp)),
+        Request::Kmalloc { size, gfp } => mm.kmalloc(size, flags(gfp)),
+        Request::Kzalloc { size, gfp } => mm.kzalloc(size, flags(gfp)),
+        Request::KmallocArray { n, size, gfp } => mm.kmalloc_array(n, size, flags(gfp)),
+        Request::Kcalloc { n, size, gfp } => mm.kcalloc(n, size, flags(gfp)),
+        Request::KmemCacheAlloc { cache, gfp } => mm.kmem_cache_alloc(id(cache), flags(gfp)),
+        Request::KmemCacheZalloc { cache, gfp } => mm.kmem_cache_zalloc(id(cache), flags(gfp)),
         Request::Vmalloc { size } => mm.vmalloc(size),
         Request::Vzalloc { size } => mm.vzalloc(size),
-        Request::VmallocGfp { size, gfp } => mm.__vmalloc(size, gfp),
-        Request::VmallocHuge { size, gfp } => mm.vmalloc_huge(size, gfp),
+        Request::VmallocGfp { size, gfp } => mm.__vmalloc(size, flags(gfp)),
+        Request::VmallocHuge { size, gfp } => mm.vmalloc_huge(size, flags(gfp)),
         Request::VmallocNodeRange { size, align, start, end, gfp } => {
             let at = |offset| Vaddr(VMALLOC_START.saturating_add(offset));
-            let range = VmallocRange { size, align, start: at(start), end: at(end), gfp };
+            let (start, end, gfp) = (at(start), at(end), flags(gfp));
+            let range = VmallocRange { size, align, start, end, gfp };
             mm.__vmalloc_node_range(range)
         }
-        Request::Kvmalloc { size, gfp, route } => mm.kvmalloc(size, gfp, side(route)),
-        Request::Kvzalloc { size, gfp, route } => mm.kvzalloc(size, gfp, side(route)),
+        Request::Kvmalloc { size, gfp, route } => mm.kvmalloc(size, flags(gfp), side(route)),
+        Request::Kvzalloc { size, gfp, route } => mm.kvzalloc(size, flags(gfp), side(route)),
         Request::KvmallocArray { n, size, gfp, route } => {
-            mm.kvmalloc_array(n, size, gfp, side(route))
+            mm.kvmalloc_array(n, size, flags(gfp), side(route))
         }
-        Request::Kvcalloc { n, size, gfp, route } => mm.kvcalloc(n, size, gfp, side(route)),
+        Request::Kvcalloc { n, size, gfp, route } => mm.kvcalloc(n, size, flags(gfp), side(route)),
         _ => return None,
     })
 }
@@ -298,14 +306,6 @@ fn page_at(mm: &Mm<SimMemory>, addr: u64) -> Option<Pfn> {
     mm.virt_to_page(Vaddr(addr)).ok().filter(|_| addr.is_multiple_of(PAGE_SIZE))
 }
 
-fn side(route: Route) -> alloc_core::Route {
-    match route {
-        Route::Policy => alloc_core::Route::Policy,
-        Route::Slab => alloc_core::Route::Slab,
-        Route::Vmalloc => alloc_core::Route::Vmalloc,
-    }
-}
-
 impl Subject for AllocCore {
     fn apply(&mut self, request: &Request, setting: &Setting) -> Reply {
         if request.is_boot() {
@@ -317,7 +317,7 @@ impl Subject for AllocCore {
             let (epochs, effort) = Default::default();
             return Reply { answer, nr_faults: 0, epochs, effort };
         }
-        self.mm_mut().set_current(setting.caller);
+        self.mm_mut().set_current(current(setting.caller));
         let Faults { any, slab, page_alloc, vmap } = setting.faults;
         self.mm_mut().set_faults(FaultPlan { any, slab, page_alloc, vmap });
         let fired_before = self.mm().nr_faults_fired();
@@ -325,7 +325,7 @@ impl Subject for AllocCore {
         let refusal = self.held.refusal(self.mm().memory(), request);
         let answer = refusal.unwrap_or_else(|| self.call(request));
         let mm = self.mm();
-        let effort = mm.effort().since(effort_before);
+        let effort = effort(mm.effort().since(effort_before));
         let epochs = Epochs {
             memory: mm.release_epoch(Shortage::Pages { order: 0 }),
             space: mm.release_epoch(Shortage::VmallocSpace),
@@ -363,7 +363,7 @@ impl Subject for AllocCore {
             nr_free_pages: stat.nr_free_pages.into(),
             nr_free_blocks: stat.nr_free_blocks,
             nr_nodes: self.nr_nodes,
-            nodes: if self.nr_nodes > 0 { stat.nodes } else { Default::default() },
+            nodes: if self.nr_nodes > 0 { nodes(stat.nodes) } else { Default::default() },
             nr_per_cpu_pages: stat.nr_per_cpu_pages.into(),
             nr_held_pages: self.held.nr_pages().into(),
             nr_block_pages: (stat.nr_block_pages - self.held.nr_pages()).into(),

@@ -8,19 +8,13 @@
 //! asked.
 
 pub mod alloc_core;
-mod answer;
-mod counters;
-mod early;
-mod frames;
-mod held;
+mod facts;
 mod request;
-pub mod sim_memory;
 
+pub use facts::{Effort, Epochs, Facts, NR_PAGE_CACHES, NodeStat};
 pub use request::Request;
 
 use crate::op::{Class, Setting};
-use ::alloc_core::task::NR_NODES;
-use ::alloc_core::{Effort, NR_CACHE_KINDS, NodeStat};
 
 /// A subject's own name for a cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,7 +22,7 @@ pub struct CacheHandle(pub u64);
 
 /// Why an allocation was refused, in words that fit every allocator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the same words as alloc_core::error")]
+#[expect(missing_docs, reason = "each is told in CLASSES, under the class that it has")]
 pub enum Refusal {
     Pages { order: u32 },
     VmallocSpace,
@@ -125,25 +119,6 @@ pub enum Answer {
     Unsupported,
 }
 
-/// Numbers that change when a shortage may have ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Epochs {
-    /// Of memory.
-    pub memory: u64,
-    /// Of vmalloc space, and what else a range needs.
-    pub space: u64,
-}
-
-impl Epochs {
-    /// The number that a request which met this shortage has to watch.
-    pub fn of(self, shortage: Refusal) -> u64 {
-        match shortage {
-            Refusal::VmallocSpace | Refusal::Range => self.space,
-            _ => self.memory,
-        }
-    }
-}
-
 /// A subject's answer, and the injected failures that fired on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reply {
@@ -156,62 +131,6 @@ pub struct Reply {
     pub epochs: Epochs,
     /// What the request has cost others.
     pub effort: Effort,
-}
-
-/// What a subject reports of itself; counted by the subject, checked by the accounting oracle.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
-    /// Frames that the page allocator manages.
-    pub nr_managed_pages: u64,
-    /// Free frames, but for those that CPUs keep.
-    pub nr_free_pages: u64,
-    /// Free blocks of each order.
-    pub nr_free_blocks: [u32; 11],
-    /// Nodes, if there are several.
-    pub nr_nodes: u8,
-    /// What is free on each, if there are several.
-    pub nodes: [NodeStat; NR_NODES],
-    /// Frames that CPUs keep for themselves, free but not merged.
-    pub nr_per_cpu_pages: u64,
-    /// Frames held for ever since before the trace, to fragment the machine.
-    pub nr_held_pages: u64,
-    /// Frames handed out by the page allocator's own interface, but for those held.
-    pub nr_block_pages: u64,
-    /// Frames of large kmalloc blocks.
-    pub nr_large_kmalloc_pages: u64,
-    /// Frames of slabs with at least one live object.
-    pub nr_slab_pages: u64,
-    /// Frames of slabs without a live object.
-    pub nr_empty_slab_pages: u64,
-    /// Frames of the page cache: clean, to be written back, and for their file system to drop.
-    pub nr_cache_pages: [u64; NR_CACHE_KINDS],
-    /// Frames of processes.
-    pub nr_process_pages: u64,
-    /// Processes.
-    pub nr_processes: u64,
-    /// Frames behind vmalloc areas.
-    pub nr_vmalloc_pages: u64,
-    /// Page tables of the vmalloc space.
-    pub nr_page_table_pages: u64,
-    /// Live objects of the kmalloc size classes.
-    pub nr_kmalloc_objects: u64,
-    /// Live objects of caches that callers made.
-    pub nr_cache_objects: u64,
-    /// Live objects of the allocator's own: descriptors, page arrays, the preloaded node.
-    pub nr_internal_objects: u64,
-    /// Live vmalloc areas, those that hold page arrays and the deferred ones included.
-    pub nr_areas: u64,
-    /// Areas that were freed and go at the next tick.
-    pub nr_deferred_areas: u64,
-    /// Pages of vmalloc space in live areas, guard pages included.
-    pub nr_area_pages: u64,
-    /// Pages of vmalloc space freed but not yet purged.
-    pub nr_lazy_pages: u64,
-    /// Pages of the largest hole of the vmalloc space.
-    pub nr_largest_hole_pages: u64,
-    /// Flushes of cached translations since boot. They are counted for those who ask what a policy
-    /// costs, and judged by no one.
-    pub nr_tlb_flushes: u64,
 }
 
 /// Where a subject's memory lies; fixed for its life.

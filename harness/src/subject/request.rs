@@ -7,9 +7,7 @@
 
 use super::CacheHandle;
 use crate::op::Route;
-use alloc_core::gfp::Gfp;
-use alloc_core::task::Scope;
-use alloc_core::{CacheKind, SlabFlags};
+use crate::words::{Gfp, PageCache, Scope, SlabFlags};
 
 /// A request with every register resolved to an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -242,7 +240,7 @@ pub enum Request {
     Tick,
     AddToPageCache {
         nr_pages: u64,
-        kind: CacheKind,
+        kind: PageCache,
     },
     StartProcess {
         nr_pages: u64,

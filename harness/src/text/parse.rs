@@ -10,15 +10,15 @@ use super::cursor::{Cursor, END, is_word};
 use super::words::{Bad, Expected, ParseError, Vocabulary};
 use super::{
     CALLER_FIELDS, FAULT_SITES, MACHINE_FIELDS, MAX_FUZZ_OPS, MAX_ORDER_WRITTEN, MachineField,
-    ROUTES, SLAB_FLAG_NAMES, Written, clamp_machine,
+    ROUTES, Written, clamp_machine,
 };
 use crate::op::{
-    Arg, ArgKind, CALLS, CLASSES, CONTEXTS, CallSpec, Faults, MAX_ARGS, NUMA_NO_NODE, Op, Ptr, Reg,
-    Route, Yields,
+    Arg, ArgKind, CALLS, CLASSES, CallSpec, Faults, MAX_ARGS, NUMA_NO_NODE, Op, Ptr, Reg, Route,
+    Yields,
 };
 use crate::trace::{Machine, Trace};
-use alloc_core::gfp::{GFP_NAMES, Gfp};
-use alloc_core::task::Current;
+use crate::words::gfp::{GFP_NAMES, Gfp};
+use crate::words::{CONTEXTS, Current, SLAB_FLAG_NAMES};
 
 impl Trace {
     /// Reads a trace that a person wrote. The first mistake is an error.

@@ -7,10 +7,11 @@
 //! header, and [`Shown`] says which fields it always has. It runs in the fuzzer's loop, so it
 //! pushes bytes and does not use `write!`.
 
-use super::{CALLER_FIELDS, FAULT_SITES, MACHINE_FIELDS, ROUTES, SLAB_FLAG_NAMES, Shown, Written};
-use crate::op::{Arg, ArgKind, CONTEXTS, NUMA_NO_NODE, Op, Ptr, Reg, Route, Yields};
+use super::{CALLER_FIELDS, FAULT_SITES, MACHINE_FIELDS, ROUTES, Shown, Written};
+use crate::op::{Arg, ArgKind, NUMA_NO_NODE, Op, Ptr, Reg, Route, Yields};
 use crate::trace::{Machine, Trace};
-use alloc_core::gfp::{GFP_NAMES, Gfp};
+use crate::words::gfp::{GFP_NAMES, Gfp};
+use crate::words::{CONTEXTS, SLAB_FLAG_NAMES};
 use std::fmt;
 
 /// The column at which expectations begin, if the line is not longer.

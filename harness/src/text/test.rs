@@ -4,9 +4,9 @@
 //! trip is everything that can be written, not everything that is likely.
 
 use super::*;
-use crate::op::{Arg, ArgKind, CALLS, CLASSES, CONTEXTS, MAX_ARGS, Op, Ptr, Yields};
+use crate::op::{Arg, ArgKind, CALLS, CLASSES, MAX_ARGS, Op, Ptr, Yields};
 use crate::random::Draw;
-use alloc_core::gfp::Gfp;
+use crate::words::{CONTEXTS, Gfp};
 use fastrand::Rng;
 
 /// A number of any magnitude, and often one at the edge of a type.

@@ -5,9 +5,10 @@
 //!
 //! This file does not read traces; `parse` does.
 
-use super::{CALLER_FIELDS, FAULT_SITES, MACHINE_FIELDS, ROUTES, SLAB_FLAG_NAMES};
-use crate::op::{CALLS, CLASSES, CONTEXTS, Call};
-use alloc_core::gfp::GFP_NAMES;
+use super::{CALLER_FIELDS, FAULT_SITES, MACHINE_FIELDS, ROUTES};
+use crate::op::{CALLS, CLASSES, Call};
+use crate::words::gfp::GFP_NAMES;
+use crate::words::{CONTEXTS, SLAB_FLAG_NAMES};
 use std::fmt;
 
 /// Why a trace that a person named could not be read.

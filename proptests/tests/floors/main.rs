@@ -5,6 +5,9 @@
 //! folder there is no list: there files must only not use each other in a circle. A folder's own
 //! file and what the folder holds are one subject, and may.
 //!
+//! One folder is a border: what names alloc-core stands in the subject that translates it, so that
+//! the model and the oracles cannot have learnt from it what they judge it by.
+//!
 //! Tests may use everything. The command line is a crate of its own, of which circles are all that
 //! is looked for.
 
@@ -104,6 +107,44 @@ fn circles(graph: &Graph) -> Vec<String> {
     };
     let closing = between.iter().filter(|((from, to), _)| leads(to, from));
     closing.map(|((from, to), by)| format!("in a circle, {from} uses {to}: {by}")).collect()
+}
+
+/// The lines of the harness that name alloc-core outside the subject that translates it.
+fn namings(texts: &Texts) -> Vec<String> {
+    const BORDER: &str = "subject/alloc_core";
+    let outside = texts.iter().filter(|(file, _)| !file.starts_with(BORDER));
+    let lines = outside.flat_map(|(file, text)| {
+        text.lines().enumerate().map(move |(number, line)| (file, number + 1, line.trim_start()))
+    });
+    let names = |line: &str| {
+        let mut before = line.split("alloc_core").collect::<Vec<_>>();
+        before.pop();
+        let is_folder = |before: &&str| before.ends_with("subject::") || before.ends_with("mod ");
+        !line.starts_with("//") && !before.iter().all(is_folder)
+    };
+    let found = lines.filter(|(_, _, line)| names(line));
+    found.map(|(file, number, line)| format!("{file}:{number}: {line}")).collect()
+}
+
+#[test]
+fn only_its_subject_names_alloc_core() {
+    let found = namings(&texts(&root().join("harness/src"), &[]));
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+}
+
+#[test]
+fn barks_on_a_file_that_names_alloc_core() {
+    for (file, line, is_right) in [
+        ("model/rules.rs", "use alloc_core::Mm;", false),
+        ("model/rules.rs", "fn f() { ::alloc_core::boot() }", false),
+        ("model/rules.rs", "use crate::subject::alloc_core::boot;", true),
+        ("model/rules.rs", "// alloc_core", true),
+        ("subject/mod.rs", "pub mod alloc_core;", true),
+        ("subject/alloc_core/words.rs", "use alloc_core::Mm;", true),
+    ] {
+        let texts: Texts = [(file.to_owned(), line.to_owned())].into();
+        assert_eq!(namings(&texts).is_empty(), is_right, "{file}: {line}");
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::document::Document;
 use crate::{Outcome, ranges};
 use kvroute_harness::campaign::KMALLOC;
 use kvroute_harness::report::{grouped, table};
-use kvroute_harness::scale::{Bench, CASES, Work};
+use kvroute_harness::subject::alloc_core::scale::{Bench, CASES, Work};
 use kvroute_harness::{Trace, check};
 use serde_json::{Value, json};
 use std::fmt::Write;

@@ -6,8 +6,8 @@
 //! When the hand-over comes is not decided here.
 
 use super::sim_memory::SimMemory;
-use super::{Answer, FreeRefusal, Refusal, Request};
 use crate::op::Class;
+use crate::subject::{Answer, FreeRefusal, Refusal, Request};
 use alloc_core::addr::{PAGE_OFFSET, Paddr, Vaddr};
 use alloc_core::{EarlyMm, MemblockError};
 

@@ -3,8 +3,8 @@
 //! The one idea: one match for each kind of error, so that an error that is added is put into words
 //! or does not compile.
 
-use super::{Answer, FreeRefusal, Refusal};
 use crate::op::Class;
+use crate::subject::{Answer, FreeRefusal, Refusal};
 use alloc_core::error::{AllocError, FreeCall, FreeFault, FreeVerdict, Shortage};
 use alloc_core::task::ScopeError;
 

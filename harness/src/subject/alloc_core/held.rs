@@ -7,8 +7,8 @@
 //! How many there are is counted by the subject, and judged by nobody.
 
 use super::sim_memory::SimMemory;
-use super::{Answer, FreeRefusal, Request};
 use crate::op::Class;
+use crate::subject::{Answer, FreeRefusal, Request};
 use alloc_core::Mm;
 use alloc_core::addr::Pfn;
 use alloc_core::gfp::{__GFP_MEMALLOC, __GFP_NOWARN, GFP_NOWAIT};
