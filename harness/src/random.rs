@@ -37,6 +37,11 @@ impl Draw for Rng {
     }
 }
 
+/// One of some values.
+pub fn one_of<'a, T>(values: &'a [T], rng: &mut Rng) -> &'a T {
+    &values[rng.index(0..values.len())]
+}
+
 #[cfg(test)]
 mod test {
     use super::*;

@@ -7,7 +7,7 @@
 
 use super::{Profile, Swarm, draw, plain_op};
 use crate::op::{Arg, Call, MAX_ARGS, Op, Ptr, Reg};
-use crate::random::Draw;
+use crate::random::{Draw, one_of};
 use crate::words::PAGE;
 use fastrand::Rng;
 
@@ -71,7 +71,7 @@ fn small(place: u64, swarm: &Swarm, rng: &mut Rng) -> Op {
 fn alloc(taken: &mut Taken, swarm: &Swarm, rng: &mut Rng) -> Op {
     let size = size(swarm, rng);
     let align = match rng.u8(0..16) {
-        0 => *draw::one_of(&[3, 24, u64::MAX], rng),
+        0 => *one_of(&[3, 24, u64::MAX], rng),
         1..=5 => 0,
         _ => 1 << rng.u32(0..=14),
     };
@@ -104,7 +104,7 @@ fn reserve(taken: &mut Taken, swarm: &Swarm, rng: &mut Rng) -> Op {
 fn size(swarm: &Swarm, rng: &mut Rng) -> u64 {
     let bytes = u64::from(swarm.machine.frames) * PAGE;
     match rng.u8(0..32) {
-        0 => *draw::one_of(&[0, bytes, u64::MAX], rng),
+        0 => *one_of(&[0, bytes, u64::MAX], rng),
         _ => draw::size((bytes / 32).min(0x2001), rng).max(1),
     }
 }

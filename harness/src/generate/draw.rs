@@ -10,7 +10,7 @@ use super::{Scene, Swarm};
 use crate::op::{
     Arg, ArgKind, Call, CallSpec, Faults, MAX_ARGS, NUMA_NO_NODE, Op, Ptr, Route, Yields,
 };
-use crate::random::Draw;
+use crate::random::{Draw, one_of};
 use crate::text::{FAULT_SITES, MAX_ORDER_WRITTEN};
 use crate::words::gfp::*;
 use crate::words::{
@@ -81,11 +81,6 @@ const MODIFIERS: &[(Gfp, u16)] = &[
     (__GFP_NOMEMALLOC, 15),
     (__GFP_MEMALLOC, 10),
 ];
-
-/// One of some values.
-pub fn one_of<'a, T>(values: &'a [T], rng: &mut Rng) -> &'a T {
-    &values[rng.index(0..values.len())]
-}
 
 /// One of some values, each by its weight.
 fn weighted<T: Copy>(rows: &[(T, u32)], rng: &mut Rng) -> T {

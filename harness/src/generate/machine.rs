@@ -6,7 +6,7 @@
 //!
 //! Every machine is within what an input of the fuzzer may ask for.
 
-use super::draw::one_of;
+use crate::random::one_of;
 use crate::trace::{Limits, Machine};
 use fastrand::Rng;
 
