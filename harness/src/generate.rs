@@ -18,7 +18,7 @@ mod scene;
 mod test;
 
 use crate::op::{ALL_CALLS, Arg, ArgKind, Call, Faults, MAX_ARGS, Op, Ptr, Reg, Route, Yields};
-use crate::random::Draw;
+use crate::random::{Draw, one_of};
 use crate::trace::{Machine, Trace};
 use crate::words::gfp::__GFP_ZERO;
 use crate::words::{Current, NR_TASKS, PAGE};
@@ -141,16 +141,16 @@ impl Swarm {
             misuse: profile.misuse.draw(rng),
             faults: profile.faults.draw(rng),
             nofail: profile.nofail.draw(rng),
-            variety: *draw::one_of(&[0, 50, 200, 600].map(Share), rng),
-            route_slab: *draw::one_of(&routes, rng),
-            route_vmalloc: *draw::one_of(&routes, rng),
+            variety: *one_of(&[0, 50, 200, 600].map(Share), rng),
+            route_slab: *one_of(&routes, rng),
+            route_vmalloc: *one_of(&routes, rng),
             ceiling: draw::ceiling(rng).max(least_ceiling),
             huge: if profile.huge.hit(rng) { Share(60) } else { Share(0) },
             top_orders: if machine.frames > 2048 { Share(60) } else { Share(0) },
             reach: if greedy { Share(rng.u16(0..=200)) } else { Share(30) },
             registers: if greedy { 32 << rng.u16(0..=2) } else { 4 << rng.u16(0..=5) },
-            interrupts: *draw::one_of(&[0, 0, 50, 300].map(Share), rng),
-            tasks: *draw::one_of(&[1, 2, 2, 4, 4, 4, NR_TASKS as u8, NR_TASKS as u8], rng),
+            interrupts: *one_of(&[0, 0, 50, 300].map(Share), rng),
+            tasks: *one_of(&[1, 2, 2, 4, 4, 4, NR_TASKS as u8, NR_TASKS as u8], rng),
             machine,
             greedy,
         }
@@ -167,7 +167,7 @@ impl Swarm {
 /// Chooses the calls of a trace, so that it can allocate, and mostly also free what it allocates.
 fn weights(calls: &[Call], rng: &mut Rng) -> [u32; NR_CALLS] {
     let mut weights = [0; NR_CALLS];
-    let kept = *draw::one_of(&[250, 500, 750, 1000].map(Share), rng);
+    let kept = *one_of(&[250, 500, 750, 1000].map(Share), rng);
     for &call in calls.iter().filter(|call| !call.is_boot()) {
         if kept.hit(rng) {
             weights[call as usize] = 1 << rng.u32(0..7);

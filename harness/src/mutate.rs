@@ -14,7 +14,7 @@ use crate::generate::{
     Profile, Scene, Share, Swarm, draw, generate, generate_op, makes_cache, plain_op,
 };
 use crate::op::{Arg, ArgKind, Call, MAX_ARGS, Op, Yields};
-use crate::random::Draw;
+use crate::random::{Draw, one_of};
 use crate::text::{MACHINE_FIELDS, MAX_FUZZ_OPS, clamp_machine};
 use crate::trace::{Machine, Trace};
 use change::{change_op, nudged};
@@ -94,7 +94,7 @@ fn mend_caches(trace: &mut Trace, rng: &mut Rng) {
                 && !made.contains(register)
                 && !made.is_empty()
             {
-                *register = *draw::one_of(&made, rng);
+                *register = *one_of(&made, rng);
             }
         }
         match (op.call, op.dst, op.args[0]) {
@@ -342,7 +342,7 @@ fn change_machine(trace: &mut Trace, knife: &mut Knife<'_>) {
     if knife.rng.bool() {
         trace.machine = Swarm::draw(knife.profile, knife.rng).machine;
     } else {
-        let field = draw::one_of(MACHINE_FIELDS, knife.rng);
+        let field = one_of(MACHINE_FIELDS, knife.rng);
         let value = (field.of_mut)(&mut trace.machine);
         *value = nudged((*value).into(), knife.rng).min(u32::MAX.into()) as u32;
     }

@@ -8,6 +8,7 @@
 
 use super::{Swarm, scene};
 use crate::op::{Arg, Call, MAX_ARGS, Op, Yields};
+use crate::random::one_of;
 use crate::words::Context;
 use crate::words::gfp::{
     __GFP_DIRECT_RECLAIM, __GFP_FS, __GFP_NOFAIL, GFP_ATOMIC, GFP_NOWAIT, Gfp,
@@ -44,7 +45,7 @@ pub(super) fn nest(swarm: &Swarm, rng: &mut Rng) -> Vec<Op> {
     }
     let task = rng.u8(0..swarm.tasks);
     let save = |rng: &mut Rng| {
-        let mut op = super::plain_op(*super::draw::one_of(&saves, rng), [Arg::Number(0); MAX_ARGS]);
+        let mut op = super::plain_op(*one_of(&saves, rng), [Arg::Number(0); MAX_ARGS]);
         op.caller.task = task;
         op
     };
@@ -61,7 +62,7 @@ fn may_wait(gfp: Gfp) -> bool {
 /// Moves the call to a context that may not sleep, if it can bear that.
 fn interrupt(op: &mut Op, swarm: &Swarm, rng: &mut Rng) {
     let contexts = [Context::Atomic, Context::Softirq, Context::Hardirq];
-    let context = *super::draw::one_of(&contexts, rng);
+    let context = *one_of(&contexts, rng);
     let wrong = swarm.misuse.hit(rng);
     let is_area = matches!(op.call, Call::Vfree | Call::Kvfree);
     if !wrong && (scene::sleeps(op.call) || (is_area && context == Context::Atomic)) {

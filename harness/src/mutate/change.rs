@@ -8,7 +8,7 @@
 use super::{Knife, any_place};
 use crate::generate::{Scene, Share, draw, plain_op};
 use crate::op::{Arg, ArgKind, CALLS, Call, CallSpec, Faults, Op, Ptr, Reg, Yields};
-use crate::random::Draw;
+use crate::random::{Draw, one_of};
 use crate::text::{CALLER_FIELDS, FAULT_SITES, MAX_ORDER_WRITTEN, ROUTES};
 use crate::trace::Trace;
 use crate::words::{CONTEXTS, Context, Current, NR_ORDERS};
@@ -37,7 +37,7 @@ pub(super) fn change_op(trace: &mut Trace, knife: &mut Knife<'_>) {
             }
         }
         9 | 10 => op = recast(op, &trace.ops[..at], knife),
-        11 | 12 if spec.takes_route => op.route = draw::one_of(ROUTES, knife.rng).1,
+        11 | 12 if spec.takes_route => op.route = one_of(ROUTES, knife.rng).1,
         11..=13 => change_dst(&mut op, knife),
         _ if spec.yields == Yields::Nothing => change_dst(&mut op, knife),
         _ => change_faults(&mut op.faults, knife.rng),
@@ -58,7 +58,7 @@ fn is_beyond_all(kind: ArgKind, arg: Arg) -> bool {
 fn forbid_sleep(caller: &mut Current, rng: &mut Rng) {
     let mut contexts: Vec<Context> = CONTEXTS.iter().map(|(_, context)| *context).collect();
     contexts.retain(|context| *context != Context::Task);
-    caller.context = *draw::one_of(&contexts, rng);
+    caller.context = *one_of(&contexts, rng);
 }
 
 fn change_arg(op: &Op, place: usize, scene: &Scene, knife: &mut Knife<'_>) -> Arg {
@@ -122,7 +122,7 @@ pub(super) fn nudged(number: u64, rng: &mut Rng) -> u64 {
 
 fn nudged_register(register: Reg, rng: &mut Rng) -> Reg {
     let near = [register.wrapping_add(1), register.saturating_sub(1), rng.u16(0..4), register ^ 1];
-    *draw::one_of(&near, rng)
+    *one_of(&near, rng)
 }
 
 fn change_dst(op: &mut Op, knife: &mut Knife<'_>) {
@@ -140,9 +140,9 @@ fn change_dst(op: &mut Op, knife: &mut Knife<'_>) {
 fn change_caller(caller: &mut Current, rng: &mut Rng) {
     match rng.u8(0..4) {
         0 if *caller != Current::default() => *caller = Current::default(),
-        1 => caller.context = draw::one_of(CONTEXTS, rng).1,
+        1 => caller.context = one_of(CONTEXTS, rng).1,
         _ => {
-            let field = draw::one_of(CALLER_FIELDS, rng);
+            let field = one_of(CALLER_FIELDS, rng);
             let number = (field.of_mut)(caller);
             *number = (*number + rng.u8(1..field.end)) % field.end;
         }
