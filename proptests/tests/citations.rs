@@ -15,6 +15,18 @@ const PAGE: &str = "docs/linux-6.1.md";
 /// Folders of texts that are not in the repository, in two halves each.
 const ELSEWHERE: [[&str; 2]; 3] = [["see", "ds/"], ["refer", "ence/"], ["../sha", "red/"]];
 
+/// What is not part of the repository, and the licenses.
+const IGNORED: [&str; 8] = [
+    ".git",
+    "target",
+    "fuzz/target",
+    "ci/no_std_probe/target",
+    "fuzz/corpus",
+    "fuzz/artifacts",
+    "fuzz/coverage",
+    "Cargo.lock",
+];
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
@@ -22,14 +34,12 @@ fn root() -> PathBuf {
 /// Every text that may cite: its name from the root on, and what it says.
 fn texts() -> Vec<(String, String)> {
     let mut texts = Vec::new();
-    let folders =
-        ["alloc-core", "harness", "proptests", "fuzz/fuzz_targets", "docs", "corpus", "ci"];
-    let mut left: Vec<PathBuf> = folders.map(PathBuf::from).into();
-    left.extend(
-        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(Into::into),
-    );
+    let mut left = vec![PathBuf::new()];
     while let Some(place) = left.pop() {
         let path = root().join(&place);
+        if IGNORED.iter().any(|ignored| place == Path::new(ignored)) {
+            continue;
+        }
         if path.is_dir() {
             let entries = fs::read_dir(&path).expect("a readable folder");
             left.extend(entries.map(|entry| place.join(entry.expect("an entry").file_name())));
@@ -47,11 +57,10 @@ fn cited(text: &str) -> BTreeSet<String> {
     let words = text.split(|sign: char| !is_word(sign) && sign != '.');
     let words = words.map(|word| word.trim_end_matches('.'));
     let is_number = |part: &str| {
-        (1..=2).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())
+        (1..=3).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())
     };
     let numbers = words.filter(|word| {
-        let parts = word.strip_prefix('R').map(|number| number.split('.'));
-        parts.is_some_and(|mut parts| parts.clone().count() <= 2 && parts.all(is_number))
+        word.strip_prefix('R').is_some_and(|number| number.split('.').all(is_number))
     });
     numbers.map(str::to_owned).collect()
 }
@@ -84,10 +93,24 @@ fn complaints(page: &str, texts: &[(String, String)]) -> Vec<String> {
             complaints.push(format!("{rule} is stated and never cited"));
         }
     }
+    complaints.extend(page_complaints(page, &stated));
+    complaints
+}
+
+/// What is wrong with a page by itself.
+fn page_complaints(page: &str, stated: &[String]) -> Vec<String> {
+    let mut complaints = Vec::new();
     for line in page.lines().filter(|line| line.starts_with("**R")) {
-        let is_sure = ["[V]", "[S]", "[H]"].iter().any(|mark| line.ends_with(mark));
-        if !is_sure || !line.contains('(') {
+        // The source stands last, in brackets.
+        if ![") [V]", ") [S]", ") [H]"].iter().any(|mark| line.ends_with(mark)) {
             complaints.push(format!("no source, or not how sure it is: {line}"));
+        }
+    }
+    let unknown = cited(page).into_iter().filter(|rule| !stated.contains(rule));
+    complaints.extend(unknown.map(|rule| format!("the page cites {rule}, which is not stated")));
+    for section in stated.iter().filter(|rule| !rule.contains('.')) {
+        if !stated.iter().any(|rule| rule.starts_with(&format!("{section}."))) {
+            complaints.push(format!("{section} has no rule"));
         }
     }
     complaints
@@ -107,7 +130,9 @@ fn every_rule_cited_is_stated_and_every_rule_stated_is_cited() {
 fn named_elsewhere(text: &str) -> Vec<&str> {
     let is_name = |sign: char| sign.is_ascii_alphanumeric() || "._/*-".contains(sign);
     let words = text.split(|sign: char| !is_name(sign)).map(|word| word.trim_end_matches('.'));
-    let is_text = |word: &&str| [".txt", ".md", ".zst"].iter().any(|end| word.ends_with(end));
+    let is_text = |word: &&str| {
+        word.rsplit_once('.').is_some_and(|(stem, end)| !stem.ends_with('/') && !end.is_empty())
+    };
     let folders = ELSEWHERE.map(|halves| halves.concat());
     words.filter(is_text).filter(|word| folders.iter().any(|at| word.contains(at))).collect()
 }
@@ -120,7 +145,9 @@ fn no_text_is_named_that_is_not_here() {
         complaints.extend(named.map(|word| format!("{name} names {word}")));
     }
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
-    for word in ELSEWHERE.map(|halves| halves.concat() + "a-text.txt") {
+    let ends = ["a-text.txt", "a.html", "*.zst"];
+    let words = ELSEWHERE.iter().flat_map(|halves| ends.map(|end| halves.concat() + end));
+    for word in words {
         assert_eq!(named_elsewhere(&format!("as ({word}) says")), [word.as_str()]);
     }
 }
@@ -136,9 +163,14 @@ fn barks_on_each_way_to_cite_wrongly() {
         (page.to_owned(), "R1.1 R1.2 R1.3"),
         (page.to_owned(), "R1.1 R1.2 R2"),
         (page.to_owned(), "R1.1 R1.2 (R1.12)"),
+        (page.to_owned(), "R1.1 R1.2, and R1.100."),
+        (page.to_owned(), "R1.1 R1.2 R1.1.2"),
+        (page.to_owned() + "As R1.3 says.\n", both),
+        (page.to_owned() + "## R2 A section\n", both),
         (page.replace("R1.2", "R1.1"), "R1.1"),
         (page.replace(" [S]", ""), both),
         (page.replace("(`g`)", ""), both),
+        (page.replace("A size. (`g`)", "A (small) size."), both),
     ] {
         assert_eq!(complaints(&page, &texts(text)).len(), 1, "deaf: {text} against {page}");
     }

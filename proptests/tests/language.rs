@@ -20,19 +20,28 @@ fn page() -> String {
     fs::read_to_string(path).expect("docs/trace-language.md is readable")
 }
 
-/// The fenced block of this name in the page.
-fn block<'a>(page: &'a str, name: &str) -> &'a str {
+/// The fenced block of this name in a page, which has one.
+fn block<'a>(page: &'a str, name: &str) -> Option<&'a str> {
     let opening = format!("```text {name}\n");
-    let start = page.find(&opening).unwrap_or_else(|| panic!("no block {name}")) + opening.len();
-    let end = page[start..].find("```").unwrap_or_else(|| panic!("block {name} does not end"));
-    &page[start..start + end]
+    let mut blocks = page.split(&opening).skip(1);
+    let (block, _) = blocks.next()?.split_once("```")?;
+    blocks.next().is_none().then_some(block)
 }
 
 #[track_caller]
 fn check(name: &str, expected: &str) {
     let page = page();
     let actual = block(&page, name);
-    assert_eq!(actual, expected, "\nthe block {name} should be:\n\n{expected}");
+    assert_eq!(actual, Some(expected), "\nthe block {name} should be:\n\n{expected}");
+}
+
+#[test]
+fn barks_on_a_block_that_is_not_there_once() {
+    let right = "```text calls\nf()\n```\n";
+    assert_eq!(block(right, "calls"), Some("f()\n"));
+    for page in ["", "```text call\nf()\n```\n", "```text calls\nf()\n", &right.repeat(2)] {
+        assert_eq!(block(page, "calls"), None, "deaf: {page}");
+    }
 }
 
 #[test]
@@ -99,7 +108,17 @@ fn the_machine_is_all_there() {
 #[test]
 fn the_example_reads_and_gives_what_it_expects() {
     let page = page();
-    let trace = Trace::parse(block(&page, "example")).unwrap_or_else(|error| panic!("{error}"));
-    let campaign = &kvroute_harness::campaign::ROUTED;
-    kvroute_harness::check_expected(campaign, &trace).unwrap_or_else(|failure| panic!("{failure}"));
+    let example = block(&page, "example").expect("an example");
+    let holds = |text: &str| {
+        let trace = Trace::parse(text).map_err(|error| error.to_string())?;
+        let silent = trace.ops.iter().find(|op| op.expect.is_none());
+        silent.map_or(Ok(()), |op| Err(format!("no class beside {op}")))?;
+        let verdict = kvroute_harness::check_expected(&kvroute_harness::campaign::ROUTED, &trace);
+        verdict.map_err(|failure| failure.to_string())
+    };
+    holds(example).unwrap_or_else(|error| panic!("{error}"));
+    for wrong in ["# -> Done", "", "# --> WrongAllocator", "# -> Nothing"] {
+        let text = example.replace("# -> WrongAllocator", wrong);
+        assert!(text != example && holds(&text).is_err(), "deaf: {wrong}");
+    }
 }

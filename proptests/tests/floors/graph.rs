@@ -10,8 +10,9 @@
 use crate::names::{Module, Names, Place, flatten, segments, type_path};
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use std::collections::{BTreeMap, BTreeSet};
+use syn::punctuated::Punctuated;
 use syn::visit::{self, Visit};
-use syn::{Attribute, Expr, FnArg, Item, Member, Pat};
+use syn::{Attribute, Expr, FnArg, Item, Member, Meta, Pat, Token};
 
 /// The texts of a crate by their place below its root file.
 pub(crate) type Texts = BTreeMap<String, String>;
@@ -65,14 +66,24 @@ impl Graph {
     }
 }
 
-/// Whether something is there only when tests are built.
+/// Whether something is there only when tests are built: `cfg(test)`, and all of a test and more.
 pub(crate) fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
-        let condition = attribute.parse_args::<TokenStream>().map(|words| words.to_string());
+        let condition = attribute.parse_args::<Meta>();
         attribute.path().is_ident("test")
             || attribute.path().is_ident("cfg")
-                && condition.is_ok_and(|words| words.contains("test") && !words.contains("not"))
+                && condition.is_ok_and(|condition| needs_test(&condition))
     })
+}
+
+fn needs_test(condition: &Meta) -> bool {
+    let parts = || {
+        let list = condition.require_list().ok()?;
+        list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated).ok()
+    };
+    condition.path().is_ident("test")
+        || condition.path().is_ident("all")
+            && parts().is_some_and(|parts| parts.iter().any(needs_test))
 }
 
 fn attributes(item: &Item) -> &[Attribute] {
@@ -301,6 +312,12 @@ impl<'ast> Visit<'ast> for Walk<'_> {
             self.note_method(&of, &call.method.to_string());
         }
         visit::visit_expr_method_call(self, call);
+    }
+
+    /// What is derived may be named by its path.
+    fn visit_meta_list(&mut self, list: &'ast syn::MetaList) {
+        self.note_words(list.tokens.clone(), &[]);
+        visit::visit_meta_list(self, list);
     }
 
     /// `pub(crate)` and `pub(super)` use nothing.

@@ -180,11 +180,17 @@ fn planted(changes: &[(&str, &str)]) -> Vec<String> {
 }
 
 /// Texts each of which reaches upwards, and the files where they stand.
-const UPWARD: [(&str, &str); 20] = [
+const UPWARD: [(&str, &str); 26] = [
     ("low.rs", "use crate::top::Top;"),
     ("low.rs", "#[cfg(test)]\nuse std::vec;\nuse crate::top::Top;"),
     ("low.rs", "#[cfg(test)]\nmod test {}\nfn f() { crate::top::f() }"),
     ("low.rs", "#[cfg(not(test))]\nuse crate::top::Top;"),
+    ("low.rs", "#[cfg(feature = \"latest\")]\nuse crate::top::Top;"),
+    ("low.rs", "#[cfg(any(test, unix))]\nuse crate::top::Top;"),
+    ("low.rs", "#[cfg(all(unix, not(test)))]\nuse crate::top::Top;"),
+    ("low.rs", "#[derive(crate::top::Derive)]\nstruct Low;"),
+    ("low.rs", "fn f() { crate::top::m!() }"),
+    ("low.rs", "trait Low { fn f() { crate::top::f() } }"),
     ("low.rs", "use crate::{mid::Mid, std};"),
     ("low.rs", "use crate::{\n    mid::{self as other, Mid},\n};"),
     ("low.rs", "use crate::top as low_too;"),
@@ -244,10 +250,21 @@ fn barks_on_what_it_cannot_read() {
 }
 
 #[test]
+fn barks_on_a_file_that_stands_on_two_floors() {
+    let document = "| `a/src/low.rs`, `a/src/top.rs` and `a/src/top` |\n| `a/src/low.rs` |\n";
+    let floors = floors(document, "a");
+    assert_eq!(floors, ["low", "top", "low"]);
+    let complaints = upward_uses(&Graph::default(), &floors);
+    assert!(complaints.iter().all(|text| text == "low stands on two floors"), "{complaints:?}");
+    assert!(!complaints.is_empty(), "deaf");
+}
+
+#[test]
 fn silent_on_uses_that_go_downwards_and_on_tests() {
     assert_eq!(planted(&[]), Vec::<String>::new());
     for text in [
         "#[cfg(test)]\nuse crate::top::Top;",
+        "#[cfg(all(unix, test))]\nuse crate::top::Top;",
         "#[cfg(test)]\nmod test { use crate::top::Top; }",
         "#[test]\nfn f() { crate::top::f() }",
         "#[cfg(test)]\nmod test;",
