@@ -9,6 +9,7 @@
 //! largest bound of them. The program itself, and the text that a trace was read from, come on top.
 
 use crate::campaign::Campaign;
+use crate::generate;
 use crate::model::Allocation;
 use crate::model::rules::KMALLOC_MAX;
 use crate::op::{Arg, ArgKind, Op, Yields};
@@ -48,20 +49,45 @@ pub struct Bound {
 impl Bound {
     /// The bound of a trace down the lanes of a campaign.
     pub fn of(campaign: &Campaign, trace: &Trace) -> Self {
-        let nr_ops = trace.ops.len() as u64;
-        let frames = frames_written(trace);
+        let any = Self::of_any(campaign, &trace.machine, trace.ops.len());
+        let all = machine_bytes(&trace.machine, trace.machine.frames.into());
+        let written = machine_bytes(&trace.machine, frames_written(trace));
+        Self { lane: any.lane - all + written, ..any }
+    }
+
+    /// The bound of any trace of so many ops down the lanes of a campaign, on a machine that is no
+    /// larger than this.
+    pub fn of_any(campaign: &Campaign, machine: &Machine, nr_ops: usize) -> Self {
+        let (nr_ops, frames) = (nr_ops as u64, u64::from(machine.frames));
         Self {
-            lane: machine_bytes(&trace.machine, frames) + nr_ops.min(NR_ENTRIES_MAX) * BOOK_BYTES,
+            lane: machine_bytes(machine, frames) + nr_ops.min(NR_ENTRIES_MAX) * BOOK_BYTES,
             nr_lanes: campaign.lanes.len() as u64,
             // A list may have grown to twice what it holds.
             ops: nr_ops * 2 * size_of::<Op>() as u64,
         }
     }
 
+    /// The bound of what a campaign generates.
+    pub fn of_generated(campaign: &Campaign) -> Self {
+        Self::of_any(campaign, &generate::largest_machine(), generate::NR_OPS_MAX)
+    }
+
+    /// The number of lanes, in words.
+    pub fn lanes(self) -> String {
+        format!("{} {}", self.nr_lanes, if self.nr_lanes == 1 { "lane" } else { "lanes" })
+    }
+
     /// Of all lanes and the ops together.
     pub fn total(self) -> u64 {
         self.nr_lanes * self.lane + self.ops
     }
+}
+
+/// What the ops of a text may take before anything is known of them: each line may be one, and what
+/// is no op is kept as a comment or dropped.
+pub fn text_bytes(text: &[u8]) -> u64 {
+    let nr_lines = text.iter().filter(|byte| **byte == b'\n').count() as u64 + 1;
+    2 * text.len() as u64 + nr_lines * 2 * size_of::<Op>() as u64
 }
 
 /// What a machine of which so many frames were written in pieces takes.
@@ -120,9 +146,8 @@ impl fmt::Display for TooLarge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let size = |bytes| bytesize::ByteSize(bytes).display().iec();
         let Self { bound, limit } = self;
-        let lanes = if bound.nr_lanes == 1 { "lane" } else { "lanes" };
         write!(f, "this machine and its trace may take {}", size(bound.total()))?;
-        write!(f, " in {} {lanes}; the bound is {}", bound.nr_lanes, size(*limit))
+        write!(f, " in {}; the bound is {}", bound.lanes(), size(*limit))
     }
 }
 
@@ -172,6 +197,18 @@ mod test {
                 trace.machine.frames = trace.machine.frames.max(2048);
                 let (taken, bound) = (frames_taken(campaign, &trace), frames_written(&trace));
                 assert!(taken <= bound, "{} {seed}: {taken} of {bound}", campaign.name);
+            }
+        }
+    }
+
+    #[test]
+    fn no_generated_trace_is_larger_than_the_largest() {
+        for campaign in CAMPAIGNS {
+            for seed in 0..3000 {
+                let trace = generate(&campaign.profile, &mut fastrand::Rng::with_seed(seed));
+                let (bound, most) = (Bound::of(campaign, &trace), Bound::of_generated(campaign));
+                assert!(bound.total() <= most.total(), "{} {seed}", campaign.name);
+                assert!(trace.machine.frames <= generate::largest_machine().frames);
             }
         }
     }

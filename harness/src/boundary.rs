@@ -10,6 +10,7 @@
 mod state;
 mod value;
 
+use crate::bound::Bound;
 use crate::campaign::Campaign;
 use crate::exec::{self, Expectations};
 use crate::generate::plain_op;
@@ -28,6 +29,8 @@ use value::Value;
 
 /// Cases that share a machine at most.
 const NR_CASES_A_MACHINE: usize = 128;
+/// More ops than a case has, what it makes for its pointer included.
+const NR_OPS_A_CASE: usize = 8;
 
 /// Tasks that make requests that may wait, the one of ordinary cases left out.
 const NR_WAITING_TASKS: u8 = FIRST_TASK - 1;
@@ -132,6 +135,17 @@ pub fn blocks() -> Vec<Block> {
         state::states().into_iter().filter(fits).map(move |state| Block::new(spec, state))
     };
     CALLS.iter().flat_map(in_state).collect()
+}
+
+/// What the cases of some blocks may take that share a machine.
+pub fn bound(campaign: &Campaign, blocks: &[Block]) -> Bound {
+    let of_state = |block: &Block| {
+        let State { start, .. } = &block.state;
+        let nr_ops = start.ops.len() + NR_CASES_A_MACHINE * NR_OPS_A_CASE;
+        Bound::of_any(campaign, &start.machine, nr_ops)
+    };
+    let bounds = blocks.iter().map(of_state);
+    bounds.max_by_key(|bound| bound.total()).expect("there is a block")
 }
 
 /// Whether the versions of kvmalloc may differ in what the call answers.

@@ -24,6 +24,7 @@ use crate::words::gfp::__GFP_ZERO;
 use crate::words::{Current, NR_TASKS, PAGE};
 use fastrand::Rng;
 
+pub use machine::largest_machine;
 use pick::{Drawn, pick};
 pub use scene::{Scene, Slot, is_right_free, makes_cache, right_frees};
 
@@ -198,6 +199,9 @@ fn weights(calls: &[Call], rng: &mut Rng) -> [u32; NR_CALLS] {
     }
     weights
 }
+
+/// The most ops of a generated trace: one may come after its usual end.
+pub const NR_OPS_MAX: usize = 401;
 
 /// Makes a trace of 100 to 400 ops, 200 on average.
 pub fn generate(profile: &Profile, rng: &mut Rng) -> Trace {

@@ -29,6 +29,7 @@ fn folder() -> Folder {
     folder.file("swapped", "c0 = vmalloc(1)\n");
     folder.file("unknown", "r0 = malloc(1)\n");
     folder.file("long-word", "x".repeat(100_000));
+    folder.file("lines", "tick()\n".repeat(10_000));
     folder.file("no-failure", "r0 = vmalloc(1) (fail_nth: 0)\n");
     folder.file("skipped", "kmem_cache_destroy(c0)\n");
     folder.file("crash-0123", "nonsense\nr0 = vmalloc(1)\n");
@@ -103,6 +104,25 @@ const MISTAKES: &[Row<'_>] = &[
     ("run routed --jobs 0", 2, &["!from 1 to 1024"]),
     ("run routed --jobs 100000", 2, &["!from 1 to 1024 is wanted: each is a thread"]),
     ("run routed --ops 1 --seconds 1", 2, &["!cannot be used with"]),
+    ("run routed --jobs 1024", 2, &["!in 4 lanes, and 1024 are too many; the bound of all is 2.0"]),
+    ("run kmalloc --memory 0", 2, &["!from 64KiB to 16TiB"]),
+    ("run kmalloc --memory 99999999999999999999GiB", 2, &["!from 64KiB to 16TiB"]),
+    ("run kmalloc --memory much", 2, &["!from 64KiB to 16TiB"]),
+    (
+        "run kmalloc --memory 1MiB",
+        2,
+        &["!in 1 lane, and 1 are too many; the bound of all is 1.0 MiB"],
+    ),
+    ("reach kmalloc --memory 1MiB", 2, &["!in 1 lane, and 1 are too many"]),
+    ("boundary --memory 1MiB", 2, &["!in 1 lane, and 1 are too many"]),
+    ("sweep kmalloc --memory 1MiB", 2, &["!kmalloc: this machine and its trace may take"]),
+    ("check routed good --memory 64KiB", 2, &["!good: this machine and its trace may take"]),
+    (
+        "check routed long-word --memory 64KiB",
+        2,
+        &["!longer than 65536 bytes, the bound of memory"],
+    ),
+    ("check routed lines --memory 1MiB", 2, &["!lines: to read its lines may take"]),
     ("run kmalloc --ops 1", 0, &["no objection"]),
     ("reach nonesuch", 2, &["!no such campaign; there are pages"]),
     ("reach --ops 0", 2, &["!none would show nothing"]),

@@ -34,13 +34,17 @@ fn check_within(bytes: u64, campaign: &str, name: &str, text: &str, more: &[&str
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let file = folder.join(format!("{campaign}-{name}.trace"));
     std::fs::write(&file, text).expect("the build's folder can be written");
+    within(bytes).args(["check", campaign]).arg(file).args(more).output().expect("a shell")
+}
+
+/// The program, about to run with an address space of `bytes`.
+fn within(bytes: u64) -> Command {
     let limited = format!("ulimit -v {} && exec \"$@\"", bytes / 1024);
-    Command::new("sh")
-        .args(["-c", &limited, "sh", env!("CARGO_BIN_EXE_kvroute"), "check", campaign])
-        .arg(file)
-        .args(more)
-        .output()
-        .expect("there is a shell")
+    let mut command = Command::new("sh");
+    // Each thread would reserve addresses for a heap of its own, most of which it never uses.
+    command.env("MALLOC_ARENA_MAX", "1");
+    command.args(["-c", &limited, "sh", env!("CARGO_BIN_EXE_kvroute")]);
+    command
 }
 
 #[test]
@@ -73,4 +77,31 @@ fn what_is_admitted_stays_within_its_bound() {
         let message = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{campaign} of {frames} frames: {message}");
     }
+}
+
+/// A line becomes an op of many times its length.
+#[test]
+fn a_text_of_short_lines_is_refused_before_it_is_parsed() {
+    let text = "tick()\n".repeat(3 << 20);
+    let output = check_within(128 << 20, "pages", "ticks", &text, &["--memory", "256MiB"]);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(message.contains("to read its lines may take"), "{message}");
+}
+
+/// All threads together keep to the bound: as many as it admits run in it.
+#[test]
+fn threads_share_the_bound() {
+    let memory = 256_u64 << 20;
+    let run = |jobs: &str| {
+        let mut command = within(memory + PROGRAM_BYTES);
+        command.args(["run", "pages", "--ops", "1000000", "--memory", "256MiB", "--jobs", jobs]);
+        let output = command.output().expect("a shell");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, message) = run("5");
+    assert_eq!(code, Some(0), "{message}");
+    let (code, message) = run("6");
+    assert_eq!(code, Some(2), "{message}");
+    assert!(message.contains("6 are too many; the bound of all is 256.0 MiB"), "{message}");
 }

@@ -54,6 +54,9 @@ pub const EDGES: &[u64] = &[
 /// The largest sizes that kmalloc and kvmalloc grant, and their neighbours.
 const LARGEST: &[u64] = &[0x40_0000, 0x40_0001, 0x7fff_ffff, 0x8000_0000];
 
+/// Pages of a vmalloc space that goes a little beyond a GiB.
+pub(super) const BEYOND_A_GIB: u32 = (1 << 18) + (1 << 14);
+
 /// Most sizes stay below this one, whatever the ceiling of their trace.
 const USUAL_CEILING: u64 = 0x4000;
 
@@ -291,7 +294,7 @@ fn order(ceiling: u64, rng: &mut Rng) -> u64 {
 /// A start from which an area of a few pages goes across a GiB, where page tables of two levels
 /// end: half of the time on the machines whose vmalloc space is so large.
 fn start_across_a_gib(size: u64, swarm: &Swarm, rng: &mut Rng) -> Option<u64> {
-    let is_large = swarm.machine.vmalloc_pages >= super::machine::BEYOND_A_GIB;
+    let is_large = swarm.machine.vmalloc_pages >= BEYOND_A_GIB;
     let nr_pages = size.div_ceil(PAGE);
     let may = is_large && (2..1 << 10).contains(&nr_pages) && rng.bool();
     may.then(|| (1 << 30) - rng.u64(1..nr_pages) * PAGE)

@@ -6,12 +6,19 @@
 //!
 //! Every machine is within what an input of the fuzzer may ask for.
 
+use super::draw::BEYOND_A_GIB;
 use crate::random::one_of;
 use crate::trace::{Limits, Machine};
 use fastrand::Rng;
 
-/// Pages of a vmalloc space that goes a little beyond a GiB.
-pub(super) const BEYOND_A_GIB: u32 = (1 << 18) + (1 << 14);
+/// Top blocks of the largest machine.
+const NR_TOP_BLOCKS_MAX: u32 = 9;
+
+/// The machine of which none that is drawn takes more.
+pub fn largest_machine() -> Machine {
+    let frames = 1024 * NR_TOP_BLOCKS_MAX + 1023;
+    Machine { frames, vmalloc_pages: BEYOND_A_GIB, ..Machine::default() }
+}
 
 /// A machine: mostly the default one, or one that is `pressed` for frames or vmalloc space.
 pub(super) fn machine(pressed: bool, rng: &mut Rng) -> Machine {
@@ -54,7 +61,7 @@ pub(super) fn machine(pressed: bool, rng: &mut Rng) -> Machine {
 /// tables break: what merges there may have a free buddy of the top order.
 fn large(machine: &mut Machine, rng: &mut Rng) {
     let rest = *one_of(&[0, 0, 1, 1023], rng);
-    machine.frames = 1024 * rng.u32(3..=9) + rest;
+    machine.frames = 1024 * rng.u32(3..=NR_TOP_BLOCKS_MAX) + rest;
     machine.vmalloc_pages = *one_of(&[4096, 16384], rng);
 }
 

@@ -6,6 +6,7 @@
 //! Nothing is drawn here but the numbers of a sample.
 
 use crate::document::Document;
+use crate::memory::MemoryOption;
 use crate::{Outcome, finding, interrupt, output, parse_campaign, pool, ranges};
 use indicatif::{ProgressBar, ProgressStyle};
 use kvroute_harness::boundary::{self, Block, Tally};
@@ -33,9 +34,11 @@ pub(crate) struct Options {
     /// Only the calls whose C name has this in it.
     #[arg(long, value_name = "PART")]
     call: Option<String>,
-    /// How many threads (all cores if not given).
+    /// How many threads (as many as there are cores and memory for, if not given).
     #[arg(long, value_name = "N", value_parser = ranges::jobs)]
     jobs: Option<NonZero<usize>>,
+    #[command(flatten)]
+    memory: MemoryOption,
     /// Where a failing trace goes; `-` is standard output, and the report then goes to standard
     /// error.
     #[arg(long, value_name = "FILE")]
@@ -85,7 +88,7 @@ pub(crate) fn boundary(options: &Options, document: &mut Document) -> Outcome {
     let start = Instant::now();
     let bar = bar(total);
     let mut sum = Tally::new(options.campaign);
-    let jobs = options.jobs.unwrap_or_else(pool::default_jobs);
+    let jobs = options.memory.jobs(options.jobs, boundary::bound(options.campaign, &blocks))?;
     let objection = pool::in_order(jobs, work, |number, result| match result {
         None => ControlFlow::Break(None),
         Some(Err(failure)) => ControlFlow::Break(Some((number, failure))),

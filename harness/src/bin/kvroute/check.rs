@@ -4,7 +4,7 @@
 //! being looked at. All of them are counted.
 
 use crate::document::Document;
-use crate::input::{Found, ReadingOption, as_read, files, read_trace};
+use crate::input::{Found, ReadingOption, as_read, files};
 use crate::memory::MemoryOption;
 use crate::output::shown;
 use crate::{Outcome, parse_campaign};
@@ -56,9 +56,7 @@ pub(crate) fn check(options: &Options, document: &mut Document) -> Outcome {
                 (path, Err(message))
             }
             Found::File(path) => {
-                let trace = read_trace(&path, reading).and_then(|trace| {
-                    options.memory.admit(options.campaign, &trace, &path).map(|()| trace)
-                });
+                let trace = options.memory.read(options.campaign, &path, reading);
                 (path, trace)
             }
         };

@@ -7,8 +7,9 @@
 //! Folders are walked whole, in the order of their names.
 
 use crate::output::{read, shown};
-use kvroute_harness::Trace;
+use bytesize::ByteSize;
 use kvroute_harness::verdict::{FUZZ_INPUT_OPTION, Reading};
+use kvroute_harness::{Trace, bound};
 use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
@@ -27,12 +28,18 @@ impl ReadingOption {
     }
 }
 
-/// Reads a trace.
+/// Reads a trace that takes at most `limit` bytes while it is parsed.
 ///
 /// # Errors
 /// It cannot be read or parsed, or has nothing to run.
-pub(crate) fn read_trace(path: &Path, reading: Reading) -> Result<Trace, String> {
-    let bytes = read(path)?;
+pub(crate) fn read_trace(path: &Path, reading: Reading, limit: u64) -> Result<Trace, String> {
+    let bytes = read(path, limit)?;
+    let needed = bound::text_bytes(&bytes);
+    if needed > limit {
+        let [needed, limit] = [needed, limit].map(|bytes| ByteSize(bytes).display().iec());
+        let what = format!("to read its lines may take {needed}; the bound is {limit}");
+        return Err(format!("{}: {what} (raise it with --memory)", shown(path)));
+    }
     let trace = match reading {
         Reading::Strict => parse(&bytes).map_err(|what| {
             let hint =

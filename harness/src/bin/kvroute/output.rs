@@ -116,19 +116,24 @@ pub(crate) fn cut_words(text: &str) -> String {
     words.map(|word| word.strip_suffix('\n').map_or_else(|| cut(word), |w| cut(w) + "\n")).collect()
 }
 
-/// Reads an input whole; `-` is the standard input.
+/// Reads an input of at most `limit` bytes whole; `-` is the standard input.
 ///
 /// # Errors
 /// Which file, and why not.
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>, String> {
+pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
-    let mut take = |reader: &mut dyn Read| reader.take(INPUT_BYTES_MAX + 1).read_to_end(&mut bytes);
+    let most = INPUT_BYTES_MAX.min(limit);
+    let mut take = |reader: &mut dyn Read| reader.take(most + 1).read_to_end(&mut bytes);
     let result = match is_dash(path) {
         true => take(&mut io::stdin().lock()),
         false => File::open(path).and_then(|mut file| take(&mut file)),
     };
     match result {
-        Ok(_) if bytes.len() as u64 > INPUT_BYTES_MAX => Err(format!(
+        Ok(_) if bytes.len() as u64 > most && most < INPUT_BYTES_MAX => Err(format!(
+            "{}: longer than {most} bytes, the bound of memory (raise it with --memory)",
+            shown(path)
+        )),
+        Ok(_) if bytes.len() as u64 > most => Err(format!(
             "{}: longer than {} MiB, which is more than any trace needs",
             shown(path),
             INPUT_BYTES_MAX >> 20

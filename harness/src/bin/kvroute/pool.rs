@@ -10,11 +10,49 @@ use std::num::NonZero;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::channel;
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 
 /// Results that may wait for each thread until they are taken.
-const NR_AHEAD: usize = 32;
+const NR_AHEAD: u64 = 32;
+
+/// How far the work may run ahead of a piece that takes long: what waits for its turn takes memory.
+struct Ahead {
+    /// The first number that may not be begun yet.
+    end: Mutex<u64>,
+    moved: Condvar,
+    most: u64,
+}
+
+impl Ahead {
+    fn new(most: u64) -> Self {
+        Self { end: Mutex::new(most), moved: Condvar::new(), most }
+    }
+
+    /// Waits until the work with this number may be begun.
+    fn wait(&self, number: u64) {
+        let end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        let waits = self.moved.wait_while(end, |end| number >= *end);
+        drop(waits.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Says which result is awaited now.
+    fn move_to(&self, awaited: u64) {
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner) =
+            awaited.saturating_add(self.most);
+        self.moved.notify_all();
+    }
+}
+
+/// Lets all threads go on, to find that nobody listens.
+struct End<'a>(&'a Ahead);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.move_to(u64::MAX);
+    }
+}
 
 /// The number of threads that the machine has cores for.
 pub(crate) fn default_jobs() -> NonZero<usize> {
@@ -37,13 +75,17 @@ pub(crate) fn in_order<T: Send, B>(
         return Ok(ends.next().expect("there is always another number"));
     }
     let next = AtomicU64::new(0);
+    let ahead = Ahead::new(NR_AHEAD * jobs.get() as u64);
     thread::scope(|scope| {
-        let (sender, receiver) = sync_channel(NR_AHEAD * jobs.get());
+        let (sender, receiver) = channel();
+        // Whatever ends this, a thread that waits is told.
+        let _end = End(&ahead);
         for thread in 1..=jobs.get() {
-            let (sender, next, work) = (sender.clone(), &next, &work);
+            let (sender, next, work, ahead) = (sender.clone(), &next, &work, &ahead);
             let begun = thread::Builder::new().spawn_scoped(scope, move || {
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
+                    ahead.wait(number);
                     // A panic is a result too, for its turn to come.
                     let result = catch_unwind(AssertUnwindSafe(|| work(number)));
                     // Nobody listens any more once the last result was taken.
@@ -66,6 +108,7 @@ pub(crate) fn in_order<T: Send, B>(
                     return Ok(end);
                 }
                 awaited += 1;
+                ahead.move_to(awaited);
             }
         }
     })

@@ -3,6 +3,7 @@
 //! The one idea: a number that cannot be meant is refused with its range and the reason, before
 //! anything is allocated or waited for.
 
+use bytesize::ByteSize;
 use std::fmt::Display;
 use std::num::NonZero;
 use std::str::FromStr;
@@ -42,6 +43,18 @@ pub(crate) fn sample(text: &str) -> Result<NonZero<u64>, String> {
 /// Frees and allocations that are measured.
 pub(crate) fn pairs(text: &str) -> Result<u64, String> {
     within(text, 1, 1_000_000_000, "none would show nothing, and that many take hours in each line")
+}
+
+/// Memory of simulated machines.
+pub(crate) fn memory(text: &str) -> Result<ByteSize, String> {
+    let (least, most) = (ByteSize::kib(64), ByteSize::tib(16));
+    // A size that does not fit into 64 bits is read as the largest that does.
+    let size = text.parse::<ByteSize>().ok().filter(|size| (least..=most).contains(size));
+    size.ok_or_else(|| {
+        "a size from 64KiB to 16TiB is wanted: no machine takes less, and all lanes of as many \
+         threads as there can be do not take more"
+            .to_owned()
+    })
 }
 
 fn within<T>(text: &str, least: T, most: T, why: &str) -> Result<T, String>

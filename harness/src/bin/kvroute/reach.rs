@@ -7,7 +7,9 @@
 //! What lies beyond a boundary is judged by the oracles, as ever.
 
 use crate::document::Document;
+use crate::memory::MemoryOption;
 use crate::{Outcome, finding, interrupt, parse_campaign, pool, ranges};
+use kvroute_harness::bound::Bound;
 use kvroute_harness::generate::generate;
 use kvroute_harness::paint::mix;
 use kvroute_harness::reach::{BEYOND, Boundary, boundaries, reached};
@@ -27,6 +29,8 @@ pub(crate) struct Options {
     /// Where the traces come from; the same seed gives the same traces.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    #[command(flatten)]
+    memory: MemoryOption,
     /// Print the table as JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -83,11 +87,12 @@ impl Reach {
         let boundaries: Vec<&Boundary> = self.rows.iter().map(|(boundary, _)| boundary).collect();
         let mut sums = vec![0; boundaries.len()];
         let mut nr_lane_ops = 0;
+        let jobs = options.memory.jobs(None, Bound::of_generated(campaign))?;
         let work = |number| {
             let mut rng = fastrand::Rng::with_seed(mix(options.seed, number));
             reached(campaign, &generate(&campaign.profile, &mut rng), &boundaries)
         };
-        let end = pool::in_order(pool::default_jobs(), work, |number, result| {
+        let end = pool::in_order(jobs, work, |number, result| {
             match result {
                 Ok((counts, nr_ops)) => {
                     sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);

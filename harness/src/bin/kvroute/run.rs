@@ -6,8 +6,10 @@
 //! There is no feedback from coverage here; `ci/fuzz.sh` has that.
 
 use crate::document::Document;
+use crate::memory::MemoryOption;
 use crate::{Outcome, finding, interrupt, output, parse_campaign, pool, ranges};
 use indicatif::{ProgressBar, ProgressStyle};
+use kvroute_harness::bound::Bound;
 use kvroute_harness::campaign::Campaign;
 use kvroute_harness::generate::generate;
 use kvroute_harness::paint::mix;
@@ -31,9 +33,12 @@ pub(crate) struct Options {
     /// Where the traces come from; the same seed gives the same traces.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How many threads; the report is the same for any number (all cores if not given).
+    /// How many threads; the report is the same for any number (as many as there are cores and
+    /// memory for, if not given).
     #[arg(long, value_name = "N", value_parser = ranges::jobs)]
     jobs: Option<NonZero<usize>>,
+    #[command(flatten)]
+    memory: MemoryOption,
     /// Print the report as JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -73,6 +78,7 @@ enum End {
 
 pub(crate) fn run(options: &Options, document: &mut Document) -> Outcome {
     output::give_stdout_to(options.output.as_deref());
+    let jobs = options.memory.jobs(options.jobs, Bound::of_generated(options.campaign))?;
     let goal = match (options.ops, options.seconds) {
         (Some(ops), _) => Goal::Ops(ops),
         (None, seconds) => Goal::Time(Duration::from_secs(seconds.unwrap_or(10))),
@@ -82,7 +88,6 @@ pub(crate) fn run(options: &Options, document: &mut Document) -> Outcome {
     );
     let start = Instant::now();
     let mut stats = Stats::new(options.campaign.lanes);
-    let jobs = options.jobs.unwrap_or_else(pool::default_jobs);
     let work = |trace_number| {
         let seed = mix(options.seed, trace_number);
         let trace = generate(&options.campaign.profile, &mut fastrand::Rng::with_seed(seed));

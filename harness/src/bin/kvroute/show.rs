@@ -4,7 +4,7 @@
 //! what led to an objection can be read from it. The verdict stands below.
 
 use crate::document::Document;
-use crate::input::{ReadingOption, as_read, read_trace};
+use crate::input::{ReadingOption, as_read};
 use crate::memory::MemoryOption;
 use crate::output::shown;
 use crate::{Outcome, parse_campaign};
@@ -29,8 +29,7 @@ pub(crate) struct Options {
 
 pub(crate) fn show(options: &Options, document: &mut Document) -> Outcome {
     let reading = options.reading.reading();
-    let trace = read_trace(&options.file, reading)?;
-    options.memory.admit(options.campaign, &trace, &options.file)?;
+    let trace = options.memory.read(options.campaign, &options.file, reading)?;
     if let Some(as_read) = as_read(&trace, reading) {
         document.say(&format!("{}: {as_read}\n\n", shown(&options.file)));
     }

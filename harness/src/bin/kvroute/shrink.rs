@@ -5,7 +5,7 @@
 //! a candidate still fails in the same way, and its answer is written down as a trace or as a test.
 
 use crate::document::Document;
-use crate::input::{ReadingOption, as_read, read_trace};
+use crate::input::{ReadingOption, as_read};
 use crate::memory::MemoryOption;
 use crate::output::{self, shown};
 use crate::{Outcome, finding, parse_campaign};
@@ -38,8 +38,7 @@ pub(crate) struct Options {
 
 pub(crate) fn shrink(options: &Options, document: &mut Document) -> Outcome {
     let reading = options.reading.reading();
-    let trace = read_trace(&options.file, reading)?;
-    options.memory.admit(options.campaign, &trace, &options.file)?;
+    let trace = options.memory.read(options.campaign, &options.file, reading)?;
     if let Some(as_read) = as_read(&trace, reading) {
         output::complain(&format!("{}: {as_read}", shown(&options.file)));
     }

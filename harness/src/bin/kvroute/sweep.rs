@@ -12,8 +12,9 @@ use crate::output::{self, shown};
 use crate::plot::{self, Grid};
 use crate::{Outcome, finding, interrupt, parse_campaign, ranges};
 use indicatif::ProgressBar;
+use kvroute_harness::bound::Bound;
 use kvroute_harness::campaign::SWEEP;
-use kvroute_harness::generate::{Profile, Share, generate};
+use kvroute_harness::generate::{NR_OPS_MAX, Profile, Share, generate, largest_machine};
 use kvroute_harness::paint::mix;
 use kvroute_harness::recording::Recording;
 use kvroute_harness::report::{grouped, table};
@@ -90,15 +91,20 @@ pub(crate) fn sweep(options: &Options, document: &mut Document) -> Outcome {
 
 fn read(options: &Options, input: &Path) -> Result<Source, String> {
     let campaign = input.to_str().and_then(|name| parse_campaign(name).ok());
+    // The machine is largest where most of its memory is holes.
+    let most = LEVELS.iter().copied().max().unwrap_or(0);
     match campaign.filter(|_| !input.exists()) {
-        Some(campaign) => Ok(Source::Campaign(campaign)),
+        Some(campaign) => {
+            let largest = Trace { machine: largest_machine(), ..Trace::default() };
+            let Trace { machine, ops, .. } = prepare(&largest, CUTOFFS[0], most);
+            let bound = Bound::of_any(&SWEEP, &machine, NR_OPS_MAX + ops.len());
+            options.memory.admit_bound(bound, input).map(|()| Source::Campaign(campaign))
+        }
         None if input.exists() => {
             let recording = Recording::open(input).map_err(|error| error.to_string())?;
             let mut trace = recording.trace;
             let frames = (recording.peaks.frames * options.room).div_ceil(100);
             trace.machine.frames = trace.machine.frames.min(frames as u32);
-            // The machine is largest where most of its memory is holes.
-            let most = LEVELS.iter().copied().max().unwrap_or(0);
             options.memory.admit(&SWEEP, &prepare(&trace, CUTOFFS[0], most), input)?;
             Ok(Source::Recording(Box::new(trace)))
         }
