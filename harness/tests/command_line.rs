@@ -29,6 +29,14 @@ fn folder() -> Folder {
     folder.file("swapped", "c0 = vmalloc(1)\n");
     folder.file("unknown", "r0 = malloc(1)\n");
     folder.file("long-word", "x".repeat(100_000));
+    folder.file("old-mac", "r0 = vmalloc(1)\rvfree(r0)\r");
+    folder.file("zero-byte", "r0 = vmalloc(\0)\n");
+    folder.file("escape", "r0 = vmalloc(\x1b[31m)\n");
+    folder.file("below-0", "r0 = vmalloc(1)\nvfree(r-1)\n");
+    folder.file("dst-below-0", "r-1 = vmalloc(1)\n");
+    folder.file("fraction", "r0 = vmalloc(1.5)\n");
+    folder.file("packed", b"\x28\xb5\x2f\xfd\x00");
+    folder.file("ftrace", "# tracer: nop\n#\n");
     folder.file("lines", "tick()\n".repeat(10_000));
     folder.file("no-failure", "r0 = vmalloc(1) (fail_nth: 0)\n");
     folder.file("skipped", "kmem_cache_destroy(c0)\n");
@@ -78,6 +86,17 @@ const MISTAKES: &[Row<'_>] = &[
     ("check routed unknown", 2, &["!did you mean `kmalloc`?"]),
     ("check routed long-word", 2, &["!…(100003 characters)…"]),
     ("check routed no-failure", 2, &["!expected a count of calls from 1 on, found `0`"]),
+    ("check routed old-mac", 2, &["!column 17", "!`vfree` behind a carriage return, which alone"]),
+    ("check routed zero-byte", 2, &["!line 1, column 14: expected", "!found the character U+0000"]),
+    ("check routed escape", 2, &["!column 14", "!found the character U+001B"]),
+    ("check routed below-0", 2, &["!line 2, column 7: expected a register number", "!`r-1`"]),
+    ("check routed dst-below-0", 2, &["!column 1: expected a register number", "!`r-1` ("]),
+    ("check routed fraction", 2, &["!column 14: expected a number of bytes, found `1.5`"]),
+    ("check routed packed", 2, &["!packed: this is a recording", "!`kvroute replay` reads it"]),
+    ("check routed ftrace", 2, &["!ftrace: this is a recording of a kernel"]),
+    ("check routed -", 2, &["!standard input: there is no call in it"]),
+    ("run routed --seed -1", 2, &["!'-1'", "!from 0 to 18446744073709551615"]),
+    ("sweep kmalloc --seed 1.5", 2, &["!'1.5'", "!from 0 to 18446744073709551615"]),
     ("check routed skipped", 0, &["!warning: skipped: every op was skipped", "with a warning: 1"]),
     ("check routed crash-0123", 2, &["!found `nonsense`", "!--fuzz-input"]),
     ("check --fuzz-input routed crash-0123", 0, &["fuzzer read it: 1 line dropped, machine as"]),
@@ -190,6 +209,7 @@ fn shrink_writes_the_trace_or_prints_it() {
     let words: &[&str] =
         &["reason: the trace expects Vmalloc", shrunk, "!no-such-folder/small: No"];
     expect(&said, &("to nowhere", 1, words));
+    assert!(!said.err.contains("unfinished"), "nobody has named that file: {said:?}");
     let said = folder.line("shrink routed failing -o seeds");
     expect(&said, &("to a folder", 1, &[shrunk, "!seeds: is a directory"]));
 }
@@ -214,6 +234,9 @@ fn json_is_json_whatever_happens() {
         ("check --json routed missing", 2, "error"),
         ("run --json kmalloc --ops 1", 0, "ok"),
         ("sweep --json kmalloc --traces 1", 0, "ok"),
+        ("show --json routed good", 0, "ok"),
+        ("show --json routed failing", 1, "failure"),
+        ("show --json routed missing", 2, "error"),
         ("shrink --json routed failing", 1, "failure"),
         ("shrink --json routed failing -o no-such-folder/small", 1, "failure"),
         ("shrink --json routed good", 2, "error"),
@@ -235,6 +258,17 @@ fn json_is_json_whatever_happens() {
             "{line}"
         );
     }
+    let said = folder.line("show --json routed failing");
+    let json: serde_json::Value = serde_json::from_str(&said.out).expect("a document");
+    let row = &json["rows"][1];
+    assert_eq!((&row["op"], &row["objected"]), (&1.into(), &true.into()), "{row}");
+    assert!(
+        row["answers"]["as-written"].as_str().is_some_and(|said| said.contains("Pages")),
+        "{row}"
+    );
+    assert_eq!(json["rows"].as_array().map(Vec::len), Some(2), "the failing row is the last");
+    let fields = row.as_object().expect("a row").keys();
+    fields.for_each(|field| assert!(page.contains(&format!("`{field}`")), "{field}"));
     let said = folder.line("reach --json kmalloc --ops 1");
     let json: serde_json::Value = serde_json::from_str(&said.out).expect("a document");
     assert_eq!((said.code, &json["verdict"]), (Some(1), &"failure".into()));
@@ -370,6 +404,11 @@ mod on_linux {
         let mut command = folder.kvroute(["check", "routed", "-"]);
         command.stdin(File::open(folder.path().join("failing")).unwrap());
         expect(&Said::of(command.output().unwrap()), &("check -", 1, &["expects Vmalloc"]));
+        let mut command = folder.kvroute(["check", "--json", "routed", "-"]);
+        command.stdin(File::open(folder.path().join("failing")).unwrap());
+        let said = Said::of(command.output().unwrap());
+        let words = ["\"failure\"", "!standard input: the expectation"];
+        expect(&said, &("check --json -", 1, &words));
     }
 
     #[test]

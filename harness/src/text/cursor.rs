@@ -59,7 +59,7 @@ impl<'a> Cursor<'a> {
                 .ok_or(Bad { at, expected: Expected::AtMost(what, most) })?;
             self.at += 1;
         }
-        if self.at == first || is_word(self.peek()) {
+        if self.at == first || is_word(self.peek()) || self.peek() == b'.' {
             return Err(Bad { at, expected: Expected::Phrase(what) });
         }
         Ok(value)

@@ -6,7 +6,7 @@
 //! This file does not read traces; `parse` does.
 
 use super::{CALLER_FIELDS, FAULT_SITES, MACHINE_FIELDS, ROUTES};
-use crate::op::{CALLS, CLASSES, Call};
+use crate::op::{CALLS, CLASSES, Call, Reg};
 use crate::words::gfp::GFP_NAMES;
 use crate::words::{CONTEXTS, SLAB_FLAG_NAMES};
 use std::fmt;
@@ -153,19 +153,28 @@ impl Bad {
         let before = &text.as_bytes()[..self.at];
         let line_start = before.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
         let word = token(&text[self.at..]);
+        let is_register = names_negative_register(word);
         let hint = match self.expected {
-            Expected::OneOf(vocabulary) => nearest(word, &vocabulary.words()),
+            Expected::OneOf(vocabulary) if !is_register => nearest(word, &vocabulary.words()),
             _ => None,
         };
+        let mut found = match word.chars().next() {
+            None => "the end of the line".to_owned(),
+            // It could move the cursor of a terminal, or not be seen at all.
+            Some(c) if c.is_control() => format!("the character U+{:04X}", u32::from(c)),
+            Some(_) => format!("`{word}`"),
+        };
+        if before[line_start..].contains(&b'\r') {
+            found += " behind a carriage return, which alone ends no line";
+        }
         ParseError {
             line: before.iter().filter(|&&b| b == b'\n').count() + 1,
             column: text[line_start..self.at].chars().count() + 1,
-            expected: self.expected.to_string(),
-            found: if word.is_empty() {
-                "the end of the line".to_owned()
-            } else {
-                format!("`{word}`")
+            expected: match is_register {
+                true => Expected::AtMost("a register number", Reg::MAX.into()).to_string(),
+                false => self.expected.to_string(),
             },
+            found,
             hint,
         }
     }
@@ -174,11 +183,18 @@ impl Bad {
 /// The word or the single character that `text` begins with; nothing at the end of the line.
 fn token(text: &str) -> &str {
     let inside = |c: char| c.is_ascii_alphanumeric() || "_.".contains(c);
-    let end = text.find(|c| !inside(c)).unwrap_or(text.len());
+    let start = if text.starts_with("r-") || text.starts_with("c-") { 2 } else { 0 };
+    let end = text[start..].find(|c| !inside(c)).map_or(text.len(), |end| start + end);
     match text.chars().next() {
         Some('\n' | '\r') | None => "",
         Some(c) => &text[..end.max(c.len_utf8())],
     }
+}
+
+/// Whether the word is a register but for the sign of its number.
+fn names_negative_register(word: &str) -> bool {
+    let number = word.strip_prefix("r-").or_else(|| word.strip_prefix("c-"));
+    number.is_some_and(|number| number.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 /// The word that `wrong` is at most a third of its letters away from.

@@ -29,7 +29,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", value_parser = ranges::sample)]
     sample: Option<NonZero<u64>>,
     /// Where a sample comes from; the same seed gives the same cases.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, allow_hyphen_values = true, value_parser = ranges::seed)]
     seed: u64,
     /// Only the calls whose C name has this in it.
     #[arg(long, value_name = "PART")]

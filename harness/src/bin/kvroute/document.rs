@@ -73,7 +73,11 @@ impl Document {
             // The document comes at the end, and the end may never come.
             let at = failure.call().unwrap_or_else(|| "the end of the trace".to_owned());
             let Failure { oracle, reason, .. } = failure;
-            output::complain(&format!("{before}the {oracle} oracle objects at {at}: {reason}"));
+            let before = before.trim();
+            let space = if before.is_empty() { "" } else { " " };
+            output::complain(&format!(
+                "{before}{space}the {oracle} oracle objects at {at}: {reason}"
+            ));
         } else {
             self.say_finding(&format!("{before}{failure}\n"));
         }

@@ -13,6 +13,9 @@ use kvroute_harness::{Trace, bound};
 use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
+/// How recordings begin: packed by Zstandard, or as tracefs prints them.
+const RECORDING_STARTS: &[&[u8]] = &[b"\x28\xb5\x2f\xfd", b"# tracer:"];
+
 /// The option that says how files are read.
 #[derive(clap::Args)]
 pub(crate) struct ReadingOption {
@@ -34,6 +37,10 @@ impl ReadingOption {
 /// It cannot be read or parsed, or has nothing to run.
 pub(crate) fn read_trace(path: &Path, reading: Reading, limit: u64) -> Result<Trace, String> {
     let bytes = read(path, limit)?;
+    if RECORDING_STARTS.iter().any(|start| bytes.starts_with(start)) {
+        let what = "this is a recording of a kernel and no trace; `kvroute replay` reads it";
+        return Err(format!("{}: {what}", shown(path)));
+    }
     let needed = bound::text_bytes(&bytes);
     if needed > limit {
         let [needed, limit] = [needed, limit].map(|bytes| ByteSize(bytes).display().iec());

@@ -108,7 +108,7 @@ fn carry_out(command: &Command) -> ExitCode {
         Command::Run(options) => ("run", options.json),
         Command::Boundary(_) => ("boundary", false),
         Command::Check(options) => ("check", options.json),
-        Command::Show(_) => ("show", false),
+        Command::Show(options) => ("show", options.json),
         Command::Shrink(options) => ("shrink", options.json),
         Command::Reach(options) => ("reach", options.json),
         Command::Replay(options) => ("replay", options.json),

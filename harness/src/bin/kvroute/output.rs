@@ -97,6 +97,9 @@ fn to_stderr(text: &str) {
 
 /// The path as a shell takes it, and as one line whatever is in it.
 pub(crate) fn shown(path: &Path) -> String {
+    if is_dash(path) {
+        return "standard input".to_owned();
+    }
     path.maybe_quote().to_string()
 }
 
@@ -201,7 +204,7 @@ fn replace(place: &Path, text: &str, old: Option<std::fs::Permissions>) -> io::R
         // As of any new file: the process's mask takes away from it.
         unfinished.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    let mut file = unfinished.tempfile_in(folder)?;
+    let mut file = unfinished.tempfile_in(folder).map_err(|error| own_error(&error))?;
     file.write_all(text.as_bytes())?;
     if let Some(old) = old {
         file.as_file().set_permissions(old)?;
@@ -209,6 +212,14 @@ fn replace(place: &Path, text: &str, old: Option<std::fs::Permissions>) -> io::R
     file.as_file().sync_all()?;
     file.persist(place).map_err(|failed| failed.error)?;
     Ok(())
+}
+
+/// The error of the system without the name of a file that nobody asked for, which stands behind
+/// its words and nowhere else.
+fn own_error(error: &io::Error) -> io::Error {
+    let text = error.to_string();
+    let words = text.split(" at path ").next().unwrap_or_default();
+    io::Error::new(error.kind(), words.to_owned())
 }
 
 fn append(path: &Path, text: &str) -> io::Result<()> {

@@ -19,6 +19,11 @@ pub(crate) fn ops(text: &str) -> Result<u64, String> {
     within(text, 1, 1_000_000_000_000_000, "none would show nothing, and that many take decades")
 }
 
+/// A seed.
+pub(crate) fn seed(text: &str) -> Result<u64, String> {
+    within(text, 0, u64::MAX, "each names traces of its own")
+}
+
 /// Seconds of a run.
 pub(crate) fn seconds(text: &str) -> Result<u64, String> {
     within(text, 1, 31_536_000, "none would show nothing, and that many are a year")

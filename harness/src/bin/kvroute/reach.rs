@@ -27,7 +27,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 2_000_000, value_parser = ranges::ops)]
     ops: u64,
     /// Where the traces come from; the same seed gives the same traces.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, allow_hyphen_values = true, value_parser = ranges::seed)]
     seed: u64,
     #[command(flatten)]
     memory: MemoryOption,

@@ -31,7 +31,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", value_parser = ranges::seconds)]
     seconds: Option<u64>,
     /// Where the traces come from; the same seed gives the same traces.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, allow_hyphen_values = true, value_parser = ranges::seed)]
     seed: u64,
     /// How many threads; the report is the same for any number (as many as there are cores and
     /// memory for, if not given).

@@ -12,6 +12,7 @@ use kvroute_harness::campaign::Campaign;
 use kvroute_harness::exec::{self, Explanation};
 use kvroute_harness::verdict::END_OF_TRACE;
 use kvroute_harness::{Failure, Trace, report};
+use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -25,6 +26,9 @@ pub(crate) struct Options {
     reading: ReadingOption,
     #[command(flatten)]
     memory: MemoryOption,
+    /// Print the answers as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 pub(crate) fn show(options: &Options, document: &mut Document) -> Outcome {
@@ -39,6 +43,9 @@ pub(crate) fn show(options: &Options, document: &mut Document) -> Outcome {
     let machine = text.lines().next().unwrap_or_default();
     let table = table(options.campaign, &text, &explanation);
     document.say(&format!("{why}{machine}\n{table}"));
+    document.put("campaign", options.campaign.name);
+    document.put("machine", machine);
+    document.put("rows", as_json(options.campaign, &text, &explanation));
     if let Some(failure) = explanation.failure {
         let failure = Failure { file: Some(options.file.clone()), reading, ..*failure };
         document.tell("\n", &failure);
@@ -69,6 +76,21 @@ fn table(campaign: &Campaign, text: &str, explanation: &Explanation) -> String {
         rows.push(row);
     }
     report::table(&rows)
+}
+
+/// The same rows: the op and what each lane answered; a lane that was not asked any more is absent.
+fn as_json(campaign: &Campaign, text: &str, explanation: &Explanation) -> Value {
+    let at = explanation.failure.as_deref().map(|failure| failure.op);
+    let nr_rows = explanation.answers.len().max(at.map_or(0, |at| at + 1));
+    let lines = text.lines().skip(1).chain([END_OF_TRACE]).enumerate().take(nr_rows);
+    let row = |(index, line): (usize, &str)| {
+        let answers = explanation.answers.get(index).into_iter().flatten();
+        let named = campaign.lanes.iter().zip(answers);
+        let answers: Map<String, Value> =
+            named.map(|(lane, answer)| (lane.name.to_owned(), answer.trim().into())).collect();
+        json!({ "op": index, "call": line, "answers": answers, "objected": at == Some(index) })
+    };
+    lines.map(row).collect()
 }
 
 /// Writes the oracle's name where the lane's answer stands or would have stood.

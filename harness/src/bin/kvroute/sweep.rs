@@ -32,7 +32,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 200, value_name = "N", value_parser = ranges::traces)]
     traces: u64,
     /// Where a campaign's traces come from; the same seed gives the same traces.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, allow_hyphen_values = true, value_parser = ranges::seed)]
     seed: u64,
     /// The memory that a recording gets, in percent of what it needs at its peak.
     #[arg(long, default_value_t = 125, value_name = "PERCENT", value_parser = ranges::room)]
