@@ -8,11 +8,12 @@
 //! What the machines of ended traces took is kept for the next ones and is not more than the
 //! largest bound of them. The program itself, and the text that a trace was read from, come on top.
 
+use crate::call::{Role, Yields};
 use crate::campaign::Campaign;
 use crate::generate;
 use crate::model::Allocation;
 use crate::model::rules::KMALLOC_MAX;
-use crate::op::{Arg, ArgKind, Op, Yields};
+use crate::op::{Arg, Op};
 use crate::trace::{Machine, Trace};
 use crate::words::gfp::__GFP_NOFAIL;
 use std::fmt;
@@ -127,8 +128,8 @@ fn frames_written(trace: &Trace) -> u64 {
 fn asked(op: &Op) -> u64 {
     let args = op.args.iter().zip(op.call.spec().args);
     args.fold(1, |bytes: u64, (arg, (_, kind))| match (arg, kind) {
-        (Arg::Number(number), ArgKind::Size | ArgKind::Count) => bytes.saturating_mul(*number),
-        (Arg::Number(order), ArgKind::Order) => bytes.saturating_mul(PAGE << (*order).min(20)),
+        (Arg::Number(number), Role::Size | Role::Count) => bytes.saturating_mul(*number),
+        (Arg::Number(order), Role::Order) => bytes.saturating_mul(PAGE << (*order).min(20)),
         _ => bytes,
     })
 }

@@ -11,18 +11,18 @@ mod state;
 mod value;
 
 use crate::bound::Bound;
+use crate::call::{CALLS, CallSpec, MAX_ARGS, Role, Yields};
 use crate::campaign::Campaign;
 use crate::exec::{self, Expectations};
 use crate::generate::plain_op;
-use crate::op::{Arg, ArgKind, CALLS, CallSpec, MAX_ARGS, Op, Reg, Yields};
+use crate::op::{Arg, Op, Reg};
 use crate::paint::mix;
 use crate::random::Draw;
 use crate::stats::Stats;
-use crate::text::ROUTES;
 use crate::trace::{Machine, Trace};
 use crate::verdict::Failure;
-use crate::words::CONTEXTS;
 use crate::words::gfp::__GFP_NOFAIL;
+use crate::words::{CONTEXTS, ROUTES};
 use fastrand::Rng;
 use state::{FIRST_TASK, State};
 use value::Value;
@@ -79,7 +79,7 @@ const CACHES: &str = "c0 = kmem_cache_create(0x48, 0x8, 0)\nc1 = kmem_cache_crea
 #[derive(Clone, Debug)]
 enum Axis {
     /// The argument in this place, its values, and the places of its usual ones.
-    Arg(usize, ArgKind, Vec<Value>, Vec<u64>),
+    Arg(usize, Role, Vec<Value>, Vec<u64>),
     /// What the pointer's register holds.
     Holding(Vec<(u64, Vec<Op>)>),
     Context,
@@ -88,7 +88,7 @@ enum Axis {
 }
 
 impl Axis {
-    fn of_arg(place: usize, kind: ArgKind) -> Self {
+    fn of_arg(place: usize, kind: Role) -> Self {
         let values = value::values(kind);
         let place_of = |usual: Value| values.iter().position(|value| *value == usual);
         let usual = value::usual(kind).into_iter().filter_map(place_of);
@@ -150,7 +150,7 @@ pub fn bound(campaign: &Campaign, blocks: &[Block]) -> Bound {
 
 /// Whether the versions of kvmalloc may differ in what the call answers.
 fn is_versioned(spec: &CallSpec) -> bool {
-    spec.takes_route || spec.name.contains("vmalloc") && spec.yields == Yields::Memory
+    spec.traits.routed || spec.name.contains("vmalloc") && spec.yields == Yields::Memory
 }
 
 fn ops_of(text: &str) -> Vec<Op> {
@@ -162,12 +162,12 @@ impl Block {
         let args = spec.args.iter().enumerate();
         let mut axes: Vec<Axis> =
             args.map(|(place, &(_, kind))| Axis::of_arg(place, kind)).collect();
-        if spec.args.iter().any(|(_, kind)| *kind == ArgKind::Ptr) {
+        if spec.args.iter().any(|(_, kind)| kind.is_address()) {
             let rows = if spec.call.is_boot() { EARLY_HOLDINGS } else { HOLDINGS };
             axes.push(Axis::Holding(rows.iter().map(|row| (row.0, ops_of(row.1))).collect()));
         }
         axes.extend([Axis::Context, Axis::Cpu]);
-        if spec.takes_route {
+        if spec.traits.routed {
             axes.push(Axis::Route);
         }
         let mut pairs = Vec::new();
@@ -275,7 +275,7 @@ impl Block {
     /// A trace of as many of the cases as may share a machine, and the place of each one's call.
     fn trace(&self, cases: &[u64]) -> (Trace, Vec<usize>) {
         let (machine, mut ops) = self.state.begin();
-        let has_cache = |(_, kind): &(&str, ArgKind)| matches!(kind, ArgKind::Ptr | ArgKind::Cache);
+        let has_cache = |(_, kind): &(&str, Role)| kind.is_address() || *kind == Role::Cache;
         if self.spec.args.iter().any(has_cache) && !self.spec.call.is_boot() {
             ops.splice(0..0, ops_of(CACHES));
         }

@@ -5,9 +5,8 @@
 //!
 //! Oracles are not chosen here: all of them judge every campaign.
 
-use crate::generate::{Profile, Share};
+use crate::generate::{Profile, Share, Vocabulary};
 use crate::lane::{LaneSpec, Routing};
-use crate::op::{ALL_CALLS, Call};
 use crate::subject::alloc_core::boot;
 
 /// A row of [`CAMPAIGNS`].
@@ -63,97 +62,6 @@ const REPLAY_LANES: &[LaneSpec] = &[
     lane("random-3", Routing::Random(3)),
 ];
 
-const PAGE_CALLS: &[Call] = &[
-    Call::AllocPages,
-    Call::AllocPagesNode,
-    Call::GetFreePages,
-    Call::GetFreePage,
-    Call::GetZeroedPage,
-    Call::FreePagesPage,
-    Call::FreePages,
-    Call::PutPage,
-    Call::VirtToPage,
-    Call::PageAddress,
-    Call::FreePage,
-    Call::AllocPagesExact,
-    Call::FreePagesExact,
-    Call::DmaAllocCoherent,
-    Call::DmaFreeCoherent,
-    Call::AddToPageCache,
-    Call::StartProcess,
-    Call::Tick,
-    Call::MemblockAlloc,
-    Call::MemblockReserve,
-    Call::MemblockPhysFree,
-    Call::MemblockFree,
-    Call::Write,
-];
-
-const KMALLOC_CALLS: &[Call] = &[
-    Call::Kmalloc,
-    Call::Kzalloc,
-    Call::KmallocNode,
-    Call::KmallocArray,
-    Call::Kcalloc,
-    Call::Kfree,
-    Call::KfreeSensitive,
-    Call::Krealloc,
-    Call::Ksize,
-    Call::KmemCacheCreate,
-    Call::KmemCacheAlloc,
-    Call::KmemCacheZalloc,
-    Call::KmemCacheAllocNode,
-    Call::KmemCacheFree,
-    Call::KmemCacheDestroy,
-    Call::AllocPages,
-    Call::FreePagesPage,
-    Call::VirtAddrValid,
-    Call::VirtToPhys,
-    Call::Write,
-];
-
-const VMALLOC_CALLS: &[Call] = &[
-    Call::Vmalloc,
-    Call::Vzalloc,
-    Call::VmallocNode,
-    Call::VmallocGfp,
-    Call::VmallocHuge,
-    Call::VmallocNodeRange,
-    Call::Vfree,
-    Call::VfreeAtomic,
-    Call::Vunmap,
-    Call::VmUnmapAliases,
-    Call::Tick,
-    Call::Kmalloc,
-    Call::Kfree,
-    Call::VmallocToPage,
-    Call::PageAddress,
-    Call::Write,
-];
-
-const KVMALLOC_CALLS: &[Call] = &[
-    Call::Kvmalloc,
-    Call::Kvzalloc,
-    Call::KvmallocNode,
-    Call::KvzallocNode,
-    Call::KvmallocArray,
-    Call::Kvcalloc,
-    Call::Kvfree,
-    Call::KvfreeSensitive,
-    Call::Kvrealloc,
-    Call::AllocPages,
-    Call::FreePagesPage,
-    Call::Vmalloc,
-    Call::Vfree,
-    Call::VmUnmapAliases,
-    Call::IsVmallocAddr,
-    Call::VmallocToPage,
-    Call::AddToPageCache,
-    Call::StartProcess,
-    Call::Tick,
-    Call::Write,
-];
-
 macro_rules! campaigns {
     ($($place:ident $name:literal $lanes:ident $profile:expr, $sentence:literal
         $(validates $every_op:ident)?;)*) => {
@@ -169,21 +77,21 @@ macro_rules! campaigns {
 }
 
 campaigns! {
-    PAGES "pages" AS_WRITTEN Profile::new(PAGE_CALLS),
+    PAGES "pages" AS_WRITTEN Profile::new(Vocabulary::Of("pages")),
         "The page allocator: orders, split and coalesce, watermarks.";
-    KMALLOC "kmalloc" AS_WRITTEN Profile::new(KMALLOC_CALLS),
+    KMALLOC "kmalloc" AS_WRITTEN Profile::new(Vocabulary::Of("kmalloc")),
         "Slab caches and kmalloc: size classes, caches of any size, large blocks.";
-    VMALLOC "vmalloc" AS_WRITTEN Profile { huge: Share(10), ..Profile::new(VMALLOC_CALLS) },
+    VMALLOC "vmalloc" AS_WRITTEN Profile { huge: Share(10), ..Profile::new(Vocabulary::Of("vmalloc")) },
         "The vmalloc space: fits and splits, ranges, lazy purge, mappings." validates VmapTrees;
-    KVMALLOC "kvmalloc" AS_WRITTEN Profile { policies: Share(500), huge: Share(10), ..Profile::new(KVMALLOC_CALLS) },
+    KVMALLOC "kvmalloc" AS_WRITTEN Profile { policies: Share(500), huge: Share(10), ..Profile::new(Vocabulary::Of("kvmalloc")) },
         "kvmalloc alone: its decision procedure under fragmentation.";
-    ROUTED "routed" ROUTED_LANES Profile::new(ALL_CALLS),
+    ROUTED "routed" ROUTED_LANES Profile::new(Vocabulary::All),
         "Every call down four lanes: policy, always slab, always vmalloc, and as the trace routes.";
-    FREES "frees" AS_WRITTEN Profile { misuse: Share(400), ..Profile::new(ALL_CALLS) },
+    FREES "frees" AS_WRITTEN Profile { misuse: Share(400), ..Profile::new(Vocabulary::All) },
         "Wrong frees: mismatched, double, interior, misaligned, wild.";
-    NOFAIL "nofail" AS_WRITTEN Profile { nofail: Share(500), pressure: Share(900), ..Profile::new(ALL_CALLS) },
+    NOFAIL "nofail" AS_WRITTEN Profile { nofail: Share(500), pressure: Share(900), ..Profile::new(Vocabulary::All) },
         "NOFAIL requests on machines that run out of pages and of vmalloc space.";
-    FAULTS "faults" AS_WRITTEN Profile { faults: Share(500), ..Profile::new(ALL_CALLS) },
+    FAULTS "faults" AS_WRITTEN Profile { faults: Share(500), ..Profile::new(Vocabulary::All) },
         "Injected failure at the kernel's sites, by nth call.";
 }
 
@@ -193,7 +101,7 @@ pub static REPLAY: Campaign = Campaign {
     sentence: "A recording of a real kernel down the policy, both extremes and three random routings.",
     lanes: REPLAY_LANES,
     follows: 0,
-    profile: Profile::new(ALL_CALLS),
+    profile: Profile::new(Vocabulary::All),
     every_op: EveryOp::Nothing,
 };
 
@@ -204,7 +112,7 @@ pub static SWEEP: Campaign = Campaign {
     sentence: "A recording or a campaign's traces under other cutoffs and on fragmented machines.",
     lanes: AS_WRITTEN,
     follows: 0,
-    profile: Profile::new(ALL_CALLS),
+    profile: Profile::new(Vocabulary::All),
     every_op: EveryOp::Nothing,
 };
 

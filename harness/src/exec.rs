@@ -9,12 +9,13 @@
 
 mod watch;
 
+use crate::call::{Call, Request, ask};
 use crate::campaign::{Campaign, EveryOp};
 use crate::lane::{Action, Lane, Record, Retry, Skip, Waiter};
-use crate::op::{Call, Class, Op, Reg, Setting};
+use crate::op::{Class, Op, Reg, Setting};
 use crate::oracle::{self, End, Event, Step, Target, View, Wake};
 use crate::stats::Stats;
-use crate::subject::{Answer, Reply, Request};
+use crate::subject::{Answer, Reply};
 use crate::trace::Trace;
 use crate::verdict::{EXPECTATION, Failure};
 use std::collections::VecDeque;
@@ -185,7 +186,7 @@ impl Runner<'_> {
             Ok(view) => view?,
             Err(skip) => {
                 stats.skip(op.call, skip);
-                View { is_kv: op.call.spec().takes_route, ..View::default() }
+                View { is_kv: op.call.spec().traits.routed, ..View::default() }
             }
         };
         if self.every_op == EveryOp::VmapTrees {
@@ -219,7 +220,7 @@ impl Runner<'_> {
         release: Option<Request>,
         stats: &mut Stats,
     ) -> Result<View, Objection> {
-        let is_kv = op.call.spec().takes_route;
+        let is_kv = op.call.spec().traits.routed;
         let (target, usable) = self.target(op).unzip();
         let cache = self.lane.named_cache(op);
         if let Some(request) = release {
@@ -377,7 +378,7 @@ impl Runner<'_> {
     /// Frees everything, serves who still waits, and compares the machine with a fresh one.
     fn finish(&mut self, stats: &mut Stats) -> Result<(), Objection> {
         self.check(stats)?;
-        self.step(u32::MAX, Request::Tick, &Setting::default(), None, stats)?;
+        self.step(u32::MAX, ask::tick(), &Setting::default(), None, stats)?;
         self.serve_waiters(true, stats)?;
         self.free_everything(stats)?;
         while let Some(waiter) = self.lane.take_first_waiter() {

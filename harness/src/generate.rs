@@ -13,71 +13,23 @@ mod caller;
 pub mod draw;
 mod machine;
 mod pick;
+mod profile;
 mod scene;
 #[cfg(test)]
 mod test;
 
-use crate::op::{ALL_CALLS, Arg, ArgKind, Call, Faults, MAX_ARGS, Op, Ptr, Reg, Route, Yields};
+use crate::call::{ALL_CALLS, Call, Family, MAX_ARGS, Role, Yields};
+use crate::op::{Arg, Faults, Op, Ptr, Reg};
 use crate::random::{Draw, one_of};
 use crate::trace::{Machine, Trace};
 use crate::words::gfp::__GFP_ZERO;
-use crate::words::{Current, NR_TASKS, PAGE};
+use crate::words::{Current, NR_TASKS, PAGE, Route};
 use fastrand::Rng;
 
 pub use machine::largest_machine;
 use pick::{Drawn, pick};
-pub use scene::{Scene, Slot, is_right_free, makes_cache, right_frees};
-
-/// A share in thousandths.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Share(pub u16);
-
-impl Share {
-    /// Says yes in this share of the cases.
-    pub fn hit(self, rng: &mut Rng) -> bool {
-        rng.u16(0..1000) < self.0
-    }
-
-    /// A share for one trace: nothing in one trace of four, else anything up to this one.
-    fn draw(self, rng: &mut Rng) -> Self {
-        if rng.u8(0..4) == 0 { Self(0) } else { Self(rng.u16(0..=self.0)) }
-    }
-}
-
-/// What the traces of a campaign may contain. The shares are the largest that a trace can draw.
-#[derive(Clone, Copy, Debug)]
-pub struct Profile {
-    /// The calls, of which every trace uses some.
-    pub calls: &'static [Call],
-    /// Frees that are wrong: the wrong call, twice, inside, or wild.
-    pub misuse: Share,
-    /// Allocations beside which a fault is injected.
-    pub faults: Share,
-    /// Flag words with `__GFP_NOFAIL`.
-    pub nofail: Share,
-    /// Traces, not ops, that run on a machine short of frames or of vmalloc space.
-    pub pressure: Share,
-    /// Traces whose kvmalloc is of another version, or has another cutoff.
-    pub policies: Share,
-    /// Traces that ask for huge pages now and then. One such answer costs as much as a thousand
-    /// others, since all of it is painted.
-    pub huge: Share,
-}
-
-impl Profile {
-    /// The ordinary mix: now and then something wrong, refused, or scarce.
-    pub const fn new(calls: &'static [Call]) -> Self {
-        Self {
-            calls,
-            misuse: Share(30),
-            faults: Share(40),
-            nofail: Share(20),
-            pressure: Share(250),
-            policies: Share(125),
-            huge: Share(1),
-        }
-    }
-}
+pub use profile::{Profile, Share, Vocabulary};
+pub use scene::{Scene, Slot, is_right_free, makes_cache};
 
 /// The number of calls in the language.
 pub const NR_CALLS: usize = ALL_CALLS.len();
@@ -135,7 +87,7 @@ impl Swarm {
         // What is to run out must be asked for: a machine is used up by some dozens of allocations.
         let bytes = u64::from(machine.frames) * PAGE;
         let least_ceiling = if greedy { bytes / 16 } else { 0 };
-        let weights = weights(profile.calls, rng);
+        let weights = weights(&profile.calls.calls(), rng);
         Self {
             weights,
             calls: Drawn::new(&weights),
@@ -184,14 +136,14 @@ fn weights(calls: &[Call], rng: &mut Rng) -> [u32; NR_CALLS] {
         any.into_iter().for_each(|&call| weights[call as usize] = 8);
     }
     for &maker in &makers {
-        let frees = right_frees(maker);
+        let frees = maker.spec().freed_by;
         let has_free = frees.iter().any(|&free| weights[free as usize] > 0);
         if weights[maker as usize] > 0 && !has_free && rng.u8(0..16) > 0 {
             let free = frees.iter().find(|free| calls.contains(free));
             free.into_iter().for_each(|&free| weights[free as usize] = 8);
         }
         if weights[maker as usize] > 0
-            && scene::needs_cache(maker)
+            && maker.needs_cache()
             && calls.contains(&Call::KmemCacheCreate)
         {
             weights[Call::KmemCacheCreate as usize] = 8;
@@ -268,11 +220,11 @@ pub fn plain_op(call: Call, args: [Arg; MAX_ARGS]) -> Op {
 /// An allocation.
 fn make_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Option<Op> {
     let nr_caches = scene.nr_caches();
-    let may = |call| nr_caches > 0 || !scene::needs_cache(call);
+    let may = |call: Call| nr_caches > 0 || !call.needs_cache();
     let call = pick(&swarm.calls.makers, swarm, rng, may);
     let Some(call) = call else { return create_op(scene, swarm, rng) };
     let mut op = plain_op(call, draw::args(call, scene, swarm, rng));
-    if scene::is_realloc(call) {
+    if call.is_realloc() {
         return Some(realloc_op(op, scene, swarm, rng));
     }
     if rng.u8(0..16) > 0 {
@@ -284,7 +236,7 @@ fn make_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Option<Op> {
         1 => Some(rng.u16(0..swarm.registers)),
         _ => Some(scene.free_register(swarm.registers, rng)),
     };
-    if call.spec().takes_route {
+    if call.spec().traits.routed {
         op.route = draw::route(swarm, rng);
     }
     if swarm.faults.hit(rng) {
@@ -313,10 +265,10 @@ fn realloc_op(mut op: Op, scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Op {
     let bytes = source.map_or(0, |register| scene.bytes_in(register));
     for (arg, (_, kind)) in op.args.iter_mut().zip(op.call.spec().args) {
         match kind {
-            ArgKind::Held if rng.u8(0..8) == 0 => *arg = Arg::Number(rng.u64(0..=bytes)),
-            ArgKind::Held => *arg = Arg::Number(bytes),
+            Role::Held if rng.u8(0..8) == 0 => *arg = Arg::Number(rng.u64(0..=bytes)),
+            Role::Held => *arg = Arg::Number(bytes),
             // Much of what grows doubles.
-            ArgKind::Size if rng.u8(0..3) == 0 && bytes < 0x8000 => *arg = Arg::Number(2 * bytes),
+            Role::Size if rng.u8(0..3) == 0 && bytes < 0x8000 => *arg = Arg::Number(2 * bytes),
             _ => {}
         }
     }
@@ -325,7 +277,7 @@ fn realloc_op(mut op: Op, scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Op {
         (Some(register), 1..) => Some(register),
         _ => Some(scene.free_register(swarm.registers, rng)),
     };
-    if op.call.spec().takes_route {
+    if op.call.spec().traits.routed {
         op.route = draw::route(swarm, rng);
     }
     if swarm.faults.hit(rng) {
@@ -356,7 +308,7 @@ fn create_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Option<Op> {
 fn free_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Option<Op> {
     for _ in 0..4 {
         let (register, slot) = scene.any_live(rng)?;
-        let frees = right_frees(slot.made_by);
+        let frees = slot.made_by.spec().freed_by;
         // Nothing frees what was taken at boot, and its own call comes too late.
         if slot.made_by == Call::MemblockAlloc && swarm.misuse.hit(rng) {
             let late = scene::right_free(register, &slot, Call::MemblockFree);
@@ -407,7 +359,7 @@ fn other_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Option<Op> {
             }
         }
         Call::Ksize => args[0] = Arg::Ptr(Ptr::Reg(register, 0)),
-        _ if scene::is_conversion(call) => {
+        _ if call.spec().family == Family::Addresses => {
             let inside = if rng.bool() { 0 } else { draw::inside(slot.bytes.max(1), rng).0 };
             let anywhere = astray && rng.bool();
             let ptr = Ptr::Reg(register, inside as i64);
@@ -460,7 +412,7 @@ fn spoilt(op: Op, scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Op {
     let may = |call| call != Call::KmemCacheFree || cache.is_some();
     let frees: Vec<Call> = swarm.calls.frees.iter().copied().filter(|&call| may(call)).collect();
     let call = rng.one_of(&frees).copied().unwrap_or(op.call);
-    let own = scene::needs_cache(slot.made_by).then_some(slot.cache);
+    let own = slot.made_by.needs_cache().then_some(slot.cache);
     let slot = Slot { cache: own.or(cache).unwrap_or(0), ..slot };
     let mut wrong = scene::right_free(from, &slot, call);
     if rng.u8(0..4) == 0 {

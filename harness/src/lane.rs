@@ -16,12 +16,13 @@ mod resolve;
 pub use perform::{Record, Retry};
 pub use resolve::Action;
 
+use crate::call::{Request, ask};
 use crate::model::{Allocation, Kind, Model};
-use crate::op::{Class, Reg, Route};
+use crate::op::{Class, Reg};
 use crate::paint::mix;
-use crate::subject::{Answer, Epochs, Facts, Refusal, Request, Subject};
+use crate::subject::{Answer, Epochs, Facts, Refusal, Subject};
 use crate::trace::Machine;
-use crate::words::Current;
+use crate::words::{Current, Route};
 use registers::Registers;
 pub use registers::Skip;
 
@@ -221,7 +222,7 @@ impl Lane {
 
     /// The requests that destroy every cache.
     pub fn destroys_at_end(&self) -> Vec<Request> {
-        self.model.caches().map(|cache| Request::KmemCacheDestroy { cache }).collect()
+        self.model.caches().map(ask::kmem_cache_destroy).collect()
     }
 
     /// The class of an answer.

@@ -10,6 +10,7 @@
 pub mod bound;
 pub mod boundary;
 pub mod bytes;
+pub mod call;
 pub mod campaign;
 pub mod exec;
 pub mod fuzz;

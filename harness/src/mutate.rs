@@ -10,10 +10,11 @@ mod change;
 #[cfg(test)]
 mod test;
 
+use crate::call::{Call, MAX_ARGS, Role, Yields};
 use crate::generate::{
     Profile, Scene, Share, Swarm, draw, generate, generate_op, makes_cache, plain_op,
 };
-use crate::op::{Arg, ArgKind, Call, MAX_ARGS, Op, Yields};
+use crate::op::{Arg, Op};
 use crate::random::{Draw, one_of};
 use crate::text::{MACHINE_FIELDS, MAX_FUZZ_OPS, clamp_machine};
 use crate::trace::{Machine, Trace};
@@ -119,8 +120,8 @@ fn lighten(trace: &mut Trace, rng: &mut Rng) {
         if bytes_of(op, &trace.machine) > left {
             for arg in op.args.iter_mut().zip(op.call.spec().args) {
                 match arg {
-                    (Arg::Number(number), (_, ArgKind::Size)) => *number = draw::size(0x1000, rng),
-                    (Arg::Number(number), (_, ArgKind::Count | ArgKind::Order)) => *number %= 2,
+                    (Arg::Number(number), (_, Role::Size)) => *number = draw::size(0x1000, rng),
+                    (Arg::Number(number), (_, Role::Count | Role::Order)) => *number %= 2,
                     _ => {}
                 }
             }
@@ -137,10 +138,8 @@ fn bytes_of(op: &Op, machine: &Machine) -> u64 {
     }
     let bytes = op.args.iter().zip(spec.args).fold(1_u64, |bytes, (arg, (_, kind))| {
         let factor = match (arg, kind) {
-            (Arg::Number(number), ArgKind::Size | ArgKind::Count) => *number,
-            (Arg::Number(order), ArgKind::Order) => {
-                0x1000_u64.checked_shl(*order as u32).unwrap_or(0)
-            }
+            (Arg::Number(number), Role::Size | Role::Count) => *number,
+            (Arg::Number(order), Role::Order) => 0x1000_u64.checked_shl(*order as u32).unwrap_or(0),
             _ => 1,
         };
         bytes.saturating_mul(factor)
@@ -286,7 +285,7 @@ fn insert_pair(trace: &mut Trace, knife: &mut Knife<'_>) {
     let make = generate_op(&scene, &knife.swarm, Share(1000), knife.rng);
     scene.observe(&make);
     let free = make.dst.and_then(|register| scene.free_of(register));
-    if let Some(free) = free.filter(|free| knife.profile.calls.contains(&free.call)) {
+    if let Some(free) = free.filter(|free| knife.profile.calls.contains(free.call)) {
         trace.ops.insert(to, free);
     }
     trace.ops.insert(from, make);

@@ -7,13 +7,14 @@
 //!
 //! What happens at a boundary is judged by the oracles, as ever.
 
+use crate::call::{Call, Role, Yields};
 use crate::campaign::Campaign;
 use crate::exec;
+use crate::model::Kind;
 use crate::model::rules::{Family, INT_MAX, KMALLOC_MAX};
-use crate::model::{Free, Kind};
 use crate::op::{CLASSES, Class, Op};
 use crate::oracle::Step;
-use crate::subject::{Answer, Request};
+use crate::subject::Answer;
 use crate::text::FAULT_SITES;
 use crate::trace::{Limits, Machine, POLICIES, Trace};
 use crate::verdict::Failure;
@@ -109,9 +110,9 @@ const STEPS: &[OfStep] = &[
     }),
     ("an area of huge pages", &["vmalloc", "kvmalloc"], is_huge),
     ("lazy areas beyond the threshold", AREAS, |s| {
-        let is_asked_for = matches!(s.record.request, Request::VmUnmapAliases);
+        let is_asked_for = s.record.request.call == Call::VmUnmapAliases;
         // A reallocation may purge for want of room.
-        let is_free = Free::of(&s.record.request).is_some() && s.record.want.is_none();
+        let is_free = s.record.request.freed().is_some() && s.record.want.is_none();
         is_free && !is_asked_for && purges(s)
     }),
     ("an area that is freed at the next tick", AREAS, |s| s.record.after.nr_deferred_areas > 0),
@@ -130,7 +131,7 @@ const STEPS: &[OfStep] = &[
     }),
     ("a cache of objects of more than a page", CACHES, |s| {
         let large = |size| size > PAGE && matches!(s.record.reply.answer, Answer::Cache(_));
-        matches!(s.record.request, Request::KmemCacheCreate { size, .. } if large(size))
+        s.record.request.call == Call::KmemCacheCreate && s.record.request.size().is_some_and(large)
     }),
     ("a task that is the last", ALL, |s| s.record.caller.task == 7),
     ("a CPU that is the last", ALL, |s| s.record.caller.cpu == 7),
@@ -139,7 +140,9 @@ const STEPS: &[OfStep] = &[
     ("a scope in 32 others", WHOLE, |s| {
         let depth = s.model.scopes(s.record.caller.task).len();
         let is_refused = matches!(s.record.reply.answer, Answer::Refused(_));
-        matches!(s.record.request, Request::MemallocSave { .. }) && depth == 32 && is_refused
+        matches!(s.record.request.call, Call::MemallocNofsSave | Call::MemallocNoioSave)
+            && depth == 32
+            && is_refused
     }),
     ("a request that waits", ALL, |s| matches!(s.record.reply.answer, Answer::WouldBlock(_))),
     ("a waiter that is served", ALL, |s| s.record.retry.is_some() && is_given(s)),
@@ -299,13 +302,9 @@ fn is_across(step: &Step, unit: u64) -> bool {
 
 /// The elements of an array that is asked for; 0 where it is none.
 fn elements(step: &Step) -> u64 {
-    match step.record.request {
-        Request::KmallocArray { n, .. }
-        | Request::Kcalloc { n, .. }
-        | Request::KvmallocArray { n, .. }
-        | Request::Kvcalloc { n, .. } => n,
-        _ => 0,
-    }
+    let spec = step.record.request.spec();
+    let is_array = spec.yields == Yields::Memory;
+    step.record.request.get(Role::Count).filter(|_| is_array).unwrap_or(0)
 }
 
 fn top_blocks_meet(step: &Step) -> bool {
@@ -325,7 +324,7 @@ fn drops(step: &Step, kind: usize) -> bool {
 }
 
 fn is_freed_elsewhere(step: &Step) -> bool {
-    let freed = Free::of(&step.record.request).and_then(|(_, addr)| step.model.at(addr));
+    let freed = step.record.request.freed().and_then(|addr| step.model.at(addr));
     freed.is_some_and(|held| {
         held.kind == Kind::Kmalloc && held.cpu != usize::from(step.record.caller.cpu)
     })

@@ -9,14 +9,15 @@
 //! The lane is the one that follows the policy. Nothing is run here (`exec`), and nothing is an
 //! objection: a recording may be of a kernel that another version of the rules describes.
 
+use crate::call::Call;
 use crate::model::kvmalloc::Policy;
 use crate::model::rules::{KMALLOC_MAX_CACHE, size_class};
-use crate::op::{Arg, Call, Class, Op, Reg, Route};
+use crate::op::{Arg, Class, Op, Reg};
 use crate::recording::{Recording, Served, Told, UnderObject};
 use crate::words::gfp::{
     __GFP_DIRECT_RECLAIM, __GFP_NOFAIL, __GFP_NORETRY, __GFP_RETRY_MAYFAIL, Gfp,
 };
-use crate::words::{PAGE, order_of};
+use crate::words::{PAGE, Route, order_of};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 

@@ -10,7 +10,8 @@ mod regression;
 
 pub use regression::regression_test;
 
-use crate::op::{CALLS, CLASSES, Class};
+use crate::call::CALLS;
+use crate::op::{CLASSES, Class};
 use crate::stats::{Classes, SKIPS, Stats};
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
@@ -232,8 +233,8 @@ pub fn json(stats: &Stats) -> Value {
 #[cfg(test)]
 mod test {
     use super::*;
+    use crate::call::Call;
     use crate::campaign::ROUTED;
-    use crate::op::Call;
 
     #[test]
     fn counts_are_grouped_by_thousands() {

@@ -13,12 +13,13 @@
 #[cfg(test)]
 mod test;
 
+use crate::call::Yields;
 use crate::generate::draw::EDGES;
-use crate::op::{Arg, Faults, Op, Ptr, Reg, Route, Yields};
+use crate::op::{Arg, Faults, Op, Ptr, Reg};
 use crate::text::{FAULT_SITES, MACHINE_FIELDS};
 use crate::trace::{Machine, Trace};
-use crate::words::Current;
 use crate::words::gfp::{GFP_KERNEL, Gfp};
+use crate::words::{Current, Route};
 
 /// Shrinks `trace`, for which `fails` holds, as far as `budget_candidates` calls of `fails` go.
 pub fn shrink(

@@ -6,8 +6,9 @@
 //! The counts are sums and can be added up over runs, but for a lane's first and last counters;
 //! printing them is in `report`.
 
+use crate::call::{CALLS, Call};
 use crate::lane::{LaneSpec, Record, Skip};
-use crate::op::{CALLS, CLASSES, Call, Class};
+use crate::op::{CLASSES, Class};
 use crate::relaxation::Relaxed;
 use crate::subject::Effort;
 use crate::subject::Facts;

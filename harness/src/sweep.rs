@@ -7,12 +7,14 @@
 //!
 //! Every run is judged by all oracles. Which cutoff is good is said nowhere here.
 
+use crate::call::Role;
 use crate::campaign::SWEEP;
 use crate::exec::{self, Expectations};
-use crate::op::{Arg, ArgKind, Class, Op, Route};
+use crate::op::{Arg, Class, Op};
 use crate::stats::{LaneStats, Stats};
 use crate::trace::{Limits, Trace};
 use crate::verdict::Failure;
+use crate::words::Route;
 use serde::Serialize;
 
 /// Bytes in a page.
@@ -172,7 +174,7 @@ pub fn prepare(trace: &Trace, cutoff: Cutoff, fragmented: u32) -> Trace {
         Cutoff::FallbackAbove(pages) => pages,
         Cutoff::Never => Limits::CUTOFF.1,
     };
-    for op in trace.ops.iter_mut().filter(|op| op.call.spec().takes_route) {
+    for op in trace.ops.iter_mut().filter(|op| op.call.spec().traits.routed) {
         op.route = match cutoff {
             Cutoff::AtOnceAbove(pages) if size(op) > u64::from(pages) * PAGE => Route::Vmalloc,
             _ => Route::Policy,
@@ -206,7 +208,7 @@ impl Costs {
     fn count(&mut self, op: &Op, class: Class, memory: u64) {
         use Class::{Blocked, Deadlock, NoMemory, NoSpace, TooLarge, Vmalloc};
         let failed = matches!(class, NoMemory | NoSpace | Blocked | Deadlock);
-        if !op.call.spec().takes_route {
+        if !op.call.spec().traits.routed {
             self.others_failed += u64::from(failed);
         } else if (PAGE + 1..=memory).contains(&size(op)) {
             self.requests += 1;
@@ -230,7 +232,7 @@ impl Costs {
 fn size(op: &Op) -> u64 {
     let numbers = op.call.spec().args.iter().zip(&op.args);
     numbers.fold(1, |bytes: u64, ((_, kind), arg)| match (kind, arg) {
-        (ArgKind::Size | ArgKind::Count, Arg::Number(number)) => bytes.saturating_mul(*number),
+        (Role::Size | Role::Count, Arg::Number(number)) => bytes.saturating_mul(*number),
         _ => bytes,
     })
 }

@@ -22,7 +22,7 @@ mod print;
 mod test;
 mod words;
 
-use crate::op::{Faults, Route};
+use crate::op::Faults;
 use crate::trace::{Limits, Machine, POLICIES, Trace};
 use crate::words::{Current, NR_CPUS, NR_NODES, NR_TASKS};
 use arbitrary::{Arbitrary, Unstructured};
@@ -34,10 +34,6 @@ pub const MAX_FUZZ_OPS: usize = 1024;
 
 /// The largest order that can be written. The allocator refuses all but the first few.
 pub const MAX_ORDER_WRITTEN: u64 = 255;
-
-/// The names of the routes.
-pub const ROUTES: &[(&str, Route)] =
-    &[("policy", Route::Policy), ("slab", Route::Slab), ("vmalloc", Route::Vmalloc)];
 
 /// A fault site: the name of its property, and the place of its count.
 #[derive(Debug)]

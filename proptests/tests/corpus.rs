@@ -4,9 +4,10 @@
 //! its first line, and here both are held to it. The recordings of real kernels in
 //! `corpus/recordings/` expect nothing but that no oracle objects.
 
+use kvroute_harness::call::{CALLS, Call};
 use kvroute_harness::campaign::REPLAY;
 use kvroute_harness::exec::{self, Expectations};
-use kvroute_harness::op::{CALLS, CLASSES, Call};
+use kvroute_harness::op::CLASSES;
 use kvroute_harness::recorded::Agreement;
 use kvroute_harness::recording::{Recording, Served};
 use kvroute_harness::{CAMPAIGNS, Campaign, Trace, check_expected};

@@ -8,8 +8,8 @@
 
 use alloc_core::error::{ConvertCall, FreeCall};
 use alloc_core::guide::{ALLOCATORS, Alignment, Allocator, CONVERSIONS, Contexts, Conversion};
+use kvroute_harness::call::{CALLS, Role};
 use kvroute_harness::exec::explain;
-use kvroute_harness::op::{ArgKind, CALLS};
 use kvroute_harness::words::{CONTEXTS, Context};
 use kvroute_harness::{CAMPAIGNS, Trace};
 use std::fs;
@@ -82,17 +82,17 @@ fn conversions() -> String {
 fn arguments(call: &str, size: u64, gfp: &str) -> String {
     let spec = CALLS.iter().find(|spec| spec.name == call).expect("the guide names known calls");
     let order = (size.div_ceil(4096)).next_power_of_two().ilog2();
-    let argument = |(name, kind): &(&str, ArgKind)| match kind {
-        ArgKind::Size | ArgKind::Held => format!("{size:#x}"),
-        ArgKind::Gfp => gfp.into(),
-        ArgKind::Count => "1".into(),
-        ArgKind::Node => "0".into(),
-        ArgKind::Cache => "c0".into(),
-        ArgKind::Order => order.to_string(),
-        ArgKind::Align => "0x1000".into(),
-        ArgKind::VmallocOffset if *name == "start" => "0x0".into(),
-        ArgKind::VmallocOffset => "0x1000000".into(),
-        ArgKind::Ptr => "r0".into(),
+    let argument = |(_, role): &(&str, Role)| match role {
+        Role::Size | Role::Held => format!("{size:#x}"),
+        Role::Gfp => gfp.into(),
+        Role::Count => "1".into(),
+        Role::Node => "0".into(),
+        Role::Cache => "c0".into(),
+        Role::Order => order.to_string(),
+        Role::Align => "0x1000".into(),
+        Role::RangeStart => "0x0".into(),
+        Role::RangeEnd => "0x1000000".into(),
+        role if role.is_address() => "r0".into(),
         other => panic!("{call} takes a {other:?}"),
     };
     spec.args.iter().map(argument).collect::<Vec<_>>().join(", ")
@@ -123,7 +123,7 @@ fn where_all(test: impl Fn(&str, Context) -> bool) -> Contexts {
 }
 
 fn beside(call: &str, route: &str, context: Context) -> String {
-    let takes_route = CALLS.iter().any(|spec| spec.name == call && spec.takes_route);
+    let takes_route = CALLS.iter().any(|spec| spec.name == call && spec.traits.routed);
     let route = if takes_route { format!("route: {route}, ") } else { String::new() };
     let (name, _) = CONTEXTS.iter().find(|(_, known)| *known == context).expect("a context");
     format!("({route}context: {name})")

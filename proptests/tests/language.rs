@@ -6,12 +6,11 @@
 //! What the calls mean is written by hand around the lists.
 
 use kvroute_harness::Trace;
-use kvroute_harness::op::{CALLS, CLASSES, Yields};
+use kvroute_harness::call::{CALLS, Yields};
+use kvroute_harness::op::CLASSES;
 use kvroute_harness::relaxation::RELAXATIONS;
-use kvroute_harness::text::{
-    CALLER_FIELDS, FAULT_SITES, MACHINE_FIELDS, MachineField, ROUTES, Written,
-};
-use kvroute_harness::words::CONTEXTS;
+use kvroute_harness::text::{CALLER_FIELDS, FAULT_SITES, MACHINE_FIELDS, MachineField, Written};
+use kvroute_harness::words::{CONTEXTS, ROUTES};
 use std::fs;
 use std::path::Path;
 
@@ -46,7 +45,7 @@ fn barks_on_a_block_that_is_not_there_once() {
 
 #[test]
 fn the_calls_are_all_there() {
-    let line = |spec: &kvroute_harness::op::CallSpec| {
+    let line = |spec: &kvroute_harness::call::CallSpec| {
         let dst = match spec.yields {
             Yields::Nothing => "",
             Yields::Memory => "rN = ",
@@ -58,7 +57,7 @@ fn the_calls_are_all_there() {
         };
         let (args, optional) = (names(false), names(true));
         let rest = if optional.is_empty() { optional } else { format!("[, {optional}]") };
-        let route = if spec.takes_route { "  (route)" } else { "" };
+        let route = if spec.traits.routed { "  (route)" } else { "" };
         format!("{dst}{}({args}{rest}){route}\n", spec.name)
     };
     check("calls", &CALLS.iter().map(line).collect::<String>());

@@ -7,7 +7,8 @@
 //!
 //! Which of them meet in one case is the parent's to say.
 
-use crate::op::{Arg, ArgKind, NUMA_NO_NODE, Ptr, Reg};
+use crate::call::{NUMA_NO_NODE, Role};
+use crate::op::{Arg, Ptr, Reg};
 use crate::text::MAX_ORDER_WRITTEN;
 use crate::trace::Machine;
 use crate::words::gfp::{
@@ -65,59 +66,57 @@ pub(super) enum Value {
 }
 
 /// The values of an argument of this kind, each once: several lists have the same ends.
-pub(super) fn values(kind: ArgKind) -> Vec<Value> {
+pub(super) fn values(kind: Role) -> Vec<Value> {
     let mut values = listed(kind);
     values.sort_unstable();
     values.dedup();
     values
 }
 
-fn listed(kind: ArgKind) -> Vec<Value> {
+fn listed(kind: Role) -> Vec<Value> {
     let all = |most| numbers(most).into_iter().map(Value::Number);
     let and = |more: &[Value]| all(u64::MAX).chain(more.iter().copied()).collect();
     let about = |of: fn(i64) -> Value| [-4096, -1, 0, 1, 4096].map(of);
     match kind {
-        ArgKind::Size => {
+        Role::Size => {
             let ends = [about(Value::Memory), about(Value::Space)].concat();
             and(&ends)
         }
-        ArgKind::Held => and(&about(Value::Held)),
-        ArgKind::Phys => and(&about(Value::Memory)),
-        ArgKind::VmallocOffset => offsets_of_space(),
-        ArgKind::Count | ArgKind::Align | ArgKind::Offset | ArgKind::SlabFlags | ArgKind::Ctor => {
-            and(&[])
-        }
-        ArgKind::Order => {
+        Role::Held => and(&about(Value::Held)),
+        Role::Phys => and(&about(Value::Memory)),
+        Role::RangeStart | Role::RangeEnd => offsets_of_space(),
+        Role::Count | Role::Align | Role::Offset | Role::SlabFlags | Role::Ctor => and(&[]),
+        Role::Order => {
             let more = (0..14).chain(50..66).map(Value::Number);
             all(MAX_ORDER_WRITTEN).chain(more).collect()
         }
-        ArgKind::Node => {
+        Role::Node => {
             let nodes = [0, 1, 2, 3, 4, 5, 127, 128, 255, 256, 1 << 32, NUMA_NO_NODE - 1];
             nodes.into_iter().chain([NUMA_NO_NODE]).map(Value::Number).collect()
         }
-        ArgKind::Gfp => flag_words().into_iter().map(Value::Gfp).collect(),
-        ArgKind::Cache => vec![Value::Cache(0), Value::Cache(1)],
-        ArgKind::Ptr => pointers(),
+        Role::Gfp => flag_words().into_iter().map(Value::Gfp).collect(),
+        Role::Cache => vec![Value::Cache(0), Value::Cache(1)],
+        Role::Freed | Role::Replaced | Role::Read | Role::Written => pointers(),
     }
 }
 
 /// Values of an argument of this kind that do not keep a call from going on: those of the axes that
 /// a case is not about are mostly drawn from them.
-pub(super) fn usual(kind: ArgKind) -> Vec<Value> {
+pub(super) fn usual(kind: Role) -> Vec<Value> {
     let numbers = |numbers: &[u64]| numbers.iter().copied().map(Value::Number).collect();
     match kind {
-        ArgKind::Size => numbers(&[8, 0x48, 0x1000, 0x1800, 0x3000]),
-        ArgKind::Held => vec![Value::Held(0)],
-        ArgKind::Count => numbers(&[1, 3]),
-        ArgKind::Align => numbers(&[1, 8, 0x1000]),
-        ArgKind::Order => numbers(&[0, 1, 3]),
-        ArgKind::VmallocOffset => vec![Value::Number(0), Value::Space(0)],
-        ArgKind::Offset | ArgKind::SlabFlags | ArgKind::Ctor => numbers(&[0]),
-        ArgKind::Phys => numbers(&[0x8_0000]),
-        ArgKind::Node => numbers(&[0, NUMA_NO_NODE]),
-        ArgKind::Gfp => [GFP_KERNEL, GFP_KERNEL | __GFP_ZERO, GFP_ATOMIC].map(Value::Gfp).into(),
-        ArgKind::Cache => vec![Value::Cache(0)],
-        ArgKind::Ptr => vec![Value::Inside(0)],
+        Role::Size => numbers(&[8, 0x48, 0x1000, 0x1800, 0x3000]),
+        Role::Held => vec![Value::Held(0)],
+        Role::Count => numbers(&[1, 3]),
+        Role::Align => numbers(&[1, 8, 0x1000]),
+        Role::Order => numbers(&[0, 1, 3]),
+        Role::RangeStart | Role::RangeEnd => vec![Value::Number(0), Value::Space(0)],
+        Role::Offset | Role::SlabFlags | Role::Ctor => numbers(&[0]),
+        Role::Phys => numbers(&[0x8_0000]),
+        Role::Node => numbers(&[0, NUMA_NO_NODE]),
+        Role::Gfp => [GFP_KERNEL, GFP_KERNEL | __GFP_ZERO, GFP_ATOMIC].map(Value::Gfp).into(),
+        Role::Cache => vec![Value::Cache(0)],
+        Role::Freed | Role::Replaced | Role::Read | Role::Written => vec![Value::Inside(0)],
     }
 }
 
@@ -172,15 +171,17 @@ fn pointers() -> Vec<Value> {
 
 impl Value {
     /// The value as an argument, on this machine, beside a register that holds so many bytes.
-    pub(super) fn arg(self, kind: ArgKind, machine: &Machine, register: Reg, held: u64) -> Arg {
+    pub(super) fn arg(self, kind: Role, machine: &Machine, register: Reg, held: u64) -> Arg {
         match (self, kind) {
             (Value::Gfp(flags), _) => Arg::Gfp(flags),
             (Value::Cache(cache), _) => Arg::Cache(cache),
             (Value::Inside(offset), _) => Arg::Ptr(Ptr::Reg(register, offset)),
-            (Value::Held(more), ArgKind::Ptr) => {
+            (Value::Held(more), role) if role.is_address() => {
                 Arg::Ptr(Ptr::Reg(register, (held as i64).wrapping_add(more)))
             }
-            (address, ArgKind::Ptr) => Arg::Ptr(Ptr::Const(address.number(machine, held))),
+            (address, role) if role.is_address() => {
+                Arg::Ptr(Ptr::Const(address.number(machine, held)))
+            }
             (number, _) => Arg::Number(number.number(machine, held)),
         }
     }
@@ -202,10 +203,10 @@ impl Value {
 #[cfg(test)]
 mod test {
     use super::*;
-    use crate::op::CALLS;
+    use crate::call::CALLS;
 
     /// The kinds of all arguments of all calls.
-    fn kinds() -> impl Iterator<Item = ArgKind> {
+    fn kinds() -> impl Iterator<Item = Role> {
         CALLS.iter().flat_map(|spec| spec.args).map(|(_, kind)| *kind)
     }
 
@@ -228,14 +229,14 @@ mod test {
 
     #[test]
     fn the_ends_of_every_kind_are_there() {
-        let sizes = values(ArgKind::Size);
+        let sizes = values(Role::Size);
         for power in 0..64 {
             for number in [(1_u64 << power) - 1, 1 << power, (1 << power) + 1] {
                 assert!(sizes.contains(&Value::Number(number)), "{number:#x}");
             }
         }
         assert!(sizes.contains(&Value::Number(u64::MAX)));
-        let orders = values(ArgKind::Order);
+        let orders = values(Role::Order);
         for order in [0, 1, 10, 11, 12, 51, 52, 63, 64, 65, 254, 255] {
             assert!(orders.contains(&Value::Number(order)), "{order}");
         }

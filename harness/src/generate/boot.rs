@@ -6,7 +6,8 @@
 //! What is taken is put into registers that no other call is given, since it lives for ever.
 
 use super::{Profile, Swarm, draw, plain_op};
-use crate::op::{Arg, Call, MAX_ARGS, Op, Ptr, Reg};
+use crate::call::{Call, MAX_ARGS};
+use crate::op::{Arg, Op, Ptr, Reg};
 use crate::random::{Draw, one_of};
 use crate::words::PAGE;
 use fastrand::Rng;
@@ -24,7 +25,7 @@ struct Taken {
 
 /// The calls of the boot allocator that a trace begins with.
 pub(super) fn ops(profile: &Profile, swarm: &Swarm, rng: &mut Rng) -> Vec<Op> {
-    if !profile.calls.contains(&Call::MemblockAlloc) || rng.u8(0..8) > 0 {
+    if !profile.calls.contains(Call::MemblockAlloc) || rng.u8(0..8) > 0 {
         return Vec::new();
     }
     let mut taken = Taken::default();

@@ -6,8 +6,9 @@
 //! A task whose request waits is blocked, and with it all its later calls, so requests that may
 //! wait are hardly ever made by the first task, which makes most of the others.
 
-use super::{Swarm, scene};
-use crate::op::{Arg, Call, MAX_ARGS, Op, Yields};
+use super::Swarm;
+use crate::call::{Call, MAX_ARGS, Yields};
+use crate::op::{Arg, Op};
 use crate::random::one_of;
 use crate::words::Context;
 use crate::words::gfp::{
@@ -65,7 +66,7 @@ fn interrupt(op: &mut Op, swarm: &Swarm, rng: &mut Rng) {
     let context = *one_of(&contexts, rng);
     let wrong = swarm.misuse.hit(rng);
     let is_area = matches!(op.call, Call::Vfree | Call::Kvfree);
-    if !wrong && (scene::sleeps(op.call) || (is_area && context == Context::Atomic)) {
+    if !wrong && (op.call.sleeps() || (is_area && context == Context::Atomic)) {
         return;
     }
     op.caller.context = context;

@@ -7,14 +7,13 @@
 //! This file does not choose calls; `generate` does.
 
 use super::{Scene, Swarm};
-use crate::op::{
-    Arg, ArgKind, Call, CallSpec, Faults, MAX_ARGS, NUMA_NO_NODE, Op, Ptr, Route, Yields,
-};
+use crate::call::{Call, CallSpec, MAX_ARGS, NUMA_NO_NODE, Role, Yields};
+use crate::op::{Arg, Faults, Op, Ptr};
 use crate::random::{Draw, one_of};
 use crate::text::{FAULT_SITES, MAX_ORDER_WRITTEN};
 use crate::words::gfp::*;
 use crate::words::{
-    HUGE_PAGE, PAGE, PAGE_OFFSET, SLAB_FLAG_NAMES, SLAB_HWCACHE_ALIGN, VMALLOC_START,
+    Gfp, HUGE_PAGE, PAGE, PAGE_OFFSET, Route, SLAB_FLAG_NAMES, SLAB_HWCACHE_ALIGN, VMALLOC_START,
 };
 use fastrand::Rng;
 
@@ -171,52 +170,54 @@ pub fn arg(
         _ => USUAL_CEILING,
     });
     match spec.args[place].1 {
-        ArgKind::Size if spec.yields == Yields::Cache && rng.u8(0..32) > 0 => {
+        Role::Size if spec.yields == Yields::Cache && rng.u8(0..32) > 0 => {
             Arg::Number(size(ceiling, rng).max(1))
         }
-        ArgKind::Size if swarm.top_orders.hit(rng) && rng.u8(0..4) == 0 => {
+        Role::Size if swarm.top_orders.hit(rng) && rng.u8(0..4) == 0 => {
             Arg::Number(*one_of(LARGEST, rng))
         }
-        ArgKind::Size if may_be_huge(spec) && swarm.huge.hit(rng) => Arg::Number(huge_size(rng)),
-        ArgKind::Size => Arg::Number(match before(ArgKind::Count) {
+        Role::Size if may_be_huge(spec) && swarm.huge.hit(rng) => Arg::Number(huge_size(rng)),
+        Role::Size => Arg::Number(match before(Role::Count) {
             Some(count) => element_size(count, ceiling, rng),
             None => size(ceiling, rng),
         }),
-        ArgKind::Held => Arg::Number(match args[0] {
+        Role::Held => Arg::Number(match args[0] {
             Arg::Ptr(Ptr::Reg(register, _)) => scene.bytes_in(register),
             _ => 0,
         }),
-        ArgKind::Count => Arg::Number(count(ceiling, rng)),
-        ArgKind::Align => Arg::Number(align(rng)),
-        ArgKind::Order if swarm.top_orders.hit(rng) => Arg::Number(rng.u64(8..=10)),
-        ArgKind::Order => Arg::Number(order(ceiling, rng)),
-        ArgKind::VmallocOffset => {
-            let start = before(ArgKind::VmallocOffset);
-            let size = before(ArgKind::Size).filter(|_| start.is_none());
+        Role::Count => Arg::Number(count(ceiling, rng)),
+        Role::Align => Arg::Number(align(rng)),
+        Role::Order if swarm.top_orders.hit(rng) => Arg::Number(rng.u64(8..=10)),
+        Role::Order => Arg::Number(order(ceiling, rng)),
+        Role::RangeStart => {
+            let size = before(Role::Size);
             let across = size.and_then(|size| start_across_a_gib(size, swarm, rng));
-            Arg::Number(across.unwrap_or_else(|| vmalloc_offset(start, swarm, rng)))
+            Arg::Number(across.unwrap_or_else(|| vmalloc_offset(None, swarm, rng)))
         }
-        ArgKind::Offset => Arg::Number(size(64, rng)),
-        ArgKind::Phys => Arg::Number(rng.u64(0..u64::from(swarm.machine.frames) * PAGE)),
+        Role::RangeEnd => Arg::Number(vmalloc_offset(before(Role::RangeStart), swarm, rng)),
+        Role::Offset => Arg::Number(size(64, rng)),
+        Role::Phys => Arg::Number(rng.u64(0..u64::from(swarm.machine.frames) * PAGE)),
         // Pages of a huge area must not be compound: its caller's fault, which Linux grants.
-        ArgKind::Gfp if may_be_huge(spec) && !swarm.misuse.hit(rng) => {
+        Role::Gfp if may_be_huge(spec) && !swarm.misuse.hit(rng) => {
             Arg::Gfp(gfp(swarm, rng).without(__GFP_COMP))
         }
-        ArgKind::Gfp => Arg::Gfp(gfp(swarm, rng)),
-        ArgKind::Ptr => Arg::Ptr(match scene.any_live(rng) {
-            Some((register, _)) => Ptr::Reg(register, 0),
-            None => Ptr::Const(0),
-        }),
-        ArgKind::Node => Arg::Number(node(swarm, rng)),
-        ArgKind::Cache => Arg::Cache(scene.any_cache(rng).unwrap_or(0)),
-        ArgKind::SlabFlags => Arg::Number(slab_flags(rng)),
-        ArgKind::Ctor => Arg::Number(ctor(rng)),
+        Role::Gfp => Arg::Gfp(gfp(swarm, rng)),
+        Role::Freed | Role::Replaced | Role::Read | Role::Written => {
+            Arg::Ptr(match scene.any_live(rng) {
+                Some((register, _)) => Ptr::Reg(register, 0),
+                None => Ptr::Const(0),
+            })
+        }
+        Role::Node => Arg::Number(node(swarm, rng)),
+        Role::Cache => Arg::Cache(scene.any_cache(rng).unwrap_or(0)),
+        Role::SlabFlags => Arg::Number(slab_flags(rng)),
+        Role::Ctor => Arg::Number(ctor(rng)),
     }
 }
 
 /// Whether the call may be answered with huge pages.
 fn may_be_huge(spec: &CallSpec) -> bool {
-    spec.call == Call::VmallocHuge || (spec.takes_route && spec.args[0].1 == ArgKind::Size)
+    spec.traits.huge || (spec.traits.routed && spec.args[0].1 == Role::Size)
 }
 
 /// A size about a huge page or two, mostly beside a multiple.
@@ -379,7 +380,7 @@ pub(super) fn world_args(call: Call, swarm: &Swarm, rng: &mut Rng) -> [Arg; MAX_
     let mut args = [Arg::Number(0); MAX_ARGS];
     for (arg, (_, kind)) in args.iter_mut().zip(call.spec().args) {
         *arg = match kind {
-            ArgKind::Gfp => Arg::Gfp(*one_of(&[Gfp(0), __GFP_IO, __GFP_FS], rng)),
+            Role::Gfp => Arg::Gfp(*one_of(&[Gfp(0), __GFP_IO, __GFP_FS], rng)),
             _ => Arg::Number(nr_pages_of_others(swarm, rng)),
         };
     }
@@ -445,16 +446,16 @@ pub fn wild(swarm: &Swarm, rng: &mut Rng) -> u64 {
 pub fn nudge_selectors(op: &mut Op, rng: &mut Rng) {
     for (arg, (_, kind)) in op.args.iter_mut().zip(op.call.spec().args) {
         match (kind, arg) {
-            (ArgKind::Order, Arg::Number(order)) => {
+            (Role::Order, Arg::Number(order)) => {
                 *order = if rng.bool() { *order + 1 } else { order.saturating_sub(1) };
                 *order = (*order).min(11);
             }
-            (ArgKind::Held, Arg::Number(size)) => {
+            (Role::Held, Arg::Number(size)) => {
                 let nudge = *one_of(&[PAGE, 1, *size], rng);
                 *size =
                     if rng.bool() { size.wrapping_add(nudge) } else { *size - nudge.min(*size) };
             }
-            (ArgKind::Cache, Arg::Cache(cache)) => *cache = (*cache ^ (1 << rng.u16(0..2))) & 7,
+            (Role::Cache, Arg::Cache(cache)) => *cache = (*cache ^ (1 << rng.u16(0..2))) & 7,
             _ => {}
         }
     }

@@ -6,7 +6,7 @@
 //! How often each call is drawn is the swarm's business.
 
 use super::{NR_CALLS, Swarm, scene};
-use crate::op::{ALL_CALLS, Call, Yields};
+use crate::call::{ALL_CALLS, Call, Yields};
 use fastrand::Rng;
 
 /// The calls of one trace, by what they are drawn for.
@@ -35,11 +35,9 @@ impl Drawn {
         Self {
             all: drawn(&|_| true),
             makers: drawn(&makes),
-            frees: drawn(&scene::is_free),
+            frees: drawn(&Call::is_free),
             worldly: drawn(&|call| scene::is_worldly(call) && !scene::is_restore(call)),
-            others: drawn(&|call| {
-                !(makes(call) || scene::is_free(call) || scene::is_worldly(call))
-            }),
+            others: drawn(&|call| !(makes(call) || call.is_free() || scene::is_worldly(call))),
         }
     }
 }

@@ -4,7 +4,8 @@
 //! cannot, and that every right free frees. That is enough to aim ops at live registers; the truth,
 //! with failures and recycled addresses, is the model's business.
 
-use crate::op::{Arg, ArgKind, Call, Faults, MAX_ARGS, Op, Ptr, Reg, Yields};
+use crate::call::{Call, Family, MAX_ARGS, Makes, Role, Yields};
+use crate::op::{Arg, Faults, Op, Ptr, Reg};
 use crate::random::Draw;
 use crate::words::{NR_ORDERS, NR_TASKS, PAGE, SLAB_FLAG_NAMES, order_of};
 use fastrand::Rng;
@@ -12,92 +13,14 @@ use fastrand::Rng;
 /// Registers beyond these are not followed; only traces that are not ours use them.
 const NR_REGISTERS: usize = 256;
 
-/// Which calls free what a call makes, the most natural one first, and whether `ksize` may look at
-/// it.
-struct Maker {
-    call: Call,
-    frees: &'static [Call],
-    has_ksize: bool,
-}
-
-macro_rules! makers {
-    ($($call:ident $frees:tt $has_ksize:literal;)*) => {
-        &[$(Maker { call: Call::$call, frees: makers!(@ $frees), has_ksize: $has_ksize }),*]
-    };
-    (@ [$($free:ident),*]) => { &[$(Call::$free),*] };
-}
-
-static MAKERS: &[Maker] = makers! {
-    AllocPages       [FreePagesPage] false;
-    AllocPagesNode   [FreePagesPage] false;
-    GetFreePages     [FreePages] false;
-    GetFreePage      [FreePage, FreePages, PutPage] false;
-    GetZeroedPage    [FreePages, FreePage, PutPage] false;
-    AllocPagesExact  [FreePagesExact] false;
-    DmaAllocCoherent [DmaFreeCoherent] false;
-    Kmalloc          [Kfree, Kvfree, KfreeSensitive, KvfreeSensitive] true;
-    Kzalloc          [Kfree, Kvfree, KfreeSensitive] true;
-    KmallocNode      [Kfree, Kvfree, KfreeSensitive] true;
-    KmallocArray     [Kfree, Kvfree, KfreeSensitive] true;
-    Kcalloc          [Kfree, Kvfree, KfreeSensitive] true;
-    Krealloc         [Kfree, Kvfree, KfreeSensitive] true;
-    KmemCacheAlloc   [KmemCacheFree] true;
-    KmemCacheZalloc  [KmemCacheFree, KfreeSensitive] true;
-    KmemCacheAllocNode [KmemCacheFree] true;
-    Vmalloc          [Vfree, Kvfree, KvfreeSensitive, VfreeAtomic] false;
-    Vzalloc          [Vfree, Kvfree, VfreeAtomic] false;
-    VmallocNode      [Vfree, Kvfree, VfreeAtomic] false;
-    VmallocGfp       [Vfree, Kvfree, VfreeAtomic] false;
-    VmallocHuge      [Vfree, Kvfree, VfreeAtomic] false;
-    VmallocNodeRange [Vfree, Kvfree, VfreeAtomic] false;
-    Kvmalloc         [Kvfree, KvfreeSensitive] false;
-    Kvzalloc         [Kvfree, KvfreeSensitive] false;
-    KvmallocNode     [Kvfree, KvfreeSensitive] false;
-    KvzallocNode     [Kvfree, KvfreeSensitive] false;
-    KvmallocArray    [Kvfree, KvfreeSensitive] false;
-    Kvcalloc         [Kvfree, KvfreeSensitive] false;
-    Kvrealloc        [Kvfree, KvfreeSensitive] false;
-    MemblockAlloc    [MemblockFree] false;
-};
-
-/// The calls that may free what `maker` returns, the most natural one first.
-pub fn right_frees(maker: Call) -> &'static [Call] {
-    MAKERS.iter().find(|row| row.call == maker).map_or(&[], |row| row.frees)
-}
-
-/// Whether the call frees memory, or would if it were memory of `vmap`.
-pub(super) fn is_free(call: Call) -> bool {
-    call == Call::Vunmap || MAKERS.iter().any(|row| row.frees.contains(&call))
-}
-
 /// Whether `ksize` may look at what `maker` returns.
 pub(super) fn has_ksize(maker: Call) -> bool {
-    MAKERS.iter().any(|row| row.call == maker && row.has_ksize)
+    matches!(maker.spec().makes, Makes::Kmalloc | Makes::Object)
 }
 
 /// Whether what `maker` returns is sure to be physically contiguous.
 pub(super) fn is_contiguous(maker: Call) -> bool {
-    !matches!(right_frees(maker).first(), Some(Call::Vfree | Call::Kvfree))
-}
-
-/// Whether the call converts an address.
-pub(super) fn is_conversion(call: Call) -> bool {
-    matches!(
-        call,
-        Call::IsVmallocAddr
-            | Call::VirtAddrValid
-            | Call::VirtToPage
-            | Call::PageAddress
-            | Call::VirtToPhys
-            | Call::VmallocToPage
-    )
-}
-
-/// Whether the call sleeps whatever its flags are.
-pub(super) fn sleeps(call: Call) -> bool {
-    let makes_areas = right_frees(call).contains(&Call::Vfree);
-    makes_areas
-        || matches!(call, Call::KmemCacheCreate | Call::KmemCacheDestroy | Call::VmUnmapAliases)
+    !matches!(maker.spec().makes, Makes::Vmalloc | Makes::Kvmalloc)
 }
 
 /// Whether the call opens a scope.
@@ -112,25 +35,13 @@ pub(super) fn is_restore(call: Call) -> bool {
 
 /// Whether the call is about no memory in particular.
 pub(super) fn is_worldly(call: Call) -> bool {
-    let of_others = [Call::AddToPageCache, Call::StartProcess, Call::DropCaches];
-    is_save(call) || is_restore(call) || call == Call::Tick || of_others.contains(&call)
-}
-
-/// Whether the call replaces memory by other memory.
-pub(super) fn is_realloc(call: Call) -> bool {
-    matches!(call, Call::Krealloc | Call::Kvrealloc)
+    matches!(call.spec().family, Family::Scopes | Family::World)
 }
 
 /// Whether a reallocation may replace what `maker` returns: it frees what it replaces.
 pub(super) fn may_replace(realloc: Call, maker: Call) -> bool {
     let free = if realloc == Call::Krealloc { Call::Kfree } else { Call::Kvfree };
-    right_frees(maker).contains(&free)
-}
-
-/// Whether the call allocates from a cache.
-pub(super) fn needs_cache(call: Call) -> bool {
-    let spec = call.spec();
-    spec.yields == Yields::Memory && spec.args.iter().any(|(_, kind)| *kind == ArgKind::Cache)
+    maker.spec().freed_by.contains(&free)
 }
 
 /// What a memory register holds, or has held.
@@ -151,9 +62,9 @@ pub(super) fn right_free(register: Reg, slot: &Slot, call: Call) -> Op {
     let mut args = [Arg::Number(0); MAX_ARGS];
     for (arg, (_, kind)) in args.iter_mut().zip(call.spec().args) {
         *arg = match kind {
-            ArgKind::Ptr => Arg::Ptr(Ptr::Reg(register, 0)),
-            ArgKind::Cache => Arg::Cache(slot.cache),
-            ArgKind::Held => Arg::Number(slot.bytes),
+            role if role.is_address() => Arg::Ptr(Ptr::Reg(register, 0)),
+            Role::Cache => Arg::Cache(slot.cache),
+            Role::Held => Arg::Number(slot.bytes),
             _ => Arg::Number(order_of(slot.bytes).into()),
         };
     }
@@ -210,8 +121,8 @@ impl Scene {
                 let place = usize::from(cache);
                 self.caches.resize(self.caches.len().max(place + 1), None);
                 let sound = makes_cache(op) && op.faults == Faults::default();
-                let size = number(op, ArgKind::Size).unwrap_or(0);
-                let has_ctor = number(op, ArgKind::Ctor) != Some(0);
+                let size = number(op, Role::Size).unwrap_or(0);
+                let has_ctor = number(op, Role::Ctor) != Some(0);
                 self.caches[place] = sound.then_some(Cache { size, has_ctor });
             }
             _ => {}
@@ -242,8 +153,8 @@ impl Scene {
             Arg::Cache(cache) => Some(*cache),
             _ => None,
         });
-        let (bytes, order) = (self.bytes_asked(op), number(op, ArgKind::Order).unwrap_or(0));
-        let frees = right_frees(op.call);
+        let (bytes, order) = (self.bytes_asked(op), number(op, Role::Order).unwrap_or(0));
+        let frees = op.call.spec().freed_by;
         let by_size = matches!(op.call, Call::AllocPagesExact | Call::DmaAllocCoherent);
         // The largest block and KMALLOC_MAX_SIZE, and more than any machine here has.
         let most = if by_size || frees.contains(&Call::Kfree) { 4 << 20 } else { 1 << 32 };
@@ -264,10 +175,10 @@ impl Scene {
         if let Arg::Cache(cache) = op.args[0] {
             return self.cache(cache).map(|cache| cache.size);
         }
-        match number(op, ArgKind::Size) {
-            Some(size) => size.checked_mul(number(op, ArgKind::Count).unwrap_or(1)),
+        match number(op, Role::Size) {
+            Some(size) => size.checked_mul(number(op, Role::Count).unwrap_or(1)),
             None => {
-                let order = number(op, ArgKind::Order).unwrap_or(0);
+                let order = number(op, Role::Order).unwrap_or(0);
                 Some(PAGE << order.min(50))
             }
         }
@@ -280,7 +191,7 @@ impl Scene {
             _ => None,
         })?;
         let slot = self.slot(register).filter(|slot| slot.live)?;
-        if is_realloc(op.call) && may_replace(op.call, slot.made_by) {
+        if op.call.is_realloc() && may_replace(op.call, slot.made_by) {
             return Some(register);
         }
         let mut args = right_free(register, &slot, op.call).args;
@@ -288,7 +199,7 @@ impl Scene {
         if let (Call::KvfreeSensitive, Arg::Number(len)) = (op.call, op.args[1]) {
             args[1] = Arg::Number(len.min(slot.bytes));
         }
-        let right = right_frees(slot.made_by).contains(&op.call) && args == op.args;
+        let right = slot.made_by.spec().freed_by.contains(&op.call) && args == op.args;
         right.then_some(register)
     }
 
@@ -315,7 +226,7 @@ impl Scene {
     /// The natural free of a live register.
     pub fn free_of(&self, register: Reg) -> Option<Op> {
         let slot = self.slot(register).filter(|slot| slot.live)?;
-        let call = *right_frees(slot.made_by).first()?;
+        let call = *slot.made_by.spec().freed_by.first()?;
         Some(right_free(register, &slot, call))
     }
 
@@ -398,16 +309,15 @@ impl Scene {
     }
 
     fn is_busy(&self, cache: Reg) -> bool {
-        let from_cache = |slot: Slot| needs_cache(slot.made_by) && slot.cache == cache;
+        let from_cache = |slot: Slot| slot.made_by.needs_cache() && slot.cache == cache;
         self.live.iter().filter_map(|&register| self.slot(register)).any(from_cache)
     }
 }
 
 /// Whether an op asks for a cache that an allocator can make, and that is not very large.
 pub fn makes_cache(op: &Op) -> bool {
-    let [size, align, flags, ctor] =
-        [ArgKind::Size, ArgKind::Align, ArgKind::SlabFlags, ArgKind::Ctor]
-            .map(|kind| number(op, kind).unwrap_or(0));
+    let [size, align, flags, ctor] = [Role::Size, Role::Align, Role::SlabFlags, Role::Ctor]
+        .map(|kind| number(op, kind).unwrap_or(0));
     let has_size = (1..=1 << 20).contains(&size) || (size == 0 && ctor != 0);
     let is_aligned = align == 0 || (align.is_power_of_two() && align <= 1 << 16);
     let known = SLAB_FLAG_NAMES.iter().fold(0, |all, (_, flag)| all | flag);
@@ -416,7 +326,7 @@ pub fn makes_cache(op: &Op) -> bool {
 }
 
 /// The argument of this kind, if the call has one.
-fn number(op: &Op, kind: ArgKind) -> Option<u64> {
+fn number(op: &Op, kind: Role) -> Option<u64> {
     op.call.spec().args.iter().zip(&op.args).find_map(|((_, k), arg)| match arg {
         Arg::Number(number) if *k == kind => Some(*number),
         _ => None,

@@ -1,9 +1,11 @@
 //! The promises of the generator, as figures over many seeds.
 
 use super::*;
+use crate::call::{Call, Yields};
+use crate::generate::Vocabulary;
 use std::collections::BTreeSet;
 
-static ORDINARY: Profile = Profile::new(ALL_CALLS);
+static ORDINARY: Profile = Profile::new(Vocabulary::All);
 
 fn traces(profile: &Profile, nr_traces: u64) -> impl Iterator<Item = Trace> {
     (0..nr_traces).map(move |seed| generate(profile, &mut Rng::with_seed(seed)))
@@ -36,7 +38,7 @@ fn figures(traces: impl Iterator<Item = Trace>) -> Figures {
                 _ => false,
             });
             figures.dead += u64::from(names_nothing);
-            if scene::is_free(op.call) {
+            if op.call.is_free() {
                 figures.frees += 1;
                 figures.right_frees += u64::from(is_right_free(&scene, op));
             }
@@ -98,7 +100,7 @@ fn misuse_reaches_every_cell_of_the_free_matrix() {
                 Arg::Ptr(Ptr::Reg(register, 0)) => scene.slot(*register),
                 _ => None,
             });
-            if let Some(slot) = aimed_at.filter(|slot| slot.live && scene::is_free(op.call)) {
+            if let Some(slot) = aimed_at.filter(|slot| slot.live && op.call.is_free()) {
                 *cells.entry((slot.made_by, op.call)).or_default() += 1;
             }
             scene.observe(op);
@@ -107,7 +109,7 @@ fn misuse_reaches_every_cell_of_the_free_matrix() {
     let calls = |fits: fn(Call) -> bool| ALL_CALLS.iter().copied().filter(move |&call| fits(call));
     for maker in calls(|call| call.spec().yields == Yields::Memory) {
         // Boot memory is given back before there is any other, or not at all.
-        for free in calls(|call| scene::is_free(call) && !call.is_boot()) {
+        for free in calls(|call| call.is_free() && !call.is_boot()) {
             assert!(cells.contains_key(&(maker, free)), "{maker:?} is never given to {free:?}");
         }
     }
@@ -116,7 +118,7 @@ fn misuse_reaches_every_cell_of_the_free_matrix() {
 #[test]
 fn a_trace_uses_no_call_beyond_its_profile() {
     static KV: [Call; 3] = [Call::Kvmalloc, Call::Kvcalloc, Call::Kvfree];
-    let profile = Profile { misuse: Share(400), ..Profile::new(&KV) };
+    let profile = Profile { misuse: Share(400), ..Profile::new(Vocabulary::These(&KV)) };
     for trace in traces(&profile, 300) {
         assert!(trace.ops.iter().all(|op| KV.contains(&op.call)), "{trace}");
     }
@@ -132,7 +134,7 @@ fn odd_profiles_yield_traces_too() {
         &[Call::Vmalloc],
     ];
     for calls in ODD {
-        for trace in traces(&Profile::new(calls), 50) {
+        for trace in traces(&Profile::new(Vocabulary::These(calls)), 50) {
             assert!((100..=400).contains(&trace.ops.len()));
             let inside = |op: &Op| calls.is_empty() || calls.contains(&op.call);
             assert!(trace.ops.iter().all(inside), "{trace}");

@@ -7,12 +7,13 @@
 
 use super::{Lane, Record, Waiter};
 use crate::bytes::{self, Damage};
-use crate::model::rules::{Family, Want, cache_alignment, vmalloc_cost};
-use crate::model::{Allocation, Cache, Contents, Free, Kind, Replaced, Reuse, Verdict};
+use crate::call::Call;
+use crate::model::rules::{Family, Want, vmalloc_cost};
+use crate::model::{Allocation, Cache, Contents, Free, Kind, Replaced, Verdict};
 use crate::op::Reg;
 use crate::paint::mix;
-use crate::subject::{Answer, Refusal, Request};
-use crate::words::{Context, pages_of};
+use crate::subject::{Answer, Refusal};
+use crate::words::{Context, Scope, pages_of};
 use std::mem::take;
 
 /// The largest allocation whose bytes may be left as the allocator left them.
@@ -45,7 +46,7 @@ impl Lane {
     /// Takes note of who has woken kswapd for certain, and of when it has run.
     fn note_kswapd(&mut self, record: &Record) {
         use Refusal::{Deadlock, Pages};
-        if record.request == Request::Tick {
+        if record.request.call == Call::Tick {
             self.model.kswapd_mut().rest();
         }
         let is_short = matches!(
@@ -120,13 +121,7 @@ impl Lane {
                 );
             }
             Answer::Cache(handle) => {
-                if let Request::KmemCacheCreate { size, align, flags, ctor } = record.request {
-                    let align = cache_alignment(size, align, flags);
-                    let reuse = Reuse::default();
-                    let id = record.id;
-                    let cache = Cache { id, size, align, ctor, nr_objects: 0, reuse };
-                    self.model.enter_cache(handle, cache);
-                }
+                self.model.enter_cache(handle, Cache::asked_for(record.id, &record.request));
                 if let Some(dst) = dst {
                     self.registers.set_cache(dst, handle);
                 }
@@ -150,23 +145,27 @@ impl Lane {
     }
 
     fn commit_done(&mut self, record: &Record) {
-        if let Some((free, addr)) = Free::of(&record.request)
+        if let Some((free, addr)) = self.model.free_of(&record.request)
             && let Verdict::Accept(addr) = self.model.judge_free(free, addr, record.caller.context)
         {
             self.bury(record, free, addr, &record.frames);
             return;
         }
         self.model.forget_just_freed();
-        match record.request {
-            Request::MemblockReserve { addr, size } => self.enter_reserved(record, addr, size),
-            Request::Tick => self.model.free_deferred(),
-            Request::MemallocSave { scope } => self.model.open_scope(record.caller.task, scope),
-            Request::MemallocRestore { .. } => self.model.close_scope(record.caller.task),
+        let task = record.caller.task;
+        match record.request.call {
+            Call::MemblockReserve => self.enter_reserved(record),
+            Call::Tick => self.model.free_deferred(),
+            Call::MemallocNofsSave => self.model.open_scope(task, Scope::Nofs),
+            Call::MemallocNoioSave => self.model.open_scope(task, Scope::Noio),
+            Call::MemallocNofsRestore | Call::MemallocNoioRestore => self.model.close_scope(task),
+            Call::KmemCacheDestroy => {
+                if let Some(cache) = record.request.cache() {
+                    self.model.strike_cache(cache);
+                    self.registers.forget_cache(cache);
+                }
+            }
             _ => {}
-        }
-        if let Request::KmemCacheDestroy { cache } = record.request {
-            self.model.strike_cache(cache);
-            self.registers.forget_cache(cache);
         }
     }
 
@@ -185,7 +184,7 @@ impl Lane {
         if addr > 16 {
             let (id, (size, _)) = (record.id, self.model.promise(want));
             let is_kv = matches!(want.family, Family::Kvmalloc { .. })
-                || matches!(record.request, Request::Kvrealloc { .. });
+                || record.request.call == Call::Kvrealloc;
             let contents = self.choose_contents(id, addr, size);
             let kind = self.model.kind_of(want, addr);
             let (cpu, reg) = (record.caller.cpu.into(), dst);
@@ -197,13 +196,15 @@ impl Lane {
             }
             self.model.enter(granted, &record.frames);
         }
-        if let (Some(old), Some((free, _))) = (replaced, Free::of(&record.request)) {
+        if let (Some(old), Some((free, _))) = (replaced, self.model.free_of(&record.request)) {
             self.bury(record, free, old, &record.old_frames);
         }
     }
 
     /// Enters a range that was reserved, whose contents are the caller's.
-    fn enter_reserved(&mut self, record: &Record, addr: u64, size: u64) {
+    fn enter_reserved(&mut self, record: &Record) {
+        let (addr, size) = (record.request.address(), record.request.size());
+        let (addr, size) = (addr.unwrap_or(0), size.unwrap_or(0));
         let allocation = Allocation {
             id: record.id,
             addr,

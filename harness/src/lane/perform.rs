@@ -8,10 +8,11 @@
 
 use super::Lane;
 use crate::bytes::{self, Damage};
+use crate::call::Request;
+use crate::model::Verdict;
 use crate::model::rules::Want;
-use crate::model::{Conversion, Free, Verdict};
 use crate::op::Setting;
-use crate::subject::{Answer, Facts, Reply, Request, Subject};
+use crate::subject::{Answer, Facts, Reply, Subject};
 use crate::words::gfp::__GFP_THISNODE;
 use crate::words::{Current, HUGE_PAGE, PAGE};
 
@@ -106,13 +107,13 @@ impl Lane {
         setting: &Setting,
         retry: Option<Retry>,
     ) -> Record {
-        if !request.is_boot() {
+        if !request.call.is_boot() {
             self.hand_over();
         }
         let mut frames = std::mem::take(&mut self.frames);
         frames.clear();
         let (mut damage, mut nr_cleared) = (None, 0);
-        if let Some((free, addr)) = Free::of(&request)
+        if let Some((free, addr)) = self.model.free_of(&request)
             && let Verdict::Accept(addr) = self.model.judge_free(free, addr, setting.caller.context)
             && let Some(allocation) = self.model.at(addr)
         {
@@ -123,7 +124,7 @@ impl Lane {
             if let Some(word) = self.model.ctor_of(allocation.kind) {
                 bytes::construct(self.subject.as_mut(), addr, allocation.size, word);
             }
-        } else if let Some((_, addr)) = Conversion::of(&request) {
+        } else if let Some(addr) = request.converted() {
             frames.extend(self.subject.frame_of(addr));
         }
         let reply = self.subject.apply(&request, setting);
@@ -174,7 +175,7 @@ impl Lane {
     /// The first of `nr_bytes` bytes, just freed, that was not cleared. The direct map still shows
     /// the frames. A small object may hold one word of the allocator's: its free list is there.
     fn first_remaining(&self, record: &Record, nr_bytes: u64) -> Option<u64> {
-        let (_, addr) = Free::of(&record.request)?;
+        let addr = record.request.freed()?;
         let allocation = self.model.at(addr)?;
         let nr_words = usize::from(allocation.is_small());
         let direct = self.model.layout().direct_start;

@@ -6,7 +6,7 @@
 //! Whether the memory behind an address is live is in the model's book, not here.
 
 use crate::op::{Ptr, Reg};
-use crate::subject::CacheHandle;
+use crate::words::CacheHandle;
 
 /// Why an op was not carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -5,9 +5,9 @@
 //!
 //! Who holds what is in the book itself.
 
+use crate::call::{Request, ask};
 use crate::op::Reg;
-use crate::subject::{CacheHandle, Request};
-use crate::words::{PAGE, pages_of};
+use crate::words::{CacheHandle, PAGE, pages_of};
 
 /// What kind of memory an allocation is, and so which call frees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,14 +93,14 @@ impl Allocation {
     pub fn right_free(&self) -> Request {
         let addr = self.addr;
         match self.kind {
-            _ if self.is_kv => Request::Kvfree { addr },
-            Kind::Kmalloc | Kind::LargeKmalloc => Request::Kfree { addr },
-            Kind::CacheObject(cache) => Request::KmemCacheFree { cache, addr },
-            Kind::Pages { order, .. } => Request::FreePages { addr, order },
-            Kind::PagesExact { .. } => Request::FreePagesExact { addr, size: self.size },
-            Kind::DmaCoherent { .. } => Request::DmaFreeCoherent { addr, size: self.size },
-            Kind::Vmalloc => Request::Vfree { addr },
-            Kind::Boot => Request::MemblockFree { addr, size: self.size },
+            _ if self.is_kv => ask::kvfree(addr),
+            Kind::Kmalloc | Kind::LargeKmalloc => ask::kfree(addr),
+            Kind::CacheObject(cache) => ask::kmem_cache_free(cache, addr),
+            Kind::Pages { order, .. } => ask::free_pages(addr, order),
+            Kind::PagesExact { .. } => ask::free_pages_exact(addr, self.size),
+            Kind::DmaCoherent { .. } => ask::dma_free_coherent(addr, self.size),
+            Kind::Vmalloc => ask::vfree(addr),
+            Kind::Boot => ask::memblock_free(addr, self.size),
         }
     }
 

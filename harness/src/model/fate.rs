@@ -8,29 +8,33 @@
 
 use super::rules::KMALLOC_MAX_CACHE;
 use super::{Allocation, Kind, Model};
-use crate::subject::Request;
+use crate::call::{Call, Request};
 use crate::words::order_of;
 
 impl Model {
     /// What Linux does with a refused free or `ksize`, if the book tells.
     pub fn on_linux(&self, request: &Request) -> Option<&'static str> {
-        match *request {
-            Request::Ksize { addr } => self.ksize_on_linux(addr),
+        let addr = request.address()?;
+        let held = self.containing(addr);
+        match request.call {
+            Call::Ksize => self.ksize_on_linux(addr),
             // Who is told a size, and is not to grow, gets back what it gave (R5.5).
-            Request::Kvrealloc { old_size: Some(old), size, .. } if old >= size => {
+            Call::Kvrealloc
+                if self.policy().tells_old_size() && request.held() >= request.size() =>
+            {
                 Some("returns it untouched")
             }
-            Request::FreePagesExact { size: 0, addr } if self.containing(addr).is_some() => {
+            Call::FreePagesExact if request.held() == Some(0) && held.is_some() => {
                 Some("does nothing")
             }
             // The order counts from the head of the slab, and takes it from under its objects.
-            Request::FreePages { addr, order } => {
-                let held = self.containing(addr).filter(|held| held.is_small())?;
-                (order > order_of(held.usable)).then_some("corrupts memory, silently")
+            Call::FreePages | Call::FreePagesPage => {
+                let held = held.filter(|held| held.is_small())?;
+                (request.order() > order_of(held.usable)).then_some("corrupts memory, silently")
             }
             // Asked for its size inside a block, Linux warns and says 0, so nothing is wiped.
-            Request::KfreeSensitive { addr } => {
-                let held = self.containing(addr).filter(|held| held.addr != addr)?;
+            Call::KfreeSensitive => {
+                let held = held.filter(|held| held.addr != addr)?;
                 is_compound(held).then_some("warns, wipes nothing and frees all of it")
             }
             _ => None,

@@ -3,8 +3,9 @@
 //! What must come of one is in `judge`.
 
 use super::Kind;
+use crate::call::{Frees, Request};
 use crate::op::Class;
-use crate::subject::{CacheHandle, Request};
+use crate::words::CacheHandle;
 
 /// A call that frees, as the model sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,31 +48,29 @@ pub enum Free {
 }
 
 impl Free {
-    /// The free that a request is, and the address it frees.
-    pub fn of(request: &Request) -> Option<(Self, u64)> {
-        match *request {
-            Request::Kfree { addr } => Some((Free::Kfree, addr)),
-            Request::Vfree { addr } => Some((Free::Vfree, addr)),
-            Request::VfreeAtomic { addr } => Some((Free::VfreeAtomic, addr)),
-            Request::Kvfree { addr } => Some((Free::Kvfree, addr)),
-            Request::KmemCacheFree { cache, addr } => Some((Free::Cache(cache), addr)),
-            Request::FreePages { addr, order } | Request::FreePagesPage { page: addr, order } => {
-                Some((Free::Pages(order), addr))
-            }
-            Request::PutPage { page } => Some((Free::PutPage, page)),
-            Request::Vunmap { addr } => Some((Free::Vunmap, addr)),
-            Request::FreePage { addr } => Some((Free::Pages(0), addr)),
-            Request::FreePagesExact { addr, size } => Some((Free::PagesExact(size), addr)),
-            Request::DmaFreeCoherent { addr, size } => Some((Free::DmaCoherent(size), addr)),
-            Request::KfreeSensitive { addr } => Some((Free::KfreeSensitive, addr)),
-            Request::KvfreeSensitive { addr, len } => Some((Free::KvfreeSensitive(len), addr)),
-            Request::Krealloc { addr, .. } => Some((Free::Krealloc, addr)),
-            Request::Kvrealloc { addr, old_size, size, .. } => {
-                Some((Free::Kvrealloc { told: old_size, size }, addr))
-            }
-            Request::MemblockFree { addr, size } => Some((Free::Boot(size), addr)),
-            _ => None,
-        }
+    /// The free that a request is, if it frees memory. `tells_old_size` is whether a `kvrealloc` is
+    /// told how large the memory is that it replaces.
+    pub(super) fn of(request: &Request, tells_old_size: bool) -> Option<Self> {
+        let size = request.size().unwrap_or(0);
+        let held = request.held().unwrap_or(0);
+        Some(match request.spec().frees {
+            Frees::Nothing | Frees::Destroy => return None,
+            Frees::Kfree => Free::Kfree,
+            Frees::KfreeSensitive => Free::KfreeSensitive,
+            Frees::Krealloc => Free::Krealloc,
+            Frees::Kvfree => Free::Kvfree,
+            Frees::KvfreeSensitive => Free::KvfreeSensitive(held),
+            Frees::Kvrealloc => Free::Kvrealloc { told: tells_old_size.then_some(held), size },
+            Frees::Vfree => Free::Vfree,
+            Frees::VfreeAtomic => Free::VfreeAtomic,
+            Frees::Vunmap => Free::Vunmap,
+            Frees::Pages => Free::Pages(request.order()),
+            Frees::PutPage => Free::PutPage,
+            Frees::PagesExact => Free::PagesExact(held),
+            Frees::DmaCoherent => Free::DmaCoherent(held),
+            Frees::Object => Free::Cache(request.cache()?),
+            Frees::Boot => Free::Boot(held),
+        })
     }
 
     /// How many bytes of memory with `usable` bytes the call clears before it frees them (R5.6).

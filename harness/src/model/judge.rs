@@ -8,10 +8,17 @@
 //! Nothing here changes the book.
 
 use super::{Allocation, Free, Kind, Model, Verdict, right_call};
+use crate::call::Request;
 use crate::op::Class;
 use crate::words::{Context, PAGE, order_of, pages_of};
 
 impl Model {
+    /// The free that a request is, and the address it frees.
+    pub fn free_of(&self, request: &Request) -> Option<(Free, u64)> {
+        let free = Free::of(request, self.policy().tells_old_size())?;
+        Some((free, request.freed()?))
+    }
+
     /// What must come of a free (R6.2 to R6.4).
     pub fn judge_free(&self, free: Free, addr: u64, context: Context) -> Verdict {
         if let Free::Boot(size) = free {

@@ -7,13 +7,12 @@
 //! What is free on the machine is not looked at.
 
 use super::rules::{Family, INT_MAX, KMALLOC_MAX, Want};
-use crate::op::Route;
 use crate::trace::Machine;
 use crate::words::gfp::{
     __GFP_DIRECT_RECLAIM, __GFP_NOFAIL, __GFP_NORETRY, __GFP_NOWARN, __GFP_RETRY_MAYFAIL,
     GFP_KERNEL, Gfp,
 };
-use crate::words::{HUGE_PAGE, PAGE};
+use crate::words::{HUGE_PAGE, PAGE, Route};
 
 /// Who may fall back to vmalloc.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,21 +22,21 @@ pub mod rules;
 pub mod shortage;
 pub mod window;
 
+use crate::call::{Request, Role};
 use crate::op::Reg;
-use crate::subject::{CacheHandle, Layout};
+use crate::subject::Layout;
 use crate::trace::Machine;
 use crate::words::gfp::__GFP_COMP;
-use crate::words::{PAGE, order_of, pages_of};
+use crate::words::{CacheHandle, PAGE, order_of, pages_of};
 pub use allocation::{Allocation, Contents, Kind};
 use boot::whose_frames;
-pub use convert::Conversion;
 pub use free::{Free, Verdict, right_call};
 use kswapd::Kswapd;
 use kvmalloc::Policy;
 pub use realloc::Replaced;
 use reuse::Classes;
 pub use reuse::Reuse;
-use rules::{Family, KMALLOC_MAX_CACHE, Want, size_class, vmalloc_cost};
+use rules::{Family, KMALLOC_MAX_CACHE, Want, cache_alignment, size_class, vmalloc_cost};
 use std::collections::BTreeMap;
 use window::Window;
 
@@ -55,6 +55,16 @@ pub struct Cache {
     pub nr_objects: u64,
     /// Which of its objects comes next.
     pub reuse: Reuse,
+}
+
+impl Cache {
+    /// The cache that a request asks for; `id` is its op.
+    pub fn asked_for(id: u32, request: &Request) -> Self {
+        let size = request.size().unwrap_or(0);
+        let align = request.get(Role::Align).unwrap_or(0);
+        let align = cache_alignment(size, align, request.slab_flags());
+        Self { id, size, align, ctor: request.ctor(), nr_objects: 0, reuse: Reuse::default() }
+    }
 }
 
 /// Sums over the book, to hold against the allocator's counters.

@@ -8,7 +8,7 @@
 
 use super::rules::{Family, Old, Want};
 use super::{Allocation, Kind, Model};
-use crate::subject::Request;
+use crate::call::Request;
 use crate::words::gfp::__GFP_ZERO;
 use std::ops::Range;
 
@@ -27,17 +27,16 @@ pub struct Replaced<'a> {
 
 impl Model {
     /// What a request asks for, or `None` if it asks for no memory. A `kvrealloc` that knows what
-    /// it replaces leaves mapped memory mapped (R5.5).
+    /// it replaces does not listen to its caller, and leaves mapped memory mapped (R5.5).
     pub fn want(&self, request: &Request) -> Option<Want> {
         let want = Want::of(request)?;
-        match (request, want.from) {
-            (Request::Kvrealloc { .. }, Some(Old { addr, size: None }))
-                if self.is_vmalloc(addr) =>
-            {
-                Some(Want { family: Family::Vmalloc { range: None }, ..want })
-            }
-            _ => Some(want),
+        let Some(Old { addr, size: Some(_) }) = want.from else { return Some(want) };
+        if self.policy().tells_old_size() {
+            return Some(want);
         }
+        let is_area = self.is_vmalloc(addr);
+        let family = if is_area { Family::Vmalloc { range: None } } else { want.family };
+        Some(Want { family, from: Some(Old { addr, size: None }), ..want })
     }
 
     /// The live memory that a request replaces, if it is a reallocation of live memory.

@@ -7,13 +7,15 @@
 //! Rule numbers (R1.1 and so on) are those of `docs/linux-6.1.md`. Where policy is free (which
 //! frame, which slot) nothing is said here.
 
-use crate::op::Route;
-use crate::subject::{CacheHandle, Facts, Request};
+use crate::call::{CallSpec, Makes, Request, Role};
+use crate::subject::Facts;
 use crate::words::gfp::{
     __GFP_DIRECT_RECLAIM, __GFP_HIGH, __GFP_MEMALLOC, __GFP_NOFAIL, __GFP_NOMEMALLOC, __GFP_ZERO,
     GFP_KERNEL, Gfp,
 };
-use crate::words::{LARGEST_ORDER, PAGE, SLAB_HWCACHE_ALIGN, SlabFlags, order_of, pages_of};
+use crate::words::{
+    CacheHandle, LARGEST_ORDER, PAGE, Route, SLAB_HWCACHE_ALIGN, SlabFlags, order_of, pages_of,
+};
 
 /// The largest request that a slab serves; above it kmalloc takes whole blocks (R1.1).
 pub const KMALLOC_MAX_CACHE: u64 = 8192;
@@ -83,73 +85,36 @@ pub struct Old {
 }
 
 impl Want {
-    /// What a request asks for, or `None` if it asks for no memory.
+    /// What a request asks for, or `None` if it asks for no memory. Of a reallocation's old memory
+    /// it takes what the caller says; [`Model::want`](super::Model::want) knows who is not asked.
     pub fn of(request: &Request) -> Option<Self> {
-        let asks_huge = matches!(request, Request::VmallocHuge { .. });
-        let want =
-            |family, size, gfp| Some(Self { family, size, gfp, asks_huge, node: None, from: None });
-        let anywhere = Family::Vmalloc { range: None };
-        match *request {
-            Request::AllocPages { gfp, order } | Request::GetFreePages { gfp, order } => {
-                want(Family::Pages { order }, Some(block_bytes(order)), gfp)
+        let CallSpec { makes, traits, .. } = *request.spec();
+        let get = |role| request.get(role);
+        let family = match makes {
+            Makes::Nothing | Makes::Fact | Makes::NewCache => return None,
+            Makes::Pages => Family::Pages { order: request.order() },
+            Makes::PagesExact => Family::PagesExact,
+            Makes::DmaCoherent => Family::DmaCoherent,
+            Makes::Kmalloc => Family::Kmalloc,
+            Makes::Object => Family::Cache(request.cache()?),
+            Makes::Vmalloc => {
+                let range = get(Role::RangeStart).zip(get(Role::RangeEnd));
+                let align = get(Role::Align).unwrap_or(0);
+                Family::Vmalloc { range: range.map(|(start, end)| (start, end, align)) }
             }
-            Request::GetFreePage { gfp } => want(Family::Pages { order: 0 }, Some(PAGE), gfp),
-            Request::AllocPagesExact { size, gfp } => want(Family::PagesExact, Some(size), gfp),
-            // Coherent memory is zeroed whatever the flags say (`dma_direct_alloc`).
-            Request::DmaAllocCoherent { size, gfp } => {
-                want(Family::DmaCoherent, Some(size), gfp | __GFP_ZERO)
-            }
-            Request::GetZeroedPage { gfp } => {
-                want(Family::Pages { order: 0 }, Some(PAGE), gfp | __GFP_ZERO)
-            }
-            Request::Kmalloc { size, gfp } => want(Family::Kmalloc, Some(size), gfp),
-            Request::Kzalloc { size, gfp } => want(Family::Kmalloc, Some(size), gfp | __GFP_ZERO),
-            Request::KmallocArray { n, size, gfp } => {
-                want(Family::Kmalloc, n.checked_mul(size), gfp)
-            }
-            Request::Kcalloc { n, size, gfp } => {
-                want(Family::Kmalloc, n.checked_mul(size), gfp | __GFP_ZERO)
-            }
-            Request::KmemCacheAlloc { cache, gfp } => want(Family::Cache(cache), Some(0), gfp),
-            Request::KmemCacheZalloc { cache, gfp } => {
-                want(Family::Cache(cache), Some(0), gfp | __GFP_ZERO)
-            }
-            Request::Vmalloc { size } => want(anywhere, Some(size), GFP_KERNEL),
-            Request::Vzalloc { size } => want(anywhere, Some(size), GFP_KERNEL | __GFP_ZERO),
-            Request::VmallocGfp { size, gfp } | Request::VmallocHuge { size, gfp } => {
-                want(anywhere, Some(size), gfp)
-            }
-            Request::VmallocNodeRange { size, align, start, end, gfp } => {
-                want(Family::Vmalloc { range: Some((start, end, align)) }, Some(size), gfp)
-            }
-            Request::Krealloc { addr, size, gfp } => {
-                let from = Some(Old { addr, size: None });
-                Some(Self { from, ..want(Family::Kmalloc, Some(size), gfp)? })
-            }
-            Request::Kvrealloc { addr, old_size, size, gfp, route } => {
-                let from = Some(Old { addr, size: old_size });
-                Some(Self { from, ..want(Family::Kvmalloc { route }, Some(size), gfp)? })
-            }
-            Request::Kvmalloc { size, gfp, route } => {
-                want(Family::Kvmalloc { route }, Some(size), gfp)
-            }
-            Request::Kvzalloc { size, gfp, route } => {
-                want(Family::Kvmalloc { route }, Some(size), gfp | __GFP_ZERO)
-            }
-            Request::KvmallocArray { n, size, gfp, route } => {
-                want(Family::Kvmalloc { route }, n.checked_mul(size), gfp)
-            }
-            Request::Kvcalloc { n, size, gfp, route } => {
-                want(Family::Kvmalloc { route }, n.checked_mul(size), gfp | __GFP_ZERO)
-            }
-            Request::MemblockAlloc { size, align } => {
-                want(Family::Boot(align), Some(size), __GFP_ZERO)
-            }
-            _ => {
-                let (node, plain) = request.without_node()?;
-                Some(Self { node, ..Self::of(&plain)? })
-            }
-        }
+            Makes::Kvmalloc => Family::Kvmalloc { route: request.route },
+            Makes::Boot => Family::Boot(get(Role::Align).unwrap_or(0)),
+        };
+        let size = match family {
+            Family::Pages { order } => Some(block_bytes(order)),
+            Family::Cache(_) => Some(0),
+            _ => request.size()?.checked_mul(get(Role::Count).unwrap_or(1)),
+        };
+        let plain = if makes == Makes::Boot { Gfp(0) } else { GFP_KERNEL };
+        let zero = if traits.zeroes { __GFP_ZERO } else { Gfp(0) };
+        let gfp = request.gfp().unwrap_or(plain) | zero;
+        let from = request.replaced().map(|addr| Old { addr, size: get(Role::Held) });
+        Some(Self { family, size, gfp, asks_huge: traits.huge, node: request.node(), from })
     }
 
     /// Whether the request may not fail.

@@ -13,11 +13,10 @@ use super::rules::{
     size_class, vmalloc_cost,
 };
 use super::window::Window;
-use crate::op::Route;
 use crate::relaxation::{Relaxation, Relaxed};
 use crate::subject::Effort;
 use crate::subject::{Facts, Refusal};
-use crate::words::{HUGE_PAGE, PAGE, order_of, pages_of};
+use crate::words::{HUGE_PAGE, PAGE, Route, order_of, pages_of};
 
 /// Frames that the metadata of one vmalloc may need beyond what is counted for it: a slab each for
 /// vm_struct, vmap_area (twice) and the page array, the largest of order 3.
@@ -197,7 +196,7 @@ fn order_of_kmalloc(size: u64) -> u32 {
 #[cfg(test)]
 mod test {
     use super::*;
-    use crate::subject::Request;
+    use crate::call::{Request, ask};
     use crate::trace::Machine;
     use crate::words::gfp::{GFP_ATOMIC, GFP_KERNEL, Gfp};
 
@@ -227,7 +226,7 @@ mod test {
     }
 
     fn pages(gfp: Gfp, order: u32) -> Request {
-        Request::AllocPages { gfp, order }
+        ask::alloc_pages(gfp, order)
     }
 
     #[test]
@@ -245,7 +244,7 @@ mod test {
 
     #[test]
     fn space_is_short_if_no_hole_fits() {
-        let vmalloc = |size| Request::Vmalloc { size };
+        let vmalloc = |size| ask::vmalloc(size);
         check(vmalloc(15 * PAGE), 1000, [9; 11], Refusal::VmallocSpace, false);
         check(vmalloc(16 * PAGE), 1000, [9; 11], Refusal::VmallocSpace, true);
         check(vmalloc(PAGE), 1000, [9; 11], Refusal::Range, false);

@@ -6,12 +6,13 @@
 //! This file does not move, add or remove ops; its parent does.
 
 use super::{Knife, any_place};
+use crate::call::{CALLS, Call, CallSpec, Role, Yields};
 use crate::generate::{Scene, Share, draw, plain_op};
-use crate::op::{Arg, ArgKind, CALLS, Call, CallSpec, Faults, Op, Ptr, Reg, Yields};
+use crate::op::{Arg, Faults, Op, Ptr, Reg};
 use crate::random::{Draw, one_of};
-use crate::text::{CALLER_FIELDS, FAULT_SITES, MAX_ORDER_WRITTEN, ROUTES};
+use crate::text::{CALLER_FIELDS, FAULT_SITES, MAX_ORDER_WRITTEN};
 use crate::trace::Trace;
-use crate::words::{CONTEXTS, Context, Current, NR_ORDERS};
+use crate::words::{CONTEXTS, Context, Current, NR_ORDERS, ROUTES};
 use fastrand::Rng;
 
 /// Changes one part of one op: an argument, the call, the register, or what stands beside it.
@@ -37,7 +38,7 @@ pub(super) fn change_op(trace: &mut Trace, knife: &mut Knife<'_>) {
             }
         }
         9 | 10 => op = recast(op, &trace.ops[..at], knife),
-        11 | 12 if spec.takes_route => op.route = one_of(ROUTES, knife.rng).1,
+        11 | 12 if spec.traits.routed => op.route = one_of(ROUTES, knife.rng).1,
         11..=13 => change_dst(&mut op, knife),
         _ if spec.yields == Yields::Nothing => change_dst(&mut op, knife),
         _ => change_faults(&mut op.faults, knife.rng),
@@ -46,10 +47,10 @@ pub(super) fn change_op(trace: &mut Trace, knife: &mut Knife<'_>) {
 }
 
 /// Whether an argument asks for more than is ever granted.
-fn is_beyond_all(kind: ArgKind, arg: Arg) -> bool {
+fn is_beyond_all(kind: Role, arg: Arg) -> bool {
     match (kind, arg) {
-        (ArgKind::Order, Arg::Number(order)) => order >= NR_ORDERS as u64,
-        (ArgKind::Size | ArgKind::Count, Arg::Number(number)) => number > i32::MAX as u64,
+        (Role::Order, Arg::Number(order)) => order >= NR_ORDERS as u64,
+        (Role::Size | Role::Count, Arg::Number(number)) => number > i32::MAX as u64,
         _ => false,
     }
 }
@@ -68,12 +69,12 @@ fn change_arg(op: &Op, place: usize, scene: &Scene, knife: &mut Knife<'_>) -> Ar
     }
     let rng = &mut *knife.rng;
     match (spec.args[place].1, op.args[place]) {
-        (ArgKind::Order, Arg::Number(order)) => Arg::Number(match rng.u8(0..16) {
+        (Role::Order, Arg::Number(order)) => Arg::Number(match rng.u8(0..16) {
             0..=2 => rng.u64(0..=MAX_ORDER_WRITTEN),
             3..=9 => (order + 1).min(11),
             _ => order.saturating_sub(1),
         }),
-        (ArgKind::SlabFlags, _) => draw::arg(spec, place, &op.args, scene, &knife.swarm, rng),
+        (Role::SlabFlags, _) => draw::arg(spec, place, &op.args, scene, &knife.swarm, rng),
         (_, Arg::Number(_)) if rng.u8(0..6) == 0 => Arg::Number(draw::extreme(rng)),
         (_, Arg::Number(number)) => Arg::Number(nudged(number, rng)),
         (_, Arg::Gfp(flags)) => {
@@ -181,14 +182,14 @@ fn recast(op: Op, before: &[Op], knife: &mut Knife<'_>) -> Op {
     let calls: Vec<Call> = CALLS
         .iter()
         .filter(|new| new.yields == old.yields && new.call != old.call && !new.call.is_boot())
-        .filter(|new| knife.profile.calls.contains(&new.call) && (any_shape || alike(new)))
+        .filter(|new| knife.profile.calls.contains(new.call) && (any_shape || alike(new)))
         .map(|new| new.call)
         .collect();
     let Some(&call) = knife.rng.one_of(&calls) else { return op };
     let scene = Scene::after(before);
     let new = call.spec();
     let mut recast = plain_op(call, draw::args(call, &scene, &knife.swarm, knife.rng));
-    let mut unused: Vec<(ArgKind, Arg)> =
+    let mut unused: Vec<(Role, Arg)> =
         old.args.iter().zip(op.args).map(|((_, kind), arg)| (*kind, arg)).collect();
     for (arg, (_, kind)) in recast.args.iter_mut().zip(new.args) {
         if let Some(place) = unused.iter().position(|(old, _)| old == kind) {
@@ -198,6 +199,6 @@ fn recast(op: Op, before: &[Op], knife: &mut Knife<'_>) -> Op {
     recast.dst = op.dst;
     recast.faults = op.faults;
     recast.caller = op.caller;
-    recast.route = if new.takes_route { op.route } else { recast.route };
+    recast.route = if new.traits.routed { op.route } else { recast.route };
     recast
 }

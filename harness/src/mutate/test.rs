@@ -1,9 +1,10 @@
 //! Mutants are traces, fit in their buffers, and follow their seeds.
 
 use super::*;
-use crate::op::ALL_CALLS;
+use crate::call::Call;
+use crate::generate::Vocabulary;
 
-static PROFILE: Profile = Profile { misuse: Share(200), ..Profile::new(ALL_CALLS) };
+static PROFILE: Profile = Profile { misuse: Share(200), ..Profile::new(Vocabulary::All) };
 
 fn no_engine(_: &mut [u8], _: usize, _: usize) -> usize {
     0
@@ -54,7 +55,7 @@ fn every_mutation_bears_any_trace() {
 #[test]
 fn a_mutant_uses_no_call_beyond_the_profile() {
     static KV: [Call; 4] = [Call::Kvmalloc, Call::Kvcalloc, Call::Kvfree, Call::Write];
-    let profile = Profile::new(&KV);
+    let profile = Profile::new(Vocabulary::These(&KV));
     let mut rng = Rng::with_seed(3);
     let mut trace = generate(&profile, &mut rng);
     for _ in 0..2000 {

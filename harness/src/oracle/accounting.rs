@@ -9,9 +9,10 @@
 //! from others, or from page tables that mapped nothing.
 
 use super::{End, Event, Judgement, Oracle, Step};
+use crate::call::Call;
 use crate::relaxation::{Relaxation, Relaxed};
 use crate::subject::NodeStat;
-use crate::subject::{Answer, Facts, Request};
+use crate::subject::{Answer, Facts};
 use crate::words::{HUGE_PAGE, PAGE};
 
 pub(super) const ORACLE: Oracle = Oracle {
@@ -149,7 +150,7 @@ fn purged_in_time(step: &Step) -> Judgement {
 /// room may also purge for want of it.
 fn purged_with_need(step: &Step) -> Judgement {
     let record = step.record;
-    if record.want.is_some() || record.request == Request::VmUnmapAliases {
+    if record.want.is_some() || record.request.call == Call::VmUnmapAliases {
         return Ok(());
     }
     let (before, after) = (&record.before, &record.after);
@@ -264,13 +265,14 @@ mod test {
         DIRECT, VMALLOC, all_free, barks, enter, memory, model, record, silent,
     };
     use super::*;
+    use crate::call::{Request, ask};
     use crate::lane::Record;
     use crate::model::Kind;
     use crate::model::rules::Want;
     use crate::subject::Refusal;
     use crate::words::gfp::GFP_KERNEL;
 
-    const ONE_PAGE: Request = Request::AllocPages { gfp: GFP_KERNEL, order: 0 };
+    const ONE_PAGE: Request = ask::alloc_pages(GFP_KERNEL, 0);
     const FAILED: Answer = Answer::Refused(Refusal::Pages { order: 0 });
 
     #[test]
@@ -312,11 +314,11 @@ mod test {
         one.after.nr_free_pages -= 1;
         one.after.nr_free_blocks = [1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0];
         barks(&ORACLE, &model(), &one, "page tables");
-        one.request = Request::Vmalloc { size: 4096 };
+        one.request = ask::vmalloc(4096);
         one.want = Want::of(&one.request);
         one.reply.answer = memory(VMALLOC, 4096);
         silent(&ORACLE, &model(), &one);
-        let mut gone = record(Request::Vfree { addr: VMALLOC }, Answer::Done);
+        let mut gone = record(ask::vfree(VMALLOC), Answer::Done);
         (gone.before.nr_page_table_pages, gone.after.nr_page_table_pages) = (2, 0);
         (gone.before.nr_areas, gone.after.nr_areas) = (1, 0);
         // The book knows of no area, so the rule is asked alone.
@@ -327,7 +329,7 @@ mod test {
 
     #[test]
     fn barks_on_space_that_is_never_purged() {
-        let mut freed = record(Request::VmUnmapAliases, Answer::Done);
+        let mut freed = record(ask::vm_unmap_aliases(), Answer::Done);
         freed.after.nr_lazy_pages = 8;
         silent(&ORACLE, &model(), &freed);
         freed.after.nr_lazy_pages = 9;
@@ -336,7 +338,7 @@ mod test {
 
     #[test]
     fn barks_on_a_purge_without_need() {
-        let mut freed = record(Request::Vfree { addr: 0 }, Answer::Done);
+        let mut freed = record(ask::vfree(0), Answer::Done);
         freed.before.nr_area_pages = 3;
         freed.after.nr_lazy_pages = 3;
         let silent = |record: &Record| {
@@ -347,9 +349,9 @@ mod test {
         assert!(silent(&freed));
         freed.after.nr_lazy_pages = 0;
         assert!(!silent(&freed));
-        freed.request = Request::VmUnmapAliases;
+        freed.request = ask::vm_unmap_aliases();
         assert!(silent(&freed));
-        freed.request = Request::Tick;
+        freed.request = ask::tick();
         freed.before.nr_lazy_pages = 6;
         assert!(silent(&freed));
     }

@@ -7,8 +7,9 @@
 //! else gets it is judged in `overlap`, and its frees in `wrong_free`.
 
 use super::{Event, Judgement, Oracle, Step};
+use crate::call::{Call, Role};
 use crate::model::rules::Want;
-use crate::subject::{Answer, Refusal, Request};
+use crate::subject::{Answer, Refusal};
 
 /// `INIT_MEMBLOCK_REGIONS`.
 const NR_REGIONS: usize = 128;
@@ -21,15 +22,16 @@ pub(super) const ORACLE: Oracle = Oracle {
 
 fn judge(event: &Event) -> Judgement {
     let Event::Step(step) = event else { return Ok(()) };
-    if !step.record.request.is_boot() || step.record.reply.answer == Answer::Unsupported {
+    if !step.record.request.call.is_boot() || step.record.reply.answer == Answer::Unsupported {
         return Ok(());
     }
     let (request, answer) = (step.record.request, step.record.reply.answer);
     let is_late = answer == Answer::Refused(Refusal::TooLate);
-    let legal = match request {
+    let get = |role| request.get(role).unwrap_or(0);
+    let legal = match request.call {
         _ if is_late || !step.model.is_early() => is_late != step.model.is_early(),
-        Request::MemblockReserve { addr, size } => may_reserve(step, addr, size),
-        Request::MemblockAlloc { size, align } => may_alloc(step, size, align),
+        Call::MemblockReserve => may_reserve(step, get(Role::Phys), get(Role::Size)),
+        Call::MemblockAlloc => may_alloc(step, get(Role::Size), get(Role::Align)),
         _ => true,
     };
     if legal { Ok(()) } else { Err(format!("{request:x?} was answered with {answer:x?}")) }
@@ -72,10 +74,11 @@ fn may_alloc(step: &Step, size: u64, align: u64) -> bool {
 mod test {
     use super::super::fixture::{DIRECT, barks, enter, memory, model, record, silent};
     use super::*;
+    use crate::call::{Request, ask};
     use crate::model::Kind;
 
     const END: u64 = DIRECT + 64 * 4096;
-    const ALLOC: Request = Request::MemblockAlloc { size: 100, align: 64 };
+    const ALLOC: Request = ask::memblock_alloc(100, 64);
 
     #[test]
     fn barks_on_a_range_that_is_not_the_highest() {
@@ -91,14 +94,14 @@ mod test {
     fn barks_on_a_spurious_refusal_and_silent_on_a_real_one() {
         let model = model();
         let refused = |request, refusal| record(request, Answer::Refused(refusal));
-        let reserve = |addr, size| Request::MemblockReserve { addr, size };
+        let reserve = |addr, size| ask::memblock_reserve(addr, size);
         barks(&ORACLE, &model, &refused(ALLOC, Refusal::BootMemory), "was answered");
         barks(&ORACLE, &model, &refused(ALLOC, Refusal::BadArgument), "was answered");
         barks(&ORACLE, &model, &refused(ALLOC, Refusal::TooLate), "was answered");
         barks(&ORACLE, &model, &refused(reserve(END - 8, 8), Refusal::BootTaken), "was answered");
-        let all = Request::MemblockAlloc { size: 64 * 4096, align: 1 };
+        let all = ask::memblock_alloc(64 * 4096, 1);
         silent(&ORACLE, &model, &refused(all, Refusal::BootMemory));
-        let odd = Request::MemblockAlloc { size: 8, align: 3 };
+        let odd = ask::memblock_alloc(8, 3);
         silent(&ORACLE, &model, &refused(odd, Refusal::BadArgument));
         silent(&ORACLE, &model, &refused(reserve(END - 8, 9), Refusal::BadArgument));
         silent(&ORACLE, &model, &refused(reserve(DIRECT, 8), Refusal::BootTaken));
@@ -108,7 +111,7 @@ mod test {
     fn barks_on_two_holders_of_one_range() {
         let mut model = model();
         enter(&mut model, END - 128, 100, Kind::Boot, &[]);
-        let both = Request::MemblockReserve { addr: END - 29, size: 8 };
+        let both = ask::memblock_reserve(END - 29, 8);
         barks(&ORACLE, &model, &record(both, Answer::Done), "was answered");
         silent(&ORACLE, &model, &record(both, Answer::Refused(Refusal::BootTaken)));
     }

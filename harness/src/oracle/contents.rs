@@ -58,7 +58,9 @@ fn whole(damage: Option<Damage>) -> Judgement {
 mod test {
     use super::super::fixture::{DIRECT, barks, memory, model, record, silent};
     use super::*;
-    use crate::subject::{Answer, CacheHandle, Request};
+    use crate::call::ask;
+    use crate::subject::Answer;
+    use crate::words::CacheHandle;
     use crate::words::gfp::{__GFP_ZERO, GFP_KERNEL};
 
     fn damage(what: Wrong) -> Option<Damage> {
@@ -67,7 +69,7 @@ mod test {
 
     #[test]
     fn barks_on_damage_seen_at_a_free_a_rewrite_or_a_check() {
-        let mut free = record(Request::Kfree { addr: DIRECT }, Answer::Done);
+        let mut free = record(ask::kfree(DIRECT), Answer::Done);
         free.damage = damage(Wrong::Contents);
         barks(&ORACLE, &model(), &free, "written");
         assert!(judge(&Event::Rewrite { damage: damage(Wrong::Unmapped) }).is_err());
@@ -77,7 +79,7 @@ mod test {
 
     #[test]
     fn barks_on_zeroed_memory_that_is_not_zero() {
-        let request = Request::Kmalloc { size: 64, gfp: GFP_KERNEL | __GFP_ZERO };
+        let request = ask::kmalloc(64, GFP_KERNEL | __GFP_ZERO);
         let mut granted = record(request, memory(DIRECT, 64));
         granted.nonzero = Some(63);
         barks(&ORACLE, &model(), &granted, "0x3f");
@@ -85,7 +87,7 @@ mod test {
 
     #[test]
     fn barks_on_an_object_that_is_not_as_constructed() {
-        let request = Request::KmemCacheAlloc { cache: CacheHandle(1), gfp: GFP_KERNEL };
+        let request = ask::kmem_cache_alloc(CacheHandle(1), GFP_KERNEL);
         let mut granted = record(request, memory(DIRECT, 64));
         silent(&ORACLE, &model(), &granted);
         granted.unconstructed = Some(12);
@@ -94,7 +96,7 @@ mod test {
 
     #[test]
     fn barks_on_a_secret_that_stays_behind() {
-        let request = Request::KfreeSensitive { addr: DIRECT };
+        let request = ask::kfree_sensitive(DIRECT);
         let mut freed = record(request, Answer::Done);
         silent(&ORACLE, &model(), &freed);
         freed.remains = Some(8);
@@ -109,7 +111,7 @@ mod test {
 
     #[test]
     fn silent_on_whole_memory_and_on_a_guard_that_works() {
-        silent(&ORACLE, &model(), &record(Request::Kfree { addr: DIRECT }, Answer::Done));
+        silent(&ORACLE, &model(), &record(ask::kfree(DIRECT), Answer::Done));
         assert_eq!(judge(&Event::Check { damage: None, structure: Ok(()) }), Ok(()));
         assert_eq!(judge(&Event::Overrun { seen: damage(Wrong::Guard) }), Ok(()));
     }

@@ -6,9 +6,10 @@
 //! That `vfree` is put off in an interrupt is judged with all frees in `wrong_free`.
 
 use super::{Event, Judgement, Oracle, Step};
+use crate::call::Call;
 use crate::model::rules::Family;
 use crate::relaxation::Relaxation;
-use crate::subject::{Answer, Refusal, Request};
+use crate::subject::{Answer, Refusal};
 use crate::words::{Context, Scope};
 
 pub(super) const ORACLE: Oracle = Oracle {
@@ -19,9 +20,10 @@ pub(super) const ORACLE: Oracle = Oracle {
 
 fn judge(event: &Event) -> Judgement {
     let Event::Step(step) = event else { return Ok(()) };
-    match step.record.request {
-        Request::MemallocSave { .. } => expect(step, Answer::Done),
-        Request::MemallocRestore { scope } => restored(step, scope),
+    match step.record.request.call {
+        Call::MemallocNofsSave | Call::MemallocNoioSave => expect(step, Answer::Done),
+        Call::MemallocNofsRestore => restored(step, Scope::Nofs),
+        Call::MemallocNoioRestore => restored(step, Scope::Noio),
         _ => allowed(step),
     }
 }
@@ -52,11 +54,7 @@ fn allowed(step: &Step) -> Judgement {
 fn may_sleep(step: &Step, spares_sleep: bool) -> bool {
     let record = step.record;
     let Some(want) = record.want else {
-        use Request::{KmemCacheCreate, KmemCacheDestroy, VmUnmapAliases};
-        return matches!(
-            record.request,
-            KmemCacheCreate { .. } | KmemCacheDestroy { .. } | VmUnmapAliases
-        );
+        return record.request.spec().traits.sleeps;
     };
     match (want.family, want.size) {
         (_, None) => false,
@@ -100,6 +98,7 @@ fn expect(step: &Step, answer: Answer) -> Judgement {
 mod test {
     use super::super::fixture::{DIRECT, VMALLOC, barks, memory, model, record, silent};
     use super::*;
+    use crate::call::ask;
     use crate::words::gfp::{GFP_ATOMIC, GFP_KERNEL};
 
     const REFUSED: Answer = Answer::Refused(Refusal::BadContext);
@@ -107,9 +106,9 @@ mod test {
     #[test]
     fn barks_on_sleep_that_the_context_forbids() {
         let sleepers = [
-            (Request::Kmalloc { size: 8, gfp: GFP_KERNEL }, memory(DIRECT, 8)),
-            (Request::VmallocGfp { size: 8, gfp: GFP_ATOMIC }, memory(VMALLOC, 4096)),
-            (Request::VmUnmapAliases, Answer::Done),
+            (ask::kmalloc(8, GFP_KERNEL), memory(DIRECT, 8)),
+            (ask::__vmalloc(8, GFP_ATOMIC), memory(VMALLOC, 4096)),
+            (ask::vm_unmap_aliases(), Answer::Done),
         ];
         for (request, granted) in sleepers {
             for context in [Context::Atomic, Context::Softirq, Context::Hardirq] {
@@ -127,12 +126,12 @@ mod test {
     #[test]
     fn a_block_sleeps_however_large_and_an_array_that_overflows_does_not() {
         for order in [0, 10, 11, 51, 52, 63, 64, 100, 255] {
-            let mut refused = record(Request::AllocPages { gfp: GFP_KERNEL, order }, REFUSED);
+            let mut refused = record(ask::alloc_pages(GFP_KERNEL, order), REFUSED);
             barks(&ORACLE, &model(), &refused, "context");
             refused.caller.context = Context::Softirq;
             silent(&ORACLE, &model(), &refused);
         }
-        let array = Request::KmallocArray { n: 1 << 63, size: 2, gfp: GFP_KERNEL };
+        let array = ask::kmalloc_array(1 << 63, 2, GFP_KERNEL);
         let mut refused = record(array, Answer::Refused(Refusal::Overflow));
         refused.caller.context = Context::Softirq;
         silent(&ORACLE, &model(), &refused);
@@ -140,7 +139,7 @@ mod test {
 
     #[test]
     fn barks_on_a_refusal_without_need() {
-        let request = Request::Kmalloc { size: 8, gfp: GFP_ATOMIC };
+        let request = ask::kmalloc(8, GFP_ATOMIC);
         let mut refused = record(request, REFUSED);
         barks(&ORACLE, &model(), &refused, "context");
         refused.caller.context = Context::Hardirq;
@@ -150,7 +149,10 @@ mod test {
     #[test]
     fn barks_on_scopes_that_do_not_nest() {
         let mut model = model();
-        let restore = |scope| Request::MemallocRestore { scope };
+        let restore = |scope| match scope {
+            Scope::Nofs => ask::memalloc_nofs_restore(),
+            Scope::Noio => ask::memalloc_noio_restore(),
+        };
         let unbalanced = Answer::Refused(Refusal::Unbalanced);
         barks(&ORACLE, &model, &record(restore(Scope::Nofs), Answer::Done), "Unbalanced");
         silent(&ORACLE, &model, &record(restore(Scope::Nofs), unbalanced));

@@ -8,13 +8,14 @@
 //! `context`.
 
 use super::{Event, Judgement, Oracle, Step, situation};
+use crate::call::{Call, Request, Role};
 use crate::model::rules::{
     Family, Want, cache_alignment, cache_stride, has_block, lowest_watermark, size_class,
 };
 use crate::model::window::Places;
 use crate::model::{Kind, rules};
 use crate::relaxation::Relaxation;
-use crate::subject::{Answer, Refusal, Request};
+use crate::subject::{Answer, Refusal};
 use crate::words::{Context, NR_ORDERS, PAGE, order_of, pages_of};
 
 pub(super) const ORACLE: Oracle = Oracle {
@@ -45,7 +46,12 @@ fn judge(event: &Event) -> Judgement {
 }
 
 fn judge_cache(request: Request, step: &Step) -> Judgement {
-    let Request::KmemCacheCreate { size, align, flags, ctor } = request else { return Ok(()) };
+    if request.call != Call::KmemCacheCreate {
+        return Ok(());
+    }
+    let size = request.size().unwrap_or(0);
+    let align = request.get(Role::Align).unwrap_or(0);
+    let (flags, ctor) = (request.slab_flags(), request.ctor());
     // Linux rounds odd alignments to garbage, divides by objects that have no bytes or none left in
     // 32 bits, and refuses flags that it does not know (R2.1, R2.2). How far an alignment may go
     // follows from the largest object.
@@ -261,16 +267,15 @@ mod test {
         DIRECT, VMALLOC, barks, enter, memory, model, model_of, record, silent,
     };
     use super::*;
+    use crate::call::ask;
     use crate::model::{Cache, Reuse};
-    use crate::op::Route;
-    use crate::subject::CacheHandle;
     use crate::trace::Machine;
-    use crate::words::SlabFlags;
     use crate::words::gfp::{__GFP_ZERO, GFP_ATOMIC, GFP_KERNEL};
+    use crate::words::{CacheHandle, SlabFlags};
 
-    const KMALLOC: Request = Request::Kmalloc { size: 64, gfp: GFP_KERNEL };
-    const ORDER_1: Request = Request::AllocPages { gfp: GFP_KERNEL, order: 1 };
-    const AREA: Request = Request::Vmalloc { size: 4096 };
+    const KMALLOC: Request = ask::kmalloc(64, GFP_KERNEL);
+    const ORDER_1: Request = ask::alloc_pages(GFP_KERNEL, 1);
+    const AREA: Request = ask::vmalloc(4096);
 
     #[test]
     fn barks_on_too_few_or_the_wrong_number_of_usable_bytes() {
@@ -300,7 +305,7 @@ mod test {
         let mut block = record(ORDER_1, memory(DIRECT, 8192));
         block.before.nr_free_pages = 17;
         barks(&ORACLE, &model(), &block, "watermark");
-        let atomic = Request::AllocPages { gfp: GFP_ATOMIC, order: 1 };
+        let atomic = ask::alloc_pages(GFP_ATOMIC, 1);
         let mut block = record(atomic, memory(DIRECT, 8192));
         block.before.nr_free_pages = 8;
         silent(&ORACLE, &model(), &block);
@@ -341,7 +346,7 @@ mod test {
             reuse: Reuse::default(),
         };
         model.enter_cache(handle, cache);
-        let alloc = |gfp| Request::KmemCacheAlloc { cache: handle, gfp };
+        let alloc = |gfp| ask::kmem_cache_alloc(handle, gfp);
         silent(&ORACLE, &model, &record(alloc(GFP_KERNEL), memory(DIRECT, 2048)));
         barks(&ORACLE, &model, &record(alloc(GFP_KERNEL), memory(DIRECT, 1024)), "rules give");
         let refused = Answer::Refused(Refusal::BadArgument);
@@ -364,14 +369,14 @@ mod test {
             (4 << 20, 0, 0, Some(1), true),
         ] {
             let flags = SlabFlags(flags);
-            let request = Request::KmemCacheCreate { size, align, flags, ctor };
+            let request = ask::kmem_cache_create(size, align, flags, ctor);
             let made = record(request, Answer::Cache(CacheHandle(1)));
             let refused = record(request, Answer::Refused(Refusal::BadArgument));
             match is_bad {
-                true => barks(&ORACLE, &model(), &made, "KmemCacheCreate"),
+                true => barks(&ORACLE, &model(), &made, "kmem_cache_create"),
                 false => {
                     silent(&ORACLE, &model(), &made);
-                    barks(&ORACLE, &model(), &refused, "KmemCacheCreate");
+                    barks(&ORACLE, &model(), &refused, "kmem_cache_create");
                 }
             }
         }
@@ -379,7 +384,7 @@ mod test {
 
     #[test]
     fn barks_on_a_bug_that_the_version_does_not_have() {
-        let request = Request::Kvmalloc { size: 9000, gfp: GFP_ATOMIC, route: Route::Policy };
+        let request = ask::kvmalloc(9000, GFP_ATOMIC);
         let mut refused = record(request, Answer::Refused(Refusal::BadContext));
         let v5_17 =
             model_of(&Machine { policy: Machine::policy_named("v5.17"), ..Machine::default() });
@@ -399,7 +404,7 @@ mod test {
         let mut short = record(ORDER_1, Answer::Refused(Refusal::Pages { order: 1 }));
         short.before.nr_free_pages = 17;
         silent(&ORACLE, &model, &short);
-        let overflow = Request::KmallocArray { n: u64::MAX, size: 2, gfp: GFP_KERNEL };
+        let overflow = ask::kmalloc_array(u64::MAX, 2, GFP_KERNEL);
         silent(&ORACLE, &model, &record(overflow, Answer::Refused(Refusal::Overflow)));
     }
 }

@@ -10,7 +10,7 @@
 
 use super::{Event, Judgement, Oracle};
 use crate::lane::Record;
-use crate::model::{Conversion, Kind, Model};
+use crate::model::{Kind, Model};
 use crate::subject::Answer;
 
 pub(super) const ORACLE: Oracle = Oracle {
@@ -22,14 +22,15 @@ pub(super) const ORACLE: Oracle = Oracle {
 fn judge(event: &Event) -> Judgement {
     let Event::Step(step) = event else { return Ok(()) };
     let (model, record) = (step.model, step.record);
-    let Some((conversion, addr)) = Conversion::of(&record.request) else { return Ok(()) };
-    let expected = model.convert(conversion, addr, record.frames.first().copied());
+    let Some(addr) = record.request.converted() else { return Ok(()) };
+    let request = record.request;
+    let expected = model.convert(request.call, addr, record.frames.first().copied());
     let actual = record.reply.answer;
     if actual != expected && actual != Answer::Unsupported {
-        return Err(format!("{conversion:?} of {addr:#x}: expected {expected:?}, got {actual:?}"));
+        return Err(format!("{request:?}: expected {expected:?}, got {actual:?}"));
     }
     if record.before != record.after {
-        return Err(format!("{conversion:?} of {addr:#x} changed the counters"));
+        return Err(format!("{request:?} changed the counters"));
     }
     is_live_mapped(model, record, addr)
 }
@@ -51,7 +52,7 @@ fn is_live_mapped(model: &Model, record: &Record, addr: u64) -> Judgement {
 mod test {
     use super::super::fixture::{DIRECT, VMALLOC, barks, enter, model, record, silent};
     use super::*;
-    use crate::subject::Request;
+    use crate::call::{Request, ask};
 
     fn book() -> Model {
         let mut model = model();
@@ -64,20 +65,20 @@ mod test {
         let (kept, mapped, guard) = (DIRECT + 0x5010, VMALLOC + 0x1008, VMALLOC + 0x2000);
         let instead = Answer::WrongKind(Some("vmalloc_to_page"));
         vec![
-            (Request::IsVmallocAddr { addr: guard }, None, Answer::Flag(true)),
-            (Request::IsVmallocAddr { addr: VMALLOC + 64 * 4096 - 1 }, None, Answer::Flag(false)),
-            (Request::VirtAddrValid { addr: kept }, Some(5), Answer::Flag(true)),
-            (Request::VirtAddrValid { addr: mapped }, Some(9), Answer::Flag(false)),
-            (Request::VirtToPage { addr: kept }, Some(5), Answer::Frame(5)),
-            (Request::VirtToPage { addr: mapped }, Some(9), instead),
-            (Request::VirtToPage { addr: guard }, None, Answer::WrongKind(None)),
-            (Request::VirtToPhys { addr: kept }, Some(5), Answer::Phys(0x5010)),
-            (Request::VirtToPhys { addr: mapped }, Some(9), instead),
-            (Request::VmallocToPage { addr: mapped }, Some(9), Answer::Frame(9)),
-            (Request::VmallocToPage { addr: kept }, Some(5), Answer::Frame(5)),
-            (Request::VmallocToPage { addr: 16 }, None, Answer::WrongKind(None)),
-            (Request::PageAddress { page: mapped }, Some(9), Answer::Address(DIRECT + 0x9000)),
-            (Request::PageAddress { page: 0 }, None, Answer::WrongKind(None)),
+            (ask::is_vmalloc_addr(guard), None, Answer::Flag(true)),
+            (ask::is_vmalloc_addr(VMALLOC + 64 * 4096 - 1), None, Answer::Flag(false)),
+            (ask::virt_addr_valid(kept), Some(5), Answer::Flag(true)),
+            (ask::virt_addr_valid(mapped), Some(9), Answer::Flag(false)),
+            (ask::virt_to_page(kept), Some(5), Answer::Frame(5)),
+            (ask::virt_to_page(mapped), Some(9), instead),
+            (ask::virt_to_page(guard), None, Answer::WrongKind(None)),
+            (ask::virt_to_phys(kept), Some(5), Answer::Phys(0x5010)),
+            (ask::virt_to_phys(mapped), Some(9), instead),
+            (ask::vmalloc_to_page(mapped), Some(9), Answer::Frame(9)),
+            (ask::vmalloc_to_page(kept), Some(5), Answer::Frame(5)),
+            (ask::vmalloc_to_page(16), None, Answer::WrongKind(None)),
+            (ask::page_address(mapped), Some(9), Answer::Address(DIRECT + 0x9000)),
+            (ask::page_address(0), None, Answer::WrongKind(None)),
         ]
     }
 
@@ -104,14 +105,14 @@ mod test {
 
     #[test]
     fn barks_on_a_live_area_with_a_page_missing() {
-        let request = Request::IsVmallocAddr { addr: VMALLOC };
+        let request = ask::is_vmalloc_addr(VMALLOC);
         barks(&ORACLE, &book(), &seen(request, None, Answer::Flag(true)), "shows frame");
         barks(&ORACLE, &book(), &seen(request, Some(3), Answer::Flag(true)), "shows frame");
     }
 
     #[test]
     fn barks_on_a_conversion_that_changed_something() {
-        let request = Request::VirtToPage { addr: DIRECT };
+        let request = ask::virt_to_page(DIRECT);
         let mut changed = seen(request, Some(0), Answer::Frame(0));
         changed.after.nr_free_pages -= 1;
         barks(&ORACLE, &book(), &changed, "changed");

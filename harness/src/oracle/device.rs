@@ -46,14 +46,14 @@ fn judge(event: &Event) -> Judgement {
 mod test {
     use super::super::fixture::{DIRECT, barks, memory, model, record, silent};
     use super::*;
+    use crate::call::ask;
     use crate::lane::Record;
-    use crate::subject::Request;
     use crate::words::gfp::GFP_KERNEL;
 
     const BUS: u64 = 0x40_0000_0000;
 
     fn coherent(bus: Option<u64>) -> Record {
-        let request = Request::DmaAllocCoherent { size: 5000, gfp: GFP_KERNEL };
+        let request = ask::dma_alloc_coherent(5000, GFP_KERNEL);
         record(request, Answer::Memory { addr: DIRECT, usable: 8192, bus })
     }
 
@@ -72,7 +72,7 @@ mod test {
 
     #[test]
     fn barks_on_a_bus_address_of_memory_that_no_device_uses() {
-        let request = Request::Kmalloc { size: 64, gfp: GFP_KERNEL };
+        let request = ask::kmalloc(64, GFP_KERNEL);
         let answer = Answer::Memory { addr: DIRECT, usable: 64, bus: Some(BUS) };
         barks(&ORACLE, &model(), &record(request, answer), "not meant");
     }
@@ -80,7 +80,7 @@ mod test {
     #[test]
     fn silent_on_the_same_frames_from_both_sides() {
         silent(&ORACLE, &model(), &coherent(Some(BUS)));
-        let request = Request::Kmalloc { size: 64, gfp: GFP_KERNEL };
+        let request = ask::kmalloc(64, GFP_KERNEL);
         silent(&ORACLE, &model(), &record(request, memory(DIRECT, 64)));
     }
 }

@@ -1,12 +1,13 @@
 //! Hand-made steps for the oracles' tests: a book, a request and an answer, without any allocator.
 
 use super::{Event, Judgement, Oracle, Step};
+use crate::call::Request;
 use crate::lane::Record;
 use crate::model::rules::Want;
 use crate::model::{Allocation, Contents, Kind, Model};
 use crate::relaxation::{Relaxation, Relaxed};
 use crate::subject::Effort;
-use crate::subject::{Answer, Epochs, Facts, Layout, Reply, Request};
+use crate::subject::{Answer, Epochs, Facts, Layout, Reply};
 use crate::trace::Machine;
 use crate::words::Current;
 
@@ -109,6 +110,7 @@ pub(super) fn relaxes(oracle: &Oracle, model: &Model, record: &Record, relaxatio
 
 fn judge(oracle: &Oracle, model: &Model, record: &Record) -> (Judgement, Relaxed) {
     let relaxed = Relaxed::default();
+    let record = &Record { want: model.want(&record.request), ..record.clone() };
     let step = Step { model, min_free: 16, pcp_high: 16, record, relaxed: &relaxed };
     ((oracle.judge)(&Event::Step(&step)), relaxed)
 }

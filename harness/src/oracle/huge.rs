@@ -51,13 +51,13 @@ mod test {
     use super::super::contract;
     use super::super::fixture::{VMALLOC, barks, memory, model_with, record, silent};
     use super::*;
+    use crate::call::ask;
     use crate::lane::Record;
     use crate::model::rules::Want;
-    use crate::op::Route;
-    use crate::subject::{Refusal, Request};
+    use crate::subject::Refusal;
     use crate::trace::Machine;
-    use crate::words::HUGE_PAGE;
     use crate::words::gfp::{__GFP_COMP, GFP_KERNEL};
+    use crate::words::{HUGE_PAGE, Route};
 
     const GFP: crate::words::gfp::Gfp = GFP_KERNEL;
 
@@ -66,7 +66,7 @@ mod test {
     }
 
     fn granted(size: u64, usable: u64, first_frame: u32) -> Record {
-        let request = Request::VmallocHuge { size, gfp: GFP };
+        let request = ask::vmalloc_huge(size, GFP);
         let mut granted = record(request, memory(VMALLOC, usable));
         let last = first_frame + (usable / PAGE) as u32;
         granted.frames = (first_frame..last).collect();
@@ -87,7 +87,7 @@ mod test {
         let mut small = granted(HUGE_PAGE, HUGE_PAGE, 513);
         small.before.nr_free_blocks[9] = 2;
         barks(&ORACLE, &model(), &small, "small pages");
-        small.request = Request::Kvmalloc { size: HUGE_PAGE, gfp: GFP, route: Route::Vmalloc };
+        small.request = ask::kvmalloc(HUGE_PAGE, GFP).by(Route::Vmalloc);
         small.want = Want::of(&small.request);
         barks(&ORACLE, &model(), &small, "small pages");
         // Until 5.17 kvmalloc had none (R5.7).
@@ -106,14 +106,13 @@ mod test {
         let mut compound = granted(HUGE_PAGE, HUGE_PAGE, 512);
         silent(&ORACLE, &model(), &compound);
         let gfp = GFP | __GFP_COMP;
-        compound.request = Request::VmallocHuge { size: HUGE_PAGE, gfp };
+        compound.request = ask::vmalloc_huge(HUGE_PAGE, gfp);
         compound.want = Want::of(&compound.request);
         barks(&ORACLE, &model(), &compound, "compound");
         let refused = record(compound.request, Answer::Refused(Refusal::BadArgument));
         silent(&contract::ORACLE, &model(), &refused);
         // The pages of a small area are single ones.
-        let small =
-            record(Request::VmallocHuge { size: PAGE, gfp }, Answer::Refused(Refusal::BadArgument));
+        let small = record(ask::vmalloc_huge(PAGE, gfp), Answer::Refused(Refusal::BadArgument));
         barks(&contract::ORACLE, &model(), &small, "without need");
     }
 
@@ -125,7 +124,7 @@ mod test {
         silent(&ORACLE, &model(), &small);
         let mut plain = granted(HUGE_PAGE, HUGE_PAGE, 513);
         plain.before.nr_free_blocks[9] = 3;
-        plain.request = Request::Vmalloc { size: HUGE_PAGE };
+        plain.request = ask::vmalloc(HUGE_PAGE);
         plain.want = Want::of(&plain.request);
         silent(&ORACLE, &model(), &plain);
     }

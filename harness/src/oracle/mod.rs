@@ -32,12 +32,13 @@ mod structure;
 mod wrong_free;
 
 use crate::bytes::Damage;
+use crate::call::Request;
 use crate::lane::Record;
 use crate::model::Model;
 use crate::op::Class;
 use crate::relaxation::Relaxed;
 use crate::subject::Effort;
-use crate::subject::{Facts, Request};
+use crate::subject::Facts;
 
 /// Nothing to object to, or the objection. What passes only because the oracle could not make sure
 /// is counted as a [relaxation](crate::relaxation) on the way.

@@ -90,14 +90,15 @@ fn has_plenty(step: &Step, want: &Want, kind: Kind, node: u8) -> bool {
 mod test {
     use super::super::fixture::{DIRECT, barks, memory, model, record, silent};
     use super::*;
+    use crate::call::ask;
     use crate::lane::Record;
+    use crate::subject::Facts;
     use crate::subject::NodeStat;
-    use crate::subject::{Facts, Request};
     use crate::words::gfp::{GFP_KERNEL, Gfp};
 
     /// A page of frame 40, on the second of two nodes, given to a request that names a node.
     fn page_of_node_1(node: Option<u8>, gfp: Gfp) -> Record {
-        let request = Request::AllocPagesNode { node, gfp, order: 0 };
+        let request = ask::alloc_pages_node(node, gfp, 0);
         let mut page = record(request, memory(DIRECT + 40 * PAGE, PAGE));
         page.before = two_nodes([32, 32]);
         page.frames = vec![40];
@@ -125,7 +126,7 @@ mod test {
     #[test]
     fn barks_on_memory_of_a_node_that_is_not_there() {
         barks(&ORACLE, &model(), &page_of_node_1(Some(2), GFP_KERNEL), "not there");
-        let request = Request::KmallocNode { size: 8, gfp: GFP_KERNEL, node: Some(1) };
+        let request = ask::kmalloc_node(8, GFP_KERNEL, Some(1));
         barks(&ORACLE, &model(), &record(request, memory(DIRECT, 8)), "not there");
     }
 

@@ -11,10 +11,11 @@
 //! another that wants no less.
 
 use super::{Event, Judgement, Oracle, Step, Wake, situation};
+use crate::call::Request;
 use crate::lane::Retry;
 use crate::model::effort::Powers;
 use crate::model::rules::{Family, KMALLOC_MAX, Want};
-use crate::subject::{Answer, Refusal, Request};
+use crate::subject::{Answer, Refusal};
 use crate::words::gfp::__GFP_THISNODE;
 use crate::words::{NR_ORDERS, PAGE, order_of, pages_of};
 
@@ -147,6 +148,7 @@ fn impossible(step: &Step, want: &Want, size: u64) -> Judgement {
 mod test {
     use super::super::fixture::{DIRECT, barks, memory, model, record, silent};
     use super::*;
+    use crate::call::ask;
     use crate::subject::Facts;
     use crate::words::gfp::{__GFP_NOFAIL, GFP_ATOMIC, GFP_KERNEL, GFP_NOFS, GFP_NOWAIT, Gfp};
 
@@ -154,7 +156,7 @@ mod test {
     const SHORT: Refusal = Refusal::Pages { order: 0 };
 
     fn page(gfp: Gfp) -> Request {
-        Request::AllocPages { gfp, order: 0 }
+        ask::alloc_pages(gfp, 0)
     }
 
     #[test]
@@ -178,7 +180,7 @@ mod test {
 
     #[test]
     fn silent_on_waiting_for_a_page_table() {
-        let vmalloc = |gfp| Request::VmallocGfp { size: 4096, gfp };
+        let vmalloc = |gfp| ask::__vmalloc(4096, gfp);
         for (gfp, may) in [(GFP_NOFS, true), (GFP_NOWAIT, true), (GFP_KERNEL, false)] {
             let mut wait = record(vmalloc(gfp), Answer::WouldBlock(SHORT));
             (wait.before, wait.after) = (Facts::default(), Facts::default());
@@ -211,7 +213,7 @@ mod test {
     #[test]
     fn barks_on_a_waiter_that_is_overtaken() {
         let wake = |id, order, is_served| {
-            let request = Request::AllocPages { gfp: NOFAIL, order };
+            let request = ask::alloc_pages(NOFAIL, order);
             Wake { id, request, is_served }
         };
         let judge_wakes = |wakes: &[Wake]| judge(&Event::Wakes(wakes));
@@ -232,11 +234,11 @@ mod test {
         let mut wait = record(page(NOFAIL), Answer::WouldBlock(SHORT));
         wait.before.nr_free_pages = 8;
         silent(&ORACLE, &model(), &wait);
-        let order_11 = Request::AllocPages { gfp: NOFAIL, order: 11 };
+        let order_11 = ask::alloc_pages(NOFAIL, 11);
         let refusal = Answer::Refused(Refusal::ImpossibleNofail);
         silent(&ORACLE, &model(), &record(order_11, refusal));
         let (size, align, start, end, gfp) = (4096, 1, 0, 4096, NOFAIL);
-        let range = Request::VmallocNodeRange { size, align, start, end, gfp };
+        let range = ask::__vmalloc_node_range(size, align, start, end, gfp);
         silent(&ORACLE, &model(), &record(range, refusal));
     }
 }

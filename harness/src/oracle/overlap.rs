@@ -54,12 +54,12 @@ fn twice(frames: &[u32]) -> Option<u32> {
 mod test {
     use super::super::fixture::{DIRECT, VMALLOC, barks, enter, memory, model, record, silent};
     use super::*;
+    use crate::call::{Request, ask};
     use crate::model::Kind;
-    use crate::subject::Request;
     use crate::words::gfp::GFP_KERNEL;
 
-    const KMALLOC: Request = Request::Kmalloc { size: 64, gfp: GFP_KERNEL };
-    const AREA: Request = Request::Vmalloc { size: 8192 };
+    const KMALLOC: Request = ask::kmalloc(64, GFP_KERNEL);
+    const AREA: Request = ask::vmalloc(8192);
 
     #[test]
     fn barks_on_addresses_that_meet() {
@@ -85,7 +85,7 @@ mod test {
         barks(&ORACLE, &model, &area, "in use");
         area.frames = vec![4, 4];
         barks(&ORACLE, &model, &area, "twice");
-        let mut area = record(Request::Vmalloc { size: 50 * 4096 }, memory(VMALLOC, 50 * 4096));
+        let mut area = record(ask::vmalloc(50 * 4096), memory(VMALLOC, 50 * 4096));
         area.frames = (6..55).rev().chain([30]).collect();
         barks(&ORACLE, &model, &area, "shows frame 30 twice");
     }

@@ -8,12 +8,13 @@
 //! How many pages a round drops, and whose process is killed, is not judged.
 
 use super::{Event, Judgement, Oracle, Step};
+use crate::call::Call;
 use crate::lane::Record;
 use crate::model::effort::{Powers, is_first_try};
 use crate::model::rules::{Family, Want};
 use crate::relaxation::Relaxation;
 use crate::subject::Effort;
-use crate::subject::{Answer, Facts, Refusal, Request};
+use crate::subject::{Answer, Facts, Refusal};
 use crate::words::gfp::__GFP_NOWARN;
 
 pub(super) const ORACLE: Oracle = Oracle {
@@ -25,21 +26,21 @@ pub(super) const ORACLE: Oracle = Oracle {
 fn judge(event: &Event) -> Judgement {
     let Event::Step(step) = event else { return Ok(()) };
     let record = step.record;
-    match (&record.want, record.request) {
+    match (&record.want, record.request.call) {
         (Some(want), _) => {
             taken(step, want)?;
             warned(step, want)?;
             gave_up(step, want)
         }
-        (None, Request::Tick) => {
+        (None, Call::Tick) => {
             spared_processes(&record.before, &record.after)?;
             let fault = step.model.kswapd().fault(&record.before, &record.after, step.min_free);
             fault.map_or(Ok(()), Err)
         }
-        (None, Request::DropCaches) => spared_processes(&record.before, &record.after),
-        (None, Request::AddToPageCache { .. } | Request::StartProcess { .. }) => Ok(()),
+        (None, Call::DropCaches) => spared_processes(&record.before, &record.after),
+        (None, Call::AddToPageCache | Call::StartProcess) => Ok(()),
         // The descriptor of a cache is taken with GFP_KERNEL.
-        (None, Request::KmemCacheCreate { .. }) => Ok(()),
+        (None, Call::KmemCacheCreate) => Ok(()),
         _ => untouched(step),
     }
 }
@@ -122,8 +123,9 @@ fn warned(step: &Step, want: &Want) -> Judgement {
         let why = if is_first_try(want) { ", on kvmalloc's first try" } else { "" };
         return Err(format!("{:?} left {nr_warnings} warnings{why}", record.request));
     }
-    // Huge pages are a try of their own, which may fail with a warning before small ones do.
-    let most = if step.model.policy().huge_pages(want).is_some() { 2 } else { 1 };
+    // On the way to an area several things are taken, and with huge pages tried for first more than
+    // once, each of which may be short and say so.
+    let most = if may_map(step, want) { u64::MAX } else { 1 };
     if must_warn && !(1..=most).contains(&nr_warnings) {
         return Err(format!("{:?} failed with {nr_warnings} warnings", record.request));
     }
@@ -216,13 +218,13 @@ fn gave_up(step: &Step, want: &Want) -> Judgement {
 mod test {
     use super::super::fixture::{DIRECT, VMALLOC, barks, memory, model, record, silent};
     use super::*;
-    use crate::op::Route;
+    use crate::call::{Request, ask};
     use crate::subject::NodeStat;
     use crate::words::gfp::{__GFP_NORETRY, GFP_ATOMIC, GFP_KERNEL, GFP_NOFS, GFP_NOIO, Gfp};
     use crate::words::{PAGE, Scope};
 
     fn page(gfp: Gfp) -> Request {
-        Request::AllocPages { gfp, order: 0 }
+        ask::alloc_pages(gfp, 0)
     }
 
     /// A page was granted after `nr` pages of a kind were dropped.
@@ -246,7 +248,7 @@ mod test {
         for (gfp, kind, is_legal) in rows {
             match is_legal {
                 true => silent(&ORACLE, &model(), &dropped(page(gfp), kind)),
-                false => barks(&ORACLE, &model(), &dropped(page(gfp), kind), "AllocPages"),
+                false => barks(&ORACLE, &model(), &dropped(page(gfp), kind), "alloc_pages"),
             }
         }
     }
@@ -261,7 +263,7 @@ mod test {
 
     #[test]
     fn barks_on_kills_and_warnings_of_kvmallocs_first_try() {
-        let request = Request::Kvmalloc { size: 9000, gfp: GFP_KERNEL, route: Route::Policy };
+        let request = ask::kvmalloc(9000, GFP_KERNEL);
         let mut kill = record(request, memory(DIRECT, 16384));
         kill.before.nr_processes = 1;
         kill.reply.effort.nr_oom_kills = 1;
@@ -297,19 +299,19 @@ mod test {
 
     #[test]
     fn barks_on_a_refusal_that_goes_to_no_log() {
-        let kv = |size, gfp| Request::Kvmalloc { size, gfp, route: Route::Policy };
+        let kv = |size, gfp| ask::kvmalloc(size, gfp);
         let quiet = GFP_KERNEL | __GFP_NOWARN;
         let many = 3 << 30;
         for (request, refusal, nr_expected) in [
-            (Request::AllocPages { gfp: GFP_KERNEL, order: 11 }, Refusal::TooLarge, 1),
-            (Request::AllocPages { gfp: quiet, order: 11 }, Refusal::TooLarge, 0),
-            (Request::Kmalloc { size: 5 << 20, gfp: GFP_KERNEL }, Refusal::TooLarge, 1),
-            (Request::AllocPagesExact { size: 0, gfp: GFP_KERNEL }, Refusal::ZeroSize, 1),
-            (Request::AllocPagesExact { size: 0, gfp: quiet }, Refusal::ZeroSize, 0),
-            (Request::VmallocGfp { size: 0, gfp: quiet }, Refusal::ZeroSize, 1),
-            (Request::VmallocGfp { size: many, gfp: GFP_KERNEL }, Refusal::TooLarge, 1),
-            (Request::VmallocGfp { size: PAGE, gfp: GFP_KERNEL }, Refusal::VmallocSpace, 1),
-            (Request::VmallocGfp { size: PAGE, gfp: quiet }, Refusal::VmallocSpace, 0),
+            (ask::alloc_pages(GFP_KERNEL, 11), Refusal::TooLarge, 1),
+            (ask::alloc_pages(quiet, 11), Refusal::TooLarge, 0),
+            (ask::kmalloc(5 << 20, GFP_KERNEL), Refusal::TooLarge, 1),
+            (ask::alloc_pages_exact(0, GFP_KERNEL), Refusal::ZeroSize, 1),
+            (ask::alloc_pages_exact(0, quiet), Refusal::ZeroSize, 0),
+            (ask::__vmalloc(0, quiet), Refusal::ZeroSize, 1),
+            (ask::__vmalloc(many, GFP_KERNEL), Refusal::TooLarge, 1),
+            (ask::__vmalloc(PAGE, GFP_KERNEL), Refusal::VmallocSpace, 1),
+            (ask::__vmalloc(PAGE, quiet), Refusal::VmallocSpace, 0),
             (kv(many, GFP_KERNEL), Refusal::TooLarge, 1),
             (kv(many, quiet), Refusal::TooLarge, 0),
         ] {
@@ -330,12 +332,12 @@ mod test {
     #[test]
     fn barks_on_giving_up_while_cpus_keep_pages() {
         let pages = Answer::Refused(Refusal::Pages { order: 5 });
-        let light = Request::AllocPages { gfp: GFP_KERNEL | __GFP_NORETRY, order: 5 };
+        let light = ask::alloc_pages(GFP_KERNEL | __GFP_NORETRY, 5);
         let mut short = warning(light, Refusal::Pages { order: 5 });
         silent(&ORACLE, &model(), &short);
         short.after.nr_per_cpu_pages = 1;
         barks(&ORACLE, &model(), &short, "keep 1 pages");
-        let atomic = Request::AllocPages { gfp: GFP_ATOMIC | __GFP_NOWARN, order: 5 };
+        let atomic = ask::alloc_pages(GFP_ATOMIC | __GFP_NOWARN, 5);
         let mut asleep = record(atomic, pages);
         asleep.after.nr_per_cpu_pages = 1;
         silent(&ORACLE, &model(), &asleep);
@@ -350,7 +352,7 @@ mod test {
     #[test]
     fn barks_on_a_kswapd_that_was_woken_by_a_failure_and_sleeps_on() {
         let mut model = model();
-        let mut tick = record(Request::Tick, Answer::Done);
+        let mut tick = record(ask::tick(), Answer::Done);
         (tick.before.nr_free_pages, tick.before.nr_cache_pages[0]) = (20, 40);
         (tick.after.nr_free_pages, tick.after.nr_cache_pages[0]) = (20, 40);
         silent(&ORACLE, &model, &tick);
@@ -366,7 +368,7 @@ mod test {
     #[test]
     fn barks_on_a_kswapd_that_drops_the_pages_of_another_node() {
         let mut model = model();
-        let mut tick = record(Request::Tick, Answer::Done);
+        let mut tick = record(ask::tick(), Answer::Done);
         let node = |nr_free_pages, nr_clean| NodeStat {
             nr_free_pages,
             free_orders: 1,
@@ -388,7 +390,7 @@ mod test {
 
     #[test]
     fn barks_on_a_free_that_takes_from_others() {
-        let mut free = record(Request::Kfree { addr: DIRECT }, Answer::Done);
+        let mut free = record(ask::kfree(DIRECT), Answer::Done);
         silent(&ORACLE, &model(), &free);
         free.before.nr_cache_pages[0] = 1;
         barks(&ORACLE, &model(), &free, "took");

@@ -69,13 +69,13 @@ fn block(step: &Step, order: u32, addr: u64) -> Judgement {
 mod test {
     use super::super::fixture::{DIRECT, barks, enter, memory, model, record, silent};
     use super::*;
+    use crate::call::{Request, ask};
     use crate::model::Kind;
-    use crate::subject::Request;
     use crate::words::PAGE;
     use crate::words::gfp::GFP_KERNEL;
 
-    const KMALLOC: Request = Request::Kmalloc { size: 64, gfp: GFP_KERNEL };
-    const ORDER_1: Request = Request::AllocPages { gfp: GFP_KERNEL, order: 1 };
+    const KMALLOC: Request = ask::kmalloc(64, GFP_KERNEL);
+    const ORDER_1: Request = ask::alloc_pages(GFP_KERNEL, 1);
 
     #[test]
     fn barks_on_an_object_that_is_not_the_last_one_freed() {
@@ -87,7 +87,7 @@ mod test {
         let mut elsewhere = record(KMALLOC, memory(DIRECT + 128, 64));
         elsewhere.caller.cpu = 1;
         silent(&ORACLE, &model, &elsewhere);
-        let other_class = Request::Kmalloc { size: 65, gfp: GFP_KERNEL };
+        let other_class = ask::kmalloc(65, GFP_KERNEL);
         silent(&ORACLE, &model, &record(other_class, memory(DIRECT + 0x1080, 96)));
         model.forget_reuse();
         silent(&ORACLE, &model, &record(KMALLOC, memory(DIRECT + 128, 64)));

@@ -6,11 +6,11 @@
 //! That `kvfree` takes memory of both sides is judged in `wrong_free`.
 
 use super::{Event, Judgement, Oracle, Step};
+use crate::call::{Request, Role};
 use crate::model::rules::{Family, KMALLOC_MAX_CACHE, Want, has_block, lowest_watermark};
-use crate::op::Route;
 use crate::relaxation::Relaxation;
-use crate::subject::{Answer, Request};
-use crate::words::order_of;
+use crate::subject::Answer;
+use crate::words::{Route, order_of};
 
 pub(super) const ORACLE: Oracle = Oracle {
     name: "routing",
@@ -82,7 +82,8 @@ fn must_be_slab(step: &Step, want: &Want, size: u64, route: Route) -> bool {
 }
 
 fn within_range(request: Request, step: &Step, addr: u64, size: u64) -> Judgement {
-    let Request::VmallocNodeRange { start, end, .. } = request else { return Ok(()) };
+    let ends = request.get(Role::RangeStart).zip(request.get(Role::RangeEnd));
+    let Some((start, end)) = ends else { return Ok(()) };
     let base = step.model.layout().vmalloc_start;
     // The guard page belongs to the area and must lie in the range too (R4.7).
     let area_end = addr + size.next_multiple_of(4096) + 4096;
@@ -99,12 +100,13 @@ mod test {
         DIRECT, VMALLOC, barks, memory, model, model_of, record, relaxes, silent,
     };
     use super::*;
+    use crate::call::ask;
     use crate::lane::Record;
     use crate::trace::Machine;
     use crate::words::gfp::{GFP_ATOMIC, GFP_KERNEL, GFP_NOFS, Gfp};
 
     fn kvmalloc(size: u64, gfp: Gfp, route: Route, addr: u64) -> Record {
-        record(Request::Kvmalloc { size, gfp, route }, memory(addr, size))
+        record(ask::kvmalloc(size, gfp).by(route), memory(addr, size))
     }
 
     #[test]
@@ -158,7 +160,7 @@ mod test {
     #[test]
     fn barks_on_an_area_outside_its_range() {
         let (size, align, gfp) = (4096, 1, GFP_KERNEL);
-        let request = Request::VmallocNodeRange { size, align, start: 0x1000, end: 0x3000, gfp };
+        let request = ask::__vmalloc_node_range(size, align, 0x1000, 0x3000, gfp);
         barks(&ORACLE, &model(), &record(request, memory(VMALLOC + 0x2000, 4096)), "leaves");
         silent(&ORACLE, &model(), &record(request, memory(VMALLOC + 0x1000, 4096)));
     }

@@ -8,11 +8,12 @@
 //! That a refused free left the bytes of live memory alone is seen by `contents`.
 
 use super::{Event, Judgement, Oracle};
+use crate::call::Call;
 use crate::lane::Record;
-use crate::model::{Free, Model, Verdict};
+use crate::model::{Model, Verdict};
 use crate::op::Class;
 use crate::relaxation::{Relaxation, Relaxed};
-use crate::subject::{Answer, FreeRefusal, Refusal, Request};
+use crate::subject::{Answer, FreeRefusal, Refusal};
 
 pub(super) const ORACLE: Oracle = Oracle {
     name: "wrong-free",
@@ -23,10 +24,11 @@ pub(super) const ORACLE: Oracle = Oracle {
 fn judge(event: &Event) -> Judgement {
     let Event::Step(step) = event else { return Ok(()) };
     let (model, record) = (step.model, step.record);
-    match record.request {
-        Request::Ksize { addr } => judge_ksize(model, record, addr),
-        Request::KmemCacheDestroy { cache } => {
-            let nr_objects = model.cache(cache).map_or(0, |cache| cache.nr_objects);
+    match record.request.call {
+        Call::Ksize => judge_ksize(model, record),
+        Call::KmemCacheDestroy => {
+            let cache = record.request.cache().and_then(|cache| model.cache(cache));
+            let nr_objects = cache.map_or(0, |cache| cache.nr_objects);
             match record.reply.answer {
                 Answer::Done if nr_objects == 0 => Ok(()),
                 Answer::Busy(nr) if nr == nr_objects && nr > 0 => Ok(()),
@@ -47,7 +49,7 @@ fn judge(event: &Event) -> Judgement {
 }
 
 fn judge_free(model: &Model, record: &Record, relaxed: &Relaxed) -> Judgement {
-    let Some((free, addr)) = Free::of(&record.request) else { return Ok(()) };
+    let Some((free, addr)) = model.free_of(&record.request) else { return Ok(()) };
     let expected = model.judge_free(free, addr, record.caller.context);
     match (expected, record.reply.answer) {
         (Verdict::Accept(_), Answer::Done) => Ok(()),
@@ -86,7 +88,8 @@ fn unchanged(record: &Record) -> Judgement {
 
 /// `ksize` names the usable size at the start of slab and kmalloc memory, and nothing elsewhere
 /// (R1.2).
-fn judge_ksize(model: &Model, record: &Record, addr: u64) -> Judgement {
+fn judge_ksize(model: &Model, record: &Record) -> Judgement {
+    let addr = record.request.address().unwrap_or(0);
     use crate::model::Kind::{CacheObject, Kmalloc, LargeKmalloc};
     let held =
         model.at(addr).filter(|held| matches!(held.kind, Kmalloc | CacheObject(_) | LargeKmalloc));
@@ -105,6 +108,7 @@ fn judge_ksize(model: &Model, record: &Record, addr: u64) -> Judgement {
 mod test {
     use super::super::fixture::{DIRECT, VMALLOC, barks, enter, model, record, silent};
     use super::*;
+    use crate::call::{Request, ask};
     use crate::model::Kind;
     use crate::op::Class;
 
@@ -129,15 +133,15 @@ mod test {
 
     /// Each row: a free and the only answer that the book allows.
     fn rows() -> Vec<(Request, Answer)> {
-        let kfree = |addr| Request::Kfree { addr };
-        let vfree = |addr| Request::Vfree { addr };
-        let kvfree = |addr| Request::Kvfree { addr };
-        let pages = |addr, order| Request::FreePages { addr, order };
-        let exact = |addr, size| Request::FreePagesExact { addr, size };
-        let coherent = |addr, size| Request::DmaFreeCoherent { addr, size };
-        let put = |page| Request::PutPage { page };
-        let vunmap = |addr| Request::Vunmap { addr };
-        let secret = |addr, len| Request::KvfreeSensitive { addr, len };
+        let kfree = |addr| ask::kfree(addr);
+        let vfree = |addr| ask::vfree(addr);
+        let kvfree = |addr| ask::kvfree(addr);
+        let pages = |addr, order| ask::free_pages(addr, order);
+        let exact = |addr, size| ask::free_pages_exact(addr, size);
+        let coherent = |addr, size| ask::dma_free_coherent(addr, size);
+        let put = |page| ask::put_page(page);
+        let vunmap = |addr| ask::vunmap(addr);
+        let secret = |addr, len| ask::kvfree_sensitive(addr, len);
         vec![
             (kfree(DIRECT + 64), Answer::Done),
             (kvfree(DIRECT + 64), Answer::Done),
@@ -173,7 +177,7 @@ mod test {
             (secret(VMALLOC, 0x2001), refused(Class::WrongSize, Some("vfree"))),
             (secret(DIRECT + 64, 65), refused(Class::WrongSize, Some("kfree"))),
             (secret(16, 65), Answer::Done),
-            (Request::KfreeSensitive { addr: DIRECT + 64 }, Answer::Done),
+            (ask::kfree_sensitive(DIRECT + 64), Answer::Done),
             (kfree(0x1234), refused(Class::Wild, None)),
         ]
     }
@@ -183,7 +187,7 @@ mod test {
         for (request, answer) in rows() {
             silent(&ORACLE, &book(), &record(request, answer));
         }
-        let never_allocated = Request::Kfree { addr: DIRECT + 0x9000 };
+        let never_allocated = ask::kfree(DIRECT + 0x9000);
         silent(&ORACLE, &book(), &record(never_allocated, refused(Class::DoubleFree, None)));
     }
 
@@ -196,7 +200,7 @@ mod test {
                 }
             }
         }
-        let never_allocated = Request::Kfree { addr: DIRECT + 0x9000 };
+        let never_allocated = ask::kfree(DIRECT + 0x9000);
         barks(&ORACLE, &book(), &record(never_allocated, Answer::Done), "expected");
     }
 
@@ -210,22 +214,17 @@ mod test {
         let (wrong, inside) = (Class::WrongAllocator, Class::Interior);
         let kfree = Some("kfree");
         for (request, verdict, right, words) in [
-            (Request::Ksize { addr: VMALLOC }, wrong, None, "oopses"),
-            (Request::Ksize { addr: DIRECT + 0x4000 }, wrong, None, "warns and tells 0"),
+            (ask::ksize(VMALLOC), wrong, None, "oopses"),
+            (ask::ksize(DIRECT + 0x4000), wrong, None, "warns and tells 0"),
+            (ask::free_pages(DIRECT + 64, 1), wrong, kfree, "corrupts memory, silently"),
             (
-                Request::FreePages { addr: DIRECT + 64, order: 1 },
-                wrong,
-                kfree,
-                "corrupts memory, silently",
-            ),
-            (
-                Request::KfreeSensitive { addr: DIRECT + 0x15000 },
+                ask::kfree_sensitive(DIRECT + 0x15000),
                 inside,
                 kfree,
                 "warns, wipes nothing and frees all of it",
             ),
             (
-                Request::FreePagesExact { addr: EXACT, size: 0 },
+                ask::free_pages_exact(EXACT, 0),
                 Class::WrongSize,
                 Some("free_pages_exact"),
                 "does nothing",
@@ -241,14 +240,14 @@ mod test {
     fn barks_on_a_double_free_that_gets_another_name() {
         let mut model = book();
         model.strike(DIRECT + 64, &[0], 0);
-        let again = Request::Kfree { addr: DIRECT + 64 };
+        let again = ask::kfree(DIRECT + 64);
         barks(&ORACLE, &model, &record(again, refused(Class::Wild, None)), "DoubleFree");
         silent(&ORACLE, &model, &record(again, refused(Class::DoubleFree, None)));
     }
 
     #[test]
     fn barks_on_a_refused_free_that_changed_something() {
-        let request = Request::Kfree { addr: VMALLOC };
+        let request = ask::kfree(VMALLOC);
         let mut refusal = record(request, refused(Class::WrongAllocator, Some("vfree")));
         refusal.after.nr_free_pages += 1;
         barks(&ORACLE, &book(), &refusal, "changed");
@@ -256,9 +255,9 @@ mod test {
 
     #[test]
     fn barks_on_a_wrong_ksize() {
-        let request = Request::Ksize { addr: DIRECT + 64 };
+        let request = ask::ksize(DIRECT + 64);
         barks(&ORACLE, &book(), &record(request, Answer::Size(32)), "ksize");
         silent(&ORACLE, &book(), &record(request, Answer::Size(64)));
-        silent(&ORACLE, &book(), &record(Request::Ksize { addr: 0 }, Answer::Size(0)));
+        silent(&ORACLE, &book(), &record(ask::ksize(0), Answer::Size(0)));
     }
 }

@@ -9,8 +9,6 @@
 //!
 //! This file writes what allocates; `release` writes what frees.
 
-use crate::words::Gfp;
-
 use super::book::{Kind, Owner};
 use super::converter::{Converter, op};
 use super::error::{Problem, RecordingError};
@@ -21,8 +19,10 @@ use super::nest::{Entered, Returned, ZERO_SIZE_PTR, served, side};
 use super::pages::page_roles;
 use super::read::Log;
 use super::{Counts, Recording, Served, Told};
-use crate::op::{Arg, Call, Op, Reg};
+use crate::call::Call;
+use crate::op::{Arg, Op, Reg};
 use crate::trace::{POLICIES, Trace};
+use crate::words::Gfp;
 
 /// Makes a recording of the events of a text.
 pub(super) fn convert(log: Log) -> Result<Recording, RecordingError> {

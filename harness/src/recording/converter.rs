@@ -2,16 +2,16 @@
 //!
 //! What allocates is written by `convert`, what frees by `release`.
 
+use crate::call::{Call, MAX_ARGS};
+use crate::words::{Current, Route};
 use std::collections::HashMap;
-
-use crate::words::Current;
 
 use super::book::Book;
 use super::event::What;
 use super::nest::Nest;
 use super::read::Log;
 use super::{Counts, Served, Told};
-use crate::op::{Arg, Call, Faults, MAX_ARGS, Op, Reg, Route};
+use crate::op::{Arg, Faults, Op, Reg};
 
 /// The state of a conversion.
 pub(super) struct Converter {

@@ -5,11 +5,10 @@
 //!
 //! This file does not know which event is nested in which (`nest`).
 
-use crate::words::Gfp;
-
 use super::error::LineError;
 use super::fields::Fields;
 use super::gfp::GfpReader;
+use crate::words::Gfp;
 
 /// log2 of the page size of the machines whose recordings this reads.
 pub(super) const PAGE_SHIFT: u32 = 12;

@@ -212,6 +212,7 @@ fn is_name(name: &str) -> bool {
 #[cfg(test)]
 mod test {
     use super::*;
+    use crate::words::Gfp;
 
     fn read_of(kernel: &str, text: &str) -> Result<(Gfp, Vec<String>), String> {
         let kernel = (!kernel.is_empty()).then(|| kernel.parse().expect("a version"));

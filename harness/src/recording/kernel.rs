@@ -147,6 +147,7 @@ impl fmt::Display for Kernel {
 #[cfg(test)]
 mod test {
     use super::*;
+    use crate::words::Gfp;
 
     fn number(kernel: &str, bits: u32) -> Gfp {
         let kernel: Kernel = kernel.parse().expect("a version");

@@ -48,6 +48,7 @@ mod test_damage;
 #[cfg(test)]
 mod test_layouts;
 
+use crate::words::Gfp;
 use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::path::Path;
@@ -58,7 +59,6 @@ pub use kernel::{DEFAULT as DEFAULT_KERNEL, Kernel};
 pub use machine::Peaks;
 
 use crate::trace::Trace;
-use crate::words::Gfp;
 
 /// A recording, ready to be replayed.
 #[derive(Clone)]

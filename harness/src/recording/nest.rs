@@ -11,9 +11,8 @@
 //!
 //! This file does not know which addresses are live (`book`).
 
-use std::collections::BTreeSet;
-
 use crate::words::Gfp;
+use std::collections::BTreeSet;
 
 use super::event::{FreeCall, PAGE, What};
 use super::{Served, Told};

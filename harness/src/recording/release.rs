@@ -11,7 +11,8 @@ use super::converter::{Converter, op};
 use super::event::FreeCall;
 use super::nest::ZERO_SIZE_PTR;
 use super::{Served, Told};
-use crate::op::{Arg, Call, Ptr};
+use crate::call::Call;
+use crate::op::{Arg, Ptr};
 
 impl Converter {
     pub(super) fn free(&mut self, context: u32, call: FreeCall, ptr: Option<u64>) {

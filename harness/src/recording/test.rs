@@ -4,7 +4,7 @@
 //! compared as text. Damage is in `test_damage`.
 
 use super::*;
-use crate::op::Call;
+use crate::call::Call;
 
 /// Expands `1 kfree: …` to an ftrace line of task 1, and `s kfree: …` to one of a softirq.
 pub(super) fn ftrace(lines: &str) -> String {

@@ -2,6 +2,7 @@
 //!
 //! The one idea: lost events are counted, damage is an error with its place, and nothing panics.
 
+use crate::call::Call;
 use crate::random::Draw;
 use std::fmt::Write as _;
 use std::io::Read as _;
@@ -10,7 +11,6 @@ use std::sync::OnceLock;
 
 use super::test::ftrace;
 use super::*;
-use crate::op::Call;
 
 /// The checked-in recording, unpacked.
 fn checked_in() -> &'static str {

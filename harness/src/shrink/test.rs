@@ -2,12 +2,12 @@
 //! time.
 
 use super::*;
-use crate::generate::{Profile, Share, generate};
-use crate::op::{ALL_CALLS, Call};
+use crate::call::Call;
+use crate::generate::{Profile, Share, Vocabulary, generate};
 use fastrand::Rng;
 
 static PROFILE: Profile =
-    Profile { misuse: Share(300), faults: Share(300), ..Profile::new(ALL_CALLS) };
+    Profile { misuse: Share(300), faults: Share(300), ..Profile::new(Vocabulary::All) };
 
 /// Shrinks a trace without a limit, and checks that every candidate is new and simpler.
 fn shrunk(trace: &Trace, fails: impl Fn(&Trace) -> bool) -> (Trace, usize) {

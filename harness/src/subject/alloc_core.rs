@@ -7,6 +7,7 @@
 //! It judges nothing; what it cannot translate does not exist.
 
 mod answer;
+mod calls;
 mod early;
 mod frames;
 mod held;
@@ -14,22 +15,19 @@ pub mod scale;
 pub mod sim_memory;
 mod words;
 
-use super::{Answer, CacheHandle, Epochs, Facts, Layout, Refusal, Reply, Request, Subject};
+use super::{Answer, Epochs, Facts, Layout, Reply, Subject};
+use crate::call::{Request, dispatch};
 use crate::op::{Faults, Setting};
 use crate::trace::Machine;
-use alloc_core::addr::{PAGE_OFFSET, PAGE_SIZE, Pfn, VMALLOC_START, Vaddr};
-use alloc_core::error::{
-    AllocError, ConvertCall, ConvertFault, FreeCall, FreeFault, ReallocError, Shortage,
-};
+use crate::words::Route;
+use alloc_core::addr::{PAGE_OFFSET, PAGE_SIZE, VMALLOC_START};
+use alloc_core::error::Shortage;
 use alloc_core::task::Current;
-use alloc_core::{
-    BootParams, CacheId, Ctor, DestroyError, EarlyMm, FaultPlan, Mm, Policy, VmallocRange,
-};
-use answer::{bad_free, done, freed, refused, scoped};
+use alloc_core::{BootParams, EarlyMm, FaultPlan, Mm, Policy};
 use held::Held;
 use sim_memory::SimMemory;
 use std::cell::RefCell;
-use words::{cache_flags, current, effort, flags, nodes, page_cache, scope, side};
+use words::{current, effort, nodes};
 
 thread_local! {
     /// Machines of traces that have ended, for the next ones.
@@ -52,6 +50,8 @@ struct AllocCore {
     held: Held,
     /// The number of nodes, if there are several.
     nr_nodes: u8,
+    /// The route of the request at hand.
+    route: Route,
 }
 
 /// Boots alloc-core on a fresh machine.
@@ -74,7 +74,7 @@ pub fn boot(machine: &Machine) -> Box<dyn Subject> {
     let machinery = Some(Machinery::Early(Box::new(early)));
     let nr_nodes = if machine.nodes > 1 { machine.nodes as u8 } else { 0 };
     let (fragmented, held) = (machine.fragmented, Held::default());
-    Box::new(AllocCore { machinery, fragmented, held, nr_nodes })
+    Box::new(AllocCore { machinery, fragmented, held, nr_nodes, route: Route::Policy })
 }
 
 /// The version of kvmalloc that a trace calls by this name.
@@ -124,73 +124,11 @@ impl AllocCore {
         }
     }
 
-    fn call(&mut self, request: &Request) -> Answer {
-        let id = |cache: CacheHandle| CacheId::from_raw(cache.0);
-        let count = |nr: u64| u32::try_from(nr).unwrap_or(u32::MAX);
-        let mm = self.mm_mut();
-        match *request {
-            Request::FreePagesPage { page, order } => freed(free_page(mm, page, order)),
-            Request::PutPage { page } => freed(put_page(mm, page)),
-            Request::FreePages { addr, order } => freed(mm.free_pages(Vaddr(addr), order)),
-            Request::FreePage { addr } => freed(mm.free_page(Vaddr(addr))),
-            Request::FreePagesExact { addr, size } => freed(mm.free_pages_exact(Vaddr(addr), size)),
-            Request::DmaFreeCoherent { addr, size } => {
-                freed(mm.dma_free_coherent(Vaddr(addr), size))
-            }
-            Request::Kfree { addr } => freed(mm.kfree(Vaddr(addr))),
-            Request::KfreeSensitive { addr } => freed(mm.kfree_sensitive(Vaddr(addr))),
-            Request::Ksize { addr } => mm.ksize(Vaddr(addr)).map_or_else(bad_free, Answer::Size),
-            Request::KmemCacheCreate { size, align, flags, ctor } => {
-                match mm.kmem_cache_create(size, align, cache_flags(flags), ctor.map(Ctor)) {
-                    Ok(cache) => Answer::Cache(CacheHandle(cache.to_raw())),
-                    Err(error) => refused(error),
-                }
-            }
-            Request::KmemCacheFree { cache, addr } => {
-                freed(mm.kmem_cache_free(id(cache), Vaddr(addr)))
-            }
-            Request::KmemCacheDestroy { cache } => match mm.kmem_cache_destroy(id(cache)) {
-                Ok(()) => Answer::Done,
-                Err(DestroyError::Busy(nr_objects)) => Answer::Busy(nr_objects.into()),
-                Err(DestroyError::BadContext) => Answer::Refused(Refusal::BadContext),
-                Err(DestroyError::NoSuchCache) => Answer::Refused(Refusal::BadArgument),
-            },
-            Request::Vfree { addr } => freed(mm.vfree(Vaddr(addr))),
-            Request::VfreeAtomic { addr } => freed(mm.vfree_atomic(Vaddr(addr))),
-            Request::Vunmap { addr } => freed(mm.vunmap(Vaddr(addr))),
-            Request::VmUnmapAliases => done(mm.vm_unmap_aliases()),
-            Request::Kvfree { addr } => freed(mm.kvfree(Vaddr(addr))),
-            Request::KvfreeSensitive { addr, len } => freed(mm.kvfree_sensitive(Vaddr(addr), len)),
-            Request::DmaAllocCoherent { size, gfp } => {
-                let coherent = mm.dma_alloc_coherent(size, flags(gfp));
-                coherent.map_or_else(refused, |at| granted(mm, at.addr, Some(at.bus.0)))
-            }
-            Request::MemallocSave { scope: kind } => scoped(mm.memalloc_save(scope(kind))),
-            Request::MemallocRestore { scope: kind } => scoped(mm.memalloc_restore(scope(kind))),
-            Request::Tick => {
-                mm.tick();
-                Answer::Done
-            }
-            Request::AddToPageCache { nr_pages, kind } => {
-                done(mm.add_to_page_cache(count(nr_pages), page_cache(kind)))
-            }
-            Request::StartProcess { nr_pages } => done(mm.start_process(count(nr_pages))),
-            Request::DropCaches => {
-                mm.drop_caches();
-                Answer::Done
-            }
-            Request::Krealloc { addr, size, gfp } => {
-                reallocated(mm, |mm| mm.krealloc(Vaddr(addr), size, flags(gfp)))
-            }
-            Request::Kvrealloc { addr, old_size, size, gfp, route } => reallocated(mm, |mm| {
-                mm.kvrealloc(Vaddr(addr), old_size.unwrap_or(0), size, flags(gfp), side(route))
-            }),
-            _ => match allocate(mm, request) {
-                Some(Ok(addr)) => granted(mm, addr, None),
-                Some(Err(error)) => refused(error),
-                None => convert(mm, request)
-                    .unwrap_or_else(|fault| Answer::WrongKind(fault.right.map(ConvertCall::name))),
-            },
+    /// The boot allocator, until it hands over.
+    fn early(&mut self) -> Option<&mut EarlyMm<SimMemory>> {
+        match &mut self.machinery {
+            Some(Machinery::Early(early)) => Some(early),
+            _ => None,
         }
     }
 }
@@ -203,119 +141,12 @@ pub(crate) fn take_frames_kept() -> Vec<u64> {
     machines.iter().map(|machine| machine.nr_frames_kept() as u64).collect()
 }
 
-fn granted(mm: &Mm<SimMemory>, addr: Vaddr, bus: Option<u64>) -> Answer {
-    let usable = mm.usable_size(addr).unwrap_or(0);
-    Answer::Memory { addr: addr.0, usable, bus }
-}
-
-fn reallocated(
-    mm: &mut Mm<SimMemory>,
-    call: impl FnOnce(&mut Mm<SimMemory>) -> Result<Vaddr, ReallocError>,
-) -> Answer {
-    match call(mm) {
-        Ok(addr) => granted(mm, addr, None),
-        Err(ReallocError::Alloc(error)) => refused(error),
-        Err(ReallocError::Free(fault)) => bad_free(fault),
-    }
-}
-
-/// The calls that ask for memory.
-fn allocate(mm: &mut Mm<SimMemory>, request: &Request) -> Option<Result<Vaddr, AllocError>> {
-    let id = |cache: CacheHandle| CacheId::from_raw(cache.0);
-    Some(match *request {
-        Request::AllocPages { gfp, order } => mm.alloc_pages(flags(gfp), order).map(Pfn::to_virt),
-        Request::AllocPagesNode { node, gfp, order } => {
-            mm.alloc_pages_node(node, flags(gfp), order).map(Pfn::to_virt)
-        }
-        Request::KmallocNode { size, gfp, node } => mm.kmalloc_node(size, flags(gfp), node),
-        Request::KmemCacheAllocNode { cache, gfp, node } => {
-            mm.kmem_cache_alloc_node(id(cache), flags(gfp), node)
-        }
-        Request::VmallocNode { size, node } => mm.vmalloc_node(size, node),
-        Request::KvmallocNode { size, gfp, node, route } => {
-            mm.kvmalloc_node(size, flags(gfp), node, side(route))
-        }
-        Request::KvzallocNode { size, gfp, node, route } => {
-            mm.kvzalloc_node(size, flags(gfp), node, side(route))
-        }
-        Request::GetFreePages { gfp, order } => mm.__get_free_pages(flags(gfp), order),
-        Request::GetFreePage { gfp } => mm.__get_free_page(flags(gfp)),
-        Request::AllocPagesExact { size, gfp } => mm.alloc_pages_exact(size, flags(gfp)),
-        Request::GetZeroedPage { gfp } => mm.get_zeroed_page(flags(gfp)),
-        Request::Kmalloc { size, gfp } => mm.kmalloc(size, flags(gfp)),
-        Request::Kzalloc { size, gfp } => mm.kzalloc(size, flags(gfp)),
-        Request::KmallocArray { n, size, gfp } => mm.kmalloc_array(n, size, flags(gfp)),
-        Request::Kcalloc { n, size, gfp } => mm.kcalloc(n, size, flags(gfp)),
-        Request::KmemCacheAlloc { cache, gfp } => mm.kmem_cache_alloc(id(cache), flags(gfp)),
-        Request::KmemCacheZalloc { cache, gfp } => mm.kmem_cache_zalloc(id(cache), flags(gfp)),
-        Request::Vmalloc { size } => mm.vmalloc(size),
-        Request::Vzalloc { size } => mm.vzalloc(size),
-        Request::VmallocGfp { size, gfp } => mm.__vmalloc(size, flags(gfp)),
-        Request::VmallocHuge { size, gfp } => mm.vmalloc_huge(size, flags(gfp)),
-        Request::VmallocNodeRange { size, align, start, end, gfp } => {
-            let at = |offset| Vaddr(VMALLOC_START.saturating_add(offset));
-            let (start, end, gfp) = (at(start), at(end), flags(gfp));
-            let range = VmallocRange { size, align, start, end, gfp };
-            mm.__vmalloc_node_range(range)
-        }
-        Request::Kvmalloc { size, gfp, route } => mm.kvmalloc(size, flags(gfp), side(route)),
-        Request::Kvzalloc { size, gfp, route } => mm.kvzalloc(size, flags(gfp), side(route)),
-        Request::KvmallocArray { n, size, gfp, route } => {
-            mm.kvmalloc_array(n, size, flags(gfp), side(route))
-        }
-        Request::Kvcalloc { n, size, gfp, route } => mm.kvcalloc(n, size, flags(gfp), side(route)),
-        _ => return None,
-    })
-}
-
-/// The conversions between addresses and pages.
-fn convert(mm: &Mm<SimMemory>, request: &Request) -> Result<Answer, ConvertFault> {
-    Ok(match *request {
-        Request::IsVmallocAddr { addr } => Answer::Flag(mm.is_vmalloc_addr(Vaddr(addr))),
-        Request::VirtAddrValid { addr } => Answer::Flag(mm.virt_addr_valid(Vaddr(addr))),
-        Request::VirtToPage { addr } => Answer::Frame(mm.virt_to_page(Vaddr(addr))?.0),
-        // A trace has no pages, so it names one by an address that shows it.
-        Request::PageAddress { page } => {
-            let page = mm.vmalloc_to_page(Vaddr(page)).unwrap_or(Pfn(u32::MAX));
-            Answer::Address(mm.page_address(page)?.0)
-        }
-        Request::VirtToPhys { addr } => Answer::Phys(mm.virt_to_phys(Vaddr(addr))?.0),
-        Request::VmallocToPage { addr } => Answer::Frame(mm.vmalloc_to_page(Vaddr(addr))?.0),
-        _ => Answer::Unsupported,
-    })
-}
-
-/// `__free_pages` takes a page; an address that is no page's has none to give.
-fn free_page(mm: &mut Mm<SimMemory>, page: u64, order: u32) -> Result<(), FreeFault> {
-    match page_at(mm, page) {
-        Some(pfn) => mm.__free_pages(pfn, order),
-        None => mm.free_pages(Vaddr(page), order),
-    }
-}
-
-/// `put_page`, likewise.
-fn put_page(mm: &mut Mm<SimMemory>, page: u64) -> Result<(), FreeFault> {
-    match page_at(mm, page) {
-        Some(pfn) => mm.put_page(pfn),
-        None => Err(mm.refusal(Vaddr(page), FreeCall::PutPage)),
-    }
-}
-
-/// The page whose first byte is at an address of the direct map.
-fn page_at(mm: &Mm<SimMemory>, addr: u64) -> Option<Pfn> {
-    mm.virt_to_page(Vaddr(addr)).ok().filter(|_| addr.is_multiple_of(PAGE_SIZE))
-}
-
 impl Subject for AllocCore {
     fn apply(&mut self, request: &Request, setting: &Setting) -> Reply {
-        if request.is_boot() {
-            let machine = match &mut self.machinery {
-                Some(Machinery::Early(early)) => Some(early.as_mut()),
-                _ => None,
-            };
-            let answer = early::answer(machine, request);
-            let (epochs, effort) = Default::default();
-            return Reply { answer, nr_faults: 0, epochs, effort };
+        self.route = request.route;
+        if request.call.is_boot() {
+            let answer = dispatch(self, request).unwrap_or(Answer::Unsupported);
+            return Reply { answer, ..Reply::default() };
         }
         self.mm_mut().set_current(current(setting.caller));
         let Faults { any, slab, page_alloc, vmap } = setting.faults;
@@ -323,7 +154,8 @@ impl Subject for AllocCore {
         let fired_before = self.mm().nr_faults_fired();
         let effort_before = self.mm().effort();
         let refusal = self.held.refusal(self.mm().memory(), request);
-        let answer = refusal.unwrap_or_else(|| self.call(request));
+        let made = || dispatch(self, request).unwrap_or(Answer::Unsupported);
+        let answer = refusal.unwrap_or_else(made);
         let mm = self.mm();
         let effort = effort(mm.effort().since(effort_before));
         let epochs = Epochs {

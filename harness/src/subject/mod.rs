@@ -9,16 +9,12 @@
 
 pub mod alloc_core;
 mod facts;
-mod request;
 
 pub use facts::{Effort, Epochs, Facts, NR_PAGE_CACHES, NodeStat};
-pub use request::Request;
 
+use crate::call::Request;
 use crate::op::{Class, Setting};
-
-/// A subject's own name for a cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CacheHandle(pub u64);
+use crate::words::CacheHandle;
 
 /// Why an allocation was refused, in words that fit every allocator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +75,7 @@ pub struct FreeRefusal {
 }
 
 /// A subject's answer to a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Answer {
     /// Memory: its address, and how many bytes the caller may use from there on.
     Memory {
@@ -116,11 +112,12 @@ pub enum Answer {
     /// The cache to destroy has this many live objects.
     Busy(u64),
     /// This subject has no such call.
+    #[default]
     Unsupported,
 }
 
 /// A subject's answer, and the injected failures that fired on the way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reply {
     /// The answer.
     pub answer: Answer,

@@ -10,15 +10,13 @@ use super::cursor::{Cursor, END, is_word};
 use super::words::{Bad, Expected, ParseError, Vocabulary};
 use super::{
     CALLER_FIELDS, FAULT_SITES, MACHINE_FIELDS, MAX_FUZZ_OPS, MAX_ORDER_WRITTEN, MachineField,
-    ROUTES, Written, clamp_machine,
+    Written, clamp_machine,
 };
-use crate::op::{
-    Arg, ArgKind, CALLS, CLASSES, CallSpec, Faults, MAX_ARGS, NUMA_NO_NODE, Op, Ptr, Reg, Route,
-    Yields,
-};
+use crate::call::{CALLS, CallSpec, MAX_ARGS, NUMA_NO_NODE, Role, Yields};
+use crate::op::{Arg, CLASSES, Faults, Op, Ptr, Reg};
 use crate::trace::{Machine, Trace};
 use crate::words::gfp::{GFP_NAMES, Gfp};
-use crate::words::{CONTEXTS, Current, SLAB_FLAG_NAMES};
+use crate::words::{CONTEXTS, Current, ROUTES, Route, SLAB_FLAG_NAMES};
 
 impl Trace {
     /// Reads a trace that a person wrote. The first mistake is an error.
@@ -312,30 +310,28 @@ impl Cursor<'_> {
         }
     }
 
-    fn argument(&mut self, kind: ArgKind) -> Result<Arg, Bad> {
+    fn argument(&mut self, kind: Role) -> Result<Arg, Bad> {
         Ok(match kind {
-            ArgKind::Size | ArgKind::Held => {
-                Arg::Number(self.number("a number of bytes", u64::MAX)?)
-            }
-            ArgKind::Count => Arg::Number(self.number("a number of elements", u64::MAX)?),
-            ArgKind::Align => Arg::Number(self.number("an alignment", u64::MAX)?),
-            ArgKind::Order => Arg::Number(self.number("an order", MAX_ORDER_WRITTEN)?),
-            ArgKind::VmallocOffset | ArgKind::Offset => {
+            Role::Size | Role::Held => Arg::Number(self.number("a number of bytes", u64::MAX)?),
+            Role::Count => Arg::Number(self.number("a number of elements", u64::MAX)?),
+            Role::Align => Arg::Number(self.number("an alignment", u64::MAX)?),
+            Role::Order => Arg::Number(self.number("an order", MAX_ORDER_WRITTEN)?),
+            Role::RangeStart | Role::RangeEnd | Role::Offset => {
                 Arg::Number(self.number("an offset in bytes", u64::MAX)?)
             }
-            ArgKind::Phys => Arg::Number(self.number("a physical address", u64::MAX)?),
-            ArgKind::Gfp => Arg::Gfp(self.gfp()?),
-            ArgKind::SlabFlags => Arg::Number(self.slab_flags()?),
-            ArgKind::Ctor => Arg::Number(self.named(
+            Role::Phys => Arg::Number(self.number("a physical address", u64::MAX)?),
+            Role::Gfp => Arg::Gfp(self.gfp()?),
+            Role::SlabFlags => Arg::Number(self.slab_flags()?),
+            Role::Ctor => Arg::Number(self.named(
                 "NULL",
                 0,
                 "`NULL` or the word that the constructor writes",
             )?),
-            ArgKind::Node => {
+            Role::Node => {
                 Arg::Number(self.named("NUMA_NO_NODE", NUMA_NO_NODE, "a node or `NUMA_NO_NODE`")?)
             }
-            ArgKind::Ptr => Arg::Ptr(self.ptr()?),
-            ArgKind::Cache => {
+            Role::Freed | Role::Replaced | Role::Read | Role::Written => Arg::Ptr(self.ptr()?),
+            Role::Cache => {
                 self.skip_spaces();
                 if self.peek() != b'c' || !self.at_register() {
                     return self.bad(Expected::Phrase("a cache register `c0`, `c1`, …"));
@@ -433,7 +429,7 @@ impl Cursor<'_> {
                 return Err(Bad { at, expected: Expected::Phrase("each property once") });
             }
             seen |= bit;
-            if matches!(property, Property::Route) && !spec.takes_route {
+            if matches!(property, Property::Route) && !spec.traits.routed {
                 return Err(Bad { at, expected: Expected::NoRoute(spec.call) });
             }
             cursor.expect(b':')?;

@@ -7,11 +7,12 @@
 //! header, and [`Shown`] says which fields it always has. It runs in the fuzzer's loop, so it
 //! pushes bytes and does not use `write!`.
 
-use super::{CALLER_FIELDS, FAULT_SITES, MACHINE_FIELDS, ROUTES, Shown, Written};
-use crate::op::{Arg, ArgKind, NUMA_NO_NODE, Op, Ptr, Reg, Route, Yields};
+use super::{CALLER_FIELDS, FAULT_SITES, MACHINE_FIELDS, Shown, Written};
+use crate::call::{NUMA_NO_NODE, Role, Yields};
+use crate::op::{Arg, Op, Ptr, Reg};
 use crate::trace::{Machine, Trace};
 use crate::words::gfp::{GFP_NAMES, Gfp};
-use crate::words::{CONTEXTS, SLAB_FLAG_NAMES};
+use crate::words::{CONTEXTS, ROUTES, Route, SLAB_FLAG_NAMES};
 use std::fmt;
 
 /// The column at which expectations begin, if the line is not longer.
@@ -113,13 +114,13 @@ fn machine(machine: Machine, out: &mut Vec<u8>) {
     out.push(b')');
 }
 
-fn argument(kind: ArgKind, arg: Arg, out: &mut Vec<u8>) {
+fn argument(kind: Role, arg: Arg, out: &mut Vec<u8>) {
     match (kind, arg) {
-        (ArgKind::Count | ArgKind::Order, Arg::Number(number)) => decimal(number, out),
-        (ArgKind::Node, Arg::Number(NUMA_NO_NODE)) => out.extend_from_slice(b"NUMA_NO_NODE"),
-        (ArgKind::Node, Arg::Number(node)) => decimal(node, out),
-        (ArgKind::Ctor, Arg::Number(0)) => out.extend_from_slice(b"NULL"),
-        (ArgKind::SlabFlags, Arg::Number(flags)) => {
+        (Role::Count | Role::Order, Arg::Number(number)) => decimal(number, out),
+        (Role::Node, Arg::Number(NUMA_NO_NODE)) => out.extend_from_slice(b"NUMA_NO_NODE"),
+        (Role::Node, Arg::Number(node)) => decimal(node, out),
+        (Role::Ctor, Arg::Number(0)) => out.extend_from_slice(b"NULL"),
+        (Role::SlabFlags, Arg::Number(flags)) => {
             flag_names(SLAB_FLAG_NAMES.iter().copied(), flags, out);
         }
         (_, Arg::Number(number)) => hex(number, out),

@@ -4,9 +4,10 @@
 //! trip is everything that can be written, not everything that is likely.
 
 use super::*;
-use crate::op::{Arg, ArgKind, CALLS, CLASSES, MAX_ARGS, Op, Ptr, Yields};
+use crate::call::{CALLS, MAX_ARGS, Role, Yields};
+use crate::op::{Arg, CLASSES, Op, Ptr};
 use crate::random::Draw;
-use crate::words::{CONTEXTS, Gfp};
+use crate::words::{CONTEXTS, Current, Gfp, ROUTES, Route};
 use fastrand::Rng;
 
 /// A number of any magnitude, and often one at the edge of a type.
@@ -20,13 +21,15 @@ fn any_number(rng: &mut Rng, most: u64) -> u64 {
     number.min(most)
 }
 
-fn any_arg(kind: ArgKind, rng: &mut Rng) -> Arg {
+fn any_arg(kind: Role, rng: &mut Rng) -> Arg {
     match kind {
-        ArgKind::Order => Arg::Number(any_number(rng, MAX_ORDER_WRITTEN)),
-        ArgKind::Gfp => Arg::Gfp(Gfp(any_number(rng, u32::MAX.into()) as u32)),
-        ArgKind::Cache => Arg::Cache(rng.u16(..)),
-        ArgKind::Ptr if rng.bool() => Arg::Ptr(Ptr::Const(any_number(rng, u64::MAX))),
-        ArgKind::Ptr => Arg::Ptr(Ptr::Reg(rng.u16(..), any_number(rng, u64::MAX) as i64)),
+        Role::Order => Arg::Number(any_number(rng, MAX_ORDER_WRITTEN)),
+        Role::Gfp => Arg::Gfp(Gfp(any_number(rng, u32::MAX.into()) as u32)),
+        Role::Cache => Arg::Cache(rng.u16(..)),
+        role if role.is_address() && rng.bool() => Arg::Ptr(Ptr::Const(any_number(rng, u64::MAX))),
+        role if role.is_address() => {
+            Arg::Ptr(Ptr::Reg(rng.u16(..), any_number(rng, u64::MAX) as i64))
+        }
         _ => Arg::Number(any_number(rng, u64::MAX)),
     }
 }
@@ -41,7 +44,7 @@ fn any_op(rng: &mut Rng) -> Op {
     for site in FAULT_SITES {
         *(site.of_mut)(&mut faults) = if rng.bool() { 0 } else { rng.u16(..) };
     }
-    let route = if spec.takes_route { ROUTES[rng.index(0..3)].1 } else { Route::Policy };
+    let route = if spec.traits.routed { ROUTES[rng.index(0..3)].1 } else { Route::Policy };
     Op {
         dst: (spec.yields != Yields::Nothing && rng.bool()).then(|| rng.u16(..)),
         call: spec.call,

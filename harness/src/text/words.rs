@@ -5,10 +5,11 @@
 //!
 //! This file does not read traces; `parse` does.
 
-use super::{CALLER_FIELDS, FAULT_SITES, MACHINE_FIELDS, ROUTES};
-use crate::op::{CALLS, CLASSES, Call, Reg};
+use super::{CALLER_FIELDS, FAULT_SITES, MACHINE_FIELDS};
+use crate::call::{CALLS, Call};
+use crate::op::{CLASSES, Reg};
 use crate::words::gfp::GFP_NAMES;
-use crate::words::{CONTEXTS, SLAB_FLAG_NAMES};
+use crate::words::{CONTEXTS, ROUTES, SLAB_FLAG_NAMES};
 use std::fmt;
 
 /// Why a trace that a person named could not be read.

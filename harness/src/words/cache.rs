@@ -1,4 +1,8 @@
-//! Two kinds of caches: the flags of a slab cache, and the pages of files.
+//! Slab caches: how a trace names one, and the flags that it is made with.
+
+/// A subject's own name for a cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CacheHandle(pub u64);
 
 /// Flags of a slab cache (`slab_flags_t`), bit for bit Linux's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,15 +25,4 @@ impl SlabFlags {
     pub const fn has(self, flag: Self) -> bool {
         self.0 & flag.0 == flag.0
     }
-}
-
-/// What it takes to drop a page of the page cache (R3.6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum PageCache {
-    /// Nothing: it is clean.
-    Clean,
-    /// It must be written back: `__GFP_IO`.
-    Dirty,
-    /// Its file system must be asked: `__GFP_FS`.
-    Filesystem,
 }

@@ -3,6 +3,7 @@
 //! A word is Linux 6.1's, bit for bit (R0.2), and so are the names, so that a word from a kernel
 //! log means the same in a trace. Composite names are sums of single bits.
 
+use std::fmt::{self, Display, Formatter};
 use std::ops::{BitOr, BitOrAssign};
 
 /// A word of GFP flags.
@@ -115,5 +116,23 @@ impl BitOr for Gfp {
 impl BitOrAssign for Gfp {
     fn bitor_assign(&mut self, other: Gfp) {
         self.0 |= other.0;
+    }
+}
+
+/// As a trace writes the word: names, and the rest as a number.
+impl Display for Gfp {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        if self.0 == 0 {
+            return out.write_str("0");
+        }
+        let (mut rest, mut separator) = (self.0, "");
+        for (name, Gfp(bits)) in GFP_NAMES.iter().filter(|(_, flag)| flag.0 != 0) {
+            if rest & bits == *bits {
+                write!(out, "{separator}{name}")?;
+                rest &= !bits;
+                separator = "|";
+            }
+        }
+        if rest != 0 { write!(out, "{separator}{rest:#x}") } else { Ok(()) }
     }
 }

@@ -7,11 +7,13 @@
 mod cache;
 mod caller;
 pub mod gfp;
+mod route;
 mod size;
 
-pub use cache::{PageCache, SLAB_FLAG_NAMES, SLAB_HWCACHE_ALIGN, SlabFlags};
+pub use cache::{CacheHandle, SLAB_FLAG_NAMES, SLAB_HWCACHE_ALIGN, SlabFlags};
 pub use caller::{CONTEXTS, Context, Current, NR_CPUS, NR_NODES, NR_TASKS, Scope};
 pub use gfp::Gfp;
+pub use route::{ROUTES, Route};
 pub use size::{
     HUGE_PAGE, LARGEST_ORDER, NR_ORDERS, PAGE, PAGE_ALLOC_COSTLY_ORDER, PAGE_OFFSET, VMALLOC_START,
     order_of, pages_of,

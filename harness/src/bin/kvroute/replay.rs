@@ -234,7 +234,7 @@ fn as_written(failure: &Failure) -> Failure {
     let routing = REPLAY.lanes.iter().find(|lane| Some(lane.name) == failure.lane);
     if let Some(routing) = routing.map(|lane| lane.routing) {
         for (index, op) in trace.ops.iter_mut().enumerate() {
-            if op.call.spec().takes_route {
+            if op.call.spec().traits.routed {
                 op.route = routing.route(index as u32, op.route);
             }
         }

@@ -7,8 +7,9 @@
 //! How many there are is counted by the subject, and judged by nobody.
 
 use super::sim_memory::SimMemory;
+use crate::call::{Frees, Request};
 use crate::op::Class;
-use crate::subject::{Answer, FreeRefusal, Request};
+use crate::subject::{Answer, FreeRefusal};
 use alloc_core::Mm;
 use alloc_core::addr::Pfn;
 use alloc_core::gfp::{__GFP_MEMALLOC, __GFP_NOWARN, GFP_NOWAIT};
@@ -48,13 +49,10 @@ impl Held {
 
     /// What comes of a free of one of them.
     pub(super) fn refusal(&self, memory: &SimMemory, request: &Request) -> Option<Answer> {
-        let (Request::FreePages { addr, .. }
-        | Request::FreePagesPage { page: addr, .. }
-        | Request::PutPage { page: addr }
-        | Request::FreePage { addr }) = *request
-        else {
+        if !matches!(request.spec().frees, Frees::Pages | Frees::PutPage) {
             return None;
-        };
+        }
+        let addr = request.freed()?;
         let frame = memory.frame_of(addr).filter(|_| !self.0.is_empty())?;
         let is_held = self.0.binary_search(&Pfn(frame)).is_ok();
         is_held.then_some(Answer::BadFree(FreeRefusal {

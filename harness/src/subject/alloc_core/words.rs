@@ -2,12 +2,11 @@
 //!
 //! Both follow Linux, bit for bit and name for name; that they do is tested here.
 
-use crate::op::Route;
 use crate::subject::{Effort, NodeStat};
-use crate::words::{self, NR_NODES};
+use crate::words::{self, NR_NODES, Route};
+use alloc_core::SlabFlags;
 use alloc_core::gfp::Gfp;
-use alloc_core::task::{Context, Current, Scope};
-use alloc_core::{CacheKind, SlabFlags};
+use alloc_core::task::{Context, Current};
 
 pub(super) fn flags(gfp: words::Gfp) -> Gfp {
     Gfp(gfp.0)
@@ -33,21 +32,6 @@ pub(super) fn current(caller: words::Current) -> Current {
         words::Context::Hardirq => Context::Hardirq,
     };
     Current { cpu: caller.cpu, task: caller.task, context }
-}
-
-pub(super) fn scope(scope: words::Scope) -> Scope {
-    match scope {
-        words::Scope::Nofs => Scope::Nofs,
-        words::Scope::Noio => Scope::Noio,
-    }
-}
-
-pub(super) fn page_cache(kind: words::PageCache) -> CacheKind {
-    match kind {
-        words::PageCache::Clean => CacheKind::Clean,
-        words::PageCache::Dirty => CacheKind::Dirty,
-        words::PageCache::Filesystem => CacheKind::Filesystem,
-    }
 }
 
 pub(super) fn effort(effort: alloc_core::Effort) -> Effort {
