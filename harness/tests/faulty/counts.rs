@@ -1,0 +1,140 @@
+//! Faults of what is kept, counted and looked after: leaks, counters, and the validator's word.
+
+use crate::answers::instead;
+use crate::tenant::{Fault, RIGHT};
+use kvroute_harness::call::{Call, ask};
+use kvroute_harness::subject::{Answer, Facts};
+use kvroute_harness::words::gfp::GFP_KERNEL;
+
+pub(crate) static FAULTS: &[Fault] = &[
+    Fault {
+        what: "forgets a free",
+        oracle: "accounting",
+        trace: "r0 = kmalloc(0x40, GFP_KERNEL)\nkfree(r0)\nkfree(NULL)",
+        apply: |tenant, request, setting| {
+            instead(tenant, request, setting, Call::Kfree, Answer::Done)
+        },
+        ..RIGHT
+    },
+    Fault {
+        what: "forgets the last free of all",
+        oracle: "accounting",
+        trace: "r0 = kmalloc(0x40, GFP_KERNEL)",
+        apply: |tenant, request, setting| {
+            instead(tenant, request, setting, Call::Kfree, Answer::Done)
+        },
+        ..RIGHT
+    },
+    Fault {
+        what: "takes a block besides the one that is asked for",
+        oracle: "accounting",
+        trace: "r0 = alloc_pages(GFP_KERNEL, 0)\nkfree(NULL)",
+        apply: |tenant, request, setting| {
+            if request.call == Call::AllocPages {
+                tenant.ask(ask::alloc_pages(GFP_KERNEL, 0));
+            }
+            tenant.right.apply(request, setting)
+        },
+        ..RIGHT
+    },
+    Fault {
+        what: "keeps memory in a call that fails",
+        oracle: "accounting",
+        trace: "r0 = kmalloc(0x400001, GFP_KERNEL)",
+        apply: |tenant, request, setting| {
+            let reply = tenant.right.apply(request, setting);
+            if let Answer::Refused(_) = reply.answer {
+                tenant.ask(ask::kmalloc(0x40, GFP_KERNEL));
+            }
+            reply
+        },
+        ..RIGHT
+    },
+    Fault {
+        what: "keeps pages on its lists to the end",
+        oracle: "accounting",
+        trace: "machine (pcp_high: 64)\nr0 = alloc_pages(GFP_KERNEL, 0)",
+        settle: |_| (),
+        ..RIGHT
+    },
+    Fault {
+        what: "counts a free page too many",
+        oracle: "accounting",
+        trace: "kfree(NULL)",
+        facts: |tenant| {
+            let facts = tenant.right.facts();
+            Facts { nr_free_pages: facts.nr_free_pages + 1, ..facts }
+        },
+        ..RIGHT
+    },
+    Fault {
+        what: "counts a free block too many",
+        oracle: "accounting",
+        trace: "kfree(NULL)",
+        facts: |tenant| {
+            let mut facts = tenant.right.facts();
+            facts.nr_free_blocks[0] += 1;
+            facts
+        },
+        ..RIGHT
+    },
+    Fault {
+        what: "counts a page on the wrong node",
+        oracle: "accounting",
+        trace: "machine (nodes: 2)\nkfree(NULL)",
+        facts: |tenant| {
+            let mut facts = tenant.right.facts();
+            facts.nodes[1].nr_free_pages += 1;
+            facts
+        },
+        ..RIGHT
+    },
+    Fault {
+        what: "counts an object that nobody has",
+        oracle: "accounting",
+        trace: "kfree(NULL)",
+        facts: |tenant| {
+            let facts = tenant.right.facts();
+            Facts { nr_kmalloc_objects: facts.nr_kmalloc_objects + 1, ..facts }
+        },
+        ..RIGHT
+    },
+    Fault {
+        what: "takes page tables where nothing is mapped",
+        oracle: "accounting",
+        trace: "r0 = kmalloc(0x40, GFP_KERNEL)",
+        facts: |tenant| {
+            let facts = tenant.right.facts();
+            let nr_page_table_pages = facts.nr_page_table_pages + facts.nr_slab_pages;
+            Facts { nr_slab_pages: 0, nr_page_table_pages, ..facts }
+        },
+        ..RIGHT
+    },
+    Fault {
+        what: "purges without need",
+        oracle: "accounting",
+        trace: "r0 = vmalloc(0x1000)\nr1 = kmalloc(0x40, GFP_KERNEL)\nvfree(r0)\nkfree(r1)",
+        apply: |tenant, request, setting| {
+            let reply = tenant.right.apply(request, setting);
+            if request.call == Call::Kfree {
+                tenant.ask(ask::vm_unmap_aliases());
+            }
+            reply
+        },
+        ..RIGHT
+    },
+    Fault {
+        what: "finds its own lists broken",
+        oracle: "structure",
+        trace: "kfree(NULL)",
+        validate: |_| Err("a list has no end".into()),
+        ..RIGHT
+    },
+    Fault {
+        what: "finds the vmalloc space broken",
+        oracle: "structure",
+        trace: "kfree(NULL)",
+        validate_vmap: |_| Err("a tree has no root".into()),
+        ..RIGHT
+    },
+];

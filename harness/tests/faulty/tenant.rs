@@ -1,0 +1,156 @@
+//! A tenant that is right in all it does but for one fault.
+//!
+//! The one idea: a fault is a row of functions, each of which stands before one method of the right
+//! allocator, and all but the faulty one pass on what they are asked. So a row says everything of
+//! its fault, and nothing else.
+//!
+//! What is wrong with a fault is its row's to say, and an oracle's to find.
+
+use kvroute_harness::call::Request;
+use kvroute_harness::op::Setting;
+use kvroute_harness::subject::{Answer, Facts, Layout, Reply, Subject, alloc_core};
+use kvroute_harness::trace::Machine;
+use std::cell::Cell;
+
+/// A fault, who must object to it, and a trace that shows it.
+pub(crate) struct Fault {
+    /// What the tenant does wrong.
+    pub(crate) what: &'static str,
+    /// The oracle that objects.
+    pub(crate) oracle: &'static str,
+    /// A trace of which nobody has anything to say if the tenant is right.
+    pub(crate) trace: &'static str,
+    pub(crate) apply: fn(&mut Tenant, &Request, &Setting) -> Reply,
+    pub(crate) span: fn(&Tenant, u64, u64) -> Option<&[u8]>,
+    pub(crate) frame_of: fn(&Tenant, u64) -> Option<u32>,
+    pub(crate) frame_of_bus: fn(&Tenant, u64) -> Option<u32>,
+    pub(crate) facts: fn(&Tenant) -> Facts,
+    pub(crate) validate: fn(&Tenant) -> Result<(), String>,
+    pub(crate) validate_vmap: fn(&Tenant) -> Result<(), String>,
+    pub(crate) hand_over: fn(&mut Tenant),
+    pub(crate) settle: fn(&mut Tenant),
+}
+
+/// No fault: everything is passed on.
+pub(crate) static NONE: Fault = RIGHT;
+
+/// What a row does not say.
+pub(crate) const RIGHT: Fault = Fault {
+    what: "nothing wrong",
+    oracle: "",
+    trace: "",
+    apply: |tenant, request, setting| tenant.right.apply(request, setting),
+    span: |tenant, addr, len| tenant.right.span(addr, len),
+    frame_of: |tenant, addr| tenant.right.frame_of(addr),
+    frame_of_bus: |tenant, bus| tenant.right.frame_of_bus(bus),
+    facts: |tenant| tenant.right.facts(),
+    validate: |tenant| tenant.right.validate(),
+    validate_vmap: |tenant| tenant.right.validate_vmap(),
+    hand_over: |tenant| tenant.right.hand_over(),
+    settle: |tenant| tenant.right.settle(),
+};
+
+thread_local! {
+    /// The fault of the next tenants. A lane boots through a plain function, which nothing else can
+    /// be told.
+    static FAULT: Cell<&'static Fault> = const { Cell::new(&NONE) };
+}
+
+/// Runs something with tenants that have this fault.
+pub(crate) fn with<T>(fault: &'static Fault, run: impl FnOnce() -> T) -> T {
+    let before = FAULT.replace(fault);
+    let result = run();
+    FAULT.set(before);
+    result
+}
+
+/// Boots a tenant with the fault of the moment.
+pub(crate) fn boot(machine: &Machine) -> Box<dyn Subject> {
+    let right = alloc_core::boot(machine);
+    Box::new(Tenant { right, fault: FAULT.get(), granted: Vec::new(), nr_calls: 0 })
+}
+
+/// The tenant.
+pub(crate) struct Tenant {
+    /// The allocator that does what is right.
+    pub(crate) right: Box<dyn Subject>,
+    fault: &'static Fault,
+    /// All that it has granted, live or not: where, and how many bytes.
+    pub(crate) granted: Vec<(u64, u64)>,
+    /// The requests before the one at hand.
+    pub(crate) nr_calls: usize,
+}
+
+impl Tenant {
+    /// Where what was granted as the nth from 0 on lies; 0 if there was no such.
+    pub(crate) fn place(&self, nth: usize) -> u64 {
+        self.granted.get(nth).map_or(0, |granted| granted.0)
+    }
+
+    /// Makes the call as if nothing stood beside it.
+    pub(crate) fn ask(&mut self, request: Request) -> Reply {
+        self.right.apply(&request, &Setting::default())
+    }
+
+    /// Changes a byte.
+    pub(crate) fn spoil(&mut self, addr: u64) {
+        if let Some(byte) = self.right.span_mut(addr, 1) {
+            byte[0] ^= 0x55;
+        }
+    }
+}
+
+impl Subject for Tenant {
+    fn apply(&mut self, request: &Request, setting: &Setting) -> Reply {
+        let reply = (self.fault.apply)(self, request, setting);
+        self.nr_calls += 1;
+        if let Answer::Memory { addr, usable, .. } = reply.answer {
+            self.granted.push((addr, usable));
+        }
+        reply
+    }
+
+    fn span(&self, addr: u64, len: u64) -> Option<&[u8]> {
+        (self.fault.span)(self, addr, len)
+    }
+
+    fn span_mut(&mut self, addr: u64, len: u64) -> Option<&mut [u8]> {
+        self.right.span_mut(addr, len)
+    }
+
+    fn write(&mut self, addr: u64, bytes: &'static [u8]) -> Option<u64> {
+        self.right.write(addr, bytes)
+    }
+
+    fn frame_of(&self, addr: u64) -> Option<u32> {
+        (self.fault.frame_of)(self, addr)
+    }
+
+    fn frame_of_bus(&self, bus: u64) -> Option<u32> {
+        (self.fault.frame_of_bus)(self, bus)
+    }
+
+    fn facts(&self) -> Facts {
+        (self.fault.facts)(self)
+    }
+
+    fn layout(&self) -> Layout {
+        self.right.layout()
+    }
+
+    fn validate(&self) -> Result<(), String> {
+        (self.fault.validate)(self)
+    }
+
+    fn validate_vmap(&self) -> Result<(), String> {
+        (self.fault.validate_vmap)(self)
+    }
+
+    fn hand_over(&mut self) {
+        (self.fault.hand_over)(self);
+    }
+
+    fn settle(&mut self) {
+        (self.fault.settle)(self);
+    }
+}
