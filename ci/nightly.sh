@@ -101,6 +101,10 @@ for campaign in $(campaigns); do
   hunt fuzzer "$campaign" ci/fuzz.sh "$campaign" "$fuzzed"
 done
 
+# A guest that is not Linux, and right.
+KVROUTE_GUEST_OPS=${KVROUTE_GUEST_OPS:-10000000} hunt guests all \
+  cargo test --release -p kvroute-proptests --test guests
+
 # The ends of every argument take as long as they take: all of their 55 million cases, once.
 hunt boundary frees cargo kvroute boundary frees --output boundary-frees.failing.trace
 hunt boundary routed cargo kvroute boundary routed --sample 2000 --seed "$seed" \

@@ -7,8 +7,8 @@
 //! Nothing here decides whether a finding is a bug; the oracles do.
 
 use crate::model::{Allocation, Contents};
-use crate::paint;
-use crate::subject::Subject;
+use crate::paint::{self, ZEROS};
+use crate::subject::{Mismatch, Subject};
 use crate::words::PAGE;
 use std::ops::Range;
 
@@ -36,58 +36,60 @@ pub enum Wrong {
     Unmapped,
 }
 
-/// Calls `visit` with each run of bytes of `addr..addr + len` and its offset, until it finds
-/// something.
-fn visit_spans(
+/// The first byte of `addr..addr + len` that is not what `expected` gives for an offset and a
+/// length, or for the beginning of that length.
+fn first_mismatch<'a>(
     subject: &dyn Subject,
     addr: u64,
     len: u64,
-    mut visit: impl FnMut(&[u8], u64) -> Option<u64>,
-) -> Result<Option<u64>, u64> {
+    expected: impl Fn(u64, usize) -> &'a [u8],
+) -> Option<(u64, Wrong)> {
     let mut offset = 0;
     while offset < len {
-        let span = subject.span(addr + offset, len - offset).ok_or(offset)?;
-        if let Some(at) = visit(span, offset) {
-            return Ok(Some(at));
+        let bytes = expected(offset, (len - offset) as usize);
+        match subject.compare(addr + offset, bytes) {
+            Ok(()) => offset += bytes.len() as u64,
+            Err(Mismatch::Differs(at)) => return Some((offset + at as u64, Wrong::Contents)),
+            Err(Mismatch::Unmapped(at)) => return Some((offset + at as u64, Wrong::Unmapped)),
         }
-        offset += span.len() as u64;
     }
-    Ok(None)
+    None
 }
 
 /// The first byte of `addr..addr + len` that is not zero; `Err` with its offset if it is not
 /// mapped.
 pub fn first_nonzero(subject: &dyn Subject, addr: u64, len: u64) -> Result<Option<u64>, u64> {
-    visit_spans(subject, addr, len, |span, offset| {
-        paint::first_nonzero(span).map(|at| offset + at as u64)
-    })
+    let zeros = |_, len: usize| &ZEROS[..len.min(ZEROS.len())];
+    match first_mismatch(subject, addr, len, zeros) {
+        Some((offset, Wrong::Unmapped)) => Err(offset),
+        found => Ok(found.map(|(offset, _)| offset)),
+    }
 }
 
-/// A constructor's word as it lies in memory from `offset` of an object on.
-fn word_at(word: u64, offset: u64) -> [u8; 8] {
-    word.rotate_right(offset as u32 % 8 * 8).to_le_bytes()
+/// A run of a constructor's word, as it lies in memory from a multiple of its length on.
+fn words(word: u64) -> [u8; 512] {
+    let mut bytes = [0; 512];
+    bytes.chunks_exact_mut(8).for_each(|place| place.copy_from_slice(&word.to_le_bytes()));
+    bytes
 }
 
 /// Writes a constructor's word all over `addr..addr + len`.
 pub fn construct(subject: &mut dyn Subject, addr: u64, len: u64, word: u64) {
-    let mut offset = 0;
+    let (words, mut offset) = (words(word), 0);
     while offset < len {
-        let Some(span) = subject.span_mut(addr + offset, len - offset) else { return };
-        let word = word_at(word, offset);
-        span.chunks_mut(8).for_each(|place| place.copy_from_slice(&word[..place.len()]));
-        offset += span.len() as u64;
+        let run = &words[..words.len().min((len - offset) as usize)];
+        if subject.write(addr + offset, run) < run.len() {
+            return;
+        }
+        offset += run.len() as u64;
     }
 }
 
 /// The first byte of `addr..addr + len` that a constructor's word is not in.
 pub fn first_unconstructed(subject: &dyn Subject, addr: u64, len: u64, word: u64) -> Option<u64> {
-    let found = visit_spans(subject, addr, len, |span, offset| {
-        let word = word_at(word, offset);
-        let unlike = span.chunks(8).position(|place| *place != word[..place.len()])?;
-        let byte = span[unlike * 8..].iter().zip(word).position(|(byte, other)| *byte != other);
-        Some(offset + unlike as u64 * 8 + byte.unwrap_or(0) as u64)
-    });
-    found.unwrap_or_else(Some)
+    let words = words(word);
+    let found = first_mismatch(subject, addr, len, |_, len| &words[..len.min(words.len())]);
+    found.map(|(offset, _)| offset)
 }
 
 /// The first of `len` bytes that is not zero, of memory that began `start` bytes into the first of
@@ -121,27 +123,29 @@ pub fn first_remaining(
 
 /// The first byte of `addr..addr + len` that is not mapped.
 pub fn first_unmapped(subject: &dyn Subject, addr: u64, len: u64) -> Option<u64> {
-    visit_spans(subject, addr, len, |_, _| None).err()
+    let pages = (addr / PAGE + 1..(addr + len).div_ceil(PAGE)).map(|page| page * PAGE - addr);
+    let mut offsets = std::iter::once(0).chain(pages).filter(|_| len > 0);
+    offsets.find(|offset| subject.read(addr + offset, &mut [0]) == 0)
 }
 
-/// Paints `len` bytes from `start` of the run at `addr`. Unmapped bytes are left out: verifying
-/// finds them.
+/// Paints the bytes from `start` to `end` of the run at `addr`. Unmapped bytes are left out:
+/// verifying finds them.
 pub fn paint(subject: &mut dyn Subject, addr: u64, start: u64, end: u64, seed: u64) {
     let mut offset = start;
     while offset < end {
         let tile = paint::tile(offset, (end - offset) as usize, seed);
-        let Some(nr_written) = subject.write(addr + offset, tile) else { return };
-        offset += nr_written;
+        if subject.paint(addr + offset, tile) < tile.len() {
+            return;
+        }
+        offset += tile.len() as u64;
     }
 }
 
 /// A copy of the bytes at `addr`, for a caller who leaves them as they are.
 pub fn echo(subject: &dyn Subject, addr: u64, len: u64) -> Box<[u8]> {
-    let mut bytes = Vec::with_capacity(len as usize);
-    let _ = visit_spans(subject, addr, len, |span, _| {
-        bytes.extend_from_slice(span);
-        None
-    });
+    let mut bytes = vec![0; len as usize];
+    let nr_read = subject.read(addr, &mut bytes);
+    bytes.truncate(nr_read);
     bytes.into()
 }
 
@@ -180,29 +184,22 @@ fn first_wrong(
 ) -> Option<(u64, Wrong)> {
     let Range { start, end } = range;
     let size = allocation.size.clamp(start, end.max(start));
-    let contents = visit_spans(subject, addr + start, size - start, |span, inside| {
+    let contents = first_mismatch(subject, addr + start, size - start, |inside, len| {
         let offset = start + inside;
-        let at = match &allocation.contents {
-            Contents::Painted(seed) => paint::first_difference(span, offset, *seed),
-            Contents::Echo(bytes) => {
-                let expected = bytes[offset as usize..].iter();
-                span.iter().zip(expected).position(|(actual, expected)| actual != expected)
-            }
-        };
-        at.map(|at| offset + at as u64)
+        match &allocation.contents {
+            Contents::Painted(seed) => paint::tile(offset, len, *seed),
+            Contents::Echo(bytes) => &bytes[offset as usize..][..len],
+        }
     });
-    match contents {
-        Ok(None) => {}
-        Ok(Some(offset)) => return Some((offset, Wrong::Contents)),
-        Err(inside) => return Some((start + inside, Wrong::Unmapped)),
+    if let Some((inside, what)) = contents {
+        return Some((start + inside, what));
     }
     let seed = allocation.guard_seed();
-    let guard = visit_spans(subject, addr + size, end.max(size) - size, |span, offset| {
-        paint::first_difference(span, size + offset, seed).map(|at| size + offset + at as u64)
+    let guard = first_mismatch(subject, addr + size, end.max(size) - size, |offset, len| {
+        paint::tile(size + offset, len, seed)
     });
-    match guard {
-        Ok(None) => None,
-        Ok(Some(offset)) => Some((offset, Wrong::Guard)),
-        Err(offset) => Some((size + offset, Wrong::Unmapped)),
-    }
+    guard.map(|(offset, what)| match what {
+        Wrong::Unmapped => (size + offset, what),
+        _ => (size + offset, Wrong::Guard),
+    })
 }

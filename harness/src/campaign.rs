@@ -7,6 +7,7 @@
 
 use crate::generate::{Profile, Share, Vocabulary};
 use crate::lane::{LaneSpec, Routing};
+use crate::subject::Pack;
 use crate::subject::alloc_core::boot;
 
 /// A row of [`CAMPAIGNS`].
@@ -37,7 +38,7 @@ pub enum EveryOp {
 }
 
 const fn lane(name: &'static str, routing: Routing) -> LaneSpec {
-    LaneSpec { name, routing, boot }
+    LaneSpec { name, routing, boot, packs: &[Pack::Generic, Pack::Linux] }
 }
 
 /// One lane, routed as the trace says.

@@ -7,17 +7,19 @@
 //!
 //! It decides nothing: what is legal is the oracles' business, what is done the lanes'.
 
+mod end;
 mod watch;
 
-use crate::call::{Call, Request, ask};
+use crate::call::{Call, Request};
 use crate::campaign::{Campaign, EveryOp};
-use crate::lane::{Action, Lane, Record, Retry, Skip, Waiter};
+use crate::lane::{Action, Lane, LaneSpec, Record, Skip, Waiter};
 use crate::op::{Class, Op, Reg, Setting};
-use crate::oracle::{self, End, Event, Step, Target, View, Wake};
+use crate::oracle::{Event, Jury, Step, Target, View, Wake};
 use crate::stats::Stats;
-use crate::subject::{Answer, Reply};
+use crate::subject::{Answer, Caps, Pack, Reply};
 use crate::trace::Trace;
-use crate::verdict::{EXPECTATION, Failure};
+use crate::verdict::{EXPECTATION, Failure, NO_BOOT};
+use end::Fresh;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use watch::{AnswersOnly, Progress, Watch, describe};
@@ -106,14 +108,26 @@ fn run_lanes(
     stats.nr_traces = 1;
     stats.nr_ops = trace.ops.len() as u64;
     stats.nr_dropped_lines = trace.nr_dropped_lines.into();
-    let boot = |(place, spec)| Runner {
-        place,
-        lane: Lane::boot(spec, &trace.machine),
-        every_op: campaign.every_op,
-        witness,
-        next_check: CHECK_INTERVAL_OPS,
+    let boot = |(place, spec): (usize, LaneSpec)| {
+        let lane = Lane::boot(spec, &trace.machine).map_err(|reason| (spec.name, reason))?;
+        Ok(Runner {
+            place,
+            jury: Jury::of(spec.packs, lane.caps),
+            lane,
+            every_op: campaign.every_op,
+            witness,
+            next_check: CHECK_INTERVAL_OPS,
+            fresh: Fresh::default(),
+            nr_steps: 0,
+        })
     };
-    let mut runners: Vec<Runner> = campaign.lanes.iter().copied().enumerate().map(boot).collect();
+    let runners: Result<Vec<Runner>, _> =
+        campaign.lanes.iter().copied().enumerate().map(boot).collect();
+    let mut runners = runners.map_err(|(lane, reason)| {
+        progress.lane = Some(lane);
+        Box::new(progress.failure(campaign, trace, NO_BOOT, reason))
+    })?;
+    let between = Jury::of(&[Pack::Generic], Caps::ALL);
     let fail = |progress: &Progress, (oracle, reason): Objection| {
         Box::new(progress.failure(campaign, trace, oracle, reason))
     };
@@ -137,7 +151,7 @@ fn run_lanes(
         let incomparable = seen.iter().any(|view| means(view) != means(&seen[0]));
         stats.nr_incomparable += u64::from(incomparable);
         let across = Event::Across(&seen, &stats.relaxed);
-        oracle::judge(&across).map_err(|objection| fail(progress, objection))?;
+        between.judge(&across).map_err(|objection| fail(progress, objection))?;
     }
     progress.op = trace.ops.len();
     for runner in &mut runners {
@@ -146,6 +160,7 @@ fn run_lanes(
         runner.lane.hand_over();
         (lane.at_boot, lane.left) = (runner.lane.at_boot, *runner.lane.facts());
         runner.finish(&mut stats).map_err(|objection| fail(progress, objection))?;
+        stats.excuse(runner.jury.excused(), runner.nr_steps);
     }
     Ok(stats)
 }
@@ -173,10 +188,15 @@ fn as_expected(op: &Op, view: &View) -> Result<(), Objection> {
 struct Runner<'a> {
     place: usize,
     lane: Lane,
+    jury: Jury,
     every_op: EveryOp,
     witness: Witness<'a>,
     /// The op after which everything is looked at next.
     next_check: usize,
+    /// What the fresh machine granted.
+    fresh: Fresh,
+    /// The requests that were carried out.
+    nr_steps: u64,
 }
 
 impl Runner<'_> {
@@ -191,7 +211,7 @@ impl Runner<'_> {
         };
         if self.every_op == EveryOp::VmapTrees {
             let structure = self.lane.subject().validate_vmap();
-            oracle::judge(&Event::Check { damage: None, structure })?;
+            self.jury.judge(&Event::Check { damage: None, structure })?;
         }
         if index >= self.next_check {
             self.next_check = index + CHECK_INTERVAL_OPS.max(self.lane.model().nr_live());
@@ -270,8 +290,10 @@ impl Runner<'_> {
         stats: &mut Stats,
     ) -> Result<(Option<Class>, Reply), Objection> {
         let mut record = self.lane.perform(id, request, setting, None);
+        self.nr_steps += 1;
         self.judge(&record, stats)?;
         stats.request(self.place, &record);
+        self.fresh.note(&record);
         let (class, reply) = (self.lane.classify(&record), record.reply);
         self.lane.commit(&mut record, dst);
         Ok((class, reply))
@@ -282,7 +304,7 @@ impl Runner<'_> {
         let (model, relaxed) = (self.lane.model(), &stats.relaxed);
         let step = Step { model, min_free, pcp_high, record, relaxed };
         (self.witness)(&step);
-        oracle::judge(&Event::Step(&step))
+        self.jury.judge(&Event::Step(&step))
     }
 
     /// Frees something that the trace does not free itself.
@@ -343,19 +365,19 @@ impl Runner<'_> {
                 woken.make_contiguous().sort_by_key(|waiter| waiter.id);
             }
         }
-        oracle::judge(&Event::Wakes(&wakes))?;
+        self.jury.judge(&Event::Wakes(&wakes))?;
         unwanted.into_iter().try_for_each(|(id, addr, by)| self.discard(id, addr, &by, stats))
     }
 
     fn write(&mut self, id: u32, addr: u64, end: u64) -> Result<Class, Objection> {
         let damage = self.lane.rewrite(id, addr);
-        oracle::judge(&Event::Rewrite { damage })?;
+        self.jury.judge(&Event::Rewrite { damage })?;
         let size = self.lane.model().at(addr).map_or(0, |held| held.size);
         if end <= size {
             return Ok(Class::Done);
         }
         if let Some(seen) = self.lane.overrun(addr) {
-            oracle::judge(&Event::Overrun { seen })?;
+            self.jury.judge(&Event::Overrun { seen })?;
         }
         Ok(Class::OutOfBounds)
     }
@@ -364,7 +386,7 @@ impl Runner<'_> {
         stats.nr_checks += 1;
         let damage = self.lane.verify_all();
         let structure = self.lane.subject().validate();
-        oracle::judge(&Event::Check { damage, structure })
+        self.jury.judge(&Event::Check { damage, structure })
     }
 
     /// What the op's address argument points at, and how many bytes that may use.
@@ -373,57 +395,5 @@ impl Runner<'_> {
         let held = self.lane.model().containing(address)?;
         let target = Target { id: held.id, offset: address - held.addr, is_kv: held.is_kv };
         Some((target, held.usable))
-    }
-
-    /// Frees everything, serves who still waits, and compares the machine with a fresh one.
-    fn finish(&mut self, stats: &mut Stats) -> Result<(), Objection> {
-        self.check(stats)?;
-        self.step(u32::MAX, ask::tick(), &Setting::default(), None, stats)?;
-        self.serve_waiters(true, stats)?;
-        self.free_everything(stats)?;
-        while let Some(waiter) = self.lane.take_first_waiter() {
-            self.settle_waiter(waiter, stats)?;
-        }
-        self.destroy_caches(stats)?;
-        let now = self.lane.settle();
-        self.check(stats)?;
-        let model = self.lane.model();
-        let nr_live = model.nr_live() - model.nr_boot();
-        oracle::judge(&Event::End(&End { at_boot: &self.lane.at_boot, now: &now, nr_live }))
-    }
-
-    fn free_everything(&mut self, stats: &mut Stats) -> Result<(), Objection> {
-        for request in self.lane.frees_at_end() {
-            stats.nr_releases += 1;
-            self.step(u32::MAX, request, &Setting::default(), None, stats)?;
-        }
-        Ok(())
-    }
-
-    fn destroy_caches(&mut self, stats: &mut Stats) -> Result<(), Objection> {
-        for request in self.lane.destroys_at_end() {
-            stats.nr_releases += 1;
-            self.step(u32::MAX, request, &Setting::default(), None, stats)?;
-        }
-        Ok(())
-    }
-
-    /// A waiter with the whole machine to itself: it is served now, or never can be. That it waits
-    /// only for a real shortage has been judged, so one that still waits asks for more than the
-    /// machine has.
-    fn settle_waiter(&mut self, waiter: Waiter, stats: &mut Stats) -> Result<(), Objection> {
-        self.lane.settle();
-        let Waiter { id, request, caller, .. } = waiter;
-        let setting = Setting { caller, ..Setting::default() };
-        let mut record = self.lane.perform(id, request, &setting, Some(Retry::Alone));
-        self.judge(&record, stats)?;
-        stats.nr_retries += 1;
-        let answer = record.reply.answer;
-        match answer {
-            Answer::Memory { .. } => stats.nr_served += 1,
-            _ => stats.nr_unservable += 1,
-        }
-        self.lane.commit_settled(&mut record);
-        self.free_everything(stats)
     }
 }

@@ -20,7 +20,7 @@ use crate::call::{Request, ask};
 use crate::model::{Allocation, Kind, Model};
 use crate::op::{Class, Reg};
 use crate::paint::mix;
-use crate::subject::{Answer, Epochs, Facts, Refusal, Subject};
+use crate::subject::{Answer, Boot, Caps, Epochs, Facts, Pack, Refusal, Subject};
 use crate::trace::Machine;
 use crate::words::{Current, Route};
 use registers::Registers;
@@ -65,7 +65,9 @@ pub struct LaneSpec {
     /// How it routes.
     pub routing: Routing,
     /// Boots its allocator.
-    pub boot: fn(&Machine) -> Box<dyn Subject>,
+    pub boot: Boot,
+    /// Whose promises it claims to keep.
+    pub packs: &'static [Pack],
 }
 
 /// A NOFAIL request that would have slept.
@@ -107,6 +109,8 @@ pub struct Lane {
     pub pcp_high: u64,
     /// The counters of the fresh machine, at the end of its boot.
     pub at_boot: Facts,
+    /// What its allocator can do.
+    pub caps: Caps,
     nr_cpus: u8,
     subject: Box<dyn Subject>,
     model: Model,
@@ -119,14 +123,18 @@ pub struct Lane {
 
 impl Lane {
     /// Boots the lane's allocator on a fresh machine.
-    pub fn boot(spec: LaneSpec, machine: &Machine) -> Self {
-        let subject = (spec.boot)(machine);
+    ///
+    /// # Errors
+    /// Why the allocator does not boot.
+    pub fn boot(spec: LaneSpec, machine: &Machine) -> Result<Self, String> {
+        let subject = (spec.boot)(machine)?;
         let facts = subject.facts();
-        Self {
+        Ok(Self {
             spec,
             min_free: (machine.min_free / machine.nodes).into(),
             pcp_high: machine.pcp_high.into(),
             at_boot: facts,
+            caps: subject.caps(),
             nr_cpus: machine.cpus as u8,
             model: Model::new(subject.layout(), machine),
             subject,
@@ -135,7 +143,7 @@ impl Lane {
             waiters: Vec::new(),
             epochs: Epochs::default(),
             frames: Vec::new(),
-        }
+        })
     }
 
     /// The book.

@@ -48,31 +48,13 @@ pub fn tile(offset: u64, len: usize, seed: u64) -> &'static [u8] {
     &TABLE[start..start + len.min(TILE_BYTES - inside)]
 }
 
-/// The first place in `bytes` that does not hold what [`tile`] says.
-pub fn first_difference(bytes: &[u8], offset: u64, seed: u64) -> Option<usize> {
-    first_unlike(bytes, |at, len| tile(offset + at as u64, len, seed))
-}
-
-/// The first byte that is not zero.
-pub fn first_nonzero(bytes: &[u8]) -> Option<usize> {
-    first_unlike(bytes, |_, len| &ZEROS[..len.min(TILE_BYTES)])
-}
-
-/// The first place in `bytes` that is unlike what `expected` gives for a place and a length, or for
-/// the beginning of that length.
-fn first_unlike(bytes: &[u8], expected: impl Fn(usize, usize) -> &'static [u8]) -> Option<usize> {
-    let mut at = 0;
-    while at < bytes.len() {
-        let expected = expected(at, bytes.len() - at);
-        let actual = &bytes[at..at + expected.len()];
-        // Memory that is simulated may show the table itself, where nobody has written since.
-        if !std::ptr::eq(actual, expected) && actual != expected {
-            let unlike = |place: &usize| actual[*place] != expected[*place];
-            return (0..actual.len()).find(unlike).map(|place| at + place);
-        }
-        at += actual.len();
+/// The first place at which two runs of the same length differ.
+pub fn first_difference_of(actual: &[u8], expected: &[u8]) -> Option<usize> {
+    // Memory that is simulated may show the table itself, where nobody has written since.
+    if std::ptr::eq(actual, expected) || actual == expected {
+        return None;
     }
-    None
+    actual.iter().zip(expected).position(|(actual, expected)| actual != expected)
 }
 
 #[cfg(test)]
@@ -90,13 +72,26 @@ mod test {
         }
     }
 
+    /// The first place that does not hold what the tiles say.
+    fn first_unlike(bytes: &[u8], offset: u64, seed: u64) -> Option<usize> {
+        let mut at = 0;
+        while at < bytes.len() {
+            let tile = tile(offset + at as u64, bytes.len() - at, seed);
+            if let Some(unlike) = first_difference_of(&bytes[at..at + tile.len()], tile) {
+                return Some(at + unlike);
+            }
+            at += tile.len();
+        }
+        None
+    }
+
     #[test]
     fn what_was_painted_is_recognised_at_any_offset_and_length() {
         for offset in [0, 1, 7, 8, 4093] {
             for len in [0, 1, 7, 8, 9, 127, 128, 129, 1000] {
                 let mut bytes = vec![0; len];
                 fill(&mut bytes, offset, 42);
-                assert_eq!(first_difference(&bytes, offset, 42), None, "{offset} {len}");
+                assert!(first_unlike(&bytes, offset, 42).is_none(), "{offset} {len}");
             }
         }
     }
@@ -107,7 +102,7 @@ mod test {
         fill(&mut bytes, 3, 9);
         for at in 0..bytes.len() {
             bytes[at] ^= 0x40;
-            assert_eq!(first_difference(&bytes, 3, 9), Some(at));
+            assert_eq!(first_unlike(&bytes, 3, 9), Some(at));
             bytes[at] ^= 0x40;
         }
     }
@@ -116,15 +111,7 @@ mod test {
     fn the_bytes_of_another_allocation_or_place_are_wrong() {
         let mut bytes = vec![0; 64];
         fill(&mut bytes, 0, mix(1, 0));
-        assert!(first_difference(&bytes, 0, mix(2, 0)).is_some());
-        assert!(first_difference(&bytes, 8, mix(1, 0)).is_some());
-    }
-
-    #[test]
-    fn the_first_nonzero_byte_is_found() {
-        let mut bytes = vec![0; 500];
-        assert_eq!(first_nonzero(&bytes), None);
-        bytes[400] = 1;
-        assert_eq!(first_nonzero(&bytes), Some(400));
+        assert!(first_unlike(&bytes, 0, mix(2, 0)).is_some());
+        assert!(first_unlike(&bytes, 8, mix(1, 0)).is_some());
     }
 }

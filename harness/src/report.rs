@@ -104,7 +104,12 @@ pub fn text(stats: &Stats) -> String {
         grouped(stats.nr_incomparable),
         grouped(stats.nr_releases),
     ));
-    out + &relaxed(stats) + "\n" + &calls_table(stats) + "\n" + &lanes_table(stats)
+    out + &relaxed(stats)
+        + &excused(stats)
+        + "\n"
+        + &calls_table(stats)
+        + "\n"
+        + &lanes_table(stats)
 }
 
 /// Where judgements were relaxed, and how often; nothing if all were strict.
@@ -112,6 +117,13 @@ fn relaxed(stats: &Stats) -> String {
     let used = stats.relaxed.used().map(|(name, nr)| format!("{name} {}", grouped(nr)));
     let used: Vec<String> = used.collect();
     if used.is_empty() { String::new() } else { format!("relaxed: {}\n", used.join(", ")) }
+}
+
+/// What the oracles could not judge, and how often; nothing if they could judge all.
+fn excused(stats: &Stats) -> String {
+    let steps = stats.excused.iter().map(|(name, nr)| format!("{name} {}", grouped(*nr)));
+    let steps: Vec<String> = steps.collect();
+    if steps.is_empty() { String::new() } else { format!("not judged: {}\n", steps.join(", ")) }
 }
 
 fn skips(stats: &Stats) -> String {
@@ -225,6 +237,7 @@ pub fn json(stats: &Stats) -> Value {
         "checks": stats.nr_checks,
         "incomparable": stats.nr_incomparable,
         "relaxed": stats.relaxed.used().map(|(name, nr)| (name.to_owned(), json!(nr))).collect::<Map<String, Value>>(),
+        "not_judged": stats.excused,
         "calls": calls,
         "lanes": lanes,
     })

@@ -9,17 +9,19 @@
 use crate::call::{CALLS, Call};
 use crate::lane::{LaneSpec, Record, Skip};
 use crate::op::{CLASSES, Class};
+use crate::oracle::Oracle;
 use crate::relaxation::Relaxed;
-use crate::subject::Effort;
-use crate::subject::Facts;
+use crate::subject::{Effort, Facts};
+use std::collections::BTreeMap;
 
 /// The reasons to skip an op, in the order in which [`Skips`] counts them.
-pub const SKIPS: [(Skip, &str); 5] = [
+pub const SKIPS: [(Skip, &str); 6] = [
     (Skip::Waiting, "its register belongs to a request that waits"),
     (Skip::Blocked, "its task waits"),
     (Skip::NoCache, "its cache register holds no cache"),
     (Skip::NoMemory, "its register holds no memory to write to"),
     (Skip::Unsupported, "the allocator has no such call"),
+    (Skip::Misuse, "it is wrong, and the allocator would not refuse it"),
 ];
 
 /// Counts of one call: how often each class of answer came, over all lanes.
@@ -80,6 +82,8 @@ pub struct Stats {
     pub nr_dropped_lines: u64,
     /// Answers that passed because a judgement was relaxed.
     pub relaxed: Relaxed,
+    /// Steps that an oracle could not judge, since the subject lacks what it needs.
+    pub excused: BTreeMap<&'static str, u64>,
 }
 
 impl Stats {
@@ -116,6 +120,13 @@ impl Stats {
         self.skips[call as usize][skip as usize] += 1;
     }
 
+    /// Counts the steps of a lane that some oracles could not judge.
+    pub fn excuse(&mut self, oracles: &[&Oracle], nr_steps: u64) {
+        for oracle in oracles {
+            *self.excused.entry(oracle.name).or_default() += nr_steps;
+        }
+    }
+
     /// Counts what a request cost.
     pub fn request(&mut self, lane: usize, record: &Record) {
         self.nr_faults += u64::from(record.reply.nr_faults);
@@ -140,6 +151,9 @@ impl Stats {
         self.nr_incomparable += other.nr_incomparable;
         self.nr_dropped_lines += other.nr_dropped_lines;
         self.relaxed.add_all(&other.relaxed);
+        for (name, nr) in &other.excused {
+            *self.excused.entry(name).or_default() += nr;
+        }
         for (sums, counts) in self.calls.iter_mut().zip(&other.calls) {
             add_all(sums, counts);
         }

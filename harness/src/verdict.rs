@@ -58,6 +58,9 @@ pub const EXPECTATION: &str = "expectation";
 /// The oracle name of an allocator that panicked.
 pub const PANIC: &str = "panic";
 
+/// The oracle name of an allocator that does not boot on the trace's machine.
+pub const NO_BOOT: &str = "no-boot";
+
 /// What stands between what a panic said and its place in the source.
 pub(crate) const PANIC_AT: &str = ", at ";
 
@@ -68,6 +71,7 @@ impl Failure {
         match oracle {
             Some(oracle) => oracle.sentence,
             None if self.oracle == PANIC => "no request makes an allocator panic",
+            None if self.oracle == NO_BOOT => "an allocator boots on every machine of a trace",
             None => "the answer is the one that the trace expects",
         }
     }

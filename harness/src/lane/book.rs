@@ -265,10 +265,13 @@ impl Lane {
     pub fn overrun(&mut self, addr: u64) -> Option<Option<Damage>> {
         let allocation = self.model.at(addr).filter(|held| held.size < held.usable)?;
         let end = allocation.addr + allocation.size;
-        let byte = self.subject.span_mut(end, 1)?;
-        byte[0] ^= 0xff;
+        let mut byte = [0];
+        if self.subject.read(end, &mut byte) == 0 {
+            return None;
+        }
+        self.subject.write(end, &[!byte[0]]);
         let seen = bytes::verify(self.subject.as_ref(), allocation);
-        self.subject.span_mut(end, 1)?[0] ^= 0xff;
+        self.subject.write(end, &byte);
         Some(seen)
     }
 

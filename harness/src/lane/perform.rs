@@ -12,7 +12,7 @@ use crate::call::Request;
 use crate::model::Verdict;
 use crate::model::rules::Want;
 use crate::op::Setting;
-use crate::subject::{Answer, Facts, Reply, Subject};
+use crate::subject::{Answer, Cap, Facts, Reply, Subject};
 use crate::words::gfp::__GFP_THISNODE;
 use crate::words::{Current, HUGE_PAGE, PAGE};
 
@@ -110,6 +110,8 @@ impl Lane {
         if !request.call.is_boot() {
             self.hand_over();
         }
+        // Who does not know contexts is called where it may do anything.
+        let setting = if self.caps.has(Cap::Contexts) { setting } else { &setting.of_harness() };
         let mut frames = std::mem::take(&mut self.frames);
         frames.clear();
         let (mut damage, mut nr_cleared) = (None, 0);

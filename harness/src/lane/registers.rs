@@ -21,6 +21,8 @@ pub enum Skip {
     NoMemory,
     /// The allocator has no such call.
     Unsupported,
+    /// It is wrong, and the allocator would not refuse it.
+    Misuse,
 }
 
 /// What a memory register holds.

@@ -4,9 +4,10 @@
 
 use super::{Lane, Skip, Waiter};
 use crate::call::{Call, Frees, MAX_ARGS, Request, Role, ask};
-use crate::model::Allocation;
+use crate::model::{Allocation, Verdict};
 use crate::op::{Arg, Op};
-use crate::words::CacheHandle;
+use crate::subject::Cap;
+use crate::words::{CacheHandle, Context};
 
 /// What an op asks of a lane.
 pub enum Action {
@@ -36,8 +37,23 @@ impl Lane {
         }
         match request.freed() {
             Some(addr) if self.is_awaited(addr) => Err(Skip::Waiting),
+            _ if self.is_misuse(&request, op.caller.context) => Err(Skip::Misuse),
             _ => Ok(Action::Request(request)),
         }
+    }
+
+    /// Whether a request does harm to an allocator that does not refuse it.
+    fn is_misuse(&self, request: &Request, context: Context) -> bool {
+        if self.caps.has(Cap::WrongFrees) {
+            return false;
+        }
+        let is_wrong = |(free, addr)| {
+            let verdict = self.model.judge_free(free, addr, context);
+            !matches!(verdict, Verdict::Accept(_) | Verdict::NoOp)
+        };
+        let is_lost = |addr| addr > 16 && self.model.at(addr).is_none();
+        self.model.free_of(request).is_some_and(is_wrong)
+            || request.get(Role::Read).is_some_and(is_lost)
     }
 
     /// Whether an address points into memory that a waiting request is to replace.

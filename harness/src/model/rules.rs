@@ -139,7 +139,6 @@ impl Want {
         match self.family {
             Family::Pages { order } => PAGE << order.min(LARGEST_ORDER),
             Family::PagesExact | Family::DmaCoherent => PAGE << order_of(size),
-            Family::Kmalloc if size > KMALLOC_MAX_CACHE => PAGE << order_of(size),
             Family::Kmalloc => natural,
             Family::Cache(_) => cache_align.max(8),
             // `SMP_CACHE_BYTES` for those who ask for none.

@@ -9,27 +9,13 @@
 //! The deciding rules stand in `model`; what lanes may legally differ in stands in `agreement`
 //! alone.
 
-mod accounting;
-mod agreement;
-mod boot;
-mod contents;
-mod context;
-mod contract;
-mod conversion;
-mod device;
 #[cfg(test)]
 mod fixture;
-mod huge;
-mod node;
-mod nofail;
-mod overlap;
-mod realloc;
-mod reclaim;
-mod reuse;
-mod routing;
-mod situation;
-mod structure;
-mod wrong_free;
+mod generic;
+mod jury;
+mod linux;
+
+pub use jury::Jury;
 
 use crate::bytes::Damage;
 use crate::call::Request;
@@ -37,8 +23,7 @@ use crate::lane::Record;
 use crate::model::Model;
 use crate::op::Class;
 use crate::relaxation::Relaxed;
-use crate::subject::Effort;
-use crate::subject::Facts;
+use crate::subject::{Answer, Caps, Effort, Facts, Pack};
 
 /// Nothing to object to, or the objection. What passes only because the oracle could not make sure
 /// is counted as a [relaxation](crate::relaxation) on the way.
@@ -67,6 +52,13 @@ pub enum Event<'a> {
     },
     /// Everything has been freed.
     End(&'a End<'a>),
+    /// A request that the fresh machine had granted, made once more after that.
+    Again {
+        /// The request.
+        request: Request,
+        /// The answer.
+        answer: Answer,
+    },
     /// The waiters that asked again after one op, in the order in which they had begun to wait.
     Wakes(&'a [Wake]),
     /// All lanes carried the same op out; and where what was let pass is counted.
@@ -144,39 +136,36 @@ pub struct Oracle {
     pub name: &'static str,
     /// What it makes sure of, in one sentence.
     pub sentence: &'static str,
+    /// Whose promise that is.
+    pub pack: Pack,
+    /// What a subject must be able to do to be judged.
+    pub needs: Caps,
     /// The judgement on an event.
     pub judge: fn(&Event) -> Judgement,
 }
 
-/// Every oracle. All of them judge every event.
+/// Every oracle. Those of Linux come first: where both packs object, theirs is the sharper word.
 pub static ORACLES: &[Oracle] = &[
-    overlap::ORACLE,
-    contents::ORACLE,
-    contract::ORACLE,
-    device::ORACLE,
-    node::ORACLE,
-    huge::ORACLE,
-    routing::ORACLE,
-    realloc::ORACLE,
-    reuse::ORACLE,
-    wrong_free::ORACLE,
-    conversion::ORACLE,
-    context::ORACLE,
-    reclaim::ORACLE,
-    nofail::ORACLE,
-    accounting::ORACLE,
-    structure::ORACLE,
-    boot::ORACLE,
-    agreement::ORACLE,
+    linux::contract::ORACLE,
+    linux::device::ORACLE,
+    linux::node::ORACLE,
+    linux::huge::ORACLE,
+    linux::routing::ORACLE,
+    linux::realloc::ORACLE,
+    linux::reuse::ORACLE,
+    linux::wrong_free::ORACLE,
+    linux::conversion::ORACLE,
+    linux::context::ORACLE,
+    linux::reclaim::ORACLE,
+    linux::nofail::ORACLE,
+    linux::accounting::ORACLE,
+    linux::boot::ORACLE,
+    generic::overlap::ORACLE,
+    generic::contents::ORACLE,
+    generic::promise::ORACLE,
+    generic::free::ORACLE,
+    generic::patience::ORACLE,
+    generic::drain::ORACLE,
+    generic::structure::ORACLE,
+    generic::agreement::ORACLE,
 ];
-
-/// The first objection to an event, and whose it is.
-///
-/// # Errors
-/// The oracle's name and its reason.
-pub fn judge(event: &Event) -> Result<(), (&'static str, String)> {
-    for oracle in ORACLES {
-        (oracle.judge)(event).map_err(|reason| (oracle.name, reason))?;
-    }
-    Ok(())
-}

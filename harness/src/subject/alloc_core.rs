@@ -15,9 +15,10 @@ pub mod scale;
 pub mod sim_memory;
 mod words;
 
-use super::{Answer, Epochs, Facts, Layout, Reply, Subject};
+use super::{Answer, Caps, Epochs, Facts, Layout, Mismatch, Reply, Subject};
 use crate::call::{Request, dispatch};
 use crate::op::{Faults, Setting};
+use crate::paint::first_difference_of;
 use crate::trace::Machine;
 use crate::words::Route;
 use alloc_core::addr::{PAGE_OFFSET, PAGE_SIZE, VMALLOC_START};
@@ -56,9 +57,9 @@ struct AllocCore {
 
 /// Boots alloc-core on a fresh machine.
 ///
-/// # Panics
+/// # Errors
 /// If the machine is too small to boot; `Limits` keeps traces above that.
-pub fn boot(machine: &Machine) -> Box<dyn Subject> {
+pub fn boot(machine: &Machine) -> Result<Box<dyn Subject>, String> {
     let mut memory = MACHINES.with_borrow_mut(Vec::pop).unwrap_or_default();
     memory.reset(machine.frames, machine.vmalloc_pages);
     let params = BootParams {
@@ -70,11 +71,11 @@ pub fn boot(machine: &Machine) -> Box<dyn Subject> {
         nr_nodes: machine.nodes as u8,
         pcp_high: machine.pcp_high,
     };
-    let early = EarlyMm::boot(memory, params).expect("every machine within Limits boots");
+    let early = EarlyMm::boot(memory, params).map_err(|error| format!("{error:?}"))?;
     let machinery = Some(Machinery::Early(Box::new(early)));
     let nr_nodes = if machine.nodes > 1 { machine.nodes as u8 } else { 0 };
     let (fragmented, held) = (machine.fragmented, Held::default());
-    Box::new(AllocCore { machinery, fragmented, held, nr_nodes, route: Route::Policy })
+    Ok(Box::new(AllocCore { machinery, fragmented, held, nr_nodes, route: Route::Policy }))
 }
 
 /// The version of kvmalloc that a trace calls by this name.
@@ -142,6 +143,10 @@ pub(crate) fn take_frames_kept() -> Vec<u64> {
 }
 
 impl Subject for AllocCore {
+    fn caps(&self) -> Caps {
+        Caps::ALL
+    }
+
     fn apply(&mut self, request: &Request, setting: &Setting) -> Reply {
         self.route = request.route;
         if request.call.is_boot() {
@@ -165,16 +170,49 @@ impl Subject for AllocCore {
         Reply { answer, nr_faults: mm.nr_faults_fired() - fired_before, epochs, effort }
     }
 
-    fn span(&self, addr: u64, len: u64) -> Option<&[u8]> {
-        self.memory().span(addr, len)
+    fn read(&self, addr: u64, bytes: &mut [u8]) -> usize {
+        let mut done = 0;
+        while done < bytes.len() {
+            let left = (bytes.len() - done) as u64;
+            let Some(span) = self.memory().span(addr + done as u64, left) else { break };
+            bytes[done..][..span.len()].copy_from_slice(span);
+            done += span.len();
+        }
+        done
     }
 
-    fn span_mut(&mut self, addr: u64, len: u64) -> Option<&mut [u8]> {
-        self.memory_mut().span_mut(addr, len)
+    fn write(&mut self, addr: u64, bytes: &[u8]) -> usize {
+        let mut done = 0;
+        while done < bytes.len() {
+            let left = (bytes.len() - done) as u64;
+            let Some(span) = self.memory_mut().span_mut(addr + done as u64, left) else { break };
+            span.copy_from_slice(&bytes[done..][..span.len()]);
+            done += span.len();
+        }
+        done
     }
 
-    fn write(&mut self, addr: u64, bytes: &'static [u8]) -> Option<u64> {
-        self.memory_mut().write(addr, bytes)
+    fn paint(&mut self, addr: u64, bytes: &'static [u8]) -> usize {
+        let mut done = 0;
+        while done < bytes.len() {
+            let place = addr + done as u64;
+            let Some(nr_written) = self.memory_mut().write(place, &bytes[done..]) else { break };
+            done += nr_written as usize;
+        }
+        done
+    }
+
+    fn compare(&self, addr: u64, expected: &[u8]) -> Result<(), Mismatch> {
+        let mut done = 0;
+        while done < expected.len() {
+            let left = (expected.len() - done) as u64;
+            let span = self.memory().span(addr + done as u64, left);
+            let span = span.ok_or(Mismatch::Unmapped(done))?;
+            let differs = first_difference_of(span, &expected[done..][..span.len()]);
+            differs.map_or(Ok(()), |at| Err(Mismatch::Differs(done + at)))?;
+            done += span.len();
+        }
+        Ok(())
     }
 
     fn frame_of(&self, addr: u64) -> Option<u32> {

@@ -1,19 +1,23 @@
 //! A subject: an allocator under test, seen through the narrowest waist that all of them fit.
 //!
-//! The one idea: apply a request, read and write the memory that came back, and report facts. Every
-//! oracle works on any subject; what a subject cannot do it answers with [`Answer::Unsupported`],
-//! which is counted and shown.
+//! A subject applies requests, lets its memory be read, written and compared, and says what else it
+//! can do ([`Caps`]). All else has a default that tells nothing: a guest implements what it has.
+//! A call that it does not have it answers with [`Answer::Unsupported`], which is counted.
 //!
 //! A subject makes no judgement and knows no trace: registers have been resolved before it is
 //! asked.
 
 pub mod alloc_core;
+mod caps;
 mod facts;
 
+pub use caps::{CAPS, Cap, Caps, Pack};
 pub use facts::{Effort, Epochs, Facts, NR_PAGE_CACHES, NodeStat};
 
 use crate::call::Request;
 use crate::op::{Class, Setting};
+use crate::paint;
+use crate::trace::Machine;
 use crate::words::CacheHandle;
 
 /// Why an allocation was refused, in words that fit every allocator.
@@ -131,59 +135,93 @@ pub struct Reply {
 }
 
 /// Where a subject's memory lies; fixed for its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Layout {
-    /// First address of the direct map.
+    /// First address of the memory that is mapped as a whole: Linux' direct map.
     pub direct_start: u64,
-    /// End of the direct map.
+    /// Its end.
     pub direct_end: u64,
-    /// First address of the vmalloc space.
+    /// First address of the space that is mapped page by page: Linux' vmalloc space.
     pub vmalloc_start: u64,
-    /// End of the vmalloc space.
+    /// Its end.
     pub vmalloc_end: u64,
 }
 
+/// The first place at which memory is not as expected, counted from where the comparison began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mismatch {
+    /// Another byte is there.
+    Differs(usize),
+    /// Nothing is there.
+    Unmapped(usize),
+}
+
+/// Boots a subject on a fresh machine, or says why that cannot be done.
+pub type Boot = fn(&Machine) -> Result<Box<dyn Subject>, String>;
+
 /// An allocator under test.
 pub trait Subject {
+    /// What it can do beyond the first four methods.
+    fn caps(&self) -> Caps;
+
     /// Makes the call. Injected failures are counted from this call on.
     fn apply(&mut self, request: &Request, setting: &Setting) -> Reply;
 
-    /// The bytes from `addr` on, as many of `len` as lie next to each other; `None` where nothing
-    /// is mapped.
-    fn span(&self, addr: u64, len: u64) -> Option<&[u8]>;
+    /// Reads from `addr` on, and says how many bytes could be read.
+    fn read(&self, addr: u64, bytes: &mut [u8]) -> usize;
 
-    /// As [`span`](Self::span), to write to.
-    fn span_mut(&mut self, addr: u64, len: u64) -> Option<&mut [u8]>;
+    /// Writes from `addr` on, and says how many bytes could be written.
+    fn write(&mut self, addr: u64, bytes: &[u8]) -> usize;
 
-    /// Writes the beginning of `bytes` at `addr`, as much of it as lies next to each other, and
-    /// says how much that was; `None` where nothing is mapped. They never change, so a subject
-    /// whose memory is simulated may keep the reference in place of a copy.
-    fn write(&mut self, addr: u64, bytes: &'static [u8]) -> Option<u64> {
-        let span = self.span_mut(addr, bytes.len() as u64)?;
-        span.copy_from_slice(&bytes[..span.len()]);
-        Some(span.len() as u64)
+    /// As [`write`](Self::write), of bytes that never change: a subject whose memory is simulated
+    /// may keep the reference in place of a copy.
+    fn paint(&mut self, addr: u64, bytes: &'static [u8]) -> usize {
+        self.write(addr, bytes)
     }
 
-    /// The number of the frame behind an address.
-    fn frame_of(&self, addr: u64) -> Option<u32>;
+    /// Compares what is at `addr` with what is expected there.
+    ///
+    /// # Errors
+    /// The first byte that is not as expected.
+    fn compare(&self, addr: u64, expected: &[u8]) -> Result<(), Mismatch> {
+        let mut actual = vec![0; expected.len()];
+        let nr_read = self.read(addr, &mut actual);
+        match paint::first_difference_of(&actual[..nr_read], &expected[..nr_read]) {
+            Some(at) => Err(Mismatch::Differs(at)),
+            None if nr_read < expected.len() => Err(Mismatch::Unmapped(nr_read)),
+            None => Ok(()),
+        }
+    }
 
-    /// The number of the frame that a device finds at an address of its bus.
-    fn frame_of_bus(&self, bus: u64) -> Option<u32>;
+    /// Where its memory lies ([`Cap::Spaces`]).
+    fn layout(&self) -> Layout {
+        Layout::default()
+    }
 
-    /// What the allocator counts.
-    fn facts(&self) -> Facts;
+    /// The number of the frame behind an address ([`Cap::Frames`]).
+    fn frame_of(&self, _addr: u64) -> Option<u32> {
+        None
+    }
 
-    /// Where memory lies.
-    fn layout(&self) -> Layout;
+    /// The number of the frame that a device finds at an address of its bus ([`Cap::Frames`]).
+    fn frame_of_bus(&self, _bus: u64) -> Option<u32> {
+        None
+    }
 
-    /// Checks the allocator's own structures.
+    /// What the allocator counts ([`Cap::Counters`]).
+    fn facts(&self) -> Facts {
+        Facts::default()
+    }
+
+    /// Checks the allocator's own structures ([`Cap::Validation`]).
     ///
     /// # Errors
     /// The broken invariant, in words.
-    fn validate(&self) -> Result<(), String>;
+    fn validate(&self) -> Result<(), String> {
+        Ok(())
+    }
 
-    /// Checks the structures of the vmalloc space alone, fast enough to be asked after every op. A
-    /// subject that keeps no such structures finds nothing wrong.
+    /// Checks the structures of the vmalloc space alone, fast enough to be asked after every op.
     ///
     /// # Errors
     /// The broken invariant, in words.
@@ -192,11 +230,10 @@ pub trait Subject {
     }
 
     /// Ends the boot: what has not been taken is the page allocator's from now on. Until then a
-    /// subject has only requests to the boot allocator to answer, and nothing to count. A subject
-    /// without a boot allocator has nothing to end.
+    /// subject has only requests to the boot allocator to answer, and nothing to count.
     fn hand_over(&mut self) {}
 
     /// Gives back what is free but kept for later (frees deferred areas, purges lazy ones, shrinks
     /// caches).
-    fn settle(&mut self);
+    fn settle(&mut self) {}
 }

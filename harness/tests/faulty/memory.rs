@@ -125,11 +125,11 @@ pub(crate) static FAULTS: &[Fault] = &[
     },
     Fault {
         what: "does not map the last page",
-        oracle: "contract",
+        oracle: "promise",
         trace: "r0 = vmalloc(0x2000)",
-        span: |tenant, addr, len| {
+        read: |tenant, addr, bytes| {
             let is_last = tenant.place(0) != 0 && addr == tenant.place(0) + PAGE;
-            if is_last { None } else { tenant.right.span(addr, len) }
+            if is_last { 0 } else { tenant.right.read(addr, bytes) }
         },
         ..RIGHT
     },
@@ -149,7 +149,7 @@ pub(crate) static FAULTS: &[Fault] = &[
     },
     Fault {
         what: "grants memory that is not aligned",
-        oracle: "contract",
+        oracle: "promise",
         trace: "r0 = kmalloc(0x40, GFP_KERNEL)",
         apply: |tenant, request, setting| {
             moved(tenant.right.apply(request, setting), |addr| addr + 8)
@@ -170,7 +170,7 @@ pub(crate) static FAULTS: &[Fault] = &[
     },
     Fault {
         what: "moves without copying",
-        oracle: "realloc",
+        oracle: "promise",
         trace: "r0 = kmalloc(0x40, GFP_KERNEL)\nr0 = krealloc(r0, 0x1000, GFP_KERNEL)",
         apply: |tenant, request, setting| match request.replaced() {
             Some(old) => replace(tenant, old, ask::kmalloc(0x1000, GFP_KERNEL), 0),
@@ -180,7 +180,7 @@ pub(crate) static FAULTS: &[Fault] = &[
     },
     Fault {
         what: "moves and loses the last byte",
-        oracle: "realloc",
+        oracle: "promise",
         trace: "r0 = kmalloc(0x40, GFP_KERNEL)\nr0 = krealloc(r0, 0x1000, GFP_KERNEL)",
         apply: |tenant, request, setting| match request.replaced() {
             Some(old) => replace(tenant, old, ask::kmalloc(0x1000, GFP_KERNEL), 0x3f),
@@ -331,8 +331,9 @@ fn with_bus(reply: Reply, place: Option<u64>) -> Reply {
 fn replace(tenant: &mut Tenant, old: u64, request: Request, nr_kept: u64) -> Reply {
     let reply = tenant.ask(request);
     if let Answer::Memory { addr, .. } = reply.answer {
-        let bytes = tenant.right.span(old, nr_kept).expect("it is mapped").to_vec();
-        tenant.right.span_mut(addr, nr_kept).expect("it is mapped").copy_from_slice(&bytes);
+        let mut bytes = vec![0; nr_kept as usize];
+        tenant.right.read(old, &mut bytes);
+        tenant.right.write(addr, &bytes);
     }
     Reply { answer: reply.answer, ..tenant.ask(ask::kfree(old)) }
 }

@@ -8,7 +8,7 @@
 
 use kvroute_harness::call::Request;
 use kvroute_harness::op::Setting;
-use kvroute_harness::subject::{Answer, Facts, Layout, Reply, Subject, alloc_core};
+use kvroute_harness::subject::{Answer, Caps, Facts, Layout, Mismatch, Reply, Subject, alloc_core};
 use kvroute_harness::trace::Machine;
 use std::cell::Cell;
 
@@ -21,7 +21,8 @@ pub(crate) struct Fault {
     /// A trace of which nobody has anything to say if the tenant is right.
     pub(crate) trace: &'static str,
     pub(crate) apply: fn(&mut Tenant, &Request, &Setting) -> Reply,
-    pub(crate) span: fn(&Tenant, u64, u64) -> Option<&[u8]>,
+    pub(crate) compare: fn(&Tenant, u64, &[u8]) -> Result<(), Mismatch>,
+    pub(crate) read: fn(&Tenant, u64, &mut [u8]) -> usize,
     pub(crate) frame_of: fn(&Tenant, u64) -> Option<u32>,
     pub(crate) frame_of_bus: fn(&Tenant, u64) -> Option<u32>,
     pub(crate) facts: fn(&Tenant) -> Facts,
@@ -40,7 +41,8 @@ pub(crate) const RIGHT: Fault = Fault {
     oracle: "",
     trace: "",
     apply: |tenant, request, setting| tenant.right.apply(request, setting),
-    span: |tenant, addr, len| tenant.right.span(addr, len),
+    compare: |tenant, addr, expected| tenant.right.compare(addr, expected),
+    read: |tenant, addr, bytes| tenant.right.read(addr, bytes),
     frame_of: |tenant, addr| tenant.right.frame_of(addr),
     frame_of_bus: |tenant, bus| tenant.right.frame_of_bus(bus),
     facts: |tenant| tenant.right.facts(),
@@ -65,9 +67,9 @@ pub(crate) fn with<T>(fault: &'static Fault, run: impl FnOnce() -> T) -> T {
 }
 
 /// Boots a tenant with the fault of the moment.
-pub(crate) fn boot(machine: &Machine) -> Box<dyn Subject> {
-    let right = alloc_core::boot(machine);
-    Box::new(Tenant { right, fault: FAULT.get(), granted: Vec::new(), nr_calls: 0 })
+pub(crate) fn boot(machine: &Machine) -> Result<Box<dyn Subject>, String> {
+    let right = alloc_core::boot(machine)?;
+    Ok(Box::new(Tenant { right, fault: FAULT.get(), granted: Vec::new(), nr_calls: 0 }))
 }
 
 /// The tenant.
@@ -94,13 +96,18 @@ impl Tenant {
 
     /// Changes a byte.
     pub(crate) fn spoil(&mut self, addr: u64) {
-        if let Some(byte) = self.right.span_mut(addr, 1) {
-            byte[0] ^= 0x55;
+        let mut byte = [0];
+        if self.right.read(addr, &mut byte) == 1 {
+            self.right.write(addr, &[byte[0] ^ 0x55]);
         }
     }
 }
 
 impl Subject for Tenant {
+    fn caps(&self) -> Caps {
+        self.right.caps()
+    }
+
     fn apply(&mut self, request: &Request, setting: &Setting) -> Reply {
         let reply = (self.fault.apply)(self, request, setting);
         self.nr_calls += 1;
@@ -110,16 +117,20 @@ impl Subject for Tenant {
         reply
     }
 
-    fn span(&self, addr: u64, len: u64) -> Option<&[u8]> {
-        (self.fault.span)(self, addr, len)
+    fn read(&self, addr: u64, bytes: &mut [u8]) -> usize {
+        (self.fault.read)(self, addr, bytes)
     }
 
-    fn span_mut(&mut self, addr: u64, len: u64) -> Option<&mut [u8]> {
-        self.right.span_mut(addr, len)
+    fn compare(&self, addr: u64, expected: &[u8]) -> Result<(), Mismatch> {
+        (self.fault.compare)(self, addr, expected)
     }
 
-    fn write(&mut self, addr: u64, bytes: &'static [u8]) -> Option<u64> {
+    fn write(&mut self, addr: u64, bytes: &[u8]) -> usize {
         self.right.write(addr, bytes)
+    }
+
+    fn paint(&mut self, addr: u64, bytes: &'static [u8]) -> usize {
+        self.right.paint(addr, bytes)
     }
 
     fn frame_of(&self, addr: u64) -> Option<u32> {

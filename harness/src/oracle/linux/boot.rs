@@ -6,17 +6,20 @@
 //! What was taken early is held to its contents like all live memory, in `contents`; that nobody
 //! else gets it is judged in `overlap`, and its frees in `wrong_free`.
 
-use super::{Event, Judgement, Oracle, Step};
 use crate::call::{Call, Role};
 use crate::model::rules::Want;
+use crate::oracle::{Event, Judgement, Oracle, Step};
 use crate::subject::{Answer, Refusal};
+use crate::subject::{Cap, Caps, Pack};
 
 /// `INIT_MEMBLOCK_REGIONS`.
 const NR_REGIONS: usize = 128;
 
-pub(super) const ORACLE: Oracle = Oracle {
+pub(in crate::oracle) const ORACLE: Oracle = Oracle {
     name: "boot",
     sentence: "memblock gives the highest free range, and nothing after the hand-over",
+    pack: Pack::Linux,
+    needs: Caps::of(&[Cap::Spaces]),
     judge,
 };
 
@@ -72,10 +75,10 @@ fn may_alloc(step: &Step, size: u64, align: u64) -> bool {
 
 #[cfg(test)]
 mod test {
-    use super::super::fixture::{DIRECT, barks, enter, memory, model, record, silent};
     use super::*;
     use crate::call::{Request, ask};
     use crate::model::Kind;
+    use crate::oracle::fixture::{DIRECT, barks, enter, memory, model, record, silent};
 
     const END: u64 = DIRECT + 64 * 4096;
     const ALLOC: Request = ask::memblock_alloc(100, 64);

@@ -2,10 +2,10 @@
 //!
 //! It judges nothing.
 
-use super::Step;
 use crate::lane::Record;
 use crate::model::rules::Want;
 use crate::model::shortage::Situation;
+use crate::oracle::Step;
 use crate::words::gfp::__GFP_COMP;
 
 /// What was free around a step.

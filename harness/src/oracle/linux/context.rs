@@ -5,16 +5,19 @@
 //!
 //! That `vfree` is put off in an interrupt is judged with all frees in `wrong_free`.
 
-use super::{Event, Judgement, Oracle, Step};
 use crate::call::Call;
 use crate::model::rules::Family;
+use crate::oracle::{Event, Judgement, Oracle, Step};
 use crate::relaxation::Relaxation;
 use crate::subject::{Answer, Refusal};
+use crate::subject::{Cap, Caps, Pack};
 use crate::words::{Context, Scope};
 
-pub(super) const ORACLE: Oracle = Oracle {
+pub(in crate::oracle) const ORACLE: Oracle = Oracle {
     name: "context",
     sentence: "what may sleep is refused where its caller may not, and scopes nest",
+    pack: Pack::Linux,
+    needs: Caps::of(&[Cap::Contexts]),
     judge,
 };
 
@@ -96,9 +99,9 @@ fn expect(step: &Step, answer: Answer) -> Judgement {
 
 #[cfg(test)]
 mod test {
-    use super::super::fixture::{DIRECT, VMALLOC, barks, memory, model, record, silent};
     use super::*;
     use crate::call::ask;
+    use crate::oracle::fixture::{DIRECT, VMALLOC, barks, memory, model, record, silent};
     use crate::words::gfp::{GFP_ATOMIC, GFP_KERNEL};
 
     const REFUSED: Answer = Answer::Refused(Refusal::BadContext);

@@ -8,16 +8,19 @@
 //! empty again, the node that it preloaded, a purge of lazily freed areas, and what it reclaimed
 //! from others, or from page tables that mapped nothing.
 
-use super::{End, Event, Judgement, Oracle, Step};
 use crate::call::Call;
+use crate::oracle::{End, Event, Judgement, Oracle, Step};
 use crate::relaxation::{Relaxation, Relaxed};
 use crate::subject::NodeStat;
 use crate::subject::{Answer, Facts};
+use crate::subject::{Cap, Caps, Pack};
 use crate::words::{HUGE_PAGE, PAGE};
 
-pub(super) const ORACLE: Oracle = Oracle {
+pub(in crate::oracle) const ORACLE: Oracle = Oracle {
     name: "accounting",
     sentence: "pages are conserved, failed calls change nothing, and nothing leaks",
+    pack: Pack::Linux,
+    needs: Caps::of(&[Cap::Counters]),
     judge,
 };
 
@@ -261,14 +264,14 @@ fn at_the_end(end: &End) -> Judgement {
 
 #[cfg(test)]
 mod test {
-    use super::super::fixture::{
-        DIRECT, VMALLOC, all_free, barks, enter, memory, model, record, silent,
-    };
     use super::*;
     use crate::call::{Request, ask};
     use crate::lane::Record;
     use crate::model::Kind;
     use crate::model::rules::Want;
+    use crate::oracle::fixture::{
+        DIRECT, VMALLOC, all_free, barks, enter, memory, model, record, silent,
+    };
     use crate::subject::Refusal;
     use crate::words::gfp::GFP_KERNEL;
 

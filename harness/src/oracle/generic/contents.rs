@@ -8,14 +8,17 @@
 //!
 //! Whose fault a wrong byte is cannot be told from here.
 
-use super::{Event, Judgement, Oracle};
 use crate::bytes::{Damage, Wrong};
 use crate::lane::Record;
+use crate::oracle::{Event, Judgement, Oracle};
+use crate::subject::{Caps, Pack};
 
-pub(super) const ORACLE: Oracle = Oracle {
+pub(in crate::oracle) const ORACLE: Oracle = Oracle {
     name: "contents",
     sentence: "live memory holds what was written or constructed, zeroed memory is zero, \
                the guard is whole, and no secret stays behind",
+    pack: Pack::Generic,
+    needs: Caps::NONE,
     judge,
 };
 
@@ -40,7 +43,7 @@ fn judge(event: &Event) -> Judgement {
         Event::Overrun { seen } => {
             Err(format!("a write of one byte too many shows as {seen:?} and not in the guard"))
         }
-        Event::End(_) | Event::Wakes(_) | Event::Across(..) => Ok(()),
+        Event::End(_) | Event::Again { .. } | Event::Wakes(_) | Event::Across(..) => Ok(()),
     }
 }
 
@@ -56,9 +59,9 @@ fn whole(damage: Option<Damage>) -> Judgement {
 
 #[cfg(test)]
 mod test {
-    use super::super::fixture::{DIRECT, barks, memory, model, record, silent};
     use super::*;
     use crate::call::ask;
+    use crate::oracle::fixture::{DIRECT, barks, memory, model, record, silent};
     use crate::subject::Answer;
     use crate::words::CacheHandle;
     use crate::words::gfp::{__GFP_ZERO, GFP_KERNEL};

@@ -6,17 +6,20 @@
 //! Only what is certain is judged: who freed into another CPU's slab, named a node, or let anything
 //! happen in between, gets whatever comes.
 
-use super::{Event, Judgement, Oracle, Step};
 use crate::lane::Record;
 use crate::model::rules::Family;
+use crate::oracle::{Event, Judgement, Oracle, Step};
 use crate::relaxation::Relaxation;
 use crate::subject::Answer;
 use crate::subject::Effort;
+use crate::subject::{Cap, Caps, Pack};
 use crate::words::PAGE_ALLOC_COSTLY_ORDER;
 
-pub(super) const ORACLE: Oracle = Oracle {
+pub(in crate::oracle) const ORACLE: Oracle = Oracle {
     name: "reuse",
     sentence: "the object or small block that a CPU freed last is the next that it takes",
+    pack: Pack::Linux,
+    needs: Caps::of(&[Cap::Counters]),
     judge,
 };
 
@@ -67,10 +70,10 @@ fn block(step: &Step, order: u32, addr: u64) -> Judgement {
 
 #[cfg(test)]
 mod test {
-    use super::super::fixture::{DIRECT, barks, enter, memory, model, record, silent};
     use super::*;
     use crate::call::{Request, ask};
     use crate::model::Kind;
+    use crate::oracle::fixture::{DIRECT, barks, enter, memory, model, record, silent};
     use crate::words::PAGE;
     use crate::words::gfp::GFP_KERNEL;
 

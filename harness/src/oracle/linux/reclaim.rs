@@ -7,19 +7,22 @@
 //!
 //! How many pages a round drops, and whose process is killed, is not judged.
 
-use super::{Event, Judgement, Oracle, Step};
 use crate::call::Call;
 use crate::lane::Record;
 use crate::model::effort::{Powers, is_first_try};
 use crate::model::rules::{Family, Want};
+use crate::oracle::{Event, Judgement, Oracle, Step};
 use crate::relaxation::Relaxation;
 use crate::subject::Effort;
 use crate::subject::{Answer, Facts, Refusal};
+use crate::subject::{Cap, Caps, Pack};
 use crate::words::gfp::__GFP_NOWARN;
 
-pub(super) const ORACLE: Oracle = Oracle {
+pub(in crate::oracle) const ORACLE: Oracle = Oracle {
     name: "reclaim",
     sentence: "requests take from others what their flags allow, and give up only when nothing is left",
+    pack: Pack::Linux,
+    needs: Caps::of(&[Cap::Effort, Cap::Counters]),
     judge,
 };
 
@@ -216,9 +219,9 @@ fn gave_up(step: &Step, want: &Want) -> Judgement {
 
 #[cfg(test)]
 mod test {
-    use super::super::fixture::{DIRECT, VMALLOC, barks, memory, model, record, silent};
     use super::*;
     use crate::call::{Request, ask};
+    use crate::oracle::fixture::{DIRECT, VMALLOC, barks, memory, model, record, silent};
     use crate::subject::NodeStat;
     use crate::words::gfp::{__GFP_NORETRY, GFP_ATOMIC, GFP_KERNEL, GFP_NOFS, GFP_NOIO, Gfp};
     use crate::words::{PAGE, Scope};

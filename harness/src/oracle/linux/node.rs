@@ -7,18 +7,22 @@
 //! An object of a slab lies where its slab is, and only a call that names a node looks there.
 //! Whether a node's shortage is real is judged in `contract`.
 
-use super::{Event, Judgement, Oracle, Step, situation};
+use super::situation;
 use crate::model::Kind;
 use crate::model::rules::{Want, has_block, watermark};
+use crate::oracle::{Event, Judgement, Oracle, Step};
 use crate::relaxation::Relaxation;
 use crate::subject::Answer;
 use crate::subject::Effort;
+use crate::subject::{Cap, Caps, Pack};
 use crate::words::gfp::__GFP_THISNODE;
 use crate::words::{PAGE, order_of};
 
-pub(super) const ORACLE: Oracle = Oracle {
+pub(in crate::oracle) const ORACLE: Oracle = Oracle {
     name: "node",
     sentence: "memory lies on the node asked for, or on another if that one has none",
+    pack: Pack::Linux,
+    needs: Caps::of(&[Cap::Counters, Cap::Frames]),
     judge,
 };
 
@@ -88,10 +92,10 @@ fn has_plenty(step: &Step, want: &Want, kind: Kind, node: u8) -> bool {
 
 #[cfg(test)]
 mod test {
-    use super::super::fixture::{DIRECT, barks, memory, model, record, silent};
     use super::*;
     use crate::call::ask;
     use crate::lane::Record;
+    use crate::oracle::fixture::{DIRECT, barks, memory, model, record, silent};
     use crate::subject::Facts;
     use crate::subject::NodeStat;
     use crate::words::gfp::{GFP_KERNEL, Gfp};

@@ -8,14 +8,17 @@
 //!
 //! An op that one lane skipped, or that points at different allocations, is not comparable.
 
-use super::{Event, Judgement, Oracle, View};
 use crate::op::Class;
+use crate::oracle::{Event, Judgement, Oracle, View};
 use crate::relaxation::Relaxation;
+use crate::subject::{Caps, Pack};
 use crate::words::PAGE;
 
-pub(super) const ORACLE: Oracle = Oracle {
+pub(in crate::oracle) const ORACLE: Oracle = Oracle {
     name: "agreement",
     sentence: "callers of all lanes see the same answers, as far as kvmalloc promises them",
+    pack: Pack::Generic,
+    needs: Caps::NONE,
     judge,
 };
 
@@ -111,8 +114,8 @@ fn depends_on_the_side(class: Class) -> bool {
 
 #[cfg(test)]
 mod test {
-    use super::super::Target;
     use super::*;
+    use crate::oracle::Target;
     use crate::relaxation::Relaxed;
 
     fn view(class: Class) -> View {

@@ -5,12 +5,15 @@
 //!
 //! What the bytes hold is the business of `contents`.
 
-use super::{Event, Judgement, Oracle, Step};
+use crate::oracle::{Event, Judgement, Oracle, Step};
 use crate::subject::Answer;
+use crate::subject::{Caps, Pack};
 
-pub(super) const ORACLE: Oracle = Oracle {
+pub(in crate::oracle) const ORACLE: Oracle = Oracle {
     name: "overlap",
     sentence: "granted memory shares no address and no page frame with live memory",
+    pack: Pack::Generic,
+    needs: Caps::NONE,
     judge,
 };
 
@@ -52,10 +55,10 @@ fn twice(frames: &[u32]) -> Option<u32> {
 
 #[cfg(test)]
 mod test {
-    use super::super::fixture::{DIRECT, VMALLOC, barks, enter, memory, model, record, silent};
     use super::*;
     use crate::call::{Request, ask};
     use crate::model::Kind;
+    use crate::oracle::fixture::{DIRECT, VMALLOC, barks, enter, memory, model, record, silent};
     use crate::words::gfp::GFP_KERNEL;
 
     const KMALLOC: Request = ask::kmalloc(64, GFP_KERNEL);

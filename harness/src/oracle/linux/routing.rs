@@ -5,16 +5,19 @@
 //!
 //! That `kvfree` takes memory of both sides is judged in `wrong_free`.
 
-use super::{Event, Judgement, Oracle, Step};
 use crate::call::{Request, Role};
 use crate::model::rules::{Family, KMALLOC_MAX_CACHE, Want, has_block, lowest_watermark};
+use crate::oracle::{Event, Judgement, Oracle, Step};
 use crate::relaxation::Relaxation;
 use crate::subject::Answer;
+use crate::subject::{Cap, Caps, Pack};
 use crate::words::{Route, order_of};
 
-pub(super) const ORACLE: Oracle = Oracle {
+pub(in crate::oracle) const ORACLE: Oracle = Oracle {
     name: "routing",
     sentence: "memory lies on the side that its route and R5.1 name",
+    pack: Pack::Linux,
+    needs: Caps::of(&[Cap::Spaces, Cap::Counters]),
     judge,
 };
 
@@ -96,12 +99,12 @@ fn within_range(request: Request, step: &Step, addr: u64, size: u64) -> Judgemen
 
 #[cfg(test)]
 mod test {
-    use super::super::fixture::{
-        DIRECT, VMALLOC, barks, memory, model, model_of, record, relaxes, silent,
-    };
     use super::*;
     use crate::call::ask;
     use crate::lane::Record;
+    use crate::oracle::fixture::{
+        DIRECT, VMALLOC, barks, memory, model, model_of, record, relaxes, silent,
+    };
     use crate::trace::Machine;
     use crate::words::gfp::{GFP_ATOMIC, GFP_KERNEL, GFP_NOFS, Gfp};
 

@@ -6,13 +6,16 @@
 //!
 //! That the frames are nobody else's is judged in `overlap`.
 
-use super::{Event, Judgement, Oracle};
 use crate::model::rules::Family;
+use crate::oracle::{Event, Judgement, Oracle};
 use crate::subject::Answer;
+use crate::subject::{Cap, Caps, Pack};
 
-pub(super) const ORACLE: Oracle = Oracle {
+pub(in crate::oracle) const ORACLE: Oracle = Oracle {
     name: "device",
     sentence: "a device sees the frames of coherent memory at its bus address, and no other memory",
+    pack: Pack::Linux,
+    needs: Caps::of(&[Cap::Frames]),
     judge,
 };
 
@@ -44,10 +47,10 @@ fn judge(event: &Event) -> Judgement {
 
 #[cfg(test)]
 mod test {
-    use super::super::fixture::{DIRECT, barks, memory, model, record, silent};
     use super::*;
     use crate::call::ask;
     use crate::lane::Record;
+    use crate::oracle::fixture::{DIRECT, barks, memory, model, record, silent};
     use crate::words::gfp::GFP_KERNEL;
 
     const BUS: u64 = 0x40_0000_0000;

@@ -10,18 +10,22 @@
 //! order in which they came, so one that asked first and was not served is not overtaken by
 //! another that wants no less.
 
-use super::{Event, Judgement, Oracle, Step, Wake, situation};
+use super::situation;
 use crate::call::Request;
 use crate::lane::Retry;
 use crate::model::effort::Powers;
 use crate::model::rules::{Family, KMALLOC_MAX, Want};
+use crate::oracle::{Event, Judgement, Oracle, Step, Wake};
 use crate::subject::{Answer, Refusal};
+use crate::subject::{Cap, Caps, Pack};
 use crate::words::gfp::__GFP_THISNODE;
 use crate::words::{NR_ORDERS, PAGE, order_of, pages_of};
 
-pub(super) const ORACLE: Oracle = Oracle {
+pub(in crate::oracle) const ORACLE: Oracle = Oracle {
     name: "nofail",
     sentence: "a NOFAIL request never fails, and waits only while its resource is short",
+    pack: Pack::Linux,
+    needs: Caps::of(&[Cap::Waiting, Cap::Counters]),
     judge,
 };
 
@@ -146,9 +150,9 @@ fn impossible(step: &Step, want: &Want, size: u64) -> Judgement {
 
 #[cfg(test)]
 mod test {
-    use super::super::fixture::{DIRECT, barks, memory, model, record, silent};
     use super::*;
     use crate::call::ask;
+    use crate::oracle::fixture::{DIRECT, barks, memory, model, record, silent};
     use crate::subject::Facts;
     use crate::words::gfp::{__GFP_NOFAIL, GFP_ATOMIC, GFP_KERNEL, GFP_NOFS, GFP_NOWAIT, Gfp};
 

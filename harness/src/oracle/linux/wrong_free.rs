@@ -7,17 +7,20 @@
 //!
 //! That a refused free left the bytes of live memory alone is seen by `contents`.
 
-use super::{Event, Judgement, Oracle};
 use crate::call::Call;
 use crate::lane::Record;
 use crate::model::{Model, Verdict};
 use crate::op::Class;
+use crate::oracle::{Event, Judgement, Oracle};
 use crate::relaxation::{Relaxation, Relaxed};
 use crate::subject::{Answer, FreeRefusal, Refusal};
+use crate::subject::{Cap, Caps, Pack};
 
-pub(super) const ORACLE: Oracle = Oracle {
+pub(in crate::oracle) const ORACLE: Oracle = Oracle {
     name: "wrong-free",
     sentence: "every free gets the verdict of R6, and a refused one changes nothing",
+    pack: Pack::Linux,
+    needs: Caps::of(&[Cap::WrongFrees, Cap::Counters]),
     judge,
 };
 
@@ -106,11 +109,11 @@ fn judge_ksize(model: &Model, record: &Record) -> Judgement {
 
 #[cfg(test)]
 mod test {
-    use super::super::fixture::{DIRECT, VMALLOC, barks, enter, model, record, silent};
     use super::*;
     use crate::call::{Request, ask};
     use crate::model::Kind;
     use crate::op::Class;
+    use crate::oracle::fixture::{DIRECT, VMALLOC, barks, enter, model, record, silent};
 
     fn refused(verdict: Class, right: Option<&'static str>) -> Answer {
         Answer::BadFree(FreeRefusal { verdict, right, on_linux: Some("oopses") })

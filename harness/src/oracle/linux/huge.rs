@@ -7,14 +7,18 @@
 //!
 //! Sizes and places are judged in `contract`.
 
-use super::{Event, Judgement, Oracle, situation};
+use super::situation;
+use crate::oracle::{Event, Judgement, Oracle};
 use crate::relaxation::Relaxation;
 use crate::subject::Answer;
+use crate::subject::{Cap, Caps, Pack};
 use crate::words::PAGE;
 
-pub(super) const ORACLE: Oracle = Oracle {
+pub(in crate::oracle) const ORACLE: Oracle = Oracle {
     name: "huge",
     sentence: "huge pages are contiguous, and used whenever they are allowed and there",
+    pack: Pack::Linux,
+    needs: Caps::of(&[Cap::Frames, Cap::Spaces]),
     judge,
 };
 
@@ -49,11 +53,11 @@ fn judge(event: &Event) -> Judgement {
 #[cfg(test)]
 mod test {
     use super::super::contract;
-    use super::super::fixture::{VMALLOC, barks, memory, model_with, record, silent};
     use super::*;
     use crate::call::ask;
     use crate::lane::Record;
     use crate::model::rules::Want;
+    use crate::oracle::fixture::{VMALLOC, barks, memory, model_with, record, silent};
     use crate::subject::Refusal;
     use crate::trace::Machine;
     use crate::words::gfp::{__GFP_COMP, GFP_KERNEL};

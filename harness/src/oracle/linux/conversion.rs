@@ -8,14 +8,17 @@
 //! Whether the memory behind the address is live is no question here, but for one thing: a live
 //! area shows frames that the book has as taken.
 
-use super::{Event, Judgement, Oracle};
 use crate::lane::Record;
 use crate::model::{Kind, Model};
+use crate::oracle::{Event, Judgement, Oracle};
 use crate::subject::Answer;
+use crate::subject::{Cap, Caps, Pack};
 
-pub(super) const ORACLE: Oracle = Oracle {
+pub(in crate::oracle) const ORACLE: Oracle = Oracle {
     name: "conversion",
     sentence: "a conversion names the frame behind the address, or is refused, and changes nothing",
+    pack: Pack::Linux,
+    needs: Caps::of(&[Cap::Frames, Cap::Spaces]),
     judge,
 };
 
@@ -50,9 +53,9 @@ fn is_live_mapped(model: &Model, record: &Record, addr: u64) -> Judgement {
 
 #[cfg(test)]
 mod test {
-    use super::super::fixture::{DIRECT, VMALLOC, barks, enter, model, record, silent};
     use super::*;
     use crate::call::{Request, ask};
+    use crate::oracle::fixture::{DIRECT, VMALLOC, barks, enter, model, record, silent};
 
     fn book() -> Model {
         let mut model = model();

@@ -6,11 +6,14 @@
 //! The validator is the subject's, so this oracle alone proves nothing; the others do not rely on
 //! it.
 
-use super::{Event, Judgement, Oracle};
+use crate::oracle::{Event, Judgement, Oracle};
+use crate::subject::{Cap, Caps, Pack};
 
-pub(super) const ORACLE: Oracle = Oracle {
+pub(in crate::oracle) const ORACLE: Oracle = Oracle {
     name: "structure",
     sentence: "the allocator's validator finds its lists, trees and tables whole",
+    pack: Pack::Generic,
+    needs: Caps::of(&[Cap::Validation]),
     judge,
 };
 

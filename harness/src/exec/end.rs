@@ -1,0 +1,106 @@
+//! The end of a trace: everything is freed, who still waits is served, and the machine is held
+//! against a fresh one.
+//!
+//! An allocator that counts is held to its counters. One that does not is asked once more for what
+//! it granted when it was fresh.
+
+use super::{Objection, Runner};
+use crate::call::{Request, ask};
+use crate::lane::{Record, Retry, Waiter};
+use crate::op::Setting;
+use crate::oracle::{End, Event};
+use crate::stats::Stats;
+use crate::subject::{Answer, Cap, Reply};
+
+/// The most requests that are made once more at the end.
+const NR_AGAIN: usize = 8;
+
+/// The requests that a fresh machine granted, before anything was given back.
+#[derive(Default)]
+pub(super) struct Fresh {
+    granted: Vec<Request>,
+    is_over: bool,
+}
+
+impl Fresh {
+    /// Takes note of a request that was carried out. What others take is no caller's to free, and
+    /// a cache's objects go with the cache.
+    pub(super) fn note(&mut self, record: &Record) {
+        let is_plain = record.want.is_some() && record.request.replaced().is_none();
+        if self.is_over || !is_plain || record.reply.nr_faults > 0 {
+            self.is_over = true;
+        } else if matches!(record.reply.answer, Answer::Memory { addr, .. } if addr > 16)
+            && !record.request.call.needs_cache()
+        {
+            self.granted.push(record.request);
+            self.is_over = self.granted.len() == NR_AGAIN;
+        }
+    }
+}
+
+impl Runner<'_> {
+    /// Frees everything, serves who still waits, and compares the machine with a fresh one.
+    pub(super) fn finish(&mut self, stats: &mut Stats) -> Result<(), Objection> {
+        self.check(stats)?;
+        self.step(u32::MAX, ask::tick(), &Setting::default(), None, stats)?;
+        self.serve_waiters(true, stats)?;
+        self.free_everything(stats)?;
+        while let Some(waiter) = self.lane.take_first_waiter() {
+            self.settle_waiter(waiter, stats)?;
+        }
+        self.destroy_caches(stats)?;
+        let now = self.lane.settle();
+        self.check(stats)?;
+        let model = self.lane.model();
+        let nr_live = model.nr_live() - model.nr_boot();
+        let end = End { at_boot: &self.lane.at_boot, now: &now, nr_live };
+        self.jury.judge(&Event::End(&end))?;
+        if self.lane.caps.has(Cap::Counters) { Ok(()) } else { self.drain(stats) }
+    }
+
+    /// Makes the first requests of the trace once more, which the fresh machine granted.
+    fn drain(&mut self, stats: &mut Stats) -> Result<(), Objection> {
+        for request in std::mem::take(&mut self.fresh.granted) {
+            stats.nr_releases += 1;
+            let (_, Reply { answer, .. }) =
+                self.step(u32::MAX, request, &Setting::default(), None, stats)?;
+            self.jury.judge(&Event::Again { request, answer })?;
+        }
+        self.free_everything(stats)
+    }
+
+    fn free_everything(&mut self, stats: &mut Stats) -> Result<(), Objection> {
+        for request in self.lane.frees_at_end() {
+            stats.nr_releases += 1;
+            self.step(u32::MAX, request, &Setting::default(), None, stats)?;
+        }
+        Ok(())
+    }
+
+    fn destroy_caches(&mut self, stats: &mut Stats) -> Result<(), Objection> {
+        for request in self.lane.destroys_at_end() {
+            stats.nr_releases += 1;
+            self.step(u32::MAX, request, &Setting::default(), None, stats)?;
+        }
+        Ok(())
+    }
+
+    /// A waiter with the whole machine to itself: it is served now, or never can be. That it waits
+    /// only for a real shortage has been judged, so one that still waits asks for more than the
+    /// machine has.
+    fn settle_waiter(&mut self, waiter: Waiter, stats: &mut Stats) -> Result<(), Objection> {
+        self.lane.settle();
+        let Waiter { id, request, caller, .. } = waiter;
+        let setting = Setting { caller, ..Setting::default() };
+        let mut record = self.lane.perform(id, request, &setting, Some(Retry::Alone));
+        self.judge(&record, stats)?;
+        stats.nr_retries += 1;
+        let answer = record.reply.answer;
+        match answer {
+            Answer::Memory { .. } => stats.nr_served += 1,
+            _ => stats.nr_unservable += 1,
+        }
+        self.lane.commit_settled(&mut record);
+        self.free_everything(stats)
+    }
+}

@@ -1,0 +1,81 @@
+//! Promise: granted memory has the bytes that were asked for, is aligned as its interface says, can
+//! be accessed, and a reallocation keeps what the old memory held.
+//!
+//! How much more than the requested size is usable, and where it lies, is the allocator's own.
+
+use crate::oracle::{Event, Judgement, Oracle};
+use crate::subject::{Answer, Caps, Pack};
+
+pub(in crate::oracle) const ORACLE: Oracle = Oracle {
+    name: "promise",
+    sentence: "granted memory is as large, as aligned and as accessible as was asked for, \
+               and a reallocation keeps the bytes",
+    pack: Pack::Generic,
+    needs: Caps::NONE,
+    judge,
+};
+
+fn judge(event: &Event) -> Judgement {
+    let Event::Step(step) = event else { return Ok(()) };
+    let (Some(want), Answer::Memory { addr, usable, .. }) =
+        (&step.record.want, step.record.reply.answer)
+    else {
+        return Ok(());
+    };
+    let (size, align) = step.model.promise(want);
+    if addr <= 16 {
+        // No memory stands for no bytes alone; what is replaced by itself may be none.
+        let is_kept = want.from.is_some_and(|old| old.addr == addr);
+        let is_nothing = size == 0 || is_kept;
+        return if is_nothing { Ok(()) } else { Err(format!("{addr:#x} for {size:#x} bytes")) };
+    }
+    if usable < size {
+        return Err(format!("{addr:#x} has {usable:#x} usable bytes of {size:#x} asked for"));
+    }
+    // What stays where it is keeps the alignment that it was asked for with.
+    if !step.model.is_same(want, addr) && !addr.is_multiple_of(align.max(1)) {
+        return Err(format!("{addr:#x} is not aligned to {align:#x}"));
+    }
+    if let Some(offset) = step.record.unmapped {
+        return Err(format!("byte {offset:#x} of {addr:#x}+{usable:#x} cannot be accessed"));
+    }
+    match (step.record.not_kept, step.model.replaced(want)) {
+        (Some(at), Some(replaced)) => {
+            Err(format!("byte {at:#x} of {:#x} is not that of {addr:#x}", replaced.old.addr))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use crate::call::ask;
+    use crate::model::Kind;
+    use crate::oracle::fixture::{DIRECT, barks, enter, memory, model, record, silent};
+    use crate::words::gfp::GFP_KERNEL;
+
+    #[test]
+    fn barks_on_memory_that_is_short_askew_or_not_there() {
+        let kmalloc = ask::kmalloc(64, GFP_KERNEL);
+        silent(&ORACLE, &model(), &record(kmalloc, memory(DIRECT, 100)));
+        barks(&ORACLE, &model(), &record(kmalloc, memory(DIRECT, 63)), "usable");
+        barks(&ORACLE, &model(), &record(kmalloc, memory(DIRECT + 32, 64)), "aligned");
+        barks(&ORACLE, &model(), &record(kmalloc, memory(0, 64)), "for 0x40 bytes");
+        let mut hole = record(kmalloc, memory(DIRECT, 64));
+        hole.unmapped = Some(8);
+        barks(&ORACLE, &model(), &hole, "accessed");
+        silent(&ORACLE, &model(), &record(ask::kmalloc(0, GFP_KERNEL), memory(16, 0)));
+    }
+
+    #[test]
+    fn barks_on_a_byte_that_was_left_behind() {
+        let mut model = model();
+        enter(&mut model, DIRECT, 64, Kind::Kmalloc, &[0]);
+        let request = ask::krealloc(DIRECT, 100, GFP_KERNEL);
+        let mut moved = record(request, memory(DIRECT + 4096, 128));
+        silent(&ORACLE, &model, &moved);
+        moved.not_kept = Some(63);
+        barks(&ORACLE, &model, &moved, "0x3f");
+    }
+}

@@ -1,0 +1,96 @@
+//! Capabilities: what a subject can do beyond serving requests and keeping bytes; and packs: whose
+//! promises it keeps.
+//!
+//! An oracle names those that it needs, and judges only the lanes that have them; what it could
+//! not judge is counted.
+
+/// Something that a subject may be able to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cap {
+    /// It counts what it manages and hands out.
+    Counters,
+    /// It tells which page frame is behind an address.
+    Frames,
+    /// It tells which part of the address space is mapped how.
+    Spaces,
+    /// It refuses a wrong free, and changes nothing. Where it does not, no wrong free is made.
+    WrongFrees,
+    /// It tells a request to wait, and by its epochs when to ask again.
+    Waiting,
+    /// It knows who calls: the context, the task and its scopes.
+    Contexts,
+    /// It injects failures when told to.
+    Faults,
+    /// It tells what a request has cost others.
+    Effort,
+    /// It checks its own structures.
+    Validation,
+}
+
+/// Every capability, and its name in reports.
+pub static CAPS: &[(Cap, &str)] = &[
+    (Cap::Counters, "counters"),
+    (Cap::Frames, "frames"),
+    (Cap::Spaces, "spaces"),
+    (Cap::WrongFrees, "refusing wrong frees"),
+    (Cap::Waiting, "waiting"),
+    (Cap::Contexts, "contexts"),
+    (Cap::Faults, "injected failures"),
+    (Cap::Effort, "effort"),
+    (Cap::Validation, "validation"),
+];
+
+/// A set of capabilities.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Caps(u16);
+
+impl Caps {
+    /// None.
+    pub const NONE: Self = Self(0);
+    /// All of them.
+    pub const ALL: Self = Self(u16::MAX);
+
+    /// These.
+    pub const fn of(caps: &[Cap]) -> Self {
+        let (mut set, mut place) = (0, 0);
+        while place < caps.len() {
+            set |= 1 << caps[place] as u16;
+            place += 1;
+        }
+        Self(set)
+    }
+
+    /// Whether one is among them.
+    pub const fn has(self, cap: Cap) -> bool {
+        self.0 >> cap as u16 & 1 == 1
+    }
+
+    /// The names of those that are missing here and among `needed`.
+    pub fn lacking(self, needed: Self) -> impl Iterator<Item = &'static str> {
+        let lacks = move |cap: Cap| needed.has(cap) && !self.has(cap);
+        CAPS.iter().filter(move |(cap, _)| lacks(*cap)).map(|(_, name)| *name)
+    }
+}
+
+/// A set of promises: an oracle judges by one, and a lane claims some for its subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pack {
+    /// What any caller of any allocator may rely on.
+    Generic,
+    /// What only Linux promises: for subjects that claim to be Linux.
+    Linux,
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn what_is_lacking_is_named() {
+        let caps = Caps::of(&[Cap::Frames, Cap::Validation]);
+        let needed = Caps::of(&[Cap::Frames, Cap::Counters]);
+        assert!(caps.lacking(needed).eq(["counters"]));
+        assert_eq!(Caps::ALL.lacking(needed).count(), 0);
+        assert_eq!(Caps::NONE.lacking(Caps::ALL).count(), CAPS.len());
+    }
+}
