@@ -3,6 +3,7 @@
 use super::*;
 use crate::call::{Call, Yields};
 use crate::generate::Vocabulary;
+use crate::trace::POLICIES;
 use std::collections::BTreeSet;
 
 static ORDINARY: Profile = Profile::new(Vocabulary::All);
@@ -158,6 +159,29 @@ fn the_same_seed_makes_the_same_trace() {
         let [a, b] = [0, 1].map(|_| generate(&ORDINARY, &mut Rng::with_seed(seed)));
         assert_eq!(a, b);
     }
+}
+
+#[test]
+fn there_are_machines_of_every_kind() {
+    let swarms = (0..2000).map(|seed| Swarm::draw(&ORDINARY, &mut Rng::with_seed(seed)));
+    let machines: Vec<Machine> = swarms.map(|swarm| swarm.machine).collect();
+    let values = |field: fn(&Machine) -> u32| machines.iter().map(field).collect::<BTreeSet<_>>();
+    assert_eq!(values(|machine| machine.nodes), [1, 2, 4].into());
+    assert_eq!(values(|machine| machine.cpus), [1, 2, 4, 8].into());
+    assert_eq!(values(|machine| machine.fragmented), [0, 10, 50, 90, 100].into());
+    assert_eq!(values(|machine| machine.policy).len(), POLICIES.len());
+    let plain = Machine::default();
+    let is_rare = |unlike: &dyn Fn(&Machine) -> bool| {
+        let nr_unlike = machines.iter().filter(|machine| unlike(machine)).count();
+        (20..1500).contains(&nr_unlike)
+    };
+    assert!(is_rare(&|machine| machine.nodes == 2));
+    assert!(is_rare(&|machine| machine.cpus > 1 && machine.pcp_high > 0));
+    assert!(is_rare(&|machine| machine.frames < plain.frames));
+    assert!(is_rare(&|machine| machine.vmalloc_pages < plain.vmalloc_pages));
+    assert!(is_rare(&|machine| machine.min_free != plain.min_free));
+    assert!(is_rare(&|machine| machine.shuffle != plain.shuffle));
+    assert!(is_rare(&|machine| machine.cutoff > 0));
 }
 
 #[test]

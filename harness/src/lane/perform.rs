@@ -11,7 +11,7 @@ use crate::bytes::{self, Damage};
 use crate::call::Request;
 use crate::model::Verdict;
 use crate::model::rules::Want;
-use crate::op::Setting;
+use crate::op::{Faults, Setting};
 use crate::subject::{Answer, Cap, Facts, Reply, Subject};
 use crate::words::gfp::__GFP_THISNODE;
 use crate::words::{Current, HUGE_PAGE, PAGE};
@@ -58,6 +58,8 @@ pub struct Record {
     pub frames: Vec<u32>,
     /// Who made the request.
     pub caller: Current,
+    /// The failures that were to be injected.
+    pub faults: Faults,
     /// Why this is a waiter asking again, if it is.
     pub retry: Option<Retry>,
 }
@@ -151,6 +153,7 @@ impl Lane {
             old_frames: Vec::new(),
             frames,
             caller,
+            faults: setting.faults,
             retry,
         };
         self.facts = record.after;

@@ -5,6 +5,7 @@ use crate::call::Request;
 use crate::lane::Record;
 use crate::model::rules::Want;
 use crate::model::{Allocation, Contents, Kind, Model};
+use crate::op::Faults;
 use crate::relaxation::{Relaxation, Relaxed};
 use crate::subject::Effort;
 use crate::subject::{Answer, Epochs, Facts, Layout, Reply};
@@ -78,6 +79,7 @@ pub(super) fn record(request: Request, answer: Answer) -> Record {
         old_frames: Vec::new(),
         frames: Vec::new(),
         caller: Current::default(),
+        faults: Faults::default(),
         retry: None,
     }
 }

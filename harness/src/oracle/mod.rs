@@ -158,6 +158,7 @@ pub static ORACLES: &[Oracle] = &[
     linux::context::ORACLE,
     linux::reclaim::ORACLE,
     linux::nofail::ORACLE,
+    linux::injection::ORACLE,
     linux::accounting::ORACLE,
     linux::boot::ORACLE,
     generic::overlap::ORACLE,

@@ -10,6 +10,16 @@ use kvroute_harness::words::{CacheHandle, Context, Current};
 
 pub(crate) static FAULTS: &[Fault] = &[
     Fault {
+        what: "is right, and says other than the lane beside it",
+        oracle: "agreement",
+        trace: "c0 = kmem_cache_create(0x80000000, 0x3)",
+        apply: |tenant, request, setting| {
+            let answer = Answer::Refused(Refusal::TooLarge);
+            instead(tenant, request, setting, Call::KmemCacheCreate, answer)
+        },
+        ..RIGHT
+    },
+    Fault {
         what: "panics",
         oracle: "panic",
         trace: "r0 = kmalloc(0x40, GFP_KERNEL)\nkfree(r0)",
@@ -143,7 +153,7 @@ pub(crate) static FAULTS: &[Fault] = &[
     Fault {
         what: "tells of Linux what it does not do",
         oracle: "wrong-free",
-        trace: "r0 = kmalloc(0x40, GFP_KERNEL)\nksize(0x10000)\nfree_pages(r0, 4)",
+        trace: "r0 = kmalloc(0x40, GFP_KERNEL)\nksize(0x10000)",
         apply: |tenant, request, setting| {
             refused(tenant, request, setting, |refusal| refusal.on_linux = Some("is pleased"))
         },

@@ -1,12 +1,24 @@
 //! Faults of what is kept, counted and looked after: leaks, counters, and the validator's word.
 
 use crate::answers::instead;
-use crate::tenant::{Fault, RIGHT};
+use crate::tenant::{Fault, RIGHT, Seen};
 use kvroute_harness::call::{Call, ask};
-use kvroute_harness::subject::{Answer, Facts};
+use kvroute_harness::subject::{Answer, Cap, Caps, Facts, Reply};
 use kvroute_harness::words::gfp::GFP_KERNEL;
 
 pub(crate) static FAULTS: &[Fault] = &[
+    Fault {
+        what: "loses what is freed, and does not count",
+        oracle: "drain",
+        trace: "machine (frames: 64, min_free: 0)\nr0 = alloc_pages(GFP_KERNEL, 5)",
+        seen: Seen::AtTheEnd,
+        caps: |_| Caps::of(&[Cap::Frames, Cap::Spaces, Cap::WrongFrees, Cap::Contexts]),
+        apply: |tenant, request, setting| match request.freed() {
+            Some(_) => Reply { answer: Answer::Done, ..Reply::default() },
+            None => tenant.right.apply(request, setting),
+        },
+        ..RIGHT
+    },
     Fault {
         what: "forgets a free",
         oracle: "accounting",
@@ -20,6 +32,7 @@ pub(crate) static FAULTS: &[Fault] = &[
         what: "forgets the last free of all",
         oracle: "accounting",
         trace: "r0 = kmalloc(0x40, GFP_KERNEL)",
+        seen: Seen::AtTheEnd,
         apply: |tenant, request, setting| {
             instead(tenant, request, setting, Call::Kfree, Answer::Done)
         },
@@ -54,6 +67,7 @@ pub(crate) static FAULTS: &[Fault] = &[
         what: "keeps pages on its lists to the end",
         oracle: "accounting",
         trace: "machine (pcp_high: 64)\nr0 = alloc_pages(GFP_KERNEL, 0)",
+        seen: Seen::AtTheEnd,
         settle: |_| (),
         ..RIGHT
     },
@@ -127,6 +141,7 @@ pub(crate) static FAULTS: &[Fault] = &[
         what: "finds its own lists broken",
         oracle: "structure",
         trace: "kfree(NULL)",
+        seen: Seen::AtTheEnd,
         validate: |_| Err("a list has no end".into()),
         ..RIGHT
     },

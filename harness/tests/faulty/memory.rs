@@ -1,13 +1,39 @@
 //! Faults of what is granted: whose memory it is, what it holds, where it lies, what it keeps.
 
-use crate::tenant::{Fault, RIGHT, Tenant};
+use crate::tenant::{Fault, RIGHT, Seen, Tenant};
 use kvroute_harness::call::{Call, Request, Role, ask};
-use kvroute_harness::op::Setting;
-use kvroute_harness::subject::{Answer, Reply};
+use kvroute_harness::op::{Class, Setting};
+use kvroute_harness::subject::alloc_core::sim_memory::POISON;
+use kvroute_harness::subject::{Answer, FreeRefusal, Reply};
 use kvroute_harness::words::gfp::{__GFP_ZERO, GFP_KERNEL, Gfp};
 use kvroute_harness::words::{PAGE, Route};
 
 pub(crate) static FAULTS: &[Fault] = &[
+    Fault {
+        what: "does not let a byte too many be seen",
+        oracle: "contents",
+        trace: "r0 = kmalloc(0x30, GFP_KERNEL)\nwrite(r0, 0x30, 0x1)",
+        compare: |_, _, _| Ok(()),
+        ..RIGHT
+    },
+    Fault {
+        what: "takes for free what a caller has left as it was",
+        oracle: "wrong-free",
+        trace: KMALLOCS,
+        seen: Seen::AtTheEnd,
+        apply: |tenant, request, setting| {
+            let mut bytes = [0; 8];
+            let addr = request.freed().unwrap_or(0);
+            let is_read = tenant.right.read(addr.wrapping_add(0x8), &mut bytes) == bytes.len();
+            if is_read && bytes == [POISON; 8] {
+                let verdict = Class::DoubleFree;
+                let refusal = FreeRefusal { verdict, right: None, on_linux: None };
+                return Reply { answer: Answer::BadFree(refusal), ..Reply::default() };
+            }
+            tenant.right.apply(request, setting)
+        },
+        ..RIGHT
+    },
     Fault {
         what: "hands the same memory out twice",
         oracle: "overlap",
@@ -302,6 +328,16 @@ pub(crate) static FAULTS: &[Fault] = &[
         ..RIGHT
     },
 ];
+
+/// So many objects that some caller leaves one as it was.
+const KMALLOCS: &str = "r0 = kmalloc(0x20, GFP_KERNEL)\nr1 = kmalloc(0x20, GFP_KERNEL)\n\
+    r2 = kmalloc(0x20, GFP_KERNEL)\nr3 = kmalloc(0x20, GFP_KERNEL)\n\
+    r4 = kmalloc(0x20, GFP_KERNEL)\nr5 = kmalloc(0x20, GFP_KERNEL)\n\
+    r6 = kmalloc(0x20, GFP_KERNEL)\nr7 = kmalloc(0x20, GFP_KERNEL)\n\
+    r8 = kmalloc(0x20, GFP_KERNEL)\nr9 = kmalloc(0x20, GFP_KERNEL)\n\
+    r10 = kmalloc(0x20, GFP_KERNEL)\nr11 = kmalloc(0x20, GFP_KERNEL)\n\
+    r12 = kmalloc(0x20, GFP_KERNEL)\nr13 = kmalloc(0x20, GFP_KERNEL)\n\
+    r14 = kmalloc(0x20, GFP_KERNEL)\nr15 = kmalloc(0x20, GFP_KERNEL)";
 
 /// The reply with its memory changed.
 fn regranted(reply: Reply, change: impl FnOnce(&mut u64, &mut u64, &mut Option<u64>)) -> Reply {

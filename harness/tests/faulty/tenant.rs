@@ -20,6 +20,9 @@ pub(crate) struct Fault {
     pub(crate) oracle: &'static str,
     /// A trace of which nobody has anything to say if the tenant is right.
     pub(crate) trace: &'static str,
+    /// Where it is seen, if that is not the trace's last op.
+    pub(crate) seen: Seen,
+    pub(crate) caps: fn(&Tenant) -> Caps,
     pub(crate) apply: fn(&mut Tenant, &Request, &Setting) -> Reply,
     pub(crate) compare: fn(&Tenant, u64, &[u8]) -> Result<(), Mismatch>,
     pub(crate) read: fn(&Tenant, u64, &mut [u8]) -> usize,
@@ -32,6 +35,15 @@ pub(crate) struct Fault {
     pub(crate) settle: fn(&mut Tenant),
 }
 
+/// Where in its trace a fault is seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// At the last op.
+    AtLastOp,
+    /// When everything is freed.
+    AtTheEnd,
+}
+
 /// No fault: everything is passed on.
 pub(crate) static NONE: Fault = RIGHT;
 
@@ -40,6 +52,8 @@ pub(crate) const RIGHT: Fault = Fault {
     what: "nothing wrong",
     oracle: "",
     trace: "",
+    seen: Seen::AtLastOp,
+    caps: |tenant| tenant.right.caps(),
     apply: |tenant, request, setting| tenant.right.apply(request, setting),
     compare: |tenant, addr, expected| tenant.right.compare(addr, expected),
     read: |tenant, addr, bytes| tenant.right.read(addr, bytes),
@@ -105,7 +119,7 @@ impl Tenant {
 
 impl Subject for Tenant {
     fn caps(&self) -> Caps {
-        self.right.caps()
+        (self.fault.caps)(self)
     }
 
     fn apply(&mut self, request: &Request, setting: &Setting) -> Reply {

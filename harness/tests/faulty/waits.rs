@@ -2,12 +2,50 @@
 
 use crate::answers::instead;
 use crate::memory::with_gfp;
-use crate::tenant::{Fault, RIGHT};
+use crate::tenant::{Fault, RIGHT, Seen};
 use kvroute_harness::call::{Call, ask};
 use kvroute_harness::subject::{Answer, Effort, Epochs, Refusal, Reply};
 use kvroute_harness::words::gfp::{__GFP_DIRECT_RECLAIM, __GFP_NOFAIL};
 
 pub(crate) static FAULTS: &[Fault] = &[
+    Fault {
+        what: "serves who came later before who came first",
+        oracle: "nofail",
+        trace: "machine (frames: 64, min_free: 0)\n\
+                r0 = alloc_pages(GFP_KERNEL, 5)\n\
+                r1 = alloc_pages(GFP_KERNEL, 3)\n\
+                r2 = alloc_pages(GFP_KERNEL, 2)\n\
+                r3 = __vmalloc(0x1000, GFP_KERNEL|__GFP_NOFAIL) (task: 1, fail_vmap: 1)\n\
+                r4 = __vmalloc(0x1000, GFP_KERNEL|__GFP_NOFAIL) (task: 2, fail_vmap: 1)\n\
+                __free_pages(r2, 2)",
+        apply: |tenant, request, setting| {
+            // The first one asks again after the second one's call, and after the free.
+            if matches!(tenant.nr_calls, 5 | 7) {
+                let answer = Answer::WouldBlock(Refusal::Pages { order: 0 });
+                Reply { answer, ..tenant.ask(ask::kfree(0)) }
+            } else {
+                tenant.right.apply(request, setting)
+            }
+        },
+        ..RIGHT
+    },
+    Fault {
+        what: "fails who has waited to the end",
+        oracle: "contract",
+        trace: SHORT,
+        seen: Seen::AtTheEnd,
+        apply: |tenant, request, setting| {
+            let reply = tenant.right.apply(request, setting);
+            match reply.answer {
+                Answer::Memory { addr, .. } if tenant.granted.len() == 1 => {
+                    tenant.ask(ask::__free_pages(addr, 5));
+                    Reply { answer: Answer::Refused(Refusal::Pages { order: 5 }), ..reply }
+                }
+                _ => reply,
+            }
+        },
+        ..RIGHT
+    },
     Fault {
         what: "tells who may fail to wait",
         oracle: "nofail",
@@ -29,7 +67,7 @@ pub(crate) static FAULTS: &[Fault] = &[
     Fault {
         what: "fails who must not fail",
         oracle: "nofail",
-        trace: WAITING,
+        trace: SHORT,
         apply: |tenant, request, setting| {
             tenant.right.apply(&with_gfp(request, |gfp| gfp.without(__GFP_NOFAIL)), setting)
         },
@@ -48,7 +86,7 @@ pub(crate) static FAULTS: &[Fault] = &[
     Fault {
         what: "puts off for ever who has once been put off",
         oracle: "nofail",
-        trace: WAITING,
+        trace: SHORT_NO_MORE,
         apply: |tenant, request, setting| {
             let is_again = tenant.nr_calls > 2 && request.call == Call::AllocPages;
             let reply = tenant.right.apply(request, setting);
@@ -65,7 +103,7 @@ pub(crate) static FAULTS: &[Fault] = &[
     Fault {
         what: "wakes nobody",
         oracle: "nofail",
-        trace: WAITING,
+        trace: SHORT_NO_MORE_FOR_A_TICK,
         apply: |tenant, request, setting| Reply {
             epochs: Epochs::default(),
             ..tenant.right.apply(request, setting)
@@ -163,10 +201,63 @@ pub(crate) static FAULTS: &[Fault] = &[
         },
         ..RIGHT
     },
+    Fault {
+        what: "forgets to fail a block that was to fail",
+        oracle: "injection",
+        trace: "r0 = alloc_pages(GFP_KERNEL, 0) (fail_page_alloc: 1)",
+        apply: |tenant, request, _| tenant.ask(*request),
+        ..RIGHT
+    },
+    Fault {
+        what: "forgets to fail an object that was to fail",
+        oracle: "injection",
+        trace: "c0 = kmem_cache_create(0x40, 0x0)\nr0 = kmem_cache_alloc(c0, GFP_KERNEL) (fail_nth: 1)",
+        apply: |tenant, request, _| tenant.ask(*request),
+        ..RIGHT
+    },
+    Fault {
+        what: "forgets to fail an area that was to fail",
+        oracle: "injection",
+        trace: "r0 = vmalloc(0x1000) (fail_vmap: 1)",
+        apply: |tenant, request, _| tenant.ask(*request),
+        ..RIGHT
+    },
+    Fault {
+        what: "fails what nobody wanted to fail",
+        oracle: "injection",
+        trace: "r0 = kmalloc(0x40, GFP_KERNEL)",
+        apply: |tenant, request, setting| {
+            let answer = Answer::Refused(Refusal::Injected);
+            let reply = instead(tenant, request, setting, Call::Kmalloc, answer);
+            Reply { nr_faults: u32::from(request.call == Call::Kmalloc), ..reply }
+        },
+        ..RIGHT
+    },
+    Fault {
+        what: "excuses itself with a failure that did not come",
+        oracle: "contract",
+        trace: "r0 = kmalloc(0x40, GFP_KERNEL)",
+        apply: |tenant, request, setting| {
+            let answer = Answer::Refused(Refusal::Injected);
+            instead(tenant, request, setting, Call::Kmalloc, answer)
+        },
+        ..RIGHT
+    },
 ];
 
-/// A request that must wait for a block, which comes.
-const WAITING: &str = "machine (frames: 64, min_free: 0)\n\
+/// A request that must wait for a block.
+const SHORT: &str = "machine (frames: 64, min_free: 0)\n\
+    r0 = alloc_pages(GFP_KERNEL, 5)\n\
+    r1 = alloc_pages(GFP_KERNEL|__GFP_NOFAIL, 5) (task: 1)";
+
+/// The block comes.
+const SHORT_NO_MORE: &str = "machine (frames: 64, min_free: 0)\n\
+    r0 = alloc_pages(GFP_KERNEL, 5)\n\
+    r1 = alloc_pages(GFP_KERNEL|__GFP_NOFAIL, 5) (task: 1)\n\
+    __free_pages(r0, 5)";
+
+/// And time goes by.
+const SHORT_NO_MORE_FOR_A_TICK: &str = "machine (frames: 64, min_free: 0)\n\
     r0 = alloc_pages(GFP_KERNEL, 5)\n\
     r1 = alloc_pages(GFP_KERNEL|__GFP_NOFAIL, 5) (task: 1)\n\
     __free_pages(r0, 5)\n\

@@ -8,6 +8,7 @@ pub(super) mod contract;
 pub(super) mod conversion;
 pub(super) mod device;
 pub(super) mod huge;
+pub(super) mod injection;
 pub(super) mod node;
 pub(super) mod nofail;
 pub(super) mod realloc;
