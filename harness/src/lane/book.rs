@@ -9,7 +9,7 @@ use super::{Lane, Record, Waiter};
 use crate::bytes::{self, Damage};
 use crate::call::Call;
 use crate::model::rules::{Family, Want, vmalloc_cost};
-use crate::model::{Allocation, Cache, Contents, Free, Kind, Replaced, Verdict};
+use crate::model::{Allocation, Cache, Contents, Free, Granted, Kind, Replaced};
 use crate::op::Reg;
 use crate::paint::mix;
 use crate::subject::{Answer, Refusal};
@@ -85,9 +85,9 @@ impl Lane {
 
     fn enter_in_book(&mut self, record: &mut Record, dst: Option<Reg>) {
         match record.reply.answer {
-            Answer::Memory { addr, usable, .. } => {
-                if let Some(want) = record.want {
-                    self.enter(record, &want, addr, usable, dst);
+            Answer::Memory { .. } => {
+                if let (Some(want), Some(granted)) = (record.want, record.granted) {
+                    self.enter(record, &want, granted, dst);
                 }
             }
             Answer::Refused(_) => {
@@ -145,10 +145,10 @@ impl Lane {
     }
 
     fn commit_done(&mut self, record: &Record) {
-        if let Some((free, addr)) = self.model.free_of(&record.request)
-            && let Verdict::Accept(addr) = self.model.judge_free(free, addr, record.caller.context)
+        if let Some(freeing) = record.freeing
+            && let Some(addr) = freeing.accepted()
         {
-            self.bury(record, free, addr, &record.frames);
+            self.bury(record, freeing.free, addr, &record.frames);
             return;
         }
         self.model.forget_just_freed();
@@ -178,15 +178,15 @@ impl Lane {
         }
     }
 
-    fn enter(&mut self, record: &Record, want: &Want, addr: u64, usable: u64, dst: Option<Reg>) {
+    fn enter(&mut self, record: &Record, want: &Want, granted: Granted, dst: Option<Reg>) {
+        let Granted { addr, usable, size, kind, .. } = granted;
         let replaced = self.model.replaced(want).map(|replaced| replaced.old.addr);
         self.assign(dst, addr);
-        if addr > 16 {
-            let (id, (size, _)) = (record.id, self.model.promise(want));
+        if granted.is_memory() {
+            let id = record.id;
             let is_kv = matches!(want.family, Family::Kvmalloc { .. })
                 || record.request.call == Call::Kvrealloc;
             let contents = self.choose_contents(id, addr, size);
-            let kind = self.model.kind_of(want, addr);
             let (cpu, reg) = (record.caller.cpu.into(), dst);
             let granted = Allocation { id, addr, size, usable, kind, is_kv, cpu, reg, contents };
             bytes::write_all(self.subject.as_mut(), &granted);
@@ -196,8 +196,8 @@ impl Lane {
             }
             self.model.enter(granted, &record.frames);
         }
-        if let (Some(old), Some((free, _))) = (replaced, self.model.free_of(&record.request)) {
-            self.bury(record, free, old, &record.old_frames);
+        if let (Some(old), Some(freeing)) = (replaced, record.freeing) {
+            self.bury(record, freeing.free, old, &record.old_frames);
         }
     }
 

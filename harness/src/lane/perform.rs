@@ -9,12 +9,12 @@
 use super::Lane;
 use crate::bytes::{self, Damage};
 use crate::call::Request;
-use crate::model::Verdict;
 use crate::model::rules::Want;
+use crate::model::{Freeing, Granted};
 use crate::op::{Faults, Setting};
 use crate::subject::{Answer, Cap, Facts, Reply, Subject};
 use crate::words::gfp::__GFP_THISNODE;
-use crate::words::{Current, HUGE_PAGE, PAGE};
+use crate::words::{Context, Current, HUGE_PAGE, PAGE};
 
 /// Frames of a huge page.
 const NR_FRAMES_HUGE: usize = (HUGE_PAGE / PAGE) as usize;
@@ -28,8 +28,12 @@ pub struct Record {
     pub request: Request,
     /// What it asks for, if it asks for memory.
     pub want: Option<Want>,
+    /// The free that it is, if it is one.
+    pub freeing: Option<Freeing>,
     /// The answer.
     pub reply: Reply,
+    /// What came of it, if that is memory.
+    pub granted: Option<Granted>,
     /// The counters before.
     pub before: Facts,
     /// The counters after.
@@ -112,23 +116,12 @@ impl Lane {
         if !request.call.is_boot() {
             self.hand_over();
         }
-        // Who does not know contexts is called where it may do anything.
-        let setting = if self.caps.has(Cap::Contexts) { setting } else { &setting.of_harness() };
+        let setting = &self.as_understood(setting);
         let mut frames = std::mem::take(&mut self.frames);
         frames.clear();
-        let (mut damage, mut nr_cleared) = (None, 0);
-        if let Some((free, addr)) = self.model.free_of(&request)
-            && let Verdict::Accept(addr) = self.model.judge_free(free, addr, setting.caller.context)
-            && let Some(allocation) = self.model.at(addr)
-        {
-            damage = bytes::verify(self.subject.as_ref(), allocation);
-            nr_cleared = free.nr_cleared(allocation.usable);
-            collect_frames(self.subject.as_ref(), addr, allocation.usable, &mut frames);
-            // Its holder owes the next one a constructed object (R2.5).
-            if let Some(word) = self.model.ctor_of(allocation.kind) {
-                bytes::construct(self.subject.as_mut(), addr, allocation.size, word);
-            }
-        } else if let Some(addr) = request.converted() {
+        let freeing = self.model.freeing(&request, setting.caller.context);
+        let (damage, nr_cleared) = self.look_before(freeing, &mut frames);
+        if let Some(addr) = request.converted() {
             frames.extend(self.subject.frame_of(addr));
         }
         let reply = self.subject.apply(&request, setting);
@@ -139,7 +132,9 @@ impl Lane {
             id,
             request,
             want,
+            freeing,
             reply,
+            granted: None,
             before: self.facts,
             after: self.subject.facts(),
             damage,
@@ -159,7 +154,9 @@ impl Lane {
         self.facts = record.after;
         match (want, reply.answer) {
             (Some(want), Answer::Memory { addr, usable, bus }) => {
-                self.look_at(&mut record, &want, addr, usable);
+                let granted = self.model.granted(&want, addr, usable);
+                record.granted = Some(granted);
+                self.look_at(&mut record, &want, granted);
                 record.unshared = bus.and_then(|bus| self.first_unshared(bus, &record.frames));
             }
             (None, Answer::Done) if nr_cleared > 0 => {
@@ -168,6 +165,36 @@ impl Lane {
             _ => {}
         }
         record
+    }
+
+    /// What stands beside the call, as far as the subject understands it: who knows no contexts is
+    /// called where it may do anything.
+    fn as_understood(&self, setting: &Setting) -> Setting {
+        let mut understood = *setting;
+        if !self.caps.has(Cap::Contexts) {
+            understood.caller.context = Context::Task;
+        }
+        understood
+    }
+
+    /// Looks at memory that is about to be freed: what is wrong with its bytes, how many of them
+    /// are to be cleared, and which frames are behind it.
+    fn look_before(
+        &mut self,
+        freeing: Option<Freeing>,
+        frames: &mut Vec<u32>,
+    ) -> (Option<Damage>, u64) {
+        let Some((freeing, addr)) = freeing.and_then(|it| Some((it, it.accepted()?))) else {
+            return (None, 0);
+        };
+        let Some(allocation) = self.model.at(addr) else { return (None, 0) };
+        let damage = bytes::verify(self.subject.as_ref(), allocation);
+        collect_frames(self.subject.as_ref(), addr, allocation.usable, frames);
+        // Its holder owes the next one a constructed object (R2.5).
+        if let Some(word) = self.model.ctor_of(allocation.kind) {
+            bytes::construct(self.subject.as_mut(), addr, allocation.size, word);
+        }
+        (damage, freeing.free.nr_cleared(allocation.usable))
     }
 
     /// The first byte of coherent memory where a device does not find the frame in `frames`.
@@ -196,7 +223,8 @@ impl Lane {
     }
 
     /// Looks at memory that was just granted, before anything is written to it.
-    fn look_at(&self, record: &mut Record, want: &Want, addr: u64, usable: u64) {
+    fn look_at(&self, record: &mut Record, want: &Want, granted: Granted) {
+        let Granted { addr, usable, size, kind, .. } = granted;
         if want.from.is_some() {
             record.old_frames = std::mem::take(&mut record.frames);
         }
@@ -204,7 +232,6 @@ impl Lane {
             return;
         }
         let subject = self.subject.as_ref();
-        let (size, _) = self.model.promise(want);
         let mut zeroed = 0..if want.wants_zero() { size } else { 0 };
         if let Some(replaced) = self.model.replaced(want) {
             let mut kept = replaced.kept.into_iter();
@@ -216,7 +243,7 @@ impl Lane {
             Ok(nonzero) => record.nonzero = nonzero.map(|at| zeroed.start + at),
             Err(offset) => record.unmapped = Some(zeroed.start + offset),
         }
-        if let Some(word) = self.model.ctor_of(self.model.kind_of(want, addr)) {
+        if let Some(word) = self.model.ctor_of(kind) {
             record.unconstructed = bytes::first_unconstructed(subject, addr, size, word);
         }
         record.unmapped = record.unmapped.or_else(|| bytes::first_unmapped(subject, addr, usable));

@@ -4,7 +4,7 @@
 
 use super::{Lane, Skip, Waiter};
 use crate::call::{Call, Frees, MAX_ARGS, Request, Role, ask};
-use crate::model::{Allocation, Verdict};
+use crate::model::Allocation;
 use crate::op::{Arg, Op};
 use crate::subject::Cap;
 use crate::words::{CacheHandle, Context};
@@ -47,12 +47,8 @@ impl Lane {
         if self.caps.has(Cap::WrongFrees) {
             return false;
         }
-        let is_wrong = |(free, addr)| {
-            let verdict = self.model.judge_free(free, addr, context);
-            !matches!(verdict, Verdict::Accept(_) | Verdict::NoOp)
-        };
         let is_lost = |addr| addr > 16 && self.model.at(addr).is_none();
-        self.model.free_of(request).is_some_and(is_wrong)
+        self.model.freeing(request, context).is_some_and(|freeing| !freeing.is_right())
             || request.get(Role::Read).is_some_and(is_lost)
     }
 

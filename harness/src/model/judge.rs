@@ -12,15 +12,42 @@ use crate::call::Request;
 use crate::op::Class;
 use crate::words::{Context, PAGE, order_of, pages_of};
 
+/// A free: how, of what, and what must come of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Freeing {
+    /// The call, as the model sees it.
+    pub free: Free,
+    /// The address that it frees.
+    pub addr: u64,
+    /// What must come of it.
+    pub verdict: Verdict,
+}
+
+impl Freeing {
+    /// The live allocation that is freed, if the call may free it.
+    pub fn accepted(&self) -> Option<u64> {
+        match self.verdict {
+            Verdict::Accept(addr) => Some(addr),
+            _ => None,
+        }
+    }
+
+    /// Whether the caller may make the call.
+    pub fn is_right(&self) -> bool {
+        matches!(self.verdict, Verdict::Accept(_) | Verdict::NoOp)
+    }
+}
+
 impl Model {
-    /// The free that a request is, and the address it frees.
-    pub fn free_of(&self, request: &Request) -> Option<(Free, u64)> {
+    /// The free that a request is, if it is one, made in a context.
+    pub fn freeing(&self, request: &Request, context: Context) -> Option<Freeing> {
         let free = Free::of(request, self.policy().tells_old_size())?;
-        Some((free, request.freed()?))
+        let addr = request.freed()?;
+        Some(Freeing { free, addr, verdict: self.judge_free(free, addr, context) })
     }
 
     /// What must come of a free (R6.2 to R6.4).
-    pub fn judge_free(&self, free: Free, addr: u64, context: Context) -> Verdict {
+    fn judge_free(&self, free: Free, addr: u64, context: Context) -> Verdict {
         if let Free::Boot(size) = free {
             return self.judge_boot_free(addr, size);
         }

@@ -31,6 +31,7 @@ use crate::words::{CacheHandle, PAGE, order_of, pages_of};
 pub use allocation::{Allocation, Contents, Kind};
 use boot::whose_frames;
 pub use free::{Free, Verdict, right_call};
+pub use judge::Freeing;
 use kswapd::Kswapd;
 use kvmalloc::Policy;
 pub use realloc::Replaced;
@@ -64,6 +65,30 @@ impl Cache {
         let align = request.get(Role::Align).unwrap_or(0);
         let align = cache_alignment(size, align, request.slab_flags());
         Self { id, size, align, ctor: request.ctor(), nr_objects: 0, reuse: Reuse::default() }
+    }
+}
+
+/// Memory that was granted to a request, as its caller sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// First byte; up to 16 for no memory.
+    pub addr: u64,
+    /// Bytes that the allocator says may be used.
+    pub usable: u64,
+    /// Bytes that the caller may rely on.
+    pub size: u64,
+    /// The alignment that the caller may rely on.
+    pub align: u64,
+    /// What it is.
+    pub kind: Kind,
+    /// Whether it is the memory that the request was to replace, where it was.
+    pub stays: bool,
+}
+
+impl Granted {
+    /// Whether there is any memory.
+    pub fn is_memory(&self) -> bool {
+        self.addr > 16
     }
 }
 
@@ -236,8 +261,15 @@ impl Model {
         (self.layout.direct_start..self.layout.direct_end).contains(&addr)
     }
 
+    /// What is known of memory that was granted to a request.
+    pub fn granted(&self, want: &Want, addr: u64, usable: u64) -> Granted {
+        let (size, align) = self.promise(want);
+        let (kind, stays) = (self.kind_of(want, addr), self.is_same(want, addr));
+        Granted { addr, usable, size, align, kind, stays }
+    }
+
     /// What memory granted at `addr` is.
-    pub fn kind_of(&self, want: &Want, addr: u64) -> Kind {
+    fn kind_of(&self, want: &Want, addr: u64) -> Kind {
         if self.is_same(want, addr)
             && let Some(old) = self.at(addr)
         {

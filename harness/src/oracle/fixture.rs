@@ -65,6 +65,8 @@ pub(super) fn record(request: Request, answer: Answer) -> Record {
         id: 9,
         request,
         want: Want::of(&request),
+        freeing: None,
+        granted: None,
         reply: Reply { answer, nr_faults: 0, epochs: Epochs::default(), effort: Effort::default() },
         before: all_free(),
         after: all_free(),
@@ -112,7 +114,15 @@ pub(super) fn relaxes(oracle: &Oracle, model: &Model, record: &Record, relaxatio
 
 fn judge(oracle: &Oracle, model: &Model, record: &Record) -> (Judgement, Relaxed) {
     let relaxed = Relaxed::default();
-    let record = &Record { want: model.want(&record.request), ..record.clone() };
+    let want = model.want(&record.request);
+    let freeing = model.freeing(&record.request, record.caller.context);
+    let granted = match (&want, record.reply.answer) {
+        (Some(want), Answer::Memory { addr, usable, .. }) => {
+            Some(model.granted(want, addr, usable))
+        }
+        _ => None,
+    };
+    let record = &Record { want, freeing, granted, ..record.clone() };
     let step = Step { model, min_free: 16, pcp_high: 16, record, relaxed: &relaxed };
     ((oracle.judge)(&Event::Step(&step)), relaxed)
 }

@@ -20,7 +20,8 @@ pub use jury::Jury;
 use crate::bytes::Damage;
 use crate::call::Request;
 use crate::lane::Record;
-use crate::model::Model;
+use crate::model::rules::Want;
+use crate::model::{Granted, Model};
 use crate::op::Class;
 use crate::relaxation::Relaxed;
 use crate::subject::{Answer, Caps, Effort, Facts, Pack};
@@ -77,6 +78,13 @@ pub struct Step<'a> {
     pub record: &'a Record,
     /// Where what is let pass is counted.
     pub relaxed: &'a Relaxed,
+}
+
+impl Step<'_> {
+    /// What was wanted and what was granted, if memory, or `ZERO_SIZE_PTR`, came of the request.
+    pub fn grant(&self) -> Option<(&Want, Granted)> {
+        self.record.want.as_ref().zip(self.record.granted)
+    }
 }
 
 /// A waiter that asked again.

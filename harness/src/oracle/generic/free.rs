@@ -3,7 +3,6 @@
 //! Which words a refusal is put in is the allocator's own. To one that does not refuse wrong frees
 //! none is made.
 
-use crate::model::Verdict;
 use crate::oracle::{Event, Judgement, Oracle};
 use crate::subject::{Answer, Caps, Pack};
 
@@ -17,14 +16,10 @@ pub(in crate::oracle) const ORACLE: Oracle = Oracle {
 
 fn judge(event: &Event) -> Judgement {
     let Event::Step(step) = event else { return Ok(()) };
-    let (model, record) = (step.model, step.record);
+    let record = step.record;
     // A reallocation may be refused for want of memory.
-    let Some((free, addr)) = model.free_of(&record.request).filter(|_| record.want.is_none())
-    else {
-        return Ok(());
-    };
-    let expected = model.judge_free(free, addr, record.caller.context);
-    let is_right = matches!(expected, Verdict::Accept(_) | Verdict::NoOp);
+    let Some(freeing) = record.freeing.filter(|_| record.want.is_none()) else { return Ok(()) };
+    let is_right = freeing.is_right();
     match record.reply.answer {
         Answer::Unsupported => Ok(()),
         Answer::Done if is_right => Ok(()),

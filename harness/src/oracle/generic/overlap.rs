@@ -5,8 +5,8 @@
 //!
 //! What the bytes hold is the business of `contents`.
 
+use crate::model::{Granted, Kind};
 use crate::oracle::{Event, Judgement, Oracle, Step};
-use crate::subject::Answer;
 use crate::subject::{Caps, Pack};
 
 pub(in crate::oracle) const ORACLE: Oracle = Oracle {
@@ -19,24 +19,20 @@ pub(in crate::oracle) const ORACLE: Oracle = Oracle {
 
 fn judge(event: &Event) -> Judgement {
     let Event::Step(Step { model, record, .. }) = event else { return Ok(()) };
-    let (Some(want), Answer::Memory { addr, usable, .. }) = (&record.want, record.reply.answer)
-    else {
+    let Some(granted) = record.granted.filter(|it| it.is_memory() && !it.stays) else {
         return Ok(());
     };
-    if addr <= 16 || model.is_same(want, addr) {
-        return Ok(());
-    }
+    let Granted { addr, usable, kind, .. } = granted;
     if let Some(other) = model.overlapping(addr, addr.saturating_add(usable)) {
         return Err(format!(
             "{addr:#x}+{usable:#x} meets {:#x}+{:#x}, live since op {}",
             other.addr, other.usable, other.id
         ));
     }
-    let kind = model.kind_of(want, addr);
     if let Some(frame) = record.frames.iter().find(|frame| model.is_frame_taken(**frame, kind)) {
         return Err(format!("{addr:#x}+{usable:#x} shows frame {frame}, which is in use"));
     }
-    match twice(&record.frames).filter(|_| model.is_vmalloc(addr)) {
+    match twice(&record.frames).filter(|_| kind == Kind::Vmalloc) {
         Some(frame) => Err(format!("{addr:#x}+{usable:#x} shows frame {frame} twice")),
         None => Ok(()),
     }

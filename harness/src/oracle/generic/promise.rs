@@ -3,8 +3,9 @@
 //!
 //! How much more than the requested size is usable, and where it lies, is the allocator's own.
 
+use crate::model::Granted;
 use crate::oracle::{Event, Judgement, Oracle};
-use crate::subject::{Answer, Caps, Pack};
+use crate::subject::{Caps, Pack};
 
 pub(in crate::oracle) const ORACLE: Oracle = Oracle {
     name: "promise",
@@ -17,23 +18,23 @@ pub(in crate::oracle) const ORACLE: Oracle = Oracle {
 
 fn judge(event: &Event) -> Judgement {
     let Event::Step(step) = event else { return Ok(()) };
-    let (Some(want), Answer::Memory { addr, usable, .. }) =
-        (&step.record.want, step.record.reply.answer)
-    else {
+    let (Some(want), Some(granted)) = (&step.record.want, step.record.granted) else {
         return Ok(());
     };
-    let (size, align) = step.model.promise(want);
-    if addr <= 16 {
+    let Granted { addr, usable, size, align, stays, .. } = granted;
+    if !granted.is_memory() {
         // No memory stands for no bytes alone; what is replaced by itself may be none.
-        let is_kept = want.from.is_some_and(|old| old.addr == addr);
-        let is_nothing = size == 0 || is_kept;
-        return if is_nothing { Ok(()) } else { Err(format!("{addr:#x} for {size:#x} bytes")) };
+        return if size == 0 || stays {
+            Ok(())
+        } else {
+            Err(format!("{addr:#x} for {size:#x} bytes"))
+        };
     }
     if usable < size {
         return Err(format!("{addr:#x} has {usable:#x} usable bytes of {size:#x} asked for"));
     }
     // What stays where it is keeps the alignment that it was asked for with.
-    if !step.model.is_same(want, addr) && !addr.is_multiple_of(align.max(1)) {
+    if !stays && !addr.is_multiple_of(align.max(1)) {
         return Err(format!("{addr:#x} is not aligned to {align:#x}"));
     }
     if let Some(offset) = step.record.unmapped {

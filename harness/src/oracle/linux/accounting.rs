@@ -9,6 +9,7 @@
 //! from others, or from page tables that mapped nothing.
 
 use crate::call::Call;
+use crate::model::{Granted, Kind};
 use crate::oracle::{End, Event, Judgement, Oracle, Step};
 use crate::relaxation::{Relaxation, Relaxed};
 use crate::subject::NodeStat;
@@ -172,10 +173,10 @@ fn purged_with_need(step: &Step) -> Judgement {
 fn tables_for_areas(step: &Step) -> Judgement {
     let (before, after) = (&step.record.before, &step.record.after);
     let (nr_before, nr_after) = (before.nr_page_table_pages, after.nr_page_table_pages);
-    let most = match (step.record.reply.answer, step.record.want) {
-        (Answer::Memory { addr, usable, .. }, Some(want)) if step.model.is_vmalloc(addr) => {
+    let most = match step.record.granted {
+        Some(Granted { kind: Kind::Vmalloc, usable, size, .. }) => {
             // An area that was rounded up has huge pages, and only its page array a table or two.
-            let is_rounded = usable - step.model.promise(&want).0 >= PAGE;
+            let is_rounded = usable - size >= PAGE;
             if is_rounded { 2 } else { nr_tables_max(usable) }
         }
         _ => 0,

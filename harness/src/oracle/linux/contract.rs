@@ -13,7 +13,7 @@ use crate::model::rules::{
     Family, Want, cache_alignment, cache_stride, has_block, lowest_watermark, size_class,
 };
 use crate::model::window::Places;
-use crate::model::{Kind, rules};
+use crate::model::{Granted, Kind, rules};
 use crate::oracle::{Event, Judgement, Oracle, Step};
 use crate::relaxation::Relaxation;
 use crate::subject::{Answer, Refusal};
@@ -32,15 +32,16 @@ fn judge(event: &Event) -> Judgement {
     let Event::Step(step) = event else { return Ok(()) };
     let Some(want) = &step.record.want else { return judge_cache(step.record.request, step) };
     match step.record.reply.answer {
-        Answer::Memory { addr: 16, .. } => Ok(()),
-        // Memory that stays where it is has kept its promises, and `realloc` knows if it may.
-        Answer::Memory { addr, .. } if step.model.is_same(want, addr) => Ok(()),
+        Answer::Memory { .. } => match step.record.granted {
+            // Memory that stays where it is keeps its promises, and `realloc` knows if it may.
+            Some(granted) if granted.is_memory() && !granted.stays => {
+                promises(step, want, granted)?;
+                reserves(step, want, granted)?;
+                place(step, want, granted)
+            }
+            _ => Ok(()),
+        },
         Answer::BadFree(_) if want.from.is_some() => Ok(()),
-        Answer::Memory { addr, usable, .. } => {
-            promises(step, want, addr, usable)?;
-            reserves(step, want, addr)?;
-            place(step, want, addr)
-        }
         // Judged in `boot`.
         Answer::Refused(_) if matches!(want.family, Family::Boot(_)) => Ok(()),
         Answer::Refused(refusal) => refused(step, want, refusal),
@@ -84,9 +85,9 @@ fn judge_cache(request: Request, step: &Step) -> Judgement {
 }
 
 /// The exact size, and the guard page.
-fn promises(step: &Step, want: &Want, addr: u64, usable: u64) -> Judgement {
-    let size = step.model.promise(want).0;
-    let exact = match step.model.kind_of(want, addr) {
+fn promises(step: &Step, want: &Want, granted: Granted) -> Judgement {
+    let Granted { addr, usable, size, kind, .. } = granted;
+    let exact = match kind {
         Kind::Kmalloc => size_class(size),
         Kind::LargeKmalloc => Some(PAGE << order_of(size)),
         Kind::Pages { order, .. } | Kind::DmaCoherent { order } => Some(PAGE << order),
@@ -103,8 +104,7 @@ fn promises(step: &Step, want: &Want, addr: u64, usable: u64) -> Judgement {
         return Err(format!("{addr:#x} has {usable:#x} usable bytes; the rules give {exact:#x?}"));
     }
     // A large kmalloc is a block, and aligned as one, whatever its size (R1.3).
-    let is_block = matches!(step.model.kind_of(want, addr), Kind::LargeKmalloc);
-    if is_block && !addr.is_multiple_of(usable) {
+    if kind == Kind::LargeKmalloc && !addr.is_multiple_of(usable) {
         return Err(format!("{addr:#x} is a block of {usable:#x} bytes and not aligned to them"));
     }
     if step.record.guard_page_mapped {
@@ -114,8 +114,8 @@ fn promises(step: &Step, want: &Want, addr: u64, usable: u64) -> Judgement {
 }
 
 /// A block may not come from reserves that the request may not touch (R3.6).
-fn reserves(step: &Step, want: &Want, addr: u64) -> Judgement {
-    let order = match step.model.kind_of(want, addr) {
+fn reserves(step: &Step, want: &Want, granted: Granted) -> Judgement {
+    let order = match granted.kind {
         Kind::Pages { order, .. } | Kind::DmaCoherent { order } => order,
         Kind::LargeKmalloc | Kind::PagesExact { .. } => order_of(want.size.unwrap_or(0)),
         _ => return Ok(()),
@@ -145,8 +145,9 @@ fn reserves(step: &Step, want: &Want, addr: u64) -> Judgement {
 
 /// An area goes to the lowest hole, or with an alignment above a page to one that its search may
 /// have come to before (R4.7).
-fn place(step: &Step, want: &Want, addr: u64) -> Judgement {
-    if !step.model.is_vmalloc(addr) {
+fn place(step: &Step, want: &Want, granted: Granted) -> Judgement {
+    let Granted { addr, kind, .. } = granted;
+    if kind != Kind::Vmalloc {
         return Ok(());
     }
     let range = match want.family {

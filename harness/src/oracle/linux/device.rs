@@ -29,7 +29,7 @@ fn judge(event: &Event) -> Judgement {
     match (want.family, bus) {
         (Family::DmaCoherent, None) => Err(format!("{addr:#x} is coherent and has no bus address")),
         (Family::DmaCoherent, Some(bus)) => {
-            let (_, align) = step.model.promise(want);
+            let align = step.model.promise(want).1;
             if !bus.is_multiple_of(align) {
                 return Err(format!("the bus address {bus:#x} is not aligned to {align:#x}"));
             }

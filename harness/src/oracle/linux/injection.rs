@@ -10,7 +10,7 @@
 use crate::model::Kind;
 use crate::op::Faults;
 use crate::oracle::{Event, Judgement, Oracle};
-use crate::subject::{Answer, Cap, Caps, Pack};
+use crate::subject::{Cap, Caps, Pack};
 
 pub(in crate::oracle) const ORACLE: Oracle = Oracle {
     name: "injection",
@@ -30,13 +30,11 @@ fn judge(event: &Event) -> Judgement {
     if nr_fired as usize > nr_asked {
         return Err(format!("{nr_fired} failures were injected, and {nr_asked} asked for"));
     }
-    let (Some(want), Answer::Memory { addr, .. }) = (&record.want, record.reply.answer) else {
-        return Ok(());
-    };
-    if addr <= 16 || step.model.is_same(want, addr) {
+    let Some((want, granted)) = step.grant() else { return Ok(()) };
+    if !granted.is_memory() || granted.stays {
         return Ok(());
     }
-    let (site, nth) = match step.model.kind_of(want, addr) {
+    let (site, nth) = match granted.kind {
         // Whoever asks for a range again, or for one of small pages, is served all the same.
         Kind::Vmalloc if nr_fired > 0 => return Ok(()),
         Kind::Vmalloc => ("fail_vmap", vmap),

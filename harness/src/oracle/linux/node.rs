@@ -8,11 +8,11 @@
 //! Whether a node's shortage is real is judged in `contract`.
 
 use super::situation;
+use crate::model::Granted;
 use crate::model::Kind;
 use crate::model::rules::{Want, has_block, watermark};
 use crate::oracle::{Event, Judgement, Oracle, Step};
 use crate::relaxation::Relaxation;
-use crate::subject::Answer;
 use crate::subject::Effort;
 use crate::subject::{Cap, Caps, Pack};
 use crate::words::gfp::__GFP_THISNODE;
@@ -31,15 +31,12 @@ const LARGEST_SLAB_ORDER: u32 = 3;
 
 fn judge(event: &Event) -> Judgement {
     let Event::Step(step) = event else { return Ok(()) };
-    let (Some(want), Answer::Memory { addr, .. }) = (&step.record.want, step.record.reply.answer)
-    else {
-        return Ok(());
-    };
+    let Some((want, granted)) = step.grant() else { return Ok(()) };
+    let Granted { addr, kind, stays, .. } = granted;
     if situation::is_missing(step.record, want) {
         return Err(format!("{:?} names a node that is not there", step.record.request));
     }
-    let is_new = addr > 16 && !step.model.is_same(want, addr);
-    let kind = step.model.kind_of(want, addr);
+    let is_new = granted.is_memory() && !stays;
     let is_object = matches!(kind, Kind::Kmalloc | Kind::CacheObject(_));
     if step.record.before.nr_nodes == 0 || !is_new || is_object && want.node.is_none() {
         return Ok(());

@@ -7,10 +7,10 @@
 //! happen in between, gets whatever comes.
 
 use crate::lane::Record;
+use crate::model::Granted;
 use crate::model::rules::Family;
 use crate::oracle::{Event, Judgement, Oracle, Step};
 use crate::relaxation::Relaxation;
-use crate::subject::Answer;
 use crate::subject::Effort;
 use crate::subject::{Cap, Caps, Pack};
 use crate::words::PAGE_ALLOC_COSTLY_ORDER;
@@ -25,11 +25,9 @@ pub(in crate::oracle) const ORACLE: Oracle = Oracle {
 
 fn judge(event: &Event) -> Judgement {
     let Event::Step(step) = event else { return Ok(()) };
-    let (Some(want), Answer::Memory { addr, .. }) = (&step.record.want, step.record.reply.answer)
-    else {
-        return Ok(());
-    };
-    if addr <= 16 || step.model.is_same(want, addr) {
+    let Some((want, granted)) = step.grant() else { return Ok(()) };
+    let Granted { addr, kind, stays, .. } = granted;
+    if !granted.is_memory() || stays {
         return Ok(());
     }
     if let Family::Pages { order } = want.family {
@@ -38,7 +36,6 @@ fn judge(event: &Event) -> Judgement {
     if want.node.is_some() {
         return Ok(());
     }
-    let kind = step.model.kind_of(want, addr);
     match step.model.next_object(kind, want.size.unwrap_or(0), step.record.caller.cpu.into()) {
         Some(next) if next != addr => Err(format!(
             "{addr:#x} was handed out; {next:#x} was taken and freed last, and comes next"

@@ -6,10 +6,10 @@
 //! That `kvfree` takes memory of both sides is judged in `wrong_free`.
 
 use crate::call::{Request, Role};
+use crate::model::Granted;
 use crate::model::rules::{Family, KMALLOC_MAX_CACHE, Want, has_block, lowest_watermark};
 use crate::oracle::{Event, Judgement, Oracle, Step};
 use crate::relaxation::Relaxation;
-use crate::subject::Answer;
 use crate::subject::{Cap, Caps, Pack};
 use crate::words::{Route, order_of};
 
@@ -23,14 +23,10 @@ pub(in crate::oracle) const ORACLE: Oracle = Oracle {
 
 fn judge(event: &Event) -> Judgement {
     let Event::Step(step) = event else { return Ok(()) };
-    let (Some(want), Answer::Memory { addr, .. }) = (&step.record.want, step.record.reply.answer)
-    else {
-        return Ok(());
-    };
-    if step.model.is_same(want, addr) {
+    let Some((want, Granted { addr, size, stays, .. })) = step.grant() else { return Ok(()) };
+    if stays {
         return Ok(());
     }
-    let size = step.model.promise(want).0;
     if size == 0 && matches!(want.family, Family::Kmalloc | Family::Kvmalloc { .. }) {
         if addr == 16 {
             return Ok(());

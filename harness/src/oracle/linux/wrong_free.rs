@@ -9,7 +9,7 @@
 
 use crate::call::Call;
 use crate::lane::Record;
-use crate::model::{Model, Verdict};
+use crate::model::{Freeing, Model, Verdict};
 use crate::op::Class;
 use crate::oracle::{Event, Judgement, Oracle};
 use crate::relaxation::{Relaxation, Relaxed};
@@ -39,7 +39,7 @@ fn judge(event: &Event) -> Judgement {
                 other => Err(format!("a cache with {nr_objects} live objects: {other:?}")),
             }
         }
-        _ => judge_free(model, record, step.relaxed),
+        _ => judge_free(record, step.relaxed),
     }?;
     match (record.reply.answer, model.on_linux(&record.request)) {
         (Answer::BadFree(FreeRefusal { on_linux: Some(words), .. }), Some(expected))
@@ -51,9 +51,8 @@ fn judge(event: &Event) -> Judgement {
     }
 }
 
-fn judge_free(model: &Model, record: &Record, relaxed: &Relaxed) -> Judgement {
-    let Some((free, addr)) = model.free_of(&record.request) else { return Ok(()) };
-    let expected = model.judge_free(free, addr, record.caller.context);
+fn judge_free(record: &Record, relaxed: &Relaxed) -> Judgement {
+    let Some(Freeing { addr, verdict: expected, .. }) = record.freeing else { return Ok(()) };
     match (expected, record.reply.answer) {
         (Verdict::Accept(_), Answer::Done) => Ok(()),
         // As a request, a reallocation is judged elsewhere.
