@@ -133,7 +133,7 @@ impl Stats {
         self.count_effort(record.reply.effort);
         let Facts { nr_managed_pages, nr_free_pages, .. } = record.after;
         let lane = &mut self.lanes[lane];
-        lane.peak_pages = lane.peak_pages.max(nr_managed_pages - nr_free_pages);
+        lane.peak_pages = lane.peak_pages.max(nr_managed_pages.saturating_sub(nr_free_pages));
     }
 
     /// Adds the counts of another run of the same campaign.

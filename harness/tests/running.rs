@@ -49,6 +49,35 @@ fn who_waits_blocks_its_task_and_what_it_is_to_replace() {
 }
 
 #[test]
+fn a_cache_that_someone_waits_for_is_not_destroyed() {
+    let pages: String = (0..64).map(|nr| format!("r{nr} = alloc_pages(GFP_ATOMIC, 0)\n")).collect();
+    let stats = expected(
+        &NOFAIL,
+        &format!(
+            "machine (frames: 64, min_free: 0)\nc0 = kmem_cache_create(0x40, 0x0)\n{pages}\
+             r64 = kmem_cache_alloc(c0, GFP_KERNEL|__GFP_NOFAIL) (task: 1) # -> Blocked\n\
+             kmem_cache_destroy(c0)"
+        ),
+    );
+    assert_eq!((stats.nr_skipped(), stats.nr_served), (1, 1));
+}
+
+#[test]
+fn a_register_is_empty_when_nothing_could_be_replaced() {
+    expected(
+        &NOFAIL,
+        "r0 = kmalloc(0x40, GFP_KERNEL)\nr1 = kmalloc(0x40, GFP_KERNEL)\n\
+         r1 = krealloc(r0+0x8, 0x80, GFP_KERNEL) # -> Interior\nkfree(r1) # -> Done",
+    );
+}
+
+#[test]
+fn what_only_some_lanes_have_is_not_compared_and_counted() {
+    let trace = "machine (vmalloc_pages: 16)\nr0 = kvmalloc(0x20000, GFP_KERNEL)\nkvfree(r0)";
+    assert_eq!(checked(&ROUTED, trace).nr_incomparable, 1);
+}
+
+#[test]
 fn an_answer_that_is_not_expected_fails_in_the_lane_that_is_followed() {
     let trace = "r0 = kvmalloc(0x3000, GFP_KERNEL) # -> Vmalloc";
     let trace = Trace::parse(trace).expect("a trace");

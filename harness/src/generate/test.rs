@@ -185,6 +185,25 @@ fn there_are_machines_of_every_kind() {
 }
 
 #[test]
+fn some_worlds_have_faults_interrupts_and_promises_and_some_have_none() {
+    let swarms = (0..500).map(|seed| Swarm::draw(&ORDINARY, &mut Rng::with_seed(seed)));
+    let swarms: Vec<Swarm> = swarms.collect();
+    let shares: [fn(&Swarm) -> Share; 5] = [
+        |swarm| swarm.faults,
+        |swarm| swarm.interrupts,
+        |swarm| swarm.nofail,
+        |swarm| swarm.misuse,
+        |swarm| swarm.route_vmalloc,
+    ];
+    for (place, share) in shares.into_iter().enumerate() {
+        let nr_with = swarms.iter().filter(|swarm| share(swarm) > Share(0)).count();
+        assert!((50..450).contains(&nr_with), "{place}: {nr_with}");
+    }
+    assert!(swarms.iter().any(|swarm| swarm.tasks == 1));
+    assert!(swarms.iter().any(|swarm| swarm.tasks > 4));
+}
+
+#[test]
 fn a_few_machines_have_several_blocks_of_the_top_order() {
     let swarms = (0..4000).map(|seed| Swarm::draw(&ORDINARY, &mut Rng::with_seed(seed)));
     let large: Vec<Swarm> = swarms.filter(|swarm| swarm.machine.frames >= 3 << 10).collect();

@@ -63,11 +63,8 @@ pub(crate) static FAULTS: &[Fault] = &[
     Fault {
         what: "names a shortage where the request is too large for any machine",
         oracle: "contract",
-        trace: "r0 = kmalloc(0x400001, GFP_KERNEL|__GFP_NOWARN)",
-        apply: |tenant, request, setting| {
-            let answer = Answer::Refused(Refusal::Pages { order: 11 });
-            instead(tenant, request, setting, Call::Kmalloc, answer)
-        },
+        trace: "r0 = vmalloc(0x80000000)",
+        apply: |tenant, request, setting| instead(tenant, request, setting, Call::Vmalloc, NO_PAGE),
         ..RIGHT
     },
     Fault {
@@ -183,6 +180,16 @@ pub(crate) static FAULTS: &[Fault] = &[
         ..RIGHT
     },
     Fault {
+        what: "miscounts the live objects of a cache",
+        oracle: "wrong-free",
+        trace: "c0 = kmem_cache_create(0x40, 0x0)\nr0 = kmem_cache_alloc(c0, GFP_KERNEL)\n\
+                kmem_cache_destroy(c0)",
+        apply: |tenant, request, setting| {
+            instead(tenant, request, setting, Call::KmemCacheDestroy, Answer::Busy(2))
+        },
+        ..RIGHT
+    },
+    Fault {
         what: "tells another size than there is",
         oracle: "wrong-free",
         trace: "r0 = kmalloc(0x30, GFP_KERNEL)\nksize(r0)",
@@ -247,6 +254,18 @@ pub(crate) static FAULTS: &[Fault] = &[
         trace: "memalloc_nofs_save()\nmemalloc_nofs_restore()",
         apply: |tenant, request, setting| {
             instead(tenant, request, setting, Call::MemallocNofsSave, Answer::Done)
+        },
+        ..RIGHT
+    },
+    Fault {
+        what: "takes memory to open a scope",
+        oracle: "context",
+        trace: "tick()\nmemalloc_noio_save()",
+        apply: |tenant, request, setting| {
+            if request.call == Call::MemallocNoioSave {
+                tenant.ask(ask::alloc_pages(GFP_KERNEL, 0));
+            }
+            tenant.right.apply(request, setting)
         },
         ..RIGHT
     },

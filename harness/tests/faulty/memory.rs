@@ -17,15 +17,28 @@ pub(crate) static FAULTS: &[Fault] = &[
         ..RIGHT
     },
     Fault {
+        what: "goes on writing where a caller has left what it had written",
+        oracle: "contents",
+        trace: KMALLOCS,
+        seen: Seen::AtTheEnd,
+        apply: |tenant, request, setting| {
+            for nth in 0..tenant.granted.len() {
+                let place = tenant.place(nth) + 8;
+                if is_as_it_was(tenant, place) {
+                    tenant.spoil(place);
+                }
+            }
+            tenant.right.apply(request, setting)
+        },
+        ..RIGHT
+    },
+    Fault {
         what: "takes for free what a caller has left as it was",
         oracle: "wrong-free",
         trace: KMALLOCS,
         seen: Seen::AtTheEnd,
         apply: |tenant, request, setting| {
-            let mut bytes = [0; 8];
-            let addr = request.freed().unwrap_or(0);
-            let is_read = tenant.right.read(addr.wrapping_add(0x8), &mut bytes) == bytes.len();
-            if is_read && bytes == [POISON; 8] {
+            if request.freed().is_some_and(|addr| is_as_it_was(tenant, addr + 8)) {
                 let verdict = Class::DoubleFree;
                 let refusal = FreeRefusal { verdict, right: None, on_linux: None };
                 return Reply { answer: Answer::BadFree(refusal), ..Reply::default() };
@@ -338,6 +351,12 @@ const KMALLOCS: &str = "r0 = kmalloc(0x20, GFP_KERNEL)\nr1 = kmalloc(0x20, GFP_K
     r10 = kmalloc(0x20, GFP_KERNEL)\nr11 = kmalloc(0x20, GFP_KERNEL)\n\
     r12 = kmalloc(0x20, GFP_KERNEL)\nr13 = kmalloc(0x20, GFP_KERNEL)\n\
     r14 = kmalloc(0x20, GFP_KERNEL)\nr15 = kmalloc(0x20, GFP_KERNEL)";
+
+/// Whether nobody has ever written to a word.
+fn is_as_it_was(tenant: &Tenant, addr: u64) -> bool {
+    let mut bytes = [0; 8];
+    tenant.right.read(addr, &mut bytes) == bytes.len() && bytes == [POISON; 8]
+}
 
 /// The reply with its memory changed.
 fn regranted(reply: Reply, change: impl FnOnce(&mut u64, &mut u64, &mut Option<u64>)) -> Reply {

@@ -5,7 +5,7 @@ use crate::memory::with_gfp;
 use crate::tenant::{Fault, RIGHT, Seen};
 use kvroute_harness::call::{Call, ask};
 use kvroute_harness::subject::{Answer, Effort, Epochs, Refusal, Reply};
-use kvroute_harness::words::gfp::{__GFP_DIRECT_RECLAIM, __GFP_NOFAIL};
+use kvroute_harness::words::gfp::{__GFP_DIRECT_RECLAIM, __GFP_NOFAIL, GFP_KERNEL};
 
 pub(crate) static FAULTS: &[Fault] = &[
     Fault {
@@ -15,12 +15,13 @@ pub(crate) static FAULTS: &[Fault] = &[
                 r0 = alloc_pages(GFP_KERNEL, 5)\n\
                 r1 = alloc_pages(GFP_KERNEL, 3)\n\
                 r2 = alloc_pages(GFP_KERNEL, 2)\n\
+                r5 = alloc_pages(GFP_KERNEL, 0)\n\
                 r3 = __vmalloc(0x1000, GFP_KERNEL|__GFP_NOFAIL) (task: 1, fail_vmap: 1)\n\
                 r4 = __vmalloc(0x1000, GFP_KERNEL|__GFP_NOFAIL) (task: 2, fail_vmap: 1)\n\
-                __free_pages(r2, 2)",
+                __free_pages(r5, 0)",
         apply: |tenant, request, setting| {
             // The first one asks again after the second one's call, and after the free.
-            if matches!(tenant.nr_calls, 5 | 7) {
+            if matches!(tenant.nr_calls, 6 | 8) {
                 let answer = Answer::WouldBlock(Refusal::Pages { order: 0 });
                 Reply { answer, ..tenant.ask(ask::kfree(0)) }
             } else {
@@ -189,6 +190,22 @@ pub(crate) static FAULTS: &[Fault] = &[
                 tenant.ask(ask::drop_caches());
             }
             reply
+        },
+        ..RIGHT
+    },
+    Fault {
+        what: "has a process killed in the background",
+        oracle: "reclaim",
+        trace: "machine (frames: 64, min_free: 0)\nr0 = alloc_pages(GFP_KERNEL, 5)\n\
+                start_process(24)\ntick()",
+        apply: |tenant, request, setting| {
+            if request.call == Call::Tick
+                && let Answer::Memory { addr, .. } =
+                    tenant.ask(ask::alloc_pages(GFP_KERNEL, 3)).answer
+            {
+                tenant.ask(ask::__free_pages(addr, 3));
+            }
+            tenant.right.apply(request, setting)
         },
         ..RIGHT
     },
