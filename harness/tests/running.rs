@@ -63,6 +63,18 @@ fn a_cache_that_someone_waits_for_is_not_destroyed() {
 }
 
 #[test]
+fn what_the_harness_frees_by_itself_it_frees_where_it_may_sleep() {
+    let stats = expected(
+        &NOFAIL,
+        "c0 = kmem_cache_create(0x40, 0x0)\n\
+         c0 = kmem_cache_create(0x40, 0x0) (context: hardirq) # -> BadContext\n\
+         kmem_cache_destroy(c0)",
+    );
+    // The second line has destroyed the cache, and made none.
+    assert_eq!(stats.nr_skipped(), 1);
+}
+
+#[test]
 fn a_register_is_empty_when_nothing_could_be_replaced() {
     expected(
         &NOFAIL,
