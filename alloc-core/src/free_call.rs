@@ -33,6 +33,8 @@ pub enum FreeCall {
     Krealloc,
     /// `kvrealloc`, likewise.
     Kvrealloc,
+    /// `vrealloc`, likewise.
+    Vrealloc,
     /// `ksize`, which frees nothing, and looks at memory as `kfree` does.
     Ksize,
 }
@@ -55,6 +57,7 @@ impl FreeCall {
             Self::KvfreeSensitive => "kvfree_sensitive",
             Self::Krealloc => "krealloc",
             Self::Kvrealloc => "kvrealloc",
+            Self::Vrealloc => "vrealloc",
             Self::Ksize => "ksize",
         }
     }

@@ -95,6 +95,30 @@ impl<M: Memory> Kvmalloc<M> {
         }
     }
 
+    /// `vrealloc`: of an area, or of NULL, which is no area yet. It came with 6.12; older versions
+    /// do what it did then (R4.15).
+    pub(crate) fn vrealloc(
+        &mut self,
+        addr: Vaddr,
+        size: u64,
+        gfp: Gfp,
+    ) -> Result<Result<Vaddr, AllocError>, Refused> {
+        match (addr, size) {
+            (Vaddr::NULL, 0) => return Ok(Ok(Vaddr::NULL)),
+            (Vaddr::NULL, _) => {
+                let range = self.vmalloc.anywhere(size, gfp);
+                return Ok(self.vmalloc.alloc(&range));
+            }
+            _ => {}
+        }
+        let room = self.vmalloc.usable(addr)?;
+        let held = match self.rules.old_size() {
+            OldSize::Told | OldSize::Whole => room,
+            OldSize::Requested => self.vmalloc.requested(addr).unwrap_or(room),
+        };
+        self.resize(addr, [held, room], size, gfp, Route::Vmalloc)
+    }
+
     /// `kvrealloc` of Linux 6.1: it shrinks nothing, and believes its caller what to copy. Memory
     /// that is not to grow is given back as it is, in any context.
     fn grow(

@@ -17,12 +17,12 @@ const NR_TRACES: u64 = 16;
 const EXPECTED: &[(&str, u64)] = &[
     ("pages", 0x2426cd112dc9d10b),
     ("kmalloc", 0x1c637fbbe909021a),
-    ("vmalloc", 0xbe5203dc50754c56),
+    ("vmalloc", 0x918b18a71f17e32e),
     ("kvmalloc", 0x6a26c76e6dade3da),
-    ("routed", 0x33fce6ff536eccbb),
-    ("frees", 0x08f7c98a32cabf44),
-    ("nofail", 0x50da0432b6907869),
-    ("faults", 0x211590e03517b134),
+    ("routed", 0xeb5d4a457ce40c84),
+    ("frees", 0xa4435ada02a3f4a6),
+    ("nofail", 0x9de3bcb8371c0a80),
+    ("faults", 0x135a9f5c44f28591),
 ];
 
 #[test]

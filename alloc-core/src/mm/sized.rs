@@ -87,6 +87,12 @@ impl<M: Memory> Mm<M> {
         }
     }
 
+    /// [`Self::krealloc`] for areas of vmalloc, which no bytes make NULL.
+    pub fn vrealloc(&mut self, addr: Vaddr, size: u64, gfp: Gfp) -> Result<Vaddr, ReallocError> {
+        let result = self.kvmalloc.vrealloc(addr, size, gfp);
+        self.reallocated(result, addr, FreeCall::Vrealloc, None)
+    }
+
     fn reallocated(
         &self,
         result: Result<Result<Vaddr, AllocError>, Refused>,

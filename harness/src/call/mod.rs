@@ -151,6 +151,8 @@ pub enum Frees {
     Vfree,
     /// As `vfree`, later.
     VfreeAtomic,
+    /// As `vfree`, once its bytes are elsewhere.
+    Vrealloc,
     /// A mapping that `vmap` made, which nobody here can.
     Vunmap,
     /// A block of the order that is said.

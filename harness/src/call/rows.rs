@@ -57,6 +57,7 @@ macro_rules! for_each_call {
         VmallocNodeRange   __vmalloc_node_range  Vmalloc     Nothing         [] [Vfree Kvfree VfreeAtomic] [vmalloc] (size: Size, align: Align, start: RangeStart, end: RangeEnd, flags: Gfp);
         Vfree              vfree                 Nothing     Vfree           [] [] [vmalloc kvmalloc] (addr: Freed);
         VfreeAtomic        vfree_atomic          Nothing     VfreeAtomic     [] [] [vmalloc] (addr: Freed);
+        Vrealloc           vrealloc              Vmalloc     Vrealloc        [] [Vfree Kvfree VfreeAtomic] [vmalloc] (addr: Replaced, newsize: Size, flags: Gfp);
         Vunmap             vunmap                Nothing     Vunmap          [] [] [vmalloc] (addr: Freed);
         VmUnmapAliases     vm_unmap_aliases      Nothing     Nothing         [sleeps] [] [vmalloc kvmalloc] ();
     }

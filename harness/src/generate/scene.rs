@@ -40,8 +40,8 @@ pub(super) fn is_worldly(call: Call) -> bool {
 
 /// Whether a reallocation may replace what `maker` returns: it frees what it replaces.
 pub(super) fn may_replace(realloc: Call, maker: Call) -> bool {
-    let free = if realloc == Call::Krealloc { Call::Kfree } else { Call::Kvfree };
-    maker.spec().freed_by.contains(&free)
+    let free = realloc.spec().freed_by.first();
+    free.is_some_and(|free| maker.spec().freed_by.contains(free))
 }
 
 /// What a memory register holds, or has held.

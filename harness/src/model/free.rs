@@ -43,6 +43,8 @@ pub enum Free {
         /// The bytes that are wanted.
         size: u64,
     },
+    /// `vrealloc` to this many bytes.
+    Vrealloc(u64),
     /// `memblock_free` of this many bytes.
     Boot(u64),
 }
@@ -63,6 +65,7 @@ impl Free {
             Frees::Kvrealloc => Free::Kvrealloc { told: tells_old_size.then_some(held), size },
             Frees::Vfree => Free::Vfree,
             Frees::VfreeAtomic => Free::VfreeAtomic,
+            Frees::Vrealloc => Free::Vrealloc(size),
             Frees::Vunmap => Free::Vunmap,
             Frees::Pages => Free::Pages(request.order()),
             Frees::PutPage => Free::PutPage,
@@ -94,7 +97,9 @@ impl Free {
     pub(super) fn leaves(self, usable: u64) -> bool {
         match self {
             Free::Kvrealloc { told: Some(told), size } => told >= size,
-            Free::Kvrealloc { told: None, size } => (1..=usable).contains(&size),
+            Free::Kvrealloc { told: None, size } | Free::Vrealloc(size) => {
+                (1..=usable).contains(&size)
+            }
             _ => false,
         }
     }
@@ -104,6 +109,11 @@ impl Free {
     pub(super) fn spoils(self) -> bool {
         use Free::{KfreeSensitive, Krealloc, KvfreeSensitive, Kvrealloc};
         matches!(self, KfreeSensitive | KvfreeSensitive(_) | Krealloc | Kvrealloc { .. })
+    }
+
+    /// Whether the call frees areas of vmalloc as `vfree` does, and takes nothing else.
+    pub(super) fn is_vfree(self) -> bool {
+        matches!(self, Free::Vfree | Free::Vrealloc(_))
     }
 
     /// Whether the call is one of `kfree`'s or of `kvfree`'s, which accept `ZERO_SIZE_PTR` and

@@ -130,12 +130,13 @@ impl Model {
             // vfree may sleep, and knows it only in an interrupt (R4.13).
             (Kind::Vmalloc, _)
                 if context == Context::Atomic
-                    && (free == Free::Vfree || free.is_kvfree())
+                    && (free.is_vfree() || free.is_kvfree())
                     && !(free.leaves(allocation.usable) && fits) =>
             {
                 Verdict::Refuse(Class::BadContext, Some("vfree_atomic"))
             }
-            (Kind::Vmalloc, Free::Vfree | Free::VfreeAtomic) => accept,
+            (Kind::Vmalloc, Free::VfreeAtomic) => accept,
+            (Kind::Vmalloc, _) if free.is_vfree() => accept,
             (Kind::Vmalloc, _) if free.is_kvfree() => sized(fits),
             _ => refuse(Class::WrongAllocator),
         }

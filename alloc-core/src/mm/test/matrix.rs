@@ -213,6 +213,8 @@ impl Stage {
                 let size = if is_null { 2 * old_size } else { own + PAGE_SIZE };
                 moved(mm.kvrealloc(addr, old_size, size, GFP_KERNEL, Route::Policy))
             }
+            FreeCall::Vrealloc if addr == Vaddr::NULL => moved(mm.vrealloc(addr, 0, GFP_KERNEL)),
+            FreeCall::Vrealloc => moved(mm.vrealloc(addr, own + PAGE_SIZE, GFP_KERNEL)),
             FreeCall::KmemCacheFree if fit == Fit::Right => mm.kmem_cache_free(*cache, addr),
             FreeCall::KmemCacheFree => mm.kmem_cache_free(*other, addr),
             FreeCall::FreePages => {

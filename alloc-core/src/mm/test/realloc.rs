@@ -97,6 +97,29 @@ fn since_6_12_kvrealloc_knows_the_size_and_keeps_the_side() {
     mm.validate().unwrap();
 }
 
+#[test]
+fn vrealloc_stays_in_its_area_moves_out_of_it_and_frees_it() {
+    let flags = GFP_KERNEL | __GFP_ZERO;
+    for policy in [Policy::V6_1, Policy::V6_12, Policy::V6_16] {
+        let mut mm = boot_as(policy);
+        let area = mm.vrealloc(Vaddr::NULL, 8192, GFP_KERNEL).unwrap();
+        count_words(&mut mm, area, 1024);
+        assert_eq!(mm.vrealloc(area, 4000, flags), Ok(area));
+        let expected: Vec<u64> = (0..1024).map(|word| if word < 500 { word } else { 0 }).collect();
+        assert_eq!(words(&mm, area, 1024), expected, "{policy:?}");
+        assert_eq!(mm.vrealloc(area, 8192, flags), Ok(area));
+        let new = mm.vrealloc(area, 8193, GFP_KERNEL).unwrap();
+        assert_eq!(words(&mm, new, 1024), expected, "{policy:?}");
+        let again = mm.vrealloc(area, 8193, GFP_KERNEL);
+        let Err(ReallocError::Free(fault)) = again else { panic!("{again:?}") };
+        assert_eq!((fault.verdict, fault.on_linux), (FreeVerdict::DoubleFree, Fate::WarnLeak));
+        assert_eq!(mm.vrealloc(new, 0, GFP_KERNEL), Ok(Vaddr::NULL));
+        assert_eq!(mm.vrealloc(Vaddr::NULL, 0, GFP_KERNEL), Ok(Vaddr::NULL));
+        assert_eq!(mm.stat().nr_areas, 0, "{policy:?}");
+        mm.validate().unwrap();
+    }
+}
+
 /// What versions disagree about: bytes of an area that nobody asked for.
 #[test]
 fn since_6_15_an_area_counts_with_what_was_asked_for() {

@@ -7,6 +7,7 @@
 //!
 //! The request's half is judged as any request, the free's half in `wrong_free`.
 
+use crate::model::rules::Family;
 use crate::oracle::{Event, Judgement, Oracle};
 use crate::subject::{Answer, Refusal};
 use crate::subject::{Caps, Pack};
@@ -26,8 +27,10 @@ fn judge(event: &Event) -> Judgement {
         return Ok(());
     };
     let Some(replaced) = step.model.replaced(want) else {
-        // No bytes become ZERO_SIZE_PTR, but kvrealloc gives NULL back as it is (R5.5).
-        let is_kept = want.size == Some(0) && (from.size.is_some() || from.addr == 16);
+        // No bytes become ZERO_SIZE_PTR, but kvrealloc gives NULL back as it is (R5.5), and so does
+        // vrealloc (R4.15).
+        let keeps_null = from.size.is_some() || matches!(want.family, Family::Vmalloc { .. });
+        let is_kept = want.size == Some(0) && (keeps_null || from.addr == 16);
         return match step.record.reply.answer {
             Answer::Memory { addr, .. } if (addr == from.addr) != is_kept => {
                 Err(format!("{addr:#x} is what became of {:#x}, which is no memory", from.addr))
@@ -114,6 +117,8 @@ mod test {
     fn barks_on_something_that_becomes_of_nothing() {
         barks(&ORACLE, &book(), &record(krealloc(0, 8), memory(0, 0)), "no memory");
         barks(&ORACLE, &book(), &record(kvrealloc(0, 0, 0), memory(NEW, 8)), "no memory");
+        let null = ask::vrealloc(0, 0, GFP_KERNEL);
+        barks(&ORACLE, &book(), &record(null, memory(16, 0)), "no memory");
     }
 
     #[test]
@@ -129,6 +134,7 @@ mod test {
             (kvrealloc(OLD, 64, 0), memory(OLD, 64)),
             (kvrealloc(OLD, 8, 9), memory(NEW, 16)),
             (kvrealloc(0, 0, 0), memory(0, 0)),
+            (ask::vrealloc(0, 0, GFP_KERNEL), memory(0, 0)),
         ] {
             silent(&ORACLE, &book(), &record(request, answer));
         }

@@ -175,6 +175,11 @@ impl Calls for AllocCore {
         reallocated(self.mm(), result)
     }
 
+    fn vrealloc(&mut self, addr: u64, size: u64, gfp: Gfp) -> Answer {
+        let result = self.mm_mut().vrealloc(Vaddr(addr), size, flags(gfp));
+        reallocated(self.mm(), result)
+    }
+
     fn ksize(&mut self, addr: u64) -> Answer {
         self.mm().ksize(Vaddr(addr)).map_or_else(bad_free, Answer::Size)
     }
