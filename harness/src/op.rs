@@ -18,7 +18,7 @@ pub enum Ptr {
     Const(u64),
 }
 
-/// One argument. Its variant always agrees with the [`Role`] of its place.
+/// One argument. Its variant always agrees with the [`Role`](crate::call::Role) of its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arg {
     /// Any of the kinds that are numbers.

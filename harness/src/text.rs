@@ -1,8 +1,8 @@
 //! The text form of a trace: the one format that people, the fuzzer and the corpus share.
 //!
 //! The one idea: the tables say which words exist and this module only knows the punctuation. Calls
-//! and their arguments come from [`CALLS`](crate::op::CALLS), flags from `GFP_NAMES`, classes from
-//! `CLASSES`, and what stands in parentheses from [`FAULT_SITES`] and [`MACHINE_FIELDS`] here.
+//! and their arguments come from [`CALLS`](crate::call::CALLS), flags from `GFP_NAMES`, classes
+//! from `CLASSES`, and what stands in parentheses from [`FAULT_SITES`] and [`MACHINE_FIELDS`] here.
 //!
 //! ```text
 //! # kvfree() must accept memory from either side.
