@@ -58,8 +58,10 @@ fn may_differ(one: &View, two: &View, first: Class, second: Class) -> Option<Rel
         return Some(Relaxation::KvmallocTarget);
     }
     // What is reallocated in one lane is allocated anew in another where its owner held nothing,
-    // and then has no more room than was asked for.
-    let is_about_size = [first, second].contains(&Class::WrongSize);
+    // and then has no more room than was asked for, and may start at words where a block starts at
+    // pages alone.
+    let are = |class| [first, second].contains(&class);
+    let is_about_size = are(Class::WrongSize) || (are(Class::Interior) && are(Class::Misaligned));
     if one.usable != two.usable && is_about_size {
         return Some(Relaxation::OwnSlack);
     }
@@ -165,6 +167,9 @@ mod test {
         let (target, usable) = (at(0), 16);
         let larger = View { target, usable, ..view(Class::Done) };
         assert!(check(larger, View { target, usable: 8, ..view(Class::WrongSize) }).is_ok());
+        let inside = View { target, usable: 4096, ..view(Class::Misaligned) };
+        assert!(check(inside, View { target, usable: 8, ..view(Class::Interior) }).is_ok());
+        assert!(check(inside, View { target, usable: 4096, ..view(Class::Interior) }).is_err());
         let other = View { cache: Some(2), ..view(Class::WrongCache) };
         assert!(check(other, View { cache: Some(3), ..view(Class::Done) }).is_ok());
     }
