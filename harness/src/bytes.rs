@@ -1,8 +1,7 @@
 //! Writing and reading an allocation's bytes through a subject.
 //!
-//! The one idea: memory is visited span by span, as far as bytes lie next to each other, and a
-//! place where nothing is mapped is a finding like any other. What the bytes should be is in
-//! `model`.
+//! What is expected is handed over piece by piece and compared where the memory is, and a place
+//! where nothing is mapped is a finding like any other. What the bytes should be is in `model`.
 //!
 //! Nothing here decides whether a finding is a bug; the oracles do.
 
@@ -123,7 +122,8 @@ pub fn first_remaining(
 
 /// The first byte of `addr..addr + len` that is not mapped.
 pub fn first_unmapped(subject: &dyn Subject, addr: u64, len: u64) -> Option<u64> {
-    let pages = (addr / PAGE + 1..(addr + len).div_ceil(PAGE)).map(|page| page * PAGE - addr);
+    let pages =
+        (addr / PAGE + 1..addr.saturating_add(len).div_ceil(PAGE)).map(|page| page * PAGE - addr);
     let mut offsets = std::iter::once(0).chain(pages).filter(|_| len > 0);
     offsets.find(|offset| subject.read(addr + offset, &mut [0]) == 0)
 }

@@ -113,11 +113,11 @@ fn run_lanes(
         Ok(Runner {
             place,
             jury: Jury::of(spec.packs, lane.caps),
+            fresh: Fresh::of(lane.caps),
             lane,
             every_op: campaign.every_op,
             witness,
             next_check: CHECK_INTERVAL_OPS,
-            fresh: Fresh::default(),
             nr_steps: 0,
         })
     };

@@ -12,6 +12,7 @@ pub use regression::regression_test;
 
 use crate::call::CALLS;
 use crate::op::{CLASSES, Class};
+use crate::oracle::ORACLES;
 use crate::stats::{Classes, SKIPS, Stats};
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
@@ -121,7 +122,14 @@ fn relaxed(stats: &Stats) -> String {
 
 /// What the oracles could not judge, and how often; nothing if they could judge all.
 fn excused(stats: &Stats) -> String {
-    let steps = stats.excused.iter().map(|(name, nr)| format!("{name} {}", grouped(*nr)));
+    let needs = |name: &str| {
+        let oracle = ORACLES.iter().find(|oracle| oracle.name == name);
+        oracle.into_iter().flat_map(|oracle| oracle.needs.names()).collect::<Vec<_>>().join(", ")
+    };
+    let steps = stats
+        .excused
+        .iter()
+        .map(|(name, nr)| format!("{name} {} (needs {})", grouped(*nr), needs(name)));
     let steps: Vec<String> = steps.collect();
     if steps.is_empty() { String::new() } else { format!("not judged: {}\n", steps.join(", ")) }
 }

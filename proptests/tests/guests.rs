@@ -13,6 +13,7 @@ use kvroute_harness::lane::{LaneSpec, Routing};
 use kvroute_harness::op::Setting;
 use kvroute_harness::subject::{Answer, Caps, Pack, Refusal, Reply, Subject};
 use kvroute_harness::trace::Machine;
+use kvroute_harness::words::gfp::__GFP_ZERO;
 use kvroute_harness::{Failure, Stats, check};
 
 /// Where its memory begins.
@@ -91,7 +92,7 @@ impl Subject for Bump {
 
     fn apply(&mut self, request: &Request, _setting: &Setting) -> Reply {
         let size = request.size().unwrap_or(0);
-        let wants_zero = request.gfp().is_some_and(|gfp| gfp.0 & 0x100 != 0);
+        let wants_zero = request.gfp().is_some_and(|gfp| gfp.has(__GFP_ZERO));
         let answer = match request.call {
             Call::Kmalloc => self.alloc(size, wants_zero),
             Call::Kzalloc => self.alloc(size, true),

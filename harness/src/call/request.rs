@@ -3,7 +3,7 @@
 //! It is the call and a word for each argument, which is also the flat form in which it can be
 //! sent elsewhere. Who calls, and which failures are injected, stands beside it in a `Setting`.
 
-use super::{Call, CallSpec, Family, Frees, MAX_ARGS, Role, Yields};
+use super::{Call, CallSpec, Family, Frees, MAX_ARGS, Role};
 use crate::words::{CacheHandle, Gfp, Route, SlabFlags};
 use std::fmt::{self, Debug, Formatter};
 
@@ -120,14 +120,9 @@ impl Request {
     pub fn replaced(&self) -> Option<u64> {
         self.get(Role::Replaced)
     }
-
-    /// Whether memory comes of it.
-    pub fn makes_memory(&self) -> bool {
-        self.spec().yields == Yields::Memory
-    }
 }
 
-/// As a trace writes it.
+/// As a trace writes it, but that addresses, caches and their flags are numbers.
 impl Debug for Request {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
         write!(out, "{}(", self.spec().name)?;

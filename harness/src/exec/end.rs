@@ -10,26 +10,33 @@ use crate::lane::{Record, Retry, Waiter};
 use crate::op::Setting;
 use crate::oracle::{End, Event};
 use crate::stats::Stats;
-use crate::subject::{Answer, Cap, Reply};
+use crate::subject::{Answer, Cap, Caps, Reply};
 
 /// The most requests that are made once more at the end.
 const NR_AGAIN: usize = 8;
 
 /// The requests that a fresh machine granted, before anything was given back.
-#[derive(Default)]
 pub(super) struct Fresh {
     granted: Vec<Request>,
     is_over: bool,
 }
 
 impl Fresh {
+    /// Nothing yet. Of an allocator that counts nothing is asked again, so nothing is noted.
+    pub(super) fn of(caps: Caps) -> Self {
+        Self { granted: Vec::new(), is_over: caps.has(Cap::Counters) }
+    }
+
     /// Takes note of a request that was carried out. What others take is no caller's to free, and
     /// a cache's objects go with the cache.
     pub(super) fn note(&mut self, record: &Record) {
+        if self.is_over {
+            return;
+        }
         let is_plain = record.want.is_some() && record.request.replaced().is_none();
-        if self.is_over || !is_plain || record.reply.nr_faults > 0 {
-            self.is_over = true;
-        } else if matches!(record.reply.answer, Answer::Memory { addr, .. } if addr > 16)
+        self.is_over |= !is_plain || record.reply.nr_faults > 0;
+        if !self.is_over
+            && matches!(record.reply.answer, Answer::Memory { addr, .. } if addr > 16)
             && !record.request.call.needs_cache()
         {
             self.granted.push(record.request);

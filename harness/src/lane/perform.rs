@@ -116,7 +116,7 @@ impl Lane {
         if !request.call.is_boot() {
             self.hand_over();
         }
-        let setting = &self.as_understood(setting);
+        let setting = &Setting { caller: self.as_understood(setting.caller), ..*setting };
         let mut frames = std::mem::take(&mut self.frames);
         frames.clear();
         let freeing = self.model.freeing(&request, setting.caller.context);
@@ -167,14 +167,11 @@ impl Lane {
         record
     }
 
-    /// What stands beside the call, as far as the subject understands it: who knows no contexts is
-    /// called where it may do anything.
-    fn as_understood(&self, setting: &Setting) -> Setting {
-        let mut understood = *setting;
-        if !self.caps.has(Cap::Contexts) {
-            understood.caller.context = Context::Task;
-        }
-        understood
+    /// Who makes the call, as far as the subject understands it: who knows no contexts is called
+    /// where it may do anything.
+    pub(super) fn as_understood(&self, caller: Current) -> Current {
+        let knows = self.caps.has(Cap::Contexts);
+        if knows { caller } else { Current { context: Context::Task, ..caller } }
     }
 
     /// Looks at memory that is about to be freed: what is wrong with its bytes, how many of them

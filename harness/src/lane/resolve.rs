@@ -37,7 +37,9 @@ impl Lane {
         }
         match request.freed() {
             Some(addr) if self.is_awaited(addr) => Err(Skip::Waiting),
-            _ if self.is_misuse(&request, op.caller.context) => Err(Skip::Misuse),
+            _ if self.is_misuse(&request, self.as_understood(op.caller).context) => {
+                Err(Skip::Misuse)
+            }
             _ => Ok(Action::Request(request)),
         }
     }

@@ -16,7 +16,7 @@ impl Jury {
     /// The oracles of some packs, for a subject with these capabilities.
     pub fn of(packs: &[Pack], caps: Caps) -> Self {
         let summoned = ORACLES.iter().filter(|oracle| packs.contains(&oracle.pack));
-        let can_judge = |oracle: &&Oracle| caps.lacking(oracle.needs).next().is_none();
+        let can_judge = |oracle: &&Oracle| caps.cover(oracle.needs);
         let (seated, excused) = summoned.partition(can_judge);
         Self { seated, excused }
     }

@@ -142,6 +142,17 @@ pub(crate) fn take_frames_kept() -> Vec<u64> {
     machines.iter().map(|machine| machine.nr_frames_kept() as u64).collect()
 }
 
+/// Goes through `len` bytes in pieces that lie next to each other: `piece` is told how many are
+/// done and how many are left, and says how many it did, or that it can do no more.
+fn in_spans(len: usize, mut piece: impl FnMut(usize, u64) -> Option<usize>) -> usize {
+    let mut done = 0;
+    while done < len {
+        let Some(nr) = piece(done, (len - done) as u64) else { break };
+        done += nr;
+    }
+    done
+}
+
 impl Subject for AllocCore {
     fn caps(&self) -> Caps {
         Caps::ALL
@@ -171,48 +182,41 @@ impl Subject for AllocCore {
     }
 
     fn read(&self, addr: u64, bytes: &mut [u8]) -> usize {
-        let mut done = 0;
-        while done < bytes.len() {
-            let left = (bytes.len() - done) as u64;
-            let Some(span) = self.memory().span(addr + done as u64, left) else { break };
+        in_spans(bytes.len(), |done, left| {
+            let span = self.memory().span(addr + done as u64, left)?;
             bytes[done..][..span.len()].copy_from_slice(span);
-            done += span.len();
-        }
-        done
+            Some(span.len())
+        })
     }
 
     fn write(&mut self, addr: u64, bytes: &[u8]) -> usize {
-        let mut done = 0;
-        while done < bytes.len() {
-            let left = (bytes.len() - done) as u64;
-            let Some(span) = self.memory_mut().span_mut(addr + done as u64, left) else { break };
+        in_spans(bytes.len(), |done, left| {
+            let span = self.memory_mut().span_mut(addr + done as u64, left)?;
             span.copy_from_slice(&bytes[done..][..span.len()]);
-            done += span.len();
-        }
-        done
+            Some(span.len())
+        })
     }
 
     fn paint(&mut self, addr: u64, bytes: &'static [u8]) -> usize {
-        let mut done = 0;
-        while done < bytes.len() {
-            let place = addr + done as u64;
-            let Some(nr_written) = self.memory_mut().write(place, &bytes[done..]) else { break };
-            done += nr_written as usize;
-        }
-        done
+        in_spans(bytes.len(), |done, _| {
+            let nr_written = self.memory_mut().write(addr + done as u64, &bytes[done..])?;
+            Some(nr_written as usize)
+        })
     }
 
     fn compare(&self, addr: u64, expected: &[u8]) -> Result<(), Mismatch> {
-        let mut done = 0;
-        while done < expected.len() {
-            let left = (expected.len() - done) as u64;
-            let span = self.memory().span(addr + done as u64, left);
-            let span = span.ok_or(Mismatch::Unmapped(done))?;
+        let mut mismatch = None;
+        let nr_alike = in_spans(expected.len(), |done, left| {
+            let span = self.memory().span(addr + done as u64, left)?;
             let differs = first_difference_of(span, &expected[done..][..span.len()]);
-            differs.map_or(Ok(()), |at| Err(Mismatch::Differs(done + at)))?;
-            done += span.len();
+            mismatch = differs.map(|at| Mismatch::Differs(done + at));
+            mismatch.is_none().then_some(span.len())
+        });
+        match mismatch {
+            Some(mismatch) => Err(mismatch),
+            None if nr_alike < expected.len() => Err(Mismatch::Unmapped(nr_alike)),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn frame_of(&self, addr: u64) -> Option<u32> {

@@ -65,10 +65,14 @@ impl Caps {
         self.0 >> cap as u16 & 1 == 1
     }
 
-    /// The names of those that are missing here and among `needed`.
-    pub fn lacking(self, needed: Self) -> impl Iterator<Item = &'static str> {
-        let lacks = move |cap: Cap| needed.has(cap) && !self.has(cap);
-        CAPS.iter().filter(move |(cap, _)| lacks(*cap)).map(|(_, name)| *name)
+    /// Whether all that are needed are among them.
+    pub const fn cover(self, needed: Self) -> bool {
+        needed.0 & !self.0 == 0
+    }
+
+    /// Their names.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        CAPS.iter().filter(move |(cap, _)| self.has(*cap)).map(|(_, name)| *name)
     }
 }
 
@@ -86,11 +90,11 @@ mod test {
     use super::*;
 
     #[test]
-    fn what_is_lacking_is_named() {
+    fn a_set_covers_its_parts_and_names_them() {
         let caps = Caps::of(&[Cap::Frames, Cap::Validation]);
-        let needed = Caps::of(&[Cap::Frames, Cap::Counters]);
-        assert!(caps.lacking(needed).eq(["counters"]));
-        assert_eq!(Caps::ALL.lacking(needed).count(), 0);
-        assert_eq!(Caps::NONE.lacking(Caps::ALL).count(), CAPS.len());
+        assert!(caps.names().eq(["frames", "validation"]));
+        assert!(caps.cover(Caps::of(&[Cap::Frames])) && caps.cover(Caps::NONE));
+        assert!(!caps.cover(Caps::of(&[Cap::Frames, Cap::Counters])));
+        assert!(Caps::ALL.cover(caps) && Caps::ALL.names().count() == CAPS.len());
     }
 }

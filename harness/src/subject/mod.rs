@@ -161,7 +161,7 @@ pub type Boot = fn(&Machine) -> Result<Box<dyn Subject>, String>;
 
 /// An allocator under test.
 pub trait Subject {
-    /// What it can do beyond the first four methods.
+    /// What it can do beyond serving requests and keeping bytes.
     fn caps(&self) -> Caps;
 
     /// Makes the call. Injected failures are counted from this call on.

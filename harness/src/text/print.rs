@@ -11,7 +11,7 @@ use super::{CALLER_FIELDS, FAULT_SITES, MACHINE_FIELDS, Shown, Written};
 use crate::call::{NUMA_NO_NODE, Role, Yields};
 use crate::op::{Arg, Op, Ptr, Reg};
 use crate::trace::{Machine, Trace};
-use crate::words::gfp::{GFP_NAMES, Gfp};
+use crate::words::gfp::{GFP_NAMES, Gfp, name_flags};
 use crate::words::{CONTEXTS, ROUTES, Route, SLAB_FLAG_NAMES};
 use std::fmt;
 
@@ -136,21 +136,13 @@ fn argument(kind: Role, arg: Arg, out: &mut Vec<u8>) {
     }
 }
 
-/// Names the flags as ftrace does: each composite that fits, then single bits, then the rest.
 fn flag_names(names: impl Iterator<Item = (&'static str, u64)>, flags: u64, out: &mut Vec<u8>) {
-    let mut rest = flags;
     let mut separator: &[u8] = b"";
-    for (name, bits) in names {
-        if rest == 0 {
-            break;
-        }
-        if rest & bits == bits {
-            out.extend_from_slice(separator);
-            out.extend_from_slice(name.as_bytes());
-            rest &= !bits;
-            separator = b"|";
-        }
-    }
+    let rest = name_flags(names, flags, |name| {
+        out.extend_from_slice(separator);
+        out.extend_from_slice(name.as_bytes());
+        separator = b"|";
+    });
     if flags == 0 {
         out.push(b'0');
     } else if rest != 0 {

@@ -119,20 +119,36 @@ impl BitOrAssign for Gfp {
     }
 }
 
+/// Names the flags of a word as ftrace does: each composite that fits, then single bits. Returns
+/// the bits that have no name.
+pub fn name_flags(
+    names: impl Iterator<Item = (&'static str, u64)>,
+    flags: u64,
+    mut each: impl FnMut(&'static str),
+) -> u64 {
+    let mut rest = flags;
+    for (name, bits) in names {
+        if rest == 0 {
+            break;
+        }
+        if rest & bits == bits {
+            each(name);
+            rest &= !bits;
+        }
+    }
+    rest
+}
+
 /// As a trace writes the word: names, and the rest as a number.
 impl Display for Gfp {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        if self.0 == 0 {
-            return out.write_str("0");
+        let names = GFP_NAMES.iter().map(|(name, flag)| (*name, u64::from(flag.0)));
+        let mut words = Vec::new();
+        match name_flags(names, self.0.into(), |name| words.push(name.to_owned())) {
+            0 if words.is_empty() => words.push("0".to_owned()),
+            0 => {}
+            rest => words.push(format!("{rest:#x}")),
         }
-        let (mut rest, mut separator) = (self.0, "");
-        for (name, Gfp(bits)) in GFP_NAMES.iter().filter(|(_, flag)| flag.0 != 0) {
-            if rest & bits == *bits {
-                write!(out, "{separator}{name}")?;
-                rest &= !bits;
-                separator = "|";
-            }
-        }
-        if rest != 0 { write!(out, "{separator}{rest:#x}") } else { Ok(()) }
+        out.write_str(&words.join("|"))
     }
 }

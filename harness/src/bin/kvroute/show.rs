@@ -54,15 +54,23 @@ pub(crate) fn show(options: &Options, document: &mut Document) -> Outcome {
     Ok(())
 }
 
+/// The lines of the ops that were run, the failing one included, with their numbers.
+fn lines<'a>(
+    text: &'a str,
+    explanation: &Explanation,
+) -> impl Iterator<Item = (usize, &'a str)> + use<'a> {
+    let at = explanation.failure.as_deref().map_or(0, |failure| failure.op + 1);
+    let nr_rows = explanation.answers.len().max(at);
+    text.lines().skip(1).chain([END_OF_TRACE]).enumerate().take(nr_rows)
+}
+
 /// A row for each op, with an arrow at the one that was objected to.
 fn table(campaign: &Campaign, text: &str, explanation: &Explanation) -> String {
     let names = campaign.lanes.iter().map(|lane| lane.name.to_owned());
     let mut rows = vec![std::iter::once(String::new()).chain(names).collect::<Vec<_>>()];
     let failure = explanation.failure.as_deref();
     let at = failure.map(|failure| failure.op);
-    let nr_rows = explanation.answers.len().max(at.map_or(0, |at| at + 1));
-    let lines = text.lines().skip(1).chain([END_OF_TRACE]);
-    for (index, line) in lines.enumerate().take(nr_rows) {
+    for (index, line) in lines(text, explanation) {
         let mark = match at {
             None => "",
             Some(at) if at == index => "--> ",
@@ -81,8 +89,6 @@ fn table(campaign: &Campaign, text: &str, explanation: &Explanation) -> String {
 /// The same rows: the op and what each lane answered; a lane that was not asked any more is absent.
 fn as_json(campaign: &Campaign, text: &str, explanation: &Explanation) -> Value {
     let at = explanation.failure.as_deref().map(|failure| failure.op);
-    let nr_rows = explanation.answers.len().max(at.map_or(0, |at| at + 1));
-    let lines = text.lines().skip(1).chain([END_OF_TRACE]).enumerate().take(nr_rows);
     let row = |(index, line): (usize, &str)| {
         let answers = explanation.answers.get(index).into_iter().flatten();
         let named = campaign.lanes.iter().zip(answers);
@@ -90,7 +96,7 @@ fn as_json(campaign: &Campaign, text: &str, explanation: &Explanation) -> Value 
             named.map(|(lane, answer)| (lane.name.to_owned(), answer.trim().into())).collect();
         json!({ "op": index, "call": line, "answers": answers, "objected": at == Some(index) })
     };
-    lines.map(row).collect()
+    lines(text, explanation).map(row).collect()
 }
 
 /// Writes the oracle's name where the lane's answer stands or would have stood.

@@ -33,6 +33,9 @@ fn judge(event: &Event) -> Judgement {
     if usable < size {
         return Err(format!("{addr:#x} has {usable:#x} usable bytes of {size:#x} asked for"));
     }
+    if addr.checked_add(usable).is_none() {
+        return Err(format!("{addr:#x}+{usable:#x} goes beyond all addresses"));
+    }
     // What stays where it is keeps the alignment that it was asked for with.
     if !stays && !addr.is_multiple_of(align.max(1)) {
         return Err(format!("{addr:#x} is not aligned to {align:#x}"));
@@ -63,6 +66,7 @@ mod test {
         barks(&ORACLE, &model(), &record(kmalloc, memory(DIRECT, 63)), "usable");
         barks(&ORACLE, &model(), &record(kmalloc, memory(DIRECT + 32, 64)), "aligned");
         barks(&ORACLE, &model(), &record(kmalloc, memory(0, 64)), "for 0x40 bytes");
+        barks(&ORACLE, &model(), &record(kmalloc, memory(DIRECT, u64::MAX)), "beyond all");
         let mut hole = record(kmalloc, memory(DIRECT, 64));
         hole.unmapped = Some(8);
         barks(&ORACLE, &model(), &hole, "accessed");
