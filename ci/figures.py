@@ -80,7 +80,7 @@ def fuzz():
 
 def verdict():
     """What the harness says of a planted fault, in a checkout of its own."""
-    file, find, replace = "alloc-core/src/page_alloc.rs", "PAGE_SIZE << order", "PAGE_SIZE"
+    file, find, replace = "alloc-core/src/pages/page_alloc.rs", "PAGE_SIZE << order", "PAGE_SIZE"
     with tempfile.TemporaryDirectory() as scratch:
         clone = Path(scratch) / "kvroute"
         output("git", "clone", "--quiet", str(ROOT), str(clone))

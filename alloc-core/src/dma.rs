@@ -6,12 +6,12 @@
 //! There is one device with one window on all of memory, no IOMMU and no bounce buffer, so the
 //! block is contiguous on both sides.
 
-use crate::addr::{DmaAddr, Paddr, Vaddr, order_for};
-use crate::error::AllocError;
-use crate::frame::FrameState;
-use crate::gfp::{__GFP_ZERO, Gfp};
+use crate::frames::frame::FrameState;
 use crate::memory::Memory;
-use crate::page::PageAllocator;
+use crate::pages::allocator::PageAllocator;
+use crate::words::addr::{DmaAddr, Paddr, Vaddr, order_for};
+use crate::words::error::AllocError;
+use crate::words::gfp::{__GFP_ZERO, Gfp};
 
 /// The two addresses of coherent memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,9 +48,9 @@ impl<M: Memory> PageAllocator<M> {
 #[cfg(test)]
 mod test {
     use super::*;
-    use crate::addr::{DMA_OFFSET, PAGE_OFFSET, PAGE_SIZE};
-    use crate::gfp::GFP_KERNEL;
-    use crate::page::test::boot;
+    use crate::pages::allocator::test::boot;
+    use crate::words::addr::{DMA_OFFSET, PAGE_OFFSET, PAGE_SIZE};
+    use crate::words::gfp::GFP_KERNEL;
 
     #[test]
     fn coherent_memory_is_zero_and_has_two_addresses() {

@@ -5,13 +5,15 @@
 //!
 //! Why a free was refused is not decided here: an address may belong to a floor above.
 
-use crate::addr::{KMALLOC_MAX_SIZE, NR_ORDERS, PAGE_OFFSET, PAGE_SHIFT, Paddr, Vaddr, order_for};
-use crate::cache_list::CLASS_SIZES;
-use crate::error::AllocError;
-use crate::frame::FrameState;
-use crate::gfp::{__GFP_ZERO, Gfp};
+use crate::frames::frame::FrameState;
 use crate::memory::Memory;
-use crate::slab::{Refused, SlabAllocator};
+use crate::slab::cache_list::CLASS_SIZES;
+use crate::slab::objects::{Refused, SlabAllocator};
+use crate::words::addr::{
+    KMALLOC_MAX_SIZE, NR_ORDERS, PAGE_OFFSET, PAGE_SHIFT, Paddr, Vaddr, order_for,
+};
+use crate::words::error::AllocError;
+use crate::words::gfp::{__GFP_ZERO, Gfp};
 
 /// The largest size that has a class (`KMALLOC_MAX_CACHE_SIZE`, R0.2).
 const KMALLOC_MAX_CACHE_SIZE: u64 = CLASS_SIZES[CLASS_SIZES.len() - 1];

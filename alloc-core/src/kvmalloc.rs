@@ -4,14 +4,14 @@
 //! makes that choice an argument: the kernel's own policy, or either side wherever that side
 //! could ever serve the call (LWN 2017).
 
-use crate::addr::{KMALLOC_MAX_SIZE, PAGE_SIZE, Vaddr};
-use crate::error::AllocError;
-use crate::gfp::{__GFP_DIRECT_RECLAIM, __GFP_ZERO, Gfp};
 use crate::memory::Memory;
-use crate::policy::{Course, OldSize, Rules};
-use crate::slab::Refused;
-use crate::task::Context;
-use crate::vmalloc::Vmalloc;
+use crate::slab::objects::Refused;
+use crate::vmalloc::areas::Vmalloc;
+use crate::words::addr::{KMALLOC_MAX_SIZE, PAGE_SIZE, Vaddr};
+use crate::words::error::AllocError;
+use crate::words::gfp::{__GFP_DIRECT_RECLAIM, __GFP_ZERO, Gfp};
+use crate::words::policy::{Course, OldSize, Rules};
+use crate::words::task::Context;
 
 /// Which side serves a kvmalloc.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -9,7 +9,8 @@
 //! ([`AllocError::WouldBlock`](error::AllocError)), and every call that fails has changed nothing.
 //!
 //! The floors, each owning the one below, so that no call can go upwards: pages, slab, kmalloc,
-//! vmalloc (with the address space beside it), kvmalloc, and [`Mm`] as the public face.
+//! vmalloc (with the address space beside it), kvmalloc, and [`Mm`] as the public face. A floor is
+//! a folder, or a file where one is enough.
 //!
 //! A node has one zone; there is no compaction.
 //!
@@ -63,60 +64,36 @@
 //! ```
 #![no_std]
 
-pub mod addr;
-pub mod error;
-pub mod fate;
-pub mod gfp;
-pub mod guide;
 pub mod memory;
-pub mod task;
 
-mod cache;
-mod cache_list;
-mod convert;
-mod describe;
 mod dma;
-mod fault;
-mod frame;
-mod free_call;
+mod frames;
+mod inspect;
 mod kmalloc;
-mod kmem_cache;
 mod kvmalloc;
-mod memblock;
 mod mm;
-mod others;
-mod page;
-mod page_alloc;
-mod page_exact;
-mod page_table;
-mod pcp;
-mod policy;
-mod reclaim;
+mod pages;
 mod slab;
-mod stat;
-mod validate;
-mod vm_struct;
 mod vmalloc;
-mod vmap;
-mod vmap_tree;
-mod zone;
+mod words;
 
 #[cfg(test)]
 mod test_memory;
 
-pub use cache::{
+pub use dma::Coherent;
+pub use frames::fault::FaultPlan;
+pub use frames::memblock::{MemblockError, NR_REGIONS};
+pub use inspect::stat::{MmStat, NodeStat};
+pub use inspect::validate::Corruption;
+pub use kvmalloc::Route;
+pub use mm::{BootError, EarlyMm, Mm};
+pub use pages::allocator::BootParams;
+pub use pages::others::{CacheKind, Effort, NR_CACHE_KINDS};
+pub use slab::cache::{
     CacheId, Ctor, SLAB_ACCOUNT, SLAB_HWCACHE_ALIGN, SLAB_NOLEAKTRACE, SLAB_PANIC,
     SLAB_RECLAIM_ACCOUNT, SlabFlags,
 };
-pub use dma::Coherent;
-pub use fault::FaultPlan;
-pub use kmem_cache::DestroyError;
-pub use kvmalloc::Route;
-pub use memblock::{MemblockError, NR_REGIONS};
-pub use mm::{BootError, EarlyMm, Mm};
-pub use others::{CacheKind, Effort, NR_CACHE_KINDS};
-pub use page::BootParams;
-pub use policy::Policy;
-pub use stat::{MmStat, NodeStat};
-pub use validate::Corruption;
-pub use vmalloc::VmallocRange;
+pub use slab::kmem_cache::DestroyError;
+pub use vmalloc::areas::VmallocRange;
+pub use words::policy::Policy;
+pub use words::{addr, error, fate, gfp, guide, task};

@@ -5,7 +5,7 @@
 //!
 //! Nothing here allocates, and nothing here is told why it is called.
 
-use crate::addr::{Paddr, Pfn, Vaddr};
+use crate::words::addr::{Paddr, Pfn, Vaddr};
 
 /// The page tables took no more mappings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

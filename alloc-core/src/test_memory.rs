@@ -5,8 +5,8 @@
 
 extern crate std;
 
-use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Paddr, Pfn, VMALLOC_START, Vaddr};
 use crate::memory::{MapError, Memory};
+use crate::words::addr::{PAGE_SHIFT, PAGE_SIZE, Paddr, Pfn, VMALLOC_START, Vaddr};
 use std::cell::Cell;
 use std::vec;
 use std::vec::Vec;

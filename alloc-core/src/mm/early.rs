@@ -8,21 +8,21 @@
 //! cannot fail.
 
 use super::Mm;
-use crate::addr::{PAGE_SHIFT, Paddr, VMALLOC_START, Vaddr};
-use crate::cache_list::{AREA_BYTES, boot_cache_bytes};
-use crate::frame::{FRAME_BYTES, MemMap};
+use crate::frames::frame::{FRAME_BYTES, MemMap};
+use crate::frames::memblock::{Memblock, MemblockError};
+use crate::inspect::validate::Corruption;
 use crate::kmalloc::{Kmalloc, direct, direct_phys};
 use crate::kvmalloc::Kvmalloc;
-use crate::memblock::{Memblock, MemblockError};
 use crate::memory::Memory;
-use crate::page::{BootParams, PageAllocator};
-use crate::page_table::PageTables;
-use crate::policy::Rules;
-use crate::slab::SlabAllocator;
-use crate::task::{NR_CPUS, NR_NODES};
-use crate::validate::Corruption;
-use crate::vmalloc::Vmalloc;
-use crate::vmap::VmapSpace;
+use crate::pages::allocator::{BootParams, PageAllocator};
+use crate::slab::cache_list::{AREA_BYTES, boot_cache_bytes};
+use crate::slab::objects::SlabAllocator;
+use crate::vmalloc::areas::Vmalloc;
+use crate::vmalloc::page_table::PageTables;
+use crate::vmalloc::vmap::VmapSpace;
+use crate::words::addr::{PAGE_SHIFT, Paddr, VMALLOC_START, Vaddr};
+use crate::words::policy::Rules;
+use crate::words::task::{NR_CPUS, NR_NODES};
 
 /// Why a machine did not boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -174,10 +174,10 @@ mod test {
     extern crate std;
 
     use super::*;
-    use crate::addr::PAGE_SIZE;
-    use crate::error::{AddrKind, FreeVerdict};
-    use crate::gfp::{GFP_ATOMIC, GFP_KERNEL};
     use crate::test_memory::TestMemory;
+    use crate::words::addr::PAGE_SIZE;
+    use crate::words::error::{AddrKind, FreeVerdict};
+    use crate::words::gfp::{GFP_ATOMIC, GFP_KERNEL};
 
     fn early(nr_frames: u32) -> EarlyMm<TestMemory> {
         let memory = TestMemory::new(nr_frames, 64);

@@ -4,15 +4,15 @@
 //! the node named, and from others when that one has none; a call that names no node wishes for the
 //! one that its CPU belongs to.
 //!
-//! This is a part of the public face; which node gives is decided in `page` and `slab`.
+//! This is a part of the public face; which node gives is decided in `pages` and `slab`.
 
 use super::Mm;
-use crate::addr::{Pfn, Vaddr};
-use crate::cache::CacheId;
-use crate::error::AllocError;
-use crate::gfp::{__GFP_ZERO, Gfp};
 use crate::kvmalloc::Route;
 use crate::memory::Memory;
+use crate::slab::cache::CacheId;
+use crate::words::addr::{Pfn, Vaddr};
+use crate::words::error::AllocError;
+use crate::words::gfp::{__GFP_ZERO, Gfp};
 
 /// Memory of a node; `None` is `NUMA_NO_NODE`. All fail with [`AllocError::BadArgument`] on a node
 /// that the machine does not have, where Linux reads beyond its table of nodes.

@@ -6,12 +6,12 @@
 //! This is a part of the public face; what the calls do is on the floors below.
 
 use super::Mm;
-use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, Vaddr};
-use crate::error::{AllocError, FreeCall, FreeFault};
-use crate::frame::FrameState;
-use crate::gfp::{__GFP_ZERO, Gfp};
+use crate::frames::frame::FrameState;
 use crate::kmalloc::direct_phys;
 use crate::memory::Memory;
+use crate::words::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, Vaddr};
+use crate::words::error::{AllocError, FreeCall, FreeFault};
+use crate::words::gfp::{__GFP_ZERO, Gfp};
 
 /// The page interface (R3).
 impl<M: Memory> Mm<M> {

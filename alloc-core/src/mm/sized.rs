@@ -6,17 +6,17 @@
 //! This is a part of the public face; what the calls do is on the floors below.
 
 use super::Mm;
-use crate::addr::{Pfn, Vaddr};
 use crate::dma::Coherent;
-use crate::error::{AllocError, FreeCall, FreeFault, ReallocError};
-use crate::fate::Fate;
-use crate::gfp::Gfp;
 use crate::kmalloc::direct_phys;
 use crate::kvmalloc::Route;
 use crate::memory::Memory;
-use crate::policy::OldSize;
-use crate::slab::Refused;
-use crate::task::Context;
+use crate::slab::objects::Refused;
+use crate::words::addr::{Pfn, Vaddr};
+use crate::words::error::{AllocError, FreeCall, FreeFault, ReallocError};
+use crate::words::fate::Fate;
+use crate::words::gfp::Gfp;
+use crate::words::policy::OldSize;
+use crate::words::task::Context;
 
 /// Pages by their size, and memory for devices (R3.3, R7.3).
 impl<M: Memory> Mm<M> {

@@ -3,11 +3,11 @@
 extern crate std;
 
 use super::*;
-use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Paddr, VMALLOC_START};
-use crate::error::{FaultSite, FreeVerdict, Impossible, Shortage};
-use crate::gfp::{__GFP_NOFAIL, __GFP_RETRY_MAYFAIL, GFP_ATOMIC, GFP_NOWAIT};
-use crate::page::BootParams;
+use crate::pages::allocator::BootParams;
 use crate::test_memory::{TestMemory, TestRandom};
+use crate::words::addr::{PAGE_SHIFT, PAGE_SIZE, Paddr, VMALLOC_START};
+use crate::words::error::{FaultSite, FreeVerdict, Impossible, Shortage};
+use crate::words::gfp::{__GFP_NOFAIL, __GFP_RETRY_MAYFAIL, GFP_ATOMIC, GFP_NOWAIT};
 use std::vec::Vec;
 
 mod guide;

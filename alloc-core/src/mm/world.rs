@@ -6,11 +6,11 @@
 //! This is a part of the public face; what the calls do is on the floors below.
 
 use super::Mm;
-use crate::error::{AllocError, Shortage};
 use crate::memory::Memory;
-use crate::others::{CacheKind, Effort};
-use crate::task::{Current, Scope, ScopeError};
-use crate::vmalloc::Vmalloc;
+use crate::pages::others::{CacheKind, Effort};
+use crate::vmalloc::areas::Vmalloc;
+use crate::words::error::{AllocError, Shortage};
+use crate::words::task::{Current, Scope, ScopeError};
 
 /// Who calls, and the passing of time.
 impl<M: Memory> Mm<M> {

@@ -2,8 +2,8 @@
 //!
 //! The one idea: the lists are the rule. A file may use those of the rows above its own and those
 //! before it in its row, so nothing reaches upwards and no two files use each other. Inside a
-//! folder there is no list: there files must only not use each other in a circle. A folder's own
-//! file and what the folder holds are one subject, and may.
+//! folder that is listed as one there is no list: there files must only not use each other in a
+//! circle. A folder's own file and what the folder holds are one subject, and may.
 //!
 //! One folder is a border: what names alloc-core stands in the subject that translates it, so that
 //! the model and the oracles cannot have learnt from it what they judge it by.
@@ -60,14 +60,20 @@ fn floors(document: &str, crate_name: &str) -> Vec<String> {
     floors
 }
 
-/// The module of the list that a file belongs to.
-fn top(file: &str) -> &str {
-    file.split('/').next().unwrap_or(file).trim_end_matches(".rs")
+/// The place in the list that a file has: its own, or else that of the innermost folder that is
+/// listed. A folder's own file stands with the last of what the list has of the folder.
+fn floor_of(floors: &[String], file: &str) -> Option<usize> {
+    let module = file.trim_end_matches(".rs");
+    let mut outwards = std::iter::successors(Some(module), |inner| Some(inner.rsplit_once('/')?.0));
+    let listed = outwards.find_map(|place| floors.iter().position(|floor| floor == place));
+    let folder = module.strip_suffix("mod");
+    listed
+        .or_else(|| floors.iter().rposition(|floor| folder.is_some_and(|it| floor.starts_with(it))))
 }
 
 /// The uses of files that stand further down in the list, and what the list lacks.
 fn upward_uses(graph: &Graph, floors: &[String]) -> Vec<String> {
-    let floor_of = |file: &str| floors.iter().position(|floor| floor == top(file));
+    let floor_of = |file: &str| floor_of(floors, file);
     let mut complaints = graph.complaints.clone();
     let unlisted = graph.modules.keys().filter(|file| floor_of(file).is_none());
     complaints.extend(unlisted.map(|file| format!("{file} has no floor")));
@@ -164,6 +170,10 @@ fn nothing_reaches_upwards_or_goes_round() {
 
 /// A crate of three floors, with these texts put in the place of its own or beside them.
 fn planted(changes: &[(&str, &str)]) -> Vec<String> {
+    planted_on(&["low", "mid", "top", "lib"], changes)
+}
+
+fn planted_on(floors: &[&str], changes: &[(&str, &str)]) -> Vec<String> {
     let own = [
         ("lib.rs", "mod low; mod mid; mod top; pub use top::Top; pub fn face() {}"),
         ("low.rs", "pub struct Low { pub inner: u8 }\npub fn low() {}"),
@@ -175,7 +185,7 @@ fn planted(changes: &[(&str, &str)]) -> Vec<String> {
     let mut texts: Texts = own.map(|(name, text)| (name.to_owned(), text.to_owned())).into();
     texts.extend(changes.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())));
     let graph = Graph::of(&texts, "lib.rs");
-    let floors = ["low", "mid", "top", "lib"].map(str::to_owned);
+    let floors: Vec<String> = floors.iter().map(|floor| (*floor).to_owned()).collect();
     upward_uses(&graph, &floors).into_iter().chain(circles(&graph)).collect()
 }
 
@@ -215,6 +225,22 @@ fn barks_on_uses_that_go_upwards() {
         let complaints = planted(&[plant]);
         assert!(complaints.iter().any(|text| text.contains("above it")), "deaf: {plant:?}");
     }
+}
+
+/// Where a folder's files are listed one by one, their order holds, and its own file is last.
+#[test]
+fn barks_inside_a_folder_whose_files_are_listed() {
+    let listed = |changes: &[(&str, &str)]| {
+        let complaints = planted_on(&["low", "mid/a", "mid/b", "top", "lib"], changes);
+        complaints.into_iter().filter(|text| text.contains("above it")).collect::<Vec<_>>()
+    };
+    let folder = ("mid/mod.rs", "mod a;\nmod b;\npub use b::B;\npub struct Mid;");
+    let right = [folder, ("mid/a.rs", "pub struct A;"), ("mid/b.rs", "use super::a::A;")];
+    assert_eq!(listed(&right), Vec::<String>::new());
+    assert_eq!(listed(&[right[0], ("mid/a.rs", "use super::b::B;"), right[2]]).len(), 1);
+    assert_eq!(listed(&[right[0], ("mid/a.rs", "use super::Mid;"), right[2]]).len(), 1);
+    let complaints = planted_on(&["low", "mid/a", "top", "lib"], &right);
+    assert!(complaints.contains(&"mid/b.rs has no floor".to_owned()), "{complaints:?}");
 }
 
 #[test]

@@ -1,14 +1,14 @@
 //! The guide held to the allocator: memory of every row is what the row says it is.
 
 use super::*;
-use crate::error::{ConvertCall, ConvertFault};
-use crate::guide::{ALLOCATORS, Mapping};
+use crate::words::error::{ConvertCall, ConvertFault};
+use crate::words::guide::{ALLOCATORS, Mapping};
 
 const SIZES: [u64; 6] = [1, 64, 100, 4096, 8192, 20000];
 
 /// Memory by one of the calls that the guide names, from either side where there are two.
 fn allocate(mm: &mut Mm<TestMemory>, call: &str, size: u64, cache: CacheId) -> [Vaddr; 2] {
-    let order = crate::addr::order_for(size);
+    let order = crate::words::addr::order_for(size);
     let whole = mm.kvmalloc.vmalloc.anywhere(size, GFP_KERNEL);
     let routes = [Route::Slab, Route::Vmalloc];
     routes.map(|route| {
@@ -61,7 +61,7 @@ fn free(
         FreeCall::Vunmap => mm.vunmap(addr),
         FreeCall::PutPage => mm.put_page(Pfn((direct_phys(addr).unwrap().0 / PAGE_SIZE) as u32)),
         FreeCall::KmemCacheFree => mm.kmem_cache_free(cache, addr),
-        FreeCall::FreePages => mm.free_pages(addr, crate::addr::order_for(size)),
+        FreeCall::FreePages => mm.free_pages(addr, crate::words::addr::order_for(size)),
         FreeCall::FreePagesExact => mm.free_pages_exact(addr, size),
         FreeCall::DmaFreeCoherent => mm.dma_free_coherent(addr, size),
         FreeCall::KfreeSensitive => mm.kfree_sensitive(addr),
@@ -127,7 +127,7 @@ fn every_conversion_leads_to_the_frame_or_says_what_does() {
                 } else {
                     Pfn((direct_phys(page).unwrap().0 / PAGE_SIZE) as u32)
                 };
-                for conversion in crate::guide::CONVERSIONS {
+                for conversion in crate::words::guide::CONVERSIONS {
                     let is_promised = row.conversions().any(|call| call == conversion.call);
                     match convert(&mm, conversion.call, addr) {
                         Ok(page) => assert_eq!(page, frame, "{}", conversion.call),

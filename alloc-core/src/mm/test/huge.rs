@@ -1,7 +1,7 @@
 //! Huge areas (R4.12): when they are made, what they cost, and what happens when they cannot be.
 
 use super::{boot, *};
-use crate::addr::{PMD_SIZE, Pfn};
+use crate::words::addr::{PMD_SIZE, Pfn};
 
 const NOFAIL: Gfp = Gfp(GFP_KERNEL.0 | __GFP_NOFAIL.0);
 

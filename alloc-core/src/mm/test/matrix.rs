@@ -4,13 +4,13 @@
 //! calls themselves do. A refused free changes nothing, so one machine serves a whole row.
 
 use super::*;
-use crate::addr::order_for;
-use crate::cache::Ctor;
-use crate::error::ReallocError;
-use crate::fate::{COLUMNS, Cell, Fate, Fit, MATRIX, Spot, WRONG_SIZES, cell};
-use crate::gfp::__GFP_COMP;
-use crate::task::Current;
-use crate::vm_struct::VmStruct;
+use crate::slab::cache::Ctor;
+use crate::vmalloc::vm_struct::VmStruct;
+use crate::words::addr::order_for;
+use crate::words::error::ReallocError;
+use crate::words::fate::{COLUMNS, Cell, Fate, Fit, MATRIX, Spot, WRONG_SIZES, cell};
+use crate::words::gfp::__GFP_COMP;
+use crate::words::task::Current;
 use core::ops::ControlFlow;
 
 /// A machine with something at an address.

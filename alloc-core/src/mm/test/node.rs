@@ -1,7 +1,7 @@
 //! Calls that name a node: where the memory lies, and where it does not.
 
 use super::*;
-use crate::gfp::__GFP_THISNODE;
+use crate::words::gfp::__GFP_THISNODE;
 
 /// A machine of two nodes with 128 frames each.
 fn two_nodes() -> Mm<TestMemory> {

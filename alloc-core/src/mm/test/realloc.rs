@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::Policy;
-use crate::error::ReallocError;
-use crate::fate::Fate;
-use crate::gfp::{__GFP_ZERO, GFP_ATOMIC};
-use crate::task::{Context, Current};
+use crate::words::error::ReallocError;
+use crate::words::fate::Fate;
+use crate::words::gfp::{__GFP_ZERO, GFP_ATOMIC};
+use crate::words::task::{Context, Current};
 
 /// Writes the numbers of words into memory of either side.
 fn count_words(mm: &mut Mm<TestMemory>, addr: Vaddr, nr_words: u64) {
