@@ -6,7 +6,7 @@
 
 use crate::memory::Memory;
 use crate::slab::objects::Refused;
-use crate::vmalloc::areas::Vmalloc;
+use crate::vmalloc::area_pages::Vmalloc;
 use crate::words::addr::{KMALLOC_MAX_SIZE, PAGE_SIZE, Vaddr};
 use crate::words::error::AllocError;
 use crate::words::gfp::{__GFP_DIRECT_RECLAIM, __GFP_ZERO, Gfp};

@@ -88,12 +88,12 @@ pub use inspect::validate::Corruption;
 pub use kvmalloc::Route;
 pub use mm::{BootError, EarlyMm, Mm};
 pub use pages::allocator::BootParams;
-pub use pages::others::{CacheKind, Effort, NR_CACHE_KINDS};
+pub use pages::others::{Effort, NR_PAGE_CACHE_KINDS, PageCacheKind};
 pub use slab::cache::{
     CacheId, Ctor, SLAB_ACCOUNT, SLAB_HWCACHE_ALIGN, SLAB_NOLEAKTRACE, SLAB_PANIC,
     SLAB_RECLAIM_ACCOUNT, SlabFlags,
 };
 pub use slab::kmem_cache::DestroyError;
 pub use vmalloc::areas::VmallocRange;
-pub use words::policy::Policy;
+pub use words::policy::KvmallocVersion;
 pub use words::{addr, error, fate, gfp, guide, task};

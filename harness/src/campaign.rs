@@ -5,7 +5,7 @@
 //!
 //! Oracles are not chosen here: all of them judge every campaign.
 
-use crate::generate::{Profile, Share, Vocabulary};
+use crate::generate::{CallSet, Profile, Share};
 use crate::lane::{LaneSpec, Routing};
 use crate::subject::Pack;
 use crate::subject::alloc_core::boot;
@@ -78,21 +78,21 @@ macro_rules! campaigns {
 }
 
 campaigns! {
-    PAGES "pages" AS_WRITTEN Profile::new(Vocabulary::Of("pages")),
+    PAGES "pages" AS_WRITTEN Profile::new(CallSet::Of("pages")),
         "The page allocator: orders, split and coalesce, watermarks.";
-    KMALLOC "kmalloc" AS_WRITTEN Profile::new(Vocabulary::Of("kmalloc")),
+    KMALLOC "kmalloc" AS_WRITTEN Profile::new(CallSet::Of("kmalloc")),
         "Slab caches and kmalloc: size classes, caches of any size, large blocks.";
-    VMALLOC "vmalloc" AS_WRITTEN Profile { huge: Share(10), ..Profile::new(Vocabulary::Of("vmalloc")) },
+    VMALLOC "vmalloc" AS_WRITTEN Profile { huge: Share(10), ..Profile::new(CallSet::Of("vmalloc")) },
         "The vmalloc space: fits and splits, ranges, lazy purge, mappings." validates VmapTrees;
-    KVMALLOC "kvmalloc" AS_WRITTEN Profile { policies: Share(500), huge: Share(10), ..Profile::new(Vocabulary::Of("kvmalloc")) },
+    KVMALLOC "kvmalloc" AS_WRITTEN Profile { policies: Share(500), huge: Share(10), ..Profile::new(CallSet::Of("kvmalloc")) },
         "kvmalloc alone: its decision procedure under fragmentation.";
-    ROUTED "routed" ROUTED_LANES Profile::new(Vocabulary::All),
+    ROUTED "routed" ROUTED_LANES Profile::new(CallSet::All),
         "Every call down four lanes: policy, always slab, always vmalloc, and as the trace routes.";
-    FREES "frees" AS_WRITTEN Profile { misuse: Share(400), ..Profile::new(Vocabulary::All) },
+    FREES "frees" AS_WRITTEN Profile { misuse: Share(400), ..Profile::new(CallSet::All) },
         "Wrong frees: mismatched, double, interior, misaligned, wild.";
-    NOFAIL "nofail" AS_WRITTEN Profile { nofail: Share(500), pressure: Share(900), ..Profile::new(Vocabulary::All) },
+    NOFAIL "nofail" AS_WRITTEN Profile { nofail: Share(500), pressure: Share(900), ..Profile::new(CallSet::All) },
         "NOFAIL requests on machines that run out of pages and of vmalloc space.";
-    FAULTS "faults" AS_WRITTEN Profile { faults: Share(500), ..Profile::new(Vocabulary::All) },
+    FAULTS "faults" AS_WRITTEN Profile { faults: Share(500), ..Profile::new(CallSet::All) },
         "Injected failure at the kernel's sites, by nth call.";
 }
 
@@ -102,7 +102,7 @@ pub static REPLAY: Campaign = Campaign {
     sentence: "A recording of a real kernel down the policy, both extremes and three random routings.",
     lanes: REPLAY_LANES,
     follows: 0,
-    profile: Profile::new(Vocabulary::All),
+    profile: Profile::new(CallSet::All),
     every_op: EveryOp::Nothing,
 };
 
@@ -113,7 +113,7 @@ pub static SWEEP: Campaign = Campaign {
     sentence: "A recording or a campaign's traces under other cutoffs and on fragmented machines.",
     lanes: AS_WRITTEN,
     follows: 0,
-    profile: Profile::new(Vocabulary::All),
+    profile: Profile::new(CallSet::All),
     every_op: EveryOp::Nothing,
 };
 

@@ -28,7 +28,7 @@ use fastrand::Rng;
 
 pub use machine::largest_machine;
 use pick::{Drawn, pick};
-pub use profile::{Profile, Share, Vocabulary};
+pub use profile::{CallSet, Profile, Share};
 pub use scene::{Scene, Slot, is_right_free, makes_cache};
 
 /// The number of calls in the language.

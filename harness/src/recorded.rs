@@ -179,7 +179,7 @@ impl Agreement {
         {
             self.caches.insert(cache, size);
         }
-        let Some(request) = Request::of(op, &self.caches) else { return };
+        let Some(request) = RecordedRequest::of(op, &self.caches) else { return };
         let facts = [
             (Fact::Granted, Some(granted(&request, served, lane))),
             (Fact::Kind, self.kind(&request, served, lane)),
@@ -217,7 +217,12 @@ impl Agreement {
     }
 
     /// Which kind of memory served the request.
-    fn kind(&self, request: &Request, served: Served, lane: Option<Class>) -> Option<Comparison> {
+    fn kind(
+        &self,
+        request: &RecordedRequest,
+        served: Served,
+        lane: Option<Class>,
+    ) -> Option<Comparison> {
         let lane = lane.filter(|class| is_memory(*class))?;
         let kernel = class_of(served)?;
         let may = self.may_be(request, kernel);
@@ -233,8 +238,8 @@ impl Agreement {
     }
 
     /// Whether a request may be served by memory of this kind.
-    fn may_be(&self, request: &Request, kind: Class) -> bool {
-        let Request { call, size, gfp, .. } = *request;
+    fn may_be(&self, request: &RecordedRequest, kind: Class) -> bool {
+        let RecordedRequest { call, size, gfp, .. } = *request;
         let by_kmalloc = match size {
             0 => Class::ZeroSizePtr,
             1..=KMALLOC_MAX_CACHE => Class::Slab,
@@ -253,7 +258,7 @@ impl Agreement {
     }
 
     /// The flags with which kvmalloc asked kmalloc first.
-    fn first_try(&self, request: &Request, told: Told) -> Option<Comparison> {
+    fn first_try(&self, request: &RecordedRequest, told: Told) -> Option<Comparison> {
         let kernel = told.first_try?;
         let expected = self.policy.first_try(request.size, request.gfp, Route::Policy);
         Some(if kernel == expected {
@@ -267,14 +272,14 @@ impl Agreement {
 }
 
 /// What a recorded op asks for.
-struct Request {
+struct RecordedRequest {
     call: Call,
     /// Bytes; of a cache those of its objects.
     size: u64,
     gfp: Gfp,
 }
 
-impl Request {
+impl RecordedRequest {
     fn of(op: &Op, caches: &HashMap<Reg, u64>) -> Option<Self> {
         let number = |arg| match arg {
             Arg::Number(number) => Some(number),
@@ -310,7 +315,7 @@ impl Request {
 }
 
 /// Whether the request was served at all.
-fn granted(request: &Request, served: Served, lane: Option<Class>) -> Comparison {
+fn granted(request: &RecordedRequest, served: Served, lane: Option<Class>) -> Comparison {
     use Class::{Blocked, Deadlock, NoMemory, NoSpace};
     let kernel = served != Served::Refused;
     let by_lane = lane.is_some_and(is_memory);
@@ -329,7 +334,7 @@ fn granted(request: &Request, served: Served, lane: Option<Class>) -> Comparison
 }
 
 /// How many bytes were set aside.
-fn bytes(request: &Request, served: Served, told: Told) -> Option<Comparison> {
+fn bytes(request: &RecordedRequest, served: Served, told: Told) -> Option<Comparison> {
     let kernel = told.bytes_alloc.filter(|_| matches!(served, Served::Slab | Served::Pages))?;
     if request.call == Call::KmemCacheAlloc {
         return Some(stride(request.size, kernel));

@@ -8,7 +8,7 @@
 
 use kvroute_harness::call::{Call, Request};
 use kvroute_harness::campaign::{Campaign, EveryOp};
-use kvroute_harness::generate::{Profile, Share, Vocabulary, generate};
+use kvroute_harness::generate::{CallSet, Profile, Share, generate};
 use kvroute_harness::lane::{LaneSpec, Routing};
 use kvroute_harness::op::Setting;
 use kvroute_harness::subject::{Answer, Caps, Pack, Refusal, Reply, Subject};
@@ -136,7 +136,7 @@ macro_rules! campaign {
             follows: 0,
             profile: Profile {
                 misuse: Share(100),
-                ..Profile::new(Vocabulary::These(&[
+                ..Profile::new(CallSet::These(&[
                     Call::Kmalloc,
                     Call::Kzalloc,
                     Call::Kfree,

@@ -24,13 +24,13 @@ pub struct FaultPlan {
 
 /// A plan in execution.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Faults {
+pub(crate) struct FaultInjector {
     left: FaultPlan,
     is_armed: bool,
     nr_fired: u32,
 }
 
-impl Faults {
+impl FaultInjector {
     /// Replaces the plan; the count of what has fired stays.
     pub(crate) fn set(&mut self, plan: FaultPlan) {
         self.left = plan;
@@ -80,7 +80,7 @@ mod test {
 
     #[test]
     fn the_nth_call_fails_once() {
-        let mut faults = Faults::default();
+        let mut faults = FaultInjector::default();
         faults.set(FaultPlan { slab: 2, ..FaultPlan::default() });
         let hits = [(); 4].map(|()| faults.should_fail(FaultSite::Slab, GFP_KERNEL));
         assert_eq!(hits, [false, true, false, false]);
@@ -89,7 +89,7 @@ mod test {
 
     #[test]
     fn any_counts_all_sites_together() {
-        let mut faults = Faults::default();
+        let mut faults = FaultInjector::default();
         faults.set(FaultPlan { any: 3, ..FaultPlan::default() });
         assert!(!faults.should_fail(FaultSite::Slab, GFP_NOWAIT));
         assert!(!faults.should_fail(FaultSite::PageAlloc, GFP_NOWAIT));
@@ -98,7 +98,7 @@ mod test {
 
     #[test]
     fn nofail_is_neither_failed_nor_counted_except_at_vmap() {
-        let mut faults = Faults::default();
+        let mut faults = FaultInjector::default();
         faults.set(FaultPlan { slab: 1, page_alloc: 1, vmap: 1, any: 0 });
         let nofail = GFP_KERNEL | __GFP_NOFAIL;
         assert!(!faults.should_fail(FaultSite::Slab, nofail));

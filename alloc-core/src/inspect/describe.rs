@@ -10,7 +10,7 @@ use crate::frames::frame::{Frame, FrameState};
 use crate::kmalloc::{direct, direct_phys};
 use crate::kvmalloc::Kvmalloc;
 use crate::memory::Memory;
-use crate::slab::cache::CacheKind;
+use crate::slab::cache::CacheOwner;
 use crate::vmalloc::vm_struct::{Owner, VmStruct};
 use crate::words::addr::{PAGE_SHIFT, PAGE_SIZE, Paddr, Pfn, Vaddr, order_for, pages_for};
 use crate::words::error::{AddrKind, FreeCall, FreeFault, FreeVerdict};
@@ -192,10 +192,10 @@ impl<M: Memory> Kvmalloc<M> {
         let Some(object) = slabs.object_at(slab, frame, at) else {
             return (AddrKind::Reserved, None);
         };
-        let kind = match object.geometry.kind {
-            CacheKind::Internal => return (AddrKind::Reserved, None),
-            CacheKind::Kmalloc => AddrKind::KmallocObject,
-            CacheKind::User => AddrKind::CacheObject,
+        let kind = match object.geometry.owner {
+            CacheOwner::Internal => return (AddrKind::Reserved, None),
+            CacheOwner::Kmalloc => AddrKind::KmallocObject,
+            CacheOwner::User => AddrKind::CacheObject,
         };
         if !slabs.is_live(&object) {
             return (AddrKind::Free, None);

@@ -7,8 +7,8 @@ use crate::frames::frame::FrameState;
 use crate::kvmalloc::Kvmalloc;
 use crate::memory::Memory;
 use crate::pages::allocator::PageAllocator;
-use crate::pages::others::NR_CACHE_KINDS;
-use crate::slab::cache::CacheKind;
+use crate::pages::others::NR_PAGE_CACHE_KINDS;
+use crate::slab::cache::CacheOwner;
 use crate::words::addr::{NR_ORDERS, PAGE_SHIFT};
 use crate::words::task::NR_NODES;
 
@@ -38,7 +38,7 @@ pub struct MmStat {
     /// Pages of slabs without live objects, which a shrink gives back.
     pub nr_empty_slab_pages: u32,
     /// Pages of the page cache: clean, to be written back, and for their file system to drop.
-    pub nr_cache_pages: [u32; NR_CACHE_KINDS],
+    pub nr_cache_pages: [u32; NR_PAGE_CACHE_KINDS],
     /// Pages of processes.
     pub nr_process_pages: u32,
     /// Processes.
@@ -79,7 +79,7 @@ pub struct NodeStat {
     /// The orders of which a block is free: bit `n` for order `n`.
     pub free_orders: u16,
     /// Pages of the page cache, by kind.
-    pub nr_cache_pages: [u32; NR_CACHE_KINDS],
+    pub nr_cache_pages: [u32; NR_PAGE_CACHE_KINDS],
 }
 
 impl<M: Memory> PageAllocator<M> {
@@ -128,9 +128,9 @@ impl<M: Memory> Kvmalloc<M> {
             nr_processes: pages.others.nr_processes(),
             nr_vmalloc_pages: pages.nr_pages(FrameState::Vmalloc),
             nr_page_table_pages: pages.nr_pages(FrameState::PageTable),
-            nr_kmalloc_objects: slab.nr_objects(CacheKind::Kmalloc),
-            nr_cache_objects: slab.nr_objects(CacheKind::User),
-            nr_internal_objects: slab.nr_objects(CacheKind::Internal),
+            nr_kmalloc_objects: slab.nr_objects(CacheOwner::Kmalloc),
+            nr_cache_objects: slab.nr_objects(CacheOwner::User),
+            nr_internal_objects: slab.nr_objects(CacheOwner::Internal),
             nr_corrupt_slabs: slab.nr_corrupt_slabs,
             nr_areas: vmap.nr_areas,
             nr_internal_areas: self.vmalloc.nr_internal_areas,

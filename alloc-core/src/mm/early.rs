@@ -17,7 +17,7 @@ use crate::memory::Memory;
 use crate::pages::allocator::{BootParams, PageAllocator};
 use crate::slab::cache_list::{AREA_BYTES, boot_cache_bytes};
 use crate::slab::objects::SlabAllocator;
-use crate::vmalloc::areas::Vmalloc;
+use crate::vmalloc::area_pages::Vmalloc;
 use crate::vmalloc::page_table::PageTables;
 use crate::vmalloc::vmap::VmapSpace;
 use crate::words::addr::{PAGE_SHIFT, Paddr, VMALLOC_START, Vaddr};
@@ -128,7 +128,7 @@ impl<M: Memory> EarlyMm<M> {
         let tables = PageTables::boot(&mut slab.pages.memory, self.page_tables);
         let vmap = VmapSpace::boot(&mut slab.pages.memory, self.first_area, tables, params.nr_cpus);
         let mut vmalloc = Vmalloc::boot(Kmalloc { slab }, vmap);
-        let rules = Rules::of(params.policy, params.cutoff_pages);
+        let rules = Rules::of(params.version, params.cutoff_pages);
         vmalloc.vmap.tables.spares_sleep = rules.vmalloc_spares_sleep();
         Mm { kvmalloc: Kvmalloc { vmalloc, rules } }
     }

@@ -7,8 +7,8 @@
 
 use super::Mm;
 use crate::memory::Memory;
-use crate::pages::others::{CacheKind, Effort};
-use crate::vmalloc::areas::Vmalloc;
+use crate::pages::others::{Effort, PageCacheKind};
+use crate::vmalloc::area_pages::Vmalloc;
 use crate::words::error::{AllocError, Shortage};
 use crate::words::task::{Current, Scope, ScopeError};
 
@@ -66,7 +66,11 @@ impl<M: Memory> Mm<M> {
     ///
     /// # Errors
     /// `NoMemory` if that many are not free above the min watermark; then none has.
-    pub fn add_to_page_cache(&mut self, nr_pages: u32, kind: CacheKind) -> Result<(), AllocError> {
+    pub fn add_to_page_cache(
+        &mut self,
+        nr_pages: u32,
+        kind: PageCacheKind,
+    ) -> Result<(), AllocError> {
         self.slab_floor().pages.add_to_page_cache(nr_pages, kind)
     }
 

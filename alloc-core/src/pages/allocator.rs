@@ -7,7 +7,7 @@
 //! How a node keeps its free memory is in `zone`, and the way of a request in `page_alloc`. Who
 //! uses a block is written into its head's descriptor.
 
-use crate::frames::fault::Faults;
+use crate::frames::fault::FaultInjector;
 use crate::frames::frame::{Frame, FrameState, MemMap, NO_FRAME, NR_FRAME_STATES};
 use crate::memory::Memory;
 use crate::pages::others::Others;
@@ -16,7 +16,7 @@ use crate::words::addr::{PAGE_ALLOC_COSTLY_ORDER, Pfn};
 use crate::words::gfp::{
     __GFP_HIGH, __GFP_MEMALLOC, __GFP_NOFAIL, __GFP_NOMEMALLOC, __GFP_THISNODE, Gfp,
 };
-use crate::words::policy::Policy;
+use crate::words::policy::KvmallocVersion;
 use crate::words::task::{Current, NR_NODES, NR_TASKS, Scopes};
 
 /// What is decided when a machine boots.
@@ -34,7 +34,7 @@ pub struct BootParams {
     /// The pages that each CPU keeps of each node at most, unmerged; 0 keeps none.
     pub pcp_high: u32,
     /// The version of kvmalloc.
-    pub policy: Policy,
+    pub version: KvmallocVersion,
     /// The largest request, in pages, for which kvmalloc never falls back to vmalloc; 0 leaves it
     /// to the version.
     pub cutoff_pages: u32,
@@ -49,7 +49,7 @@ impl Default for BootParams {
             nr_cpus: 1,
             nr_nodes: 1,
             pcp_high: 0,
-            policy: Policy::default(),
+            version: KvmallocVersion::default(),
             cutoff_pages: 0,
         }
     }
@@ -68,7 +68,7 @@ impl Default for BootParams {
 pub(crate) struct PageAllocator<M> {
     pub(crate) memory: M,
     pub(crate) map: MemMap,
-    pub(crate) faults: Faults,
+    pub(crate) faults: FaultInjector,
     /// The caller; its numbers are below those of CPUs and tasks.
     pub(crate) current: Current,
     pub(crate) scopes: [Scopes; NR_TASKS],
@@ -107,7 +107,7 @@ impl<M: Memory> PageAllocator<M> {
         let mut pages = Self {
             memory,
             map,
-            faults: Faults::default(),
+            faults: FaultInjector::default(),
             current: Current::default(),
             scopes: [Scopes::default(); NR_TASKS],
             others: Others::NONE,

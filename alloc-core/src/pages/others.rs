@@ -11,7 +11,7 @@ use crate::words::task::NR_NODES;
 
 /// What it takes to drop a page of the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum CacheKind {
+pub enum PageCacheKind {
     /// Nothing: it is clean.
     Clean = 0,
     /// It must be written back: `__GFP_IO`.
@@ -21,10 +21,11 @@ pub enum CacheKind {
 }
 
 /// The number of kinds of cached pages.
-pub const NR_CACHE_KINDS: usize = 3;
+pub const NR_PAGE_CACHE_KINDS: usize = 3;
 
-impl CacheKind {
-    pub(crate) const ALL: [Self; NR_CACHE_KINDS] = [Self::Clean, Self::Dirty, Self::Filesystem];
+impl PageCacheKind {
+    pub(crate) const ALL: [Self; NR_PAGE_CACHE_KINDS] =
+        [Self::Clean, Self::Dirty, Self::Filesystem];
 
     /// Whether a request with these flags may drop such a page.
     pub(crate) const fn is_droppable_by(self, gfp: Gfp) -> bool {
@@ -63,7 +64,7 @@ impl Effort {
 #[derive(Debug)]
 pub(crate) struct Others {
     /// Of each node, the first page of each kind of cache, and their number.
-    pub(crate) cache: [[(Pfn, u32); NR_CACHE_KINDS]; NR_NODES],
+    pub(crate) cache: [[(Pfn, u32); NR_PAGE_CACHE_KINDS]; NR_NODES],
     /// The first process: the first frame of its memory, which knows its size.
     pub(crate) first_process: Pfn,
     pub(crate) nr_processes: u32,
@@ -75,7 +76,7 @@ pub(crate) struct Others {
 impl Others {
     /// A machine on which nothing else runs.
     pub(crate) const NONE: Self = Self {
-        cache: [[(NO_FRAME, 0); NR_CACHE_KINDS]; NR_NODES],
+        cache: [[(NO_FRAME, 0); NR_PAGE_CACHE_KINDS]; NR_NODES],
         first_process: NO_FRAME,
         nr_processes: 0,
         is_kswapd_woken: [false; NR_NODES],
@@ -83,13 +84,13 @@ impl Others {
     };
 
     /// The number of cached pages of each kind on a node.
-    pub(crate) fn nr_cache_pages_on(&self, node: usize) -> [u32; NR_CACHE_KINDS] {
+    pub(crate) fn nr_cache_pages_on(&self, node: usize) -> [u32; NR_PAGE_CACHE_KINDS] {
         self.cache[node].map(|(_, nr_pages)| nr_pages)
     }
 
     /// The number of cached pages of each kind.
-    pub(crate) fn nr_cache_pages(&self) -> [u32; NR_CACHE_KINDS] {
-        let mut sums = [0; NR_CACHE_KINDS];
+    pub(crate) fn nr_cache_pages(&self) -> [u32; NR_PAGE_CACHE_KINDS] {
+        let mut sums = [0; NR_PAGE_CACHE_KINDS];
         for node in 0..NR_NODES {
             let here = self.nr_cache_pages_on(node);
             sums.iter_mut().zip(here).for_each(|(sum, nr_pages)| *sum += nr_pages);

@@ -5,7 +5,7 @@
 use crate::frames::frame::{Frame, FrameState, NO_FRAME};
 use crate::memory::Memory;
 use crate::pages::allocator::PageAllocator;
-use crate::pages::others::CacheKind;
+use crate::pages::others::PageCacheKind;
 use crate::words::addr::{NR_ORDERS, PAGE_SIZE, Pfn};
 use crate::words::error::{AllocError, FaultSite, Shortage};
 use crate::words::gfp::{
@@ -56,7 +56,7 @@ impl<M: Memory> PageAllocator<M> {
     pub(crate) fn add_to_page_cache(
         &mut self,
         nr_pages: u32,
-        kind: CacheKind,
+        kind: PageCacheKind,
     ) -> Result<(), AllocError> {
         let first = self.take_singly(nr_pages, FrameState::PageCache)?;
         let mut page = first;

@@ -11,7 +11,7 @@
 use crate::frames::frame::NO_FRAME;
 use crate::memory::Memory;
 use crate::pages::allocator::{Found, PageAllocator};
-use crate::pages::others::CacheKind;
+use crate::pages::others::PageCacheKind;
 use crate::words::addr::{PAGE_ALLOC_COSTLY_ORDER, Pfn};
 use crate::words::error::{AllocError, Shortage};
 use crate::words::gfp::{
@@ -108,7 +108,7 @@ impl<M: Memory> PageAllocator<M> {
     /// first.
     fn drop_cache(&mut self, node: usize, gfp: Gfp, most: u32) -> u32 {
         let mut nr_dropped = 0;
-        for kind in CacheKind::ALL {
+        for kind in PageCacheKind::ALL {
             while nr_dropped < most && kind.is_droppable_by(gfp) {
                 let (first, nr_pages) = &mut self.others.cache[node][kind as usize];
                 let page = *first;
@@ -191,7 +191,7 @@ mod test {
     use crate::words::gfp::{__GFP_NOWARN, GFP_ATOMIC, GFP_KERNEL, GFP_NOFS, GFP_NOIO, GFP_NOWAIT};
 
     /// A machine that is full of a kind of cache.
-    fn full_of(kind: CacheKind) -> PageAllocator<TestMemory> {
+    fn full_of(kind: PageCacheKind) -> PageAllocator<TestMemory> {
         let mut pages = boot(256, 0, 0);
         pages.add_to_page_cache(pages.nr_free_pages(), kind).unwrap();
         assert_eq!(pages.nr_free_pages(), 0);
@@ -201,12 +201,12 @@ mod test {
     #[test]
     fn who_may_drop_what() {
         let rows = [
-            (CacheKind::Clean, GFP_NOIO, true),
-            (CacheKind::Dirty, GFP_NOIO, false),
-            (CacheKind::Dirty, GFP_NOFS, true),
-            (CacheKind::Filesystem, GFP_NOFS, false),
-            (CacheKind::Filesystem, GFP_KERNEL, true),
-            (CacheKind::Clean, GFP_ATOMIC, false),
+            (PageCacheKind::Clean, GFP_NOIO, true),
+            (PageCacheKind::Dirty, GFP_NOIO, false),
+            (PageCacheKind::Dirty, GFP_NOFS, true),
+            (PageCacheKind::Filesystem, GFP_NOFS, false),
+            (PageCacheKind::Filesystem, GFP_KERNEL, true),
+            (PageCacheKind::Clean, GFP_ATOMIC, false),
         ];
         for (kind, gfp, is_served) in rows {
             let mut pages = full_of(kind);
@@ -256,7 +256,7 @@ mod test {
     #[test]
     fn kswapd_restores_the_high_watermark() {
         let mut pages = boot(256, 40, 0);
-        pages.add_to_page_cache(100, CacheKind::Filesystem).unwrap();
+        pages.add_to_page_cache(100, PageCacheKind::Filesystem).unwrap();
         while pages.nr_free_pages() > 45 {
             pages.alloc_pages(GFP_KERNEL, 0).unwrap();
         }
@@ -266,7 +266,7 @@ mod test {
     #[test]
     fn a_request_that_fails_has_woken_kswapd() {
         let mut pages = boot(256, 40, 0);
-        pages.add_to_page_cache(100, CacheKind::Clean).unwrap();
+        pages.add_to_page_cache(100, PageCacheKind::Clean).unwrap();
         // Who may wake nobody takes the free pages.
         while pages.alloc_pages(__GFP_NOWARN, 0).is_ok() {}
         pages.run_kswapd();
@@ -284,9 +284,9 @@ mod test {
             &BootParams { min_free_pages: 40, nr_nodes: 2, ..BootParams::default() },
         );
         pages.node = Some(1);
-        pages.add_to_page_cache(60, CacheKind::Clean).unwrap();
+        pages.add_to_page_cache(60, PageCacheKind::Clean).unwrap();
         pages.node = Some(0);
-        pages.add_to_page_cache(30, CacheKind::Dirty).unwrap();
+        pages.add_to_page_cache(30, PageCacheKind::Dirty).unwrap();
         let on_node = |pages: &PageAllocator<TestMemory>, node: usize| {
             (pages.zones()[node].nr_free_pages, pages.others.nr_cache_pages_on(node))
         };

@@ -94,7 +94,7 @@ pub struct Ctor(pub u64);
 /// Whose objects a cache holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum CacheKind {
+pub(crate) enum CacheOwner {
     /// A size class of kmalloc.
     Kmalloc = 0,
     /// A cache made by `kmem_cache_create`.
@@ -115,7 +115,7 @@ pub(crate) struct Geometry {
     /// log2 of the pages of the smallest possible slab.
     pub(crate) min_order: u8,
     /// Whose objects they are.
-    pub(crate) kind: CacheKind,
+    pub(crate) owner: CacheOwner,
     /// Whether its objects are constructed, and so keep the free list out of their contents.
     pub(crate) has_ctor: bool,
 }
@@ -123,14 +123,14 @@ pub(crate) struct Geometry {
 impl Geometry {
     /// Lays out objects of `object_size` (1 to 4 MiB) bytes at multiples of `align`.
     /// `nr_cpus` decide how many objects a slab should have.
-    pub(crate) const fn new(object_size: u64, align: u64, kind: CacheKind, nr_cpus: u32) -> Self {
+    pub(crate) const fn new(object_size: u64, align: u64, owner: CacheOwner, nr_cpus: u32) -> Self {
         let size = stride(object_size, align, None);
         Self {
             size: size as u32,
             object_size: object_size as u32,
             order: slab_order(size, min_objects(nr_cpus)) as u8,
             min_order: order_for(size) as u8,
-            kind,
+            owner,
             has_ctor: false,
         }
     }
@@ -141,7 +141,7 @@ impl Geometry {
         Self {
             object_size: size as u32,
             has_ctor: ctor.is_some(),
-            ..Self::new(stride, 0, CacheKind::User, nr_cpus)
+            ..Self::new(stride, 0, CacheOwner::User, nr_cpus)
         }
     }
 
@@ -220,7 +220,7 @@ const fn order_wasting_at_most(size: u64, min_objects: u64, max_order: u32, frac
 const _: () = assert!(PAGE_ALLOC_COSTLY_ORDER < NR_ORDERS as u32, "a slab is a block of pages");
 
 /// The address of a cache's descriptor. Its words are:
-/// size and object size; orders, kind and whether there is a constructor; active slab of the first
+/// size and object size; orders, owner and whether there is a constructor; active slab of the first
 /// CPU and first partial slab; live objects and slabs; generation; next cache; previous cache;
 /// constructor; and the active slabs of the other CPUs, two to a word. What shares its place with
 /// the free-list link of a destroyed descriptor is no word that could be taken for one.
@@ -257,8 +257,8 @@ impl Cache {
     ) {
         self.store(memory, 0, pair(geometry.size, geometry.object_size));
         let orders = u32::from(geometry.order) | u32::from(geometry.min_order) << 8;
-        let kind = geometry.kind as u32 | u32::from(geometry.has_ctor) << 8;
-        self.store(memory, 1, pair(orders, kind));
+        let owner = geometry.owner as u32 | u32::from(geometry.has_ctor) << 8;
+        self.store(memory, 1, pair(orders, owner));
         self.store(memory, 2, pair(NO_FRAME.0, NO_FRAME.0));
         self.store(memory, 3, 0);
         self.store(memory, 4, u64::from(generation));
@@ -271,17 +271,17 @@ impl Cache {
     pub(crate) fn geometry<M: Memory>(self, memory: &M) -> Geometry {
         let (size, object_size) = halves(self.load(memory, 0));
         let (orders, word) = halves(self.load(memory, 1));
-        let kind = match word as u8 {
-            0 => CacheKind::Kmalloc,
-            1 => CacheKind::User,
-            _ => CacheKind::Internal,
+        let owner = match word as u8 {
+            0 => CacheOwner::Kmalloc,
+            1 => CacheOwner::User,
+            _ => CacheOwner::Internal,
         };
         Geometry {
             size,
             object_size,
             order: orders as u8,
             min_order: (orders >> 8) as u8,
-            kind,
+            owner,
             has_ctor: word >> 8 != 0,
         }
     }
@@ -393,7 +393,7 @@ mod test {
             (8192, 4, 8),
         ];
         for (size, objects, pages) in rows {
-            let geometry = Geometry::new(size, 8, CacheKind::Kmalloc, 1);
+            let geometry = Geometry::new(size, 8, CacheOwner::Kmalloc, 1);
             let order = u32::from(geometry.order);
             assert_eq!((geometry.objects(order), 1 << order), (objects, pages), "class {size}");
         }
@@ -403,22 +403,22 @@ mod test {
     fn more_cpus_have_more_objects_to_a_slab() {
         // Each row: CPUs, and the pages of a slab of kmalloc-1k (R1.8).
         for (nr_cpus, pages) in [(1, 2), (2, 4), (3, 4), (4, 4), (8, 8)] {
-            let geometry = Geometry::new(1024, 1024, CacheKind::Kmalloc, nr_cpus);
+            let geometry = Geometry::new(1024, 1024, CacheOwner::Kmalloc, nr_cpus);
             assert_eq!(1 << geometry.order, pages, "{nr_cpus} CPUs");
         }
     }
 
     #[test]
     fn a_huge_object_has_a_slab_of_its_own() {
-        let geometry = Geometry::new(4 << 20, 0, CacheKind::User, 1);
+        let geometry = Geometry::new(4 << 20, 0, CacheOwner::User, 1);
         assert_eq!((geometry.order, geometry.min_order, geometry.objects(10)), (10, 10, 1));
     }
 
     #[test]
     fn a_tiny_object_is_a_link_long() {
-        let geometry = Geometry::new(1, 0, CacheKind::User, 1);
+        let geometry = Geometry::new(1, 0, CacheOwner::User, 1);
         assert_eq!((geometry.size, geometry.link_offset()), (8, 0));
-        assert_eq!(Geometry::new(24, 64, CacheKind::User, 1).size, 64);
+        assert_eq!(Geometry::new(24, 64, CacheOwner::User, 1).size, 64);
     }
 
     #[test]

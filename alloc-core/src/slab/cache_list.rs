@@ -5,7 +5,7 @@
 //! `kmem_cache`.
 
 use crate::memory::Memory;
-use crate::slab::cache::{Cache, CacheKind, cache_bytes};
+use crate::slab::cache::{Cache, CacheOwner, cache_bytes};
 use crate::words::addr::Paddr;
 
 /// The size classes of kmalloc (R1.1).
@@ -44,16 +44,16 @@ impl CacheList {
     }
 
     /// The boot caches, each with the size of its objects and what they are for.
-    pub(crate) fn boot_caches(&self) -> impl Iterator<Item = (Cache, u64, CacheKind)> + use<> {
+    pub(crate) fn boot_caches(&self) -> impl Iterator<Item = (Cache, u64, CacheOwner)> + use<> {
         let Self { boot, nr_cpus, .. } = *self;
         (0..NR_BOOT_CACHES).map(move |number| {
-            let (size, kind) = match number {
-                KMEM_CACHE => (cache_bytes(nr_cpus), CacheKind::Internal),
-                VM_STRUCT | VMAP_AREA => (AREA_BYTES, CacheKind::Internal),
-                KMALLOC..PAGE_ARRAY => (CLASS_SIZES[number - KMALLOC], CacheKind::Kmalloc),
-                _ => (CLASS_SIZES[number - PAGE_ARRAY], CacheKind::Internal),
+            let (size, owner) = match number {
+                KMEM_CACHE => (cache_bytes(nr_cpus), CacheOwner::Internal),
+                VM_STRUCT | VMAP_AREA => (AREA_BYTES, CacheOwner::Internal),
+                KMALLOC..PAGE_ARRAY => (CLASS_SIZES[number - KMALLOC], CacheOwner::Kmalloc),
+                _ => (CLASS_SIZES[number - PAGE_ARRAY], CacheOwner::Internal),
             };
-            (Cache(Paddr(boot.0 + number as u64 * cache_bytes(nr_cpus))), size, kind)
+            (Cache(Paddr(boot.0 + number as u64 * cache_bytes(nr_cpus))), size, owner)
         })
     }
 

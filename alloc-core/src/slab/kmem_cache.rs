@@ -12,7 +12,9 @@
 use crate::frames::frame::FrameState;
 use crate::memory::Memory;
 use crate::pages::allocator::PageAllocator;
-use crate::slab::cache::{Cache, CacheId, CacheKind, Ctor, Geometry, SlabFlags, alignment, stride};
+use crate::slab::cache::{
+    Cache, CacheId, CacheOwner, Ctor, Geometry, SlabFlags, alignment, stride,
+};
 use crate::slab::cache_list::CacheList;
 use crate::slab::objects::{Object, Refused, SlabAllocator};
 use crate::words::addr::{KMALLOC_MAX_SIZE, PAGE_SIZE, Paddr};
@@ -41,10 +43,10 @@ impl<M: Memory> SlabAllocator<M> {
         let boot_caches = caches.boot_caches();
         let mut slab =
             Self { pages, caches, nr_live: [0; 3], nr_empty_slab_pages: 0, nr_corrupt_slabs: 0 };
-        for (cache, size, kind) in boot_caches {
+        for (cache, size, owner) in boot_caches {
             // A power of two is aligned to itself (R1.3); 96 and 192 get 32 and 64, as on SLUB.
             let align = size & size.wrapping_neg();
-            let geometry = Geometry::new(size, align.min(PAGE_SIZE), kind, nr_cpus);
+            let geometry = Geometry::new(size, align.min(PAGE_SIZE), owner, nr_cpus);
             cache.init(&mut slab.pages.memory, geometry, 0, nr_cpus);
             slab.caches.add(&mut slab.pages.memory, cache);
         }
@@ -134,7 +136,7 @@ impl<M: Memory> SlabAllocator<M> {
         let object = self.live_object(at).ok_or(Refused)?;
         // A live object has a live cache, so the name is right if the generation is.
         let same = object.cache == id.cache()
-            && object.geometry.kind == CacheKind::User
+            && object.geometry.owner == CacheOwner::User
             && object.cache.generation(&self.pages.memory) == id.generation();
         if !same {
             return Err(Refused);
@@ -150,7 +152,7 @@ impl<M: Memory> SlabAllocator<M> {
             return None;
         }
         let object = self.object_at(slab, frame, at)?;
-        let can_free = object.offset == 0 && object.geometry.kind != CacheKind::Internal;
+        let can_free = object.offset == 0 && object.geometry.owner != CacheOwner::Internal;
         (can_free && self.is_live(&object)).then_some(object)
     }
 

@@ -21,7 +21,7 @@
 use crate::frames::frame::{Frame, FrameState, NO_FRAME};
 use crate::memory::Memory;
 use crate::pages::allocator::PageAllocator;
-use crate::slab::cache::{Cache, CacheKind, Geometry};
+use crate::slab::cache::{Cache, CacheOwner, Geometry};
 use crate::slab::cache_list::CacheList;
 use crate::words::addr::{PAGE_SIZE, Paddr, Pfn};
 use crate::words::error::{AllocError, FaultSite, Shortage};
@@ -93,7 +93,7 @@ impl<M: Memory> SlabAllocator<M> {
             slab = self.next_active(cache, geometry, gfp)?;
         };
         cache.count(&mut self.pages.memory, 1, 0);
-        self.nr_live[geometry.kind as usize] += 1;
+        self.nr_live[geometry.owner as usize] += 1;
         if gfp.has(__GFP_ZERO) {
             self.pages.memory.zero(object, u64::from(geometry.size));
         }
@@ -109,7 +109,7 @@ impl<M: Memory> SlabAllocator<M> {
         let was_full = frame.inuse == frame.objects;
         frame.inuse -= 1;
         cache.count(memory, -1, 0);
-        self.nr_live[geometry.kind as usize] -= 1;
+        self.nr_live[geometry.owner as usize] -= 1;
         let map = self.pages.map;
         let link = Paddr(start.0 + geometry.link_offset());
         if is_own {
@@ -452,9 +452,9 @@ impl<M: Memory> SlabAllocator<M> {
         self.pages.free_block(slab);
     }
 
-    /// The number of live objects of a kind.
-    pub(crate) const fn nr_objects(&self, kind: CacheKind) -> u32 {
-        self.nr_live[kind as usize]
+    /// The number of live objects of an owner.
+    pub(crate) const fn nr_objects(&self, owner: CacheOwner) -> u32 {
+        self.nr_live[owner as usize]
     }
 
     /// The number of pages of slabs that have live objects.

@@ -7,17 +7,14 @@
 //! A caller that may have huge pages is served in two attempts, the second with small ones (R4.12).
 //! No page belongs to two areas.
 
-use crate::frames::frame::FrameState;
-use crate::kmalloc::{Kmalloc, direct, direct_phys};
+use crate::kmalloc::{direct, direct_phys};
 use crate::memory::Memory;
-use crate::pages::others::Others;
 use crate::slab::objects::Refused;
-use crate::vmalloc::vm_struct::{Mapping, Owner, VmStruct};
-use crate::vmalloc::vmap::{Taken, VmapRequest, VmapSpace};
+use crate::vmalloc::area_pages::Vmalloc;
+use crate::vmalloc::vm_struct::{EntrySize, Owner, VmStruct};
+use crate::vmalloc::vmap::{TakenRange, VmapRequest};
 use crate::vmalloc::vmap_tree::VmapArea;
-use crate::words::addr::{
-    PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, Paddr, Pfn, VMALLOC_START, Vaddr, pages_for,
-};
+use crate::words::addr::{PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, VMALLOC_START, Vaddr, pages_for};
 use crate::words::error::{AllocError, Impossible, Shortage};
 use crate::words::gfp::{
     __GFP_ATOMIC, __GFP_COMP, __GFP_DIRECT_RECLAIM, __GFP_FS, __GFP_HIGH, __GFP_IO, __GFP_MEMALLOC,
@@ -56,37 +53,14 @@ pub struct VmallocRange {
 
 /// When the range of a freed area may be used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reuse {
+enum RangeReuse {
     /// After the next purge, as always when memory is freed (R4.10).
     Lazily,
     /// At once: a failed call takes its own work back, and leaves no lazy area behind.
     AtOnce,
 }
 
-/// vmalloc, which owns kmalloc and the address space.
-///
-/// # Invariants
-/// 10. Every page of a busy area is mapped to the frame that the page array names; that frame is
-///     in the vmalloc state and names the page in turn, so no frame is mapped twice.
-/// 11. The guard page of an area is not mapped.
-/// 12. The deferred areas are those on the deferred list, and their number equals a recount.
-#[derive(Debug)]
-pub(crate) struct Vmalloc<M> {
-    pub(crate) kmalloc: Kmalloc<M>,
-    pub(crate) vmap: VmapSpace,
-    pub(crate) nr_internal_areas: u32,
-    pub(crate) nr_deferred_areas: u32,
-    /// The area deferred last.
-    pub(crate) deferred: VmapArea,
-}
-
 impl<M: Memory> Vmalloc<M> {
-    /// vmalloc of a machine where no area exists.
-    pub(crate) const fn boot(kmalloc: Kmalloc<M>, vmap: VmapSpace) -> Self {
-        let deferred = VmapArea::NONE;
-        Self { kmalloc, vmap, nr_internal_areas: 0, nr_deferred_areas: 0, deferred }
-    }
-
     /// The whole vmalloc space as a range.
     pub(crate) const fn anywhere(&self, size: u64, gfp: Gfp) -> VmallocRange {
         let start = Vaddr(VMALLOC_START);
@@ -95,7 +69,7 @@ impl<M: Memory> Vmalloc<M> {
 
     /// `__vmalloc_node_range`.
     pub(crate) fn alloc(&mut self, range: &VmallocRange) -> Result<Vaddr, AllocError> {
-        self.alloc_for(range, Owner::Caller, Mapping::Small)
+        self.alloc_for(range, Owner::Caller, EntrySize::Small)
     }
 
     /// `__vmalloc_node_range` with `VM_ALLOW_HUGE_VMAP`: huge pages for 2 MiB and more, and when
@@ -115,7 +89,7 @@ impl<M: Memory> Vmalloc<M> {
         if range.gfp.has(__GFP_COMP) {
             return Err(AllocError::BadArgument);
         }
-        self.alloc_for(range, Owner::Caller, Mapping::Huge).or_else(|_| self.alloc(range))
+        self.alloc_for(range, Owner::Caller, EntrySize::Huge).or_else(|_| self.alloc(range))
     }
 
     /// `vfree`: takes the start of a caller's area, and NULL. It frees at once where it may sleep,
@@ -126,7 +100,7 @@ impl<M: Memory> Vmalloc<M> {
         }
         let area = self.callers_area(addr)?;
         match self.context() {
-            Context::Task => self.free_area(area, Reuse::Lazily),
+            Context::Task => self.free_area(area, RangeReuse::Lazily),
             Context::Softirq | Context::Hardirq => self.defer(area),
             Context::Atomic => return Err(Refused),
         }
@@ -149,7 +123,7 @@ impl<M: Memory> Vmalloc<M> {
             let memory = self.memory();
             self.deferred = VmStruct(area.vm(memory)).next_deferred(memory);
             self.nr_deferred_areas -= 1;
-            self.free_area(area, Reuse::Lazily);
+            self.free_area(area, RangeReuse::Lazily);
         }
     }
 
@@ -158,11 +132,6 @@ impl<M: Memory> Vmalloc<M> {
         vm.defer(self.memory_mut(), next);
         self.deferred = area;
         self.nr_deferred_areas += 1;
-    }
-
-    /// The context of the caller.
-    pub(crate) const fn context(&self) -> Context {
-        self.kmalloc.slab.pages.current.context
     }
 
     /// The bytes that the holder of a caller's area may use: all but the guard page.
@@ -190,18 +159,6 @@ impl<M: Memory> Vmalloc<M> {
         let area = self.vmap.find_area(memory, addr).ok_or(Refused)?;
         let is_callers = VmStruct(area.vm(memory)).owner(memory) == Owner::Caller;
         if area.start(memory) == addr.0 && is_callers { Ok(area) } else { Err(Refused) }
-    }
-
-    pub(crate) const fn memory(&self) -> &M {
-        &self.kmalloc.slab.pages.memory
-    }
-
-    pub(crate) const fn memory_mut(&mut self) -> &mut M {
-        &mut self.kmalloc.slab.pages.memory
-    }
-
-    pub(crate) const fn others_mut(&mut self) -> &mut Others {
-        &mut self.kmalloc.slab.pages.others
     }
 
     /// Refuses what can never be served, with a word in the log (R4.2); returns the number of pages
@@ -240,14 +197,14 @@ impl<M: Memory> Vmalloc<M> {
         &mut self,
         range: &VmallocRange,
         owner: Owner,
-        mapping: Mapping,
+        entry: EntrySize,
     ) -> Result<Vaddr, AllocError> {
         let (nr_pages, shortage) = self.refuse(range)?;
-        let nr_pages = nr_pages.next_multiple_of(1 << mapping.order());
+        let nr_pages = nr_pages.next_multiple_of(1 << entry.order());
         let reclaim = Gfp(range.gfp.0 & GFP_RECLAIM_MASK.0);
         let request = VmapRequest {
             size: (nr_pages + 1) << PAGE_SHIFT,
-            align: range.align.max(mapping.size()),
+            align: range.align.max(entry.size()),
             start: range.start.0,
             end: range.end.0,
             gfp: reclaim,
@@ -263,11 +220,11 @@ impl<M: Memory> Vmalloc<M> {
             }
         };
         // From here on Linux is silent about failures (R4.3).
-        match self.populate(taken, range.gfp | __GFP_NOWARN, mapping) {
+        match self.populate(taken, range.gfp | __GFP_NOWARN, entry) {
             Ok((area, pages)) => {
                 let memory = self.memory_mut();
                 area.set_vm(memory, vm.0);
-                let words = [range.size, nr_pages, pages.0, owner as u64, 0, mapping as u64];
+                let words = [range.size, nr_pages, pages.0, owner as u64, 0, entry as u64];
                 vm.init(memory, words);
                 self.nr_internal_areas += u32::from(owner == Owner::PageArray);
                 Ok(Vaddr(area.start(self.memory())))
@@ -280,7 +237,7 @@ impl<M: Memory> Vmalloc<M> {
     }
 
     /// Takes a descriptor and a range for it.
-    fn take_area(&mut self, request: &VmapRequest) -> Result<(VmStruct, Taken), AllocError> {
+    fn take_area(&mut self, request: &VmapRequest) -> Result<(VmStruct, TakenRange), AllocError> {
         let slab = &mut self.kmalloc.slab;
         let vm = slab.alloc(slab.caches.vm_struct(), request.gfp)?;
         match self.vmap.alloc(slab, request) {
@@ -295,17 +252,17 @@ impl<M: Memory> Vmalloc<M> {
     /// Fills a range with pages; returns the area and its page array, or hands the range back.
     fn populate(
         &mut self,
-        taken: Taken,
+        taken: TakenRange,
         gfp: Gfp,
-        mapping: Mapping,
+        entry: EntrySize,
     ) -> Result<(VmapArea, Vaddr), AllocError> {
         let area = taken.area;
         let nr_pages = (area.size(self.memory()) >> PAGE_SHIFT) - 1;
         let result = self.alloc_array(nr_pages, gfp).and_then(|array| {
-            let filled = self.alloc_pages(array, nr_pages, gfp, mapping);
-            let mapped = filled.and_then(|()| self.map_pages(area, array, gfp, mapping));
+            let filled = self.alloc_pages(array, nr_pages, gfp, entry);
+            let mapped = filled.and_then(|()| self.map_pages(area, array, gfp, entry));
             if mapped.is_err() {
-                self.free_array(array, nr_pages, Reuse::AtOnce);
+                self.free_array(array, nr_pages, RangeReuse::AtOnce);
             }
             mapped.map(|()| (area, array))
         });
@@ -322,13 +279,13 @@ impl<M: Memory> Vmalloc<M> {
         let gfp = Gfp(gfp.0 & GFP_RECLAIM_MASK.0);
         if size > PAGE_SIZE {
             let range = self.anywhere(size, gfp);
-            return self.alloc_for(&range, Owner::PageArray, Mapping::Small);
+            return self.alloc_for(&range, Owner::PageArray, EntrySize::Small);
         }
         let slab = &mut self.kmalloc.slab;
         slab.alloc(slab.caches.page_array(size), gfp).map(direct)
     }
 
-    fn free_array(&mut self, array: Vaddr, nr_pages: u64, reuse: Reuse) {
+    fn free_array(&mut self, array: Vaddr, nr_pages: u64, reuse: RangeReuse) {
         if nr_pages * 8 <= PAGE_SIZE {
             if let Some(at) = direct_phys(array) {
                 self.kmalloc.slab.free_internal(at);
@@ -338,140 +295,23 @@ impl<M: Memory> Vmalloc<M> {
         }
     }
 
-    /// Where element `index` of a page array is.
-    pub(crate) fn slot(&self, array: Vaddr, index: u64) -> Option<Paddr> {
-        self.phys(Vaddr(array.0 + index * 8))
-    }
-
-    /// The physical address behind an address of the direct map or of a mapped page.
-    pub(crate) fn phys(&self, addr: Vaddr) -> Option<Paddr> {
-        if !self.vmap.contains(addr) {
-            return direct_phys(addr);
-        }
-        let inside = addr.0 % PAGE_SIZE;
-        let frame = self.memory().translate(Vaddr(addr.0 - inside))?;
-        Some(Paddr(frame.to_phys().0 + inside))
-    }
-
-    /// The page frame number in element `index` of a page array.
-    fn page(&self, array: Vaddr, index: u64) -> Option<Pfn> {
-        self.slot(array, index).map(|slot| Pfn(self.memory().load(slot) as u32))
-    }
-
-    /// Takes the pages in blocks of what one entry maps: small ones lie wherever single pages are
-    /// free. For a block of a huge page no one waits (R4.2), and it is split, so that all pages are
-    /// alike from here on.
-    fn alloc_pages(
-        &mut self,
-        array: Vaddr,
-        nr: u64,
-        gfp: Gfp,
-        mapping: Mapping,
-    ) -> Result<(), AllocError> {
-        let order = mapping.order();
-        let gfp = if order == 0 { gfp } else { gfp.without(__GFP_NOFAIL) };
-        for index in (0..nr).step_by(1 << order) {
-            let pages = &mut self.kmalloc.slab.pages;
-            match pages.alloc_block(gfp, order, FrameState::Vmalloc) {
-                Ok(first) => {
-                    if order > 0 {
-                        pages.split_page(first, order);
-                    }
-                    for inside in 0..1 << order {
-                        if let Some(slot) = self.slot(array, index + inside) {
-                            self.memory_mut().store(slot, u64::from(first.0) + inside);
-                        }
-                    }
-                }
-                Err(error) => {
-                    self.free_pages(array, index);
-                    return Err(error);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn free_pages(&mut self, array: Vaddr, nr: u64) {
-        for index in 0..nr {
-            if let Some(pfn) = self.page(array, index) {
-                self.kmalloc.slab.pages.free_block(pfn);
-            }
-        }
-    }
-
-    /// Maps all pages of an area, or frees them.
-    fn map_pages(
-        &mut self,
-        area: VmapArea,
-        array: Vaddr,
-        gfp: Gfp,
-        mapping: Mapping,
-    ) -> Result<(), AllocError> {
-        let memory = self.memory();
-        let (start, end) = (Vaddr(area.start(memory)), Vaddr(area.end(memory) - PAGE_SIZE));
-        let nr = (end.0 - start.0) >> PAGE_SHIFT;
-        let Vmalloc { kmalloc, vmap, .. } = self;
-        let pages = &mut kmalloc.slab.pages;
-        let tables = match mapping {
-            Mapping::Small => vmap.tables.populate(pages, start, end, gfp),
-            Mapping::Huge => {
-                // What a table mapped here before is gone, and a huge entry takes its place.
-                vmap.tables.release_idle(pages, start, end);
-                Ok(())
-            }
-        };
-        if let Err(error) = tables {
-            self.free_pages(array, nr);
-            return Err(error);
-        }
-        for index in 0..nr {
-            let page = Vaddr(start.0 + (index << PAGE_SHIFT));
-            let Some(pfn) = self.page(array, index) else { continue };
-            let pages = &mut self.kmalloc.slab.pages;
-            if pages.memory.map(page, pfn).is_err() {
-                self.unmap_pages(start.0, index);
-                let Vmalloc { kmalloc, vmap, .. } = self;
-                let pages = &mut kmalloc.slab.pages;
-                if index > 0 {
-                    // The range is reusable at once, not after the next purge.
-                    vmap.tables.flush(&mut pages.memory, start, page);
-                }
-                vmap.tables.release_idle(pages, start, end);
-                self.free_pages(array, nr);
-                return Err(Shortage::Mapping.under(gfp));
-            }
-            pages.map.set_private(&mut pages.memory, pfn, page.0);
-        }
-        if mapping == Mapping::Small {
-            self.vmap.tables.add(&mut self.kmalloc.slab.pages.memory, start, end);
-        }
-        Ok(())
-    }
-
-    fn unmap_pages(&mut self, start: u64, nr: u64) {
-        for index in 0..nr {
-            self.memory_mut().unmap(Vaddr(start + (index << PAGE_SHIFT)));
-        }
-    }
-
     /// Frees a busy area with all that belongs to it. Needs no memory.
-    fn free_area(&mut self, area: VmapArea, reuse: Reuse) {
+    fn free_area(&mut self, area: VmapArea, reuse: RangeReuse) {
         let memory = self.memory();
         let (start, vm) = (area.start(memory), VmStruct(area.vm(memory)));
         let (nr_pages, array) = (vm.nr_pages(memory), vm.pages(memory));
-        let (mapping, end) = (vm.mapping(memory), Vaddr(start + (nr_pages << PAGE_SHIFT)));
+        let (entry, end) = (vm.entry(memory), Vaddr(start + (nr_pages << PAGE_SHIFT)));
         self.nr_internal_areas -= u32::from(vm.owner(memory) == Owner::PageArray);
         self.unmap_pages(start, nr_pages);
-        if mapping == Mapping::Small {
+        if entry == EntrySize::Small {
             self.vmap.tables.sub(&mut self.kmalloc.slab.pages.memory, Vaddr(start), end);
         }
         self.free_pages(array, nr_pages);
         self.free_array(array, nr_pages, reuse);
         self.kmalloc.slab.free_internal(vm.0);
         match reuse {
-            Reuse::Lazily => self.vmap.free(&mut self.kmalloc.slab, area),
-            Reuse::AtOnce => {
+            RangeReuse::Lazily => self.vmap.free(&mut self.kmalloc.slab, area),
+            RangeReuse::AtOnce => {
                 let Vmalloc { kmalloc, vmap, .. } = self;
                 vmap.tables.flush(&mut kmalloc.slab.pages.memory, Vaddr(start), end);
                 vmap.tables.release_idle(&mut kmalloc.slab.pages, Vaddr(start), end);

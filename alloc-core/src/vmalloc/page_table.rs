@@ -1,9 +1,9 @@
 //! Page-table pages of the vmalloc space, and the flushes that its mappings cost.
 //!
-//! The one idea: entries for 2 MiB fit in one page, so the space is an array of such *regions*,
-//! each a word: its table, if it has one, and how many pages are mapped through it. A region gets
-//! its table when the first page is mapped there (R4.4); a huge mapping fills a region without one
-//! (R4.12).
+//! The one idea: the entries for 2 MiB each, the PMDs, fit in one page, so the space is an array of
+//! words, one for each PMD: its table, if it has one, and how many pages are mapped through it. A
+//! PMD gets its table when the first page is mapped there (R4.4); a huge mapping fills a PMD without
+//! one (R4.12).
 //!
 //! Linux keeps a table for ever; here a shrink gives those back that map nothing. The entries
 //! themselves are the machine's: what a table's page holds is not looked at.
@@ -29,23 +29,23 @@ pub(crate) const fn page_table_gfp(gfp: Gfp) -> Gfp {
     }
 }
 
-/// What a region's word says.
+/// What a PMD's word says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Region {
+pub(crate) struct Pmd {
     /// Its table.
     pub(crate) table: Option<Pfn>,
     /// The pages that are mapped through the table.
     pub(crate) nr_mapped: u32,
 }
 
-/// The regions of the vmalloc space.
+/// The PMDs of the vmalloc space.
 ///
 /// # Invariants
-/// 13. A region in which a page is mapped by itself has a table; it counts those pages, and its
-///     page is in the page-table state. Every page in that state is some region's table.
+/// 13. A PMD in which a page is mapped by itself has a table; it counts those pages, and its
+///     page is in the page-table state. Every page in that state is some PMD's table.
 #[derive(Debug)]
 pub(crate) struct PageTables {
-    regions: Paddr,
+    pmds: Paddr,
     end: Vaddr,
     /// Whether a caller that may not sleep gets its tables without sleep, as since late 2025
     /// (R4.15).
@@ -55,17 +55,17 @@ pub(crate) struct PageTables {
 }
 
 impl PageTables {
-    /// The bytes of the regions' words for a space of so many pages.
+    /// The bytes of the PMDs' words for a space of so many pages.
     pub(crate) const fn bytes_for(nr_vmalloc_pages: u64) -> u64 {
         (nr_vmalloc_pages << PAGE_SHIFT).div_ceil(PMD_SIZE) * 8
     }
 
-    /// A space in which nothing is mapped; the words are carved memory at `regions`.
-    pub(crate) fn boot<M: Memory>(memory: &mut M, regions: Paddr) -> Self {
+    /// A space in which nothing is mapped; the words are carved memory at `pmds`.
+    pub(crate) fn boot<M: Memory>(memory: &mut M, pmds: Paddr) -> Self {
         let nr_pages = memory.nr_vmalloc_pages();
-        memory.zero(regions, Self::bytes_for(nr_pages));
+        memory.zero(pmds, Self::bytes_for(nr_pages));
         let end = Vaddr(VMALLOC_START + (nr_pages << PAGE_SHIFT));
-        Self { regions, end, spares_sleep: false, nr_flushes: 0 }
+        Self { pmds, end, spares_sleep: false, nr_flushes: 0 }
     }
 
     /// Whether mapping sleeps for this request, whatever its flags say.
@@ -77,33 +77,33 @@ impl PageTables {
         if self.may_sleep(gfp) { page_table_gfp(gfp) } else { gfp.without(__GFP_THISNODE) }
     }
 
-    /// The start of every region that meets `start..end`.
+    /// The start of every PMD that meets `start..end`.
     pub(crate) fn starts(start: Vaddr, end: Vaddr) -> impl Iterator<Item = Vaddr> {
-        (start.0 >> PMD_SHIFT..end.0.div_ceil(PMD_SIZE)).map(|region| Vaddr(region << PMD_SHIFT))
+        (start.0 >> PMD_SHIFT..end.0.div_ceil(PMD_SIZE)).map(|pmd| Vaddr(pmd << PMD_SHIFT))
     }
 
-    /// The start of every region of the space.
+    /// The start of every PMD of the space.
     pub(crate) fn all(&self) -> impl Iterator<Item = Vaddr> {
         Self::starts(Vaddr(VMALLOC_START), self.end)
     }
 
     const fn word(&self, addr: Vaddr) -> Paddr {
-        Paddr(self.regions.0 + ((addr.0 - VMALLOC_START) >> PMD_SHIFT) * 8)
+        Paddr(self.pmds.0 + ((addr.0 - VMALLOC_START) >> PMD_SHIFT) * 8)
     }
 
-    /// What is known of the region around an address.
-    pub(crate) fn region<M: Memory>(&self, memory: &M, addr: Vaddr) -> Region {
+    /// What is known of the PMD around an address.
+    pub(crate) fn pmd<M: Memory>(&self, memory: &M, addr: Vaddr) -> Pmd {
         let word = memory.load(self.word(addr));
         let table = (word as u32).checked_sub(1).map(Pfn);
-        Region { table, nr_mapped: (word >> 32) as u32 }
+        Pmd { table, nr_mapped: (word >> 32) as u32 }
     }
 
-    fn set_region<M: Memory>(&self, memory: &mut M, addr: Vaddr, region: Region) {
-        let table = region.table.map_or(0, |pfn| pfn.0 + 1);
-        memory.store(self.word(addr), u64::from(table) | u64::from(region.nr_mapped) << 32);
+    fn set_pmd<M: Memory>(&self, memory: &mut M, addr: Vaddr, pmd: Pmd) {
+        let table = pmd.table.map_or(0, |pfn| pfn.0 + 1);
+        memory.store(self.word(addr), u64::from(table) | u64::from(pmd.nr_mapped) << 32);
     }
 
-    /// Makes sure that every region of `start..end` has a table.
+    /// Makes sure that every PMD of `start..end` has a table.
     ///
     /// # Errors
     /// There is no page for one. A request that must not fail waits: for its mapping, since the
@@ -116,14 +116,14 @@ impl PageTables {
         gfp: Gfp,
     ) -> Result<(), AllocError> {
         for addr in Self::starts(start, end) {
-            let region = self.region(&pages.memory, addr);
-            if region.table.is_some() {
+            let pmd = self.pmd(&pages.memory, addr);
+            if pmd.table.is_some() {
                 continue;
             }
             match pages.alloc_block(self.gfp(gfp), 0, FrameState::PageTable) {
                 Ok(pfn) => {
-                    let region = Region { table: Some(pfn), ..region };
-                    self.set_region(&mut pages.memory, addr, region);
+                    let pmd = Pmd { table: Some(pfn), ..pmd };
+                    self.set_pmd(&mut pages.memory, addr, pmd);
                     // Who waits to map something here needs a page less now.
                     pages.release_epoch += 1;
                 }
@@ -149,10 +149,10 @@ impl PageTables {
 
     fn count<M: Memory>(&self, memory: &mut M, start: Vaddr, end: Vaddr, by: fn(u32, u32) -> u32) {
         for addr in Self::starts(start, end) {
-            let mut region = self.region(memory, addr);
+            let mut pmd = self.pmd(memory, addr);
             let inside = end.0.min(addr.0.saturating_add(PMD_SIZE)) - start.0.max(addr.0);
-            region.nr_mapped = by(region.nr_mapped, (inside >> PAGE_SHIFT) as u32);
-            self.set_region(memory, addr, region);
+            pmd.nr_mapped = by(pmd.nr_mapped, (inside >> PAGE_SHIFT) as u32);
+            self.set_pmd(memory, addr, pmd);
         }
     }
 
@@ -166,10 +166,10 @@ impl PageTables {
     ) -> u32 {
         let mut nr_released = 0;
         for addr in Self::starts(start, end) {
-            let region = self.region(&pages.memory, addr);
-            if let (Some(table), 0) = (region.table, region.nr_mapped) {
-                let empty = Region { table: None, nr_mapped: 0 };
-                self.set_region(&mut pages.memory, addr, empty);
+            let pmd = self.pmd(&pages.memory, addr);
+            if let (Some(table), 0) = (pmd.table, pmd.nr_mapped) {
+                let empty = Pmd { table: None, nr_mapped: 0 };
+                self.set_pmd(&mut pages.memory, addr, empty);
                 pages.free_block(table);
                 nr_released += 1;
             }
@@ -220,13 +220,13 @@ mod test {
         let words = pages.alloc_pages(GFP_KERNEL, 0).unwrap().to_phys();
         let mut tables = PageTables::boot(&mut pages.memory, words);
         let before = pages.nr_free_pages();
-        // The last page of the first region, all of the second and the only one of the third.
+        // The last page of the first PMD, all of the second and the only one of the third.
         let at = |page: u64| Vaddr(VMALLOC_START + page * PAGE_SIZE);
         let (start, end) = (at(511), at(1025));
         tables.populate(&mut pages, start, end, GFP_KERNEL).unwrap();
         tables.add(&mut pages.memory, start, end);
         let counts: [u32; 3] =
-            [511, 512, 1024].map(|page| tables.region(&pages.memory, at(page)).nr_mapped);
+            [511, 512, 1024].map(|page| tables.pmd(&pages.memory, at(page)).nr_mapped);
         assert_eq!((counts, pages.nr_free_pages()), ([1, 512, 1], before - 3));
         tables.sub(&mut pages.memory, at(512), end);
         assert_eq!(tables.shrink(&mut pages), 2);

@@ -24,14 +24,14 @@ pub(crate) enum Owner {
 
 /// How an area is mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mapping {
+pub(crate) enum EntrySize {
     /// Page by page, through page tables.
     Small = 0,
     /// 2 MiB at a time, each from a block of as many contiguous pages.
     Huge = 1,
 }
 
-impl Mapping {
+impl EntrySize {
     /// log2 of the pages that one entry shows.
     pub(crate) const fn order(self) -> u32 {
         match self {
@@ -105,7 +105,7 @@ impl VmStruct {
     }
 
     /// How the area is mapped.
-    pub(crate) fn mapping<M: Memory>(self, memory: &M) -> Mapping {
-        if self.load(memory, 5) == 0 { Mapping::Small } else { Mapping::Huge }
+    pub(crate) fn entry<M: Memory>(self, memory: &M) -> EntrySize {
+        if self.load(memory, 5) == 0 { EntrySize::Small } else { EntrySize::Huge }
     }
 }

@@ -14,7 +14,7 @@
 use crate::memory::Memory;
 use crate::slab::objects::SlabAllocator;
 use crate::vmalloc::page_table::PageTables;
-use crate::vmalloc::vmap_tree::{Fit, VmapArea, VmapTree};
+use crate::vmalloc::vmap_tree::{Search, VmapArea, VmapTree};
 use crate::words::addr::{PAGE_SHIFT, PAGE_SIZE, Paddr, VMALLOC_START, Vaddr};
 use crate::words::error::{AllocError, FaultSite, Shortage};
 use crate::words::gfp::{__GFP_NOFAIL, GFP_NOWAIT, Gfp};
@@ -48,7 +48,7 @@ pub(crate) struct VmapRequest {
 
 /// A range just taken, which can still be handed back as if nothing had happened.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Taken {
+pub(crate) struct TakenRange {
     pub(crate) area: VmapArea,
     preload: VmapArea,
 }
@@ -125,7 +125,7 @@ impl VmapSpace {
         &mut self,
         slab: &mut SlabAllocator<M>,
         request: &VmapRequest,
-    ) -> Result<Taken, AllocError> {
+    ) -> Result<TakenRange, AllocError> {
         let gfp = request.gfp;
         if slab.pages.faults.should_fail(FaultSite::Vmap, gfp) {
             let injected = Shortage::Injected(FaultSite::Vmap);
@@ -156,11 +156,11 @@ impl VmapSpace {
         self.busy.insert(memory, area);
         self.nr_areas += 1;
         self.nr_area_pages += request.size >> PAGE_SHIFT;
-        Ok(Taken { area, preload })
+        Ok(TakenRange { area, preload })
     }
 
     /// Hands back a range that nothing has used: the trees and the nodes are as before.
-    pub(crate) fn undo<M: Memory>(&mut self, slab: &mut SlabAllocator<M>, taken: &Taken) {
+    pub(crate) fn undo<M: Memory>(&mut self, slab: &mut SlabAllocator<M>, taken: &TakenRange) {
         self.take_from_busy(&mut slab.pages.memory, taken.area);
         let unused = self.insert_hole(&mut slab.pages.memory, taken.area);
         self.restore_preload(slab, cpu_of(slab), taken.preload, unused);
@@ -168,7 +168,7 @@ impl VmapSpace {
 
     /// Hands back an area whose pages have been unmapped and flushed; the preload stays as it is.
     pub(crate) fn undo_area<M: Memory>(&mut self, slab: &mut SlabAllocator<M>, area: VmapArea) {
-        self.undo(slab, &Taken { area, preload: self.preload[cpu_of(slab)] });
+        self.undo(slab, &TakenRange { area, preload: self.preload[cpu_of(slab)] });
     }
 
     /// The area that contains an address, with its guard page.
@@ -238,8 +238,8 @@ impl VmapSpace {
         let VmapRequest { size, align, start: vstart, end: vend, .. } = *request;
         let exact = align <= PAGE_SIZE || vend - vstart == size;
         let length = if exact { size } else { size.checked_add(align - 1)? };
-        let fit = Fit { size, length, align, vstart, vend };
-        let (hole, start) = self.free.lowest_fit(&slab.pages.memory, &fit)?;
+        let search = Search { size, length, align, vstart, vend };
+        let (hole, start) = self.free.lowest_fit(&slab.pages.memory, &search)?;
         self.cut(slab, hole, start, start + size).map(|unused| (start, unused))
     }
 

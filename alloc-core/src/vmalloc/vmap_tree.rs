@@ -105,7 +105,7 @@ impl VmapArea {
 
 /// What a search wants.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Fit {
+pub(crate) struct Search {
     /// Bytes.
     pub(crate) size: u64,
     /// Bytes that a hole needs to fit wherever it starts: a subtree without such a hole is passed
@@ -119,7 +119,7 @@ pub(crate) struct Fit {
     pub(crate) vend: u64,
 }
 
-impl Fit {
+impl Search {
     /// Where the range would start in `node`, wherever it then ends (`is_within_this_va`).
     fn place<M: Memory>(&self, m: &M, node: VmapArea) -> Option<u64> {
         let start = node.start(m).max(self.vstart).checked_next_multiple_of(self.align)?;
@@ -223,12 +223,13 @@ impl VmapTree {
     /// may be used, there is none (R4.7).
     ///
     /// With an alignment above a page that need not be the lowest that fits: a hole shorter than
-    /// [`Fit::length`] is only looked at if it lies on the way to one that is not, or is the root.
-    pub(crate) fn lowest_fit<M: Memory>(&self, m: &M, fit: &Fit) -> Option<(VmapArea, u64)> {
+    /// [`Search::length`] is only looked at if it lies on the way to one that is not, or is the
+    /// root.
+    pub(crate) fn lowest_fit<M: Memory>(&self, m: &M, search: &Search) -> Option<(VmapArea, u64)> {
         if self.root == VmapArea::NONE {
             return None;
         }
-        lowest_fit(m, self.root, fit).filter(|(_, start)| start + fit.size <= fit.vend)
+        lowest_fit(m, self.root, search).filter(|(_, start)| start + search.size <= search.vend)
     }
 }
 
@@ -309,25 +310,25 @@ fn refresh<M: Memory>(m: &mut M, at: VmapArea, node: VmapArea, key: u64) {
     at.update(m);
 }
 
-fn lowest_fit<M: Memory>(m: &M, at: VmapArea, fit: &Fit) -> Option<(VmapArea, u64)> {
+fn lowest_fit<M: Memory>(m: &M, at: VmapArea, search: &Search) -> Option<(VmapArea, u64)> {
     // Everything to the left of a range that starts at or below `vstart` ends below it.
     let left = at.left(m);
-    if fit.vstart < at.start(m)
-        && fit.is_below(m, left)
-        && let Some(found) = lowest_fit(m, left, fit)
+    if search.vstart < at.start(m)
+        && search.is_below(m, left)
+        && let Some(found) = lowest_fit(m, left, search)
     {
         return Some(found);
     }
     // What starts at or above `vend` cannot be used. Without this, a search that waives the length
     // for its alignment would try every large range above, and find each misplaced.
-    if at.start(m) >= fit.vend {
+    if at.start(m) >= search.vend {
         return None;
     }
-    if let Some(start) = fit.place(m, at) {
+    if let Some(start) = search.place(m, at) {
         return Some((at, start));
     }
     let right = at.right(m);
-    if fit.is_below(m, right) { lowest_fit(m, right, fit) } else { None }
+    if search.is_below(m, right) { lowest_fit(m, right, search) } else { None }
 }
 
 #[cfg(test)]
@@ -369,9 +370,10 @@ mod test {
             let actual = tree.find(&m, addr).map(|node| node.start(&m));
             assert_eq!(actual, expect.map(|(&start, _)| start));
             let size = (1 + random.below(16)) * PAGE_SIZE;
-            let fit = Fit { size, length: size, align: PAGE_SIZE, vstart: addr, vend: u64::MAX };
+            let search =
+                Search { size, length: size, align: PAGE_SIZE, vstart: addr, vend: u64::MAX };
             let expect = model.iter().find(|&(&s, &e)| e - s >= size && s.max(addr) + size <= e);
-            let actual = tree.lowest_fit(&m, &fit).map(|(node, _)| node.start(&m));
+            let actual = tree.lowest_fit(&m, &search).map(|(node, _)| node.start(&m));
             assert_eq!(actual, expect.map(|(&start, _)| start));
             if round % 100 == 0 {
                 assert!(depth(&m, tree.root()) < 40);
@@ -380,11 +382,11 @@ mod test {
     }
 
     /// How many words a search of `tree` loads.
-    fn nr_loads(m: &TestMemory, tree: &VmapTree, fit: &Fit, expect: Option<u64>) -> u64 {
+    fn nr_loads(m: &TestMemory, tree: &VmapTree, search: &Search, expect: Option<u64>) -> u64 {
         let before = m.nr_loads.get();
-        let found = tree.lowest_fit(m, fit).map(|(node, _)| node.start(m) / PAGE_SIZE);
+        let found = tree.lowest_fit(m, search).map(|(node, _)| node.start(m) / PAGE_SIZE);
         let nr_loads = m.nr_loads.get() - before;
-        assert_eq!(found, expect, "{fit:?}");
+        assert_eq!(found, expect, "{search:?}");
         nr_loads
     }
 
@@ -403,20 +405,25 @@ mod test {
                 tree.insert(&mut m, node);
             }
             let (last, page) = ((nr_nodes - 1) * 32 + 1, PAGE_SIZE);
-            let all =
-                Fit { size: 10 * page, length: 10 * page, align: page, vstart: 0, vend: u64::MAX };
-            let aligned = Fit { size: 8 * page, length: 15 * page, align: 8 * page, ..all };
+            let all = Search {
+                size: 10 * page,
+                length: 10 * page,
+                align: page,
+                vstart: 0,
+                vend: u64::MAX,
+            };
+            let aligned = Search { size: 8 * page, length: 15 * page, align: 8 * page, ..all };
             // A range of just the size, anywhere: no length is added, so every hole is a candidate.
             let at = nr_nodes / 2 * 32 * page;
-            let exact = Fit { length: 8 * page, vstart: at, vend: at + 8 * page, ..aligned };
-            let late = Fit { size: page, length: page, vstart: (last - 1) * page, ..all };
+            let exact = Search { length: 8 * page, vstart: at, vend: at + 8 * page, ..aligned };
+            let late = Search { size: page, length: page, vstart: (last - 1) * page, ..all };
             let searches =
                 [(all, Some(last)), (aligned, Some(last)), (exact, None), (late, Some(last))];
-            for (fit, expect) in searches {
-                let nr_loads = nr_loads(&m, &tree, &fit, expect);
+            for (search, expect) in searches {
+                let nr_loads = nr_loads(&m, &tree, &search, expect);
                 let most = 20 * (nr_nodes.ilog2() as u64);
                 std::println!("{nr_nodes} {nr_loads} {most} {}", depth(&m, tree.root()));
-                assert!(nr_loads <= most, "{nr_loads} words of {nr_nodes} nodes for {fit:?}");
+                assert!(nr_loads <= most, "{nr_loads} words of {nr_nodes} nodes for {search:?}");
             }
         }
     }

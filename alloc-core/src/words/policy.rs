@@ -13,7 +13,7 @@ use crate::words::gfp::{
 
 /// A version of kvmalloc.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Policy {
+pub enum KvmallocVersion {
     /// As proposed in December 2016 (the RFC of 2016).
     Rfc2016,
     /// As merged (a7c3e901a46f).
@@ -113,7 +113,7 @@ const COSTLY: u64 = PAGE_SIZE << 3;
 const INT_MAX: u64 = i32::MAX as u64;
 
 macro_rules! rows {
-    ($($policy:ident $name:literal: $kernel:ident $restricted:ident $atomic:ident $nofail:ident
+    ($($version:ident $name:literal: $kernel:ident $restricted:ident $atomic:ident $nofail:ident
        $gains:ident $loses:ident $mayfail:expr, $largest:expr, $pages:ident $old_size:ident;)*) => {
         /// Every version, the oldest first.
         static ROWS: &[Row] = &[$(Row {
@@ -122,14 +122,14 @@ macro_rules! rows {
             mayfail_above: $mayfail, largest: $largest,
             pages: Pages::$pages, old_size: OldSize::$old_size,
         }),*];
-        impl Policy {
+        impl KvmallocVersion {
             /// Every version, the oldest first.
-            pub const ALL: &[Policy] = &[$(Policy::$policy),*];
+            pub const ALL: &[KvmallocVersion] = &[$(KvmallocVersion::$version),*];
 
             /// The version's name, such as `v6.1`.
             pub const fn name(self) -> &'static str {
                 match self {
-                    $(Policy::$policy => $name),*
+                    $(KvmallocVersion::$version => $name),*
                 }
             }
         }
@@ -163,9 +163,9 @@ pub(crate) struct Rules {
 impl Rules {
     /// The rules of a version. `cutoff_pages` is the largest request that never falls back; 0 means
     /// the version's own, which has always been a page.
-    pub(crate) fn of(policy: Policy, cutoff_pages: u32) -> Self {
+    pub(crate) fn of(version: KvmallocVersion, cutoff_pages: u32) -> Self {
         let cutoff = u64::from(cutoff_pages.max(1)) * PAGE_SIZE;
-        Self { row: &ROWS[policy as usize], cutoff }
+        Self { row: &ROWS[version as usize], cutoff }
     }
 
     /// What is done for a request.
@@ -232,70 +232,78 @@ mod test {
 
     #[test]
     fn rows_are_in_the_order_of_their_versions() {
-        assert_eq!(ROWS.len(), Policy::ALL.len());
-        assert!(Policy::ALL.iter().enumerate().all(|(place, policy)| *policy as usize == place));
-        assert_eq!((Policy::Rfc2016.name(), Policy::V6_12.name()), ("rfc2016", "v6.12"));
+        assert_eq!(ROWS.len(), KvmallocVersion::ALL.len());
+        assert!(
+            KvmallocVersion::ALL
+                .iter()
+                .enumerate()
+                .all(|(place, version)| *version as usize == place)
+        );
+        assert_eq!(
+            (KvmallocVersion::Rfc2016.name(), KvmallocVersion::V6_12.name()),
+            ("rfc2016", "v6.12")
+        );
     }
 
     #[test]
     fn each_version_has_its_own_idea_of_who_may_fall_back() {
         use Course::{Bug, Fallback, FirstTry, Kmalloc};
-        let callers = |policy| {
-            let rules = Rules::of(policy, 0);
+        let callers = |version| {
+            let rules = Rules::of(version, 0);
             [GFP_NOFS, GFP_ATOMIC, NOFAIL].map(|gfp| rules.course(SIZE, gfp))
         };
-        assert_eq!(callers(Policy::V4_12), [Fallback, Bug, FirstTry]);
-        assert_eq!(callers(Policy::V4_18), [Kmalloc, Kmalloc, FirstTry]);
-        assert_eq!(callers(Policy::V5_17), [Fallback, Bug, Fallback]);
-        assert_eq!(callers(Policy::V6_1), [Fallback, FirstTry, Fallback]);
-        assert_eq!(callers(Policy::V6_18), [Fallback, FirstTry, Fallback]);
-        assert_eq!(callers(Policy::V6_19), [Fallback; 3]);
+        assert_eq!(callers(KvmallocVersion::V4_12), [Fallback, Bug, FirstTry]);
+        assert_eq!(callers(KvmallocVersion::V4_18), [Kmalloc, Kmalloc, FirstTry]);
+        assert_eq!(callers(KvmallocVersion::V5_17), [Fallback, Bug, Fallback]);
+        assert_eq!(callers(KvmallocVersion::V6_1), [Fallback, FirstTry, Fallback]);
+        assert_eq!(callers(KvmallocVersion::V6_18), [Fallback, FirstTry, Fallback]);
+        assert_eq!(callers(KvmallocVersion::V6_19), [Fallback; 3]);
     }
 
     #[test]
     fn what_kmalloc_cannot_serve_falls_back_whoever_keeps_the_promise() {
-        for policy in Policy::ALL {
-            let rules = Rules::of(*policy, 0);
-            assert_eq!(rules.course(KMALLOC_MAX_SIZE + 1, NOFAIL), Course::Fallback, "{policy:?}");
-            let keeps = *policy < Policy::V5_17;
+        for version in KvmallocVersion::ALL {
+            let rules = Rules::of(*version, 0);
+            assert_eq!(rules.course(KMALLOC_MAX_SIZE + 1, NOFAIL), Course::Fallback, "{version:?}");
+            let keeps = *version < KvmallocVersion::V5_17;
             assert_eq!(rules.course(KMALLOC_MAX_SIZE, NOFAIL) == Course::FirstTry, keeps);
         }
     }
 
     #[test]
     fn kvrealloc_knows_the_old_size_since_6_12() {
-        for policy in Policy::ALL {
-            let expected = match *policy {
-                Policy::V6_12 => OldSize::Whole,
-                policy if policy < Policy::V6_12 => OldSize::Told,
+        for version in KvmallocVersion::ALL {
+            let expected = match *version {
+                KvmallocVersion::V6_12 => OldSize::Whole,
+                version if version < KvmallocVersion::V6_12 => OldSize::Told,
                 _ => OldSize::Requested,
             };
-            assert_eq!(Rules::of(*policy, 0).old_size(), expected, "{policy:?}");
+            assert_eq!(Rules::of(*version, 0).old_size(), expected, "{version:?}");
         }
     }
 
     #[test]
     fn the_first_try_has_the_flags_of_its_version() {
         let repeat = Gfp(GFP_KERNEL.0 | __GFP_RETRY_MAYFAIL.0);
-        let is_light = |policy, size, gfp| {
-            let first = Rules::of(policy, 0).first_try(size, gfp);
+        let is_light = |version, size, gfp| {
+            let first = Rules::of(version, 0).first_try(size, gfp);
             assert!(first.has(__GFP_NOWARN));
             first.has(__GFP_NORETRY) || !first.may_block()
         };
-        assert!(Policy::ALL.iter().all(|policy| is_light(*policy, SIZE, GFP_KERNEL)));
-        assert!(is_light(Policy::Rfc2016, COSTLY + 1, repeat));
-        assert!(is_light(Policy::V4_12, COSTLY, repeat));
-        assert!(!is_light(Policy::V4_12, COSTLY + 1, repeat));
-        assert!(!is_light(Policy::V4_18, SIZE, repeat));
-        assert!(!Rules::of(Policy::V6_16, 0).first_try(SIZE, GFP_KERNEL).may_block());
-        assert!(Rules::of(Policy::V6_12, 0).first_try(SIZE, GFP_KERNEL).may_block());
-        assert!(Rules::of(Policy::V5_15, 0).first_try(SIZE, NOFAIL).has(__GFP_NOFAIL));
-        assert!(!Rules::of(Policy::V5_17, 0).first_try(SIZE, NOFAIL).has(__GFP_NOFAIL));
+        assert!(KvmallocVersion::ALL.iter().all(|version| is_light(*version, SIZE, GFP_KERNEL)));
+        assert!(is_light(KvmallocVersion::Rfc2016, COSTLY + 1, repeat));
+        assert!(is_light(KvmallocVersion::V4_12, COSTLY, repeat));
+        assert!(!is_light(KvmallocVersion::V4_12, COSTLY + 1, repeat));
+        assert!(!is_light(KvmallocVersion::V4_18, SIZE, repeat));
+        assert!(!Rules::of(KvmallocVersion::V6_16, 0).first_try(SIZE, GFP_KERNEL).may_block());
+        assert!(Rules::of(KvmallocVersion::V6_12, 0).first_try(SIZE, GFP_KERNEL).may_block());
+        assert!(Rules::of(KvmallocVersion::V5_15, 0).first_try(SIZE, NOFAIL).has(__GFP_NOFAIL));
+        assert!(!Rules::of(KvmallocVersion::V5_17, 0).first_try(SIZE, NOFAIL).has(__GFP_NOFAIL));
     }
 
     #[test]
     fn a_cutoff_moves_the_edge_and_no_route() {
-        let rules = Rules::of(Policy::V6_1, 4);
+        let rules = Rules::of(KvmallocVersion::V6_1, 4);
         assert_eq!(rules.course(4 * PAGE_SIZE, GFP_KERNEL), Course::Kmalloc);
         assert_eq!(rules.course(4 * PAGE_SIZE + 1, GFP_KERNEL), Course::Fallback);
         assert!(rules.may_map(8, GFP_KERNEL) && !rules.may_map(INT_MAX + 1, GFP_KERNEL));

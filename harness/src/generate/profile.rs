@@ -23,7 +23,7 @@ impl Share {
 
 /// The calls that traces may be made of.
 #[derive(Clone, Copy, Debug)]
-pub enum Vocabulary {
+pub enum CallSet {
     /// Every call.
     All,
     /// Those whose row names this campaign.
@@ -32,13 +32,13 @@ pub enum Vocabulary {
     These(&'static [Call]),
 }
 
-impl Vocabulary {
+impl CallSet {
     /// Whether a call is one of them.
     pub fn contains(self, call: Call) -> bool {
         match self {
-            Vocabulary::All => true,
-            Vocabulary::Of(campaign) => call.spec().campaigns.contains(&campaign),
-            Vocabulary::These(calls) => calls.contains(&call),
+            CallSet::All => true,
+            CallSet::Of(campaign) => call.spec().campaigns.contains(&campaign),
+            CallSet::These(calls) => calls.contains(&call),
         }
     }
 
@@ -52,7 +52,7 @@ impl Vocabulary {
 #[derive(Clone, Copy, Debug)]
 pub struct Profile {
     /// The calls, of which every trace uses some.
-    pub calls: Vocabulary,
+    pub calls: CallSet,
     /// Frees that are wrong: the wrong call, twice, inside, or wild.
     pub misuse: Share,
     /// Allocations beside which a fault is injected.
@@ -70,7 +70,7 @@ pub struct Profile {
 
 impl Profile {
     /// The ordinary mix: now and then something wrong, refused, or scarce.
-    pub const fn new(calls: Vocabulary) -> Self {
+    pub const fn new(calls: CallSet) -> Self {
         Self {
             calls,
             misuse: Share(30),

@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::call::{Call, Yields};
-use crate::generate::Vocabulary;
+use crate::generate::CallSet;
 use crate::trace::POLICIES;
 use std::collections::BTreeSet;
 
-static ORDINARY: Profile = Profile::new(Vocabulary::All);
+static ORDINARY: Profile = Profile::new(CallSet::All);
 
 fn traces(profile: &Profile, nr_traces: u64) -> impl Iterator<Item = Trace> {
     (0..nr_traces).map(move |seed| generate(profile, &mut Rng::with_seed(seed)))
@@ -119,7 +119,7 @@ fn misuse_reaches_every_cell_of_the_free_matrix() {
 #[test]
 fn a_trace_uses_no_call_beyond_its_profile() {
     static KV: [Call; 3] = [Call::Kvmalloc, Call::Kvcalloc, Call::Kvfree];
-    let profile = Profile { misuse: Share(400), ..Profile::new(Vocabulary::These(&KV)) };
+    let profile = Profile { misuse: Share(400), ..Profile::new(CallSet::These(&KV)) };
     for trace in traces(&profile, 300) {
         assert!(trace.ops.iter().all(|op| KV.contains(&op.call)), "{trace}");
     }
@@ -135,7 +135,7 @@ fn odd_profiles_yield_traces_too() {
         &[Call::Vmalloc],
     ];
     for calls in ODD {
-        for trace in traces(&Profile::new(Vocabulary::These(calls)), 50) {
+        for trace in traces(&Profile::new(CallSet::These(calls)), 50) {
             assert!((100..=400).contains(&trace.ops.len()));
             let inside = |op: &Op| calls.is_empty() || calls.contains(&op.call);
             assert!(trace.ops.iter().all(inside), "{trace}");

@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::call::Call;
-use crate::generate::Vocabulary;
+use crate::generate::CallSet;
 
-static PROFILE: Profile = Profile { misuse: Share(200), ..Profile::new(Vocabulary::All) };
+static PROFILE: Profile = Profile { misuse: Share(200), ..Profile::new(CallSet::All) };
 
 fn no_engine(_: &mut [u8], _: usize, _: usize) -> usize {
     0
@@ -55,7 +55,7 @@ fn every_mutation_bears_any_trace() {
 #[test]
 fn a_mutant_uses_no_call_beyond_the_profile() {
     static KV: [Call; 4] = [Call::Kvmalloc, Call::Kvcalloc, Call::Kvfree, Call::Write];
-    let profile = Profile::new(Vocabulary::These(&KV));
+    let profile = Profile::new(CallSet::These(&KV));
     let mut rng = Rng::with_seed(3);
     let mut trace = generate(&profile, &mut rng);
     for _ in 0..2000 {

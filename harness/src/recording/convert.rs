@@ -9,13 +9,13 @@
 //!
 //! This file writes what allocates; `release` writes what frees.
 
-use super::book::{Kind, Owner};
 use super::converter::{Converter, op};
 use super::error::{Problem, RecordingError};
 use super::event::{Event, PAGE, What};
 use super::kernel::Kernel;
 use super::machine::Cost;
 use super::nest::{Entered, Returned, ZERO_SIZE_PTR, served, side};
+use super::owners::{Origin, Owner};
 use super::pages::page_roles;
 use super::read::Log;
 use super::{Counts, Recording, Served, Told};
@@ -39,7 +39,7 @@ pub(super) fn convert(log: Log) -> Result<Recording, RecordingError> {
 
 /// What the recorded kernel answered to a request.
 #[derive(Clone, Copy)]
-struct Answer {
+struct KernelAnswer {
     ptr: u64,
     served: Served,
     told: Told,
@@ -134,14 +134,14 @@ impl Converter {
         let (op, kind, side) = if from_cache {
             let cache = self.cache(sizes)?;
             let op = op(Call::KmemCacheAlloc, &[Arg::Cache(cache), Arg::Gfp(gfp)]);
-            (op, Kind::Cache(cache), Served::Slab)
+            (op, Origin::Cache(cache), Served::Slab)
         } else {
             let op = op(Call::Kmalloc, &[Arg::Number(size), Arg::Gfp(gfp)]);
-            (op, Kind::Kmalloc, side(bytes_alloc))
+            (op, Origin::Kmalloc, side(bytes_alloc))
         };
         let told = Told { bytes_alloc: Some(bytes_alloc), first_try: None };
         let Some(ptr) = ptr else { return self.hidden(op, side, told) };
-        let answer = Answer { ptr, served: served(ptr, side), told };
+        let answer = KernelAnswer { ptr, served: served(ptr, side), told };
         self.allocation(op, answer, kind, Cost::object(bytes_alloc))
     }
 
@@ -149,7 +149,7 @@ impl Converter {
     /// gets the register that the next allocation will get, which then disposes of it.
     fn hidden(&mut self, mut op: Op, side: Served, told: Told) -> Result<(), RecordingError> {
         self.counts.hidden_addresses += 1;
-        op.dst = Some(self.book.next_register().ok_or_else(|| self.too_many_live())?);
+        op.dst = Some(self.owners.next_register().ok_or_else(|| self.too_many_live())?);
         self.emit(op, side, told);
         Ok(())
     }
@@ -182,15 +182,15 @@ impl Converter {
         let (op, kind, cost) = match returned.call {
             Entered::Kv { size, gfp } => {
                 let op = op(Call::Kvmalloc, &[Arg::Number(size), Arg::Gfp(gfp)]);
-                (op, Kind::Kvmalloc, Cost::kvmalloc(size))
+                (op, Origin::Kvmalloc, Cost::kvmalloc(size))
             }
             Entered::Vm { size, align, range, gfp } => {
                 let op = self.vmalloc_op((size, align), range, gfp);
-                (op, Kind::Vmalloc, Cost::vmalloc(size, align))
+                (op, Origin::Vmalloc, Cost::vmalloc(size, align))
             }
         };
         let Returned { served, told, .. } = *returned;
-        self.allocation(op, Answer { ptr: ret, served, told }, kind, cost)
+        self.allocation(op, KernelAnswer { ptr: ret, served, told }, kind, cost)
     }
 
     /// A plain `__vmalloc` where that says it all. The end of a range is filled in when the
@@ -208,19 +208,19 @@ impl Converter {
     fn allocation(
         &mut self,
         mut op: Op,
-        answer: Answer,
-        kind: Kind,
+        answer: KernelAnswer,
+        kind: Origin,
         cost: Cost,
     ) -> Result<(), RecordingError> {
-        let Answer { ptr, served, told } = answer;
+        let KernelAnswer { ptr, served, told } = answer;
         if matches!(served, Served::Refused | Served::ZeroSize) {
-            op.dst = Some(self.book.next_register().ok_or_else(|| self.too_many_live())?);
+            op.dst = Some(self.owners.next_register().ok_or_else(|| self.too_many_live())?);
             self.emit(op, served, told);
             return Ok(());
         }
         self.displace(ptr);
-        let live = self.book.take_register(kind, cost).ok_or_else(|| self.too_many_live())?;
-        self.book.own(ptr, Owner::Register(live));
+        let live = self.owners.take_register(kind, cost).ok_or_else(|| self.too_many_live())?;
+        self.owners.own(ptr, Owner::Register(live));
         op.dst = Some(live.reg);
         self.emit(op, served, told);
         Ok(())
@@ -232,13 +232,13 @@ impl Converter {
         let pages = self.nest.area_pages(context);
         if ptr != 0 && ptr != ZERO_SIZE_PTR {
             self.displace(ptr);
-            self.book.own(ptr, Owner::Internal { pages });
+            self.owners.own(ptr, Owner::Internal { pages });
         }
     }
 
-    /// Frees what the book thinks lives at an address that is allocated anew.
+    /// Frees what is taken to live at an address that is allocated anew.
     fn displace(&mut self, ptr: u64) {
-        if let Some(Owner::Register(live)) = self.book.disown(ptr) {
+        if let Some(Owner::Register(live)) = self.owners.disown(ptr) {
             self.counts.missed_frees += 1;
             self.free_register(live, None);
         }
@@ -255,21 +255,21 @@ impl Converter {
         let mut op = op(Call::AllocPages, &[Arg::Gfp(gfp), Arg::Number(order.into())]);
         let Some(pfn) = pfn else {
             if !nested {
-                op.dst = Some(self.book.next_register().ok_or_else(|| self.too_many_live())?);
+                op.dst = Some(self.owners.next_register().ok_or_else(|| self.too_many_live())?);
                 self.emit(op, Served::Refused, Told::default());
             }
             return Ok(());
         };
-        let missed = self.book.release(pfn, order);
+        let missed = self.owners.release(pfn, order);
         self.counts.missed_frees += u64::from(missed.of_register);
         self.free_blocks(missed);
         if nested {
-            self.book.add_block(pfn, order, None);
+            self.owners.add_block(pfn, order, None);
             return Ok(());
         }
-        let live = self.book.take_register(Kind::Pages(order), Cost::pages(order));
+        let live = self.owners.take_register(Origin::Pages(order), Cost::pages(order));
         let live = live.ok_or_else(|| self.too_many_live())?;
-        self.book.add_block(pfn, order, Some(live));
+        self.owners.add_block(pfn, order, Some(live));
         op.dst = Some(live.reg);
         self.emit(op, Served::Pages, Told::default());
         Ok(())
@@ -284,7 +284,7 @@ impl Converter {
     }
 
     fn finish(mut self, log: Log) -> Recording {
-        let peaks = self.book.meter.peaks;
+        let peaks = self.owners.meter.peaks;
         let mut machine = peaks.machine();
         machine.policy = log.kernel.map_or(machine.policy, policy_of);
         let space = u64::from(machine.vmalloc_pages) * PAGE;
@@ -302,7 +302,7 @@ impl Converter {
             calls_without_return: self.nest.calls_without_return,
             returns_without_call: self.nest.returns_without_call,
             caches: self.caches.len() as u64,
-            live_at_end: self.book.registers_in_use(),
+            live_at_end: self.owners.registers_in_use(),
             ..self.counts
         };
         let trace = Trace { machine, ops: self.ops, ..Trace::default() };

@@ -6,16 +6,16 @@ use crate::call::{Call, MAX_ARGS};
 use crate::words::{Current, Route};
 use std::collections::HashMap;
 
-use super::book::Book;
 use super::event::What;
 use super::nest::Nest;
+use super::owners::Owners;
 use super::read::Log;
 use super::{Counts, Served, Told};
 use crate::op::{Arg, Faults, Op, Reg};
 
 /// The state of a conversion.
 pub(super) struct Converter {
-    pub(super) book: Book,
+    pub(super) owners: Owners,
     pub(super) nest: Nest,
     /// The cache register of each pair of requested and allocated size.
     pub(super) caches: HashMap<(u64, u64), Reg>,
@@ -38,7 +38,7 @@ impl Converter {
         });
         let widest = ranges.max_by_key(|(start, end)| end.saturating_sub(*start));
         Self {
-            book: Book::default(),
+            owners: Owners::default(),
             nest: Nest::new(log.contexts),
             caches: HashMap::new(),
             vmalloc_space: widest.unwrap_or_default(),

@@ -37,7 +37,7 @@ pub(super) enum What {
     /// `kmalloc`, or `kmem_cache_alloc` if `from_cache`. Without an address it is hidden.
     Object { ptr: Option<u64>, size: u64, bytes_alloc: u64, gfp: Gfp, from_cache: bool },
     /// `kfree`, `kmem_cache_free`, and the probes on kvfree and vfree.
-    Free { call: FreeCall, ptr: Option<u64> },
+    Free { call: RecordedFree, ptr: Option<u64> },
     /// `mm_page_alloc`; without a frame number it failed.
     PageAlloc { pfn: Option<u64>, order: u8, gfp: Gfp },
     /// `mm_page_free`
@@ -58,7 +58,7 @@ pub(super) enum What {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "each is named after the function it stands for")]
-pub enum FreeCall {
+pub enum RecordedFree {
     Kfree,
     KmemCacheFree,
     Kvfree,
@@ -78,9 +78,9 @@ pub(super) fn read_event(
     let what = match name {
         "kmalloc" | "kmalloc_node" => object(fields, gfp, false)?,
         "kmem_cache_alloc" | "kmem_cache_alloc_node" => object(fields, gfp, true)?,
-        "kfree" => What::Free { call: FreeCall::Kfree, ptr: fields.pointer("ptr")? },
+        "kfree" => What::Free { call: RecordedFree::Kfree, ptr: fields.pointer("ptr")? },
         "kmem_cache_free" => {
-            What::Free { call: FreeCall::KmemCacheFree, ptr: fields.pointer("ptr")? }
+            What::Free { call: RecordedFree::KmemCacheFree, ptr: fields.pointer("ptr")? }
         }
         "mm_page_alloc" => page_alloc(fields, gfp)?,
         "mm_page_free" => What::PageFree { pfn: pfn(fields)?, order: order(fields)? },
@@ -114,10 +114,10 @@ fn probe(
     let what = match role {
         "kv" => What::KvCall { size: fields.number("size")?, gfp: flags(fields, "gfp", gfp)? },
         "kvr" => What::KvReturn { ret: fields.address("ret")? },
-        "kvf" => What::Free { call: FreeCall::Kvfree, ptr: fields.pointer("addr")? },
+        "kvf" => What::Free { call: RecordedFree::Kvfree, ptr: fields.pointer("addr")? },
         "vm" => vmalloc(fields, gfp)?,
         "vmr" => What::VmReturn { ret: fields.address("ret")? },
-        _ => What::Free { call: FreeCall::Vfree, ptr: fields.pointer("addr")? },
+        _ => What::Free { call: RecordedFree::Vfree, ptr: fields.pointer("addr")? },
     };
     Ok(Some(what))
 }

@@ -1,7 +1,7 @@
 //! Which kernel a recording is of, and what the bits of its GFP flags mean.
 //!
 //! The one idea: names of flags say what they mean, numbers do not: the bits were dealt anew five
-//! times. Each time is a row of [`LAYOUTS`], taken from `include/linux/gfp.h` (since 5.19
+//! times. Each time is a row of [`FLAG_BITS`], taken from `include/linux/gfp.h` (since 5.19
 //! `gfp_types.h`) of the versions between which it changed; a row lists the bits from the lowest.
 //!
 //! Numbers of an unknown kernel are read as those of [`DEFAULT`], unless they cannot be. Names are
@@ -29,7 +29,7 @@ const fn kernel(major: u32, minor: u32) -> Kernel {
 }
 
 /// The bits of flags from one version on, until the next row.
-struct Layout {
+struct FlagBits {
     since: Kernel,
     /// The flags without `__GFP_`, from bit 0 on.
     bits: &'static [&'static str],
@@ -38,13 +38,13 @@ struct Layout {
 /// A bit that one configuration or another uses for its debugging, and that means nothing here.
 const BY_CONFIGURATION: &str = "(KASAN, lockdep or allocation profiling)";
 
-const fn since(major: u32, minor: u32, bits: &'static [&'static str]) -> Layout {
-    Layout { since: kernel(major, minor), bits }
+const fn since(major: u32, minor: u32, bits: &'static [&'static str]) -> FlagBits {
+    FlagBits { since: kernel(major, minor), bits }
 }
 
 /// Every dealing of the bits, the oldest first.
 #[rustfmt::skip]
-static LAYOUTS: &[Layout] = &[
+static FLAG_BITS: &[FlagBits] = &[
     since(3, 0, &[
         "DMA", "HIGHMEM", "DMA32", "MOVABLE", "WAIT", "HIGH", "IO", "FS", "COLD", "NOWARN", "REPEAT",
         "NOFAIL", "NORETRY", "MEMALLOC", "COMP", "ZERO", "NOMEMALLOC", "HARDWALL", "THISNODE",
@@ -95,7 +95,7 @@ pub(super) enum Bit {
 impl Kernel {
     /// What a bit says in this kernel's numbers.
     pub(super) fn bit(self, place: u32) -> Bit {
-        let row = LAYOUTS.iter().rev().find(|row| row.since <= self);
+        let row = FLAG_BITS.iter().rev().find(|row| row.since <= self);
         let name = row.and_then(|row| row.bits.get(place as usize));
         name.map_or(Bit::Unknown, |name| meaning(name))
     }
@@ -129,7 +129,7 @@ impl FromStr for Kernel {
         let (Some(major), Some(minor)) = (next(), next()) else {
             return Err(format!("`{text}` is no version of Linux such as 6.1"));
         };
-        let oldest = LAYOUTS[0].since;
+        let oldest = FLAG_BITS[0].since;
         let read = kernel(major.into(), minor.into());
         if read < oldest {
             return Err(format!("recordings are read from Linux {oldest} on, not of {text}"));

@@ -19,10 +19,9 @@
 //! A floor plan: `file` unpacks and `lines` splits; a `line` is an event with a head in some
 //! `dialect` and with `fields`, which `event` reads (flags in `gfp`, whose numbers `kernel` knows);
 //! `read` puts this together. `pages` finds the blocks under objects (by `ranges` of frames),
-//! `nest` the calls inside calls, `book` keeps what is live, `convert` and `release` write the ops,
-//! `machine` sizes the machine.
+//! `nest` the calls inside calls, `owners` keeps what is live, `convert` and `release` write the
+//! ops, `machine` sizes the machine.
 
-mod book;
 mod convert;
 mod converter;
 mod dialect;
@@ -36,6 +35,7 @@ mod line;
 mod lines;
 mod machine;
 mod nest;
+mod owners;
 mod pages;
 mod ranges;
 mod read;
@@ -54,7 +54,7 @@ use std::io::BufRead;
 use std::path::Path;
 
 pub use error::{Problem, RecordingError};
-pub use event::FreeCall;
+pub use event::RecordedFree;
 pub use kernel::{DEFAULT as DEFAULT_KERNEL, Kernel};
 pub use machine::Peaks;
 
@@ -145,7 +145,7 @@ pub struct Counts {
     /// Events that the tracer says it lost.
     pub lost: u64,
     /// Frees of memory whose allocation is not in the recording; left out of the trace.
-    pub frees_without_allocation: BTreeMap<FreeCall, u64>,
+    pub frees_without_allocation: BTreeMap<RecordedFree, u64>,
     /// Allocations of memory that was still live: its free is not in the recording. The trace frees
     /// it at this point.
     pub missed_frees: u64,

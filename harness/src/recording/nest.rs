@@ -9,12 +9,12 @@
 //!   its array of page pointers (`mm/vmalloc.c`, `__vmalloc_area_node`).
 //! - No call makes more than [`MOST_OBJECTS`] objects.
 //!
-//! This file does not know which addresses are live (`book`).
+//! This file does not know which addresses are live (`owners`).
 
 use crate::words::Gfp;
 use std::collections::BTreeSet;
 
-use super::event::{FreeCall, PAGE, What};
+use super::event::{PAGE, RecordedFree, What};
 use super::{Served, Told};
 
 /// The largest request that a slab cache of 6.1 serves; larger ones go to the page allocator.
@@ -69,7 +69,7 @@ struct Open {
 }
 
 #[derive(Debug, Default)]
-struct Context {
+struct OpenCalls {
     open: Vec<Open>,
     /// kvfree was called with this address, and the free inside it comes next.
     inner_free: Option<u64>,
@@ -80,7 +80,7 @@ struct Context {
 /// The open calls of all contexts.
 #[derive(Debug)]
 pub(super) struct Nest {
-    contexts: Vec<Context>,
+    contexts: Vec<OpenCalls>,
     /// Contexts that are not as they were at the beginning, since events were lost last.
     touched: BTreeSet<u32>,
     /// Calls that were given up because their return was lost.
@@ -92,7 +92,7 @@ pub(super) struct Nest {
 impl Nest {
     pub(super) fn new(contexts: usize) -> Self {
         Self {
-            contexts: (0..contexts).map(|_| Context::default()).collect(),
+            contexts: (0..contexts).map(|_| OpenCalls::default()).collect(),
             touched: BTreeSet::new(),
             calls_without_return: 0,
             returns_without_call: 0,
@@ -224,9 +224,9 @@ impl Nest {
     }
 
     /// Whether a free is the one inside the kvfree before it.
-    pub(super) fn is_inner_free(&mut self, context: u32, call: FreeCall, ptr: u64) -> bool {
+    pub(super) fn is_inner_free(&mut self, context: u32, call: RecordedFree, ptr: u64) -> bool {
         let expected = self.contexts[context as usize].inner_free.take();
-        matches!(call, FreeCall::Kfree | FreeCall::Vfree) && expected == Some(ptr)
+        matches!(call, RecordedFree::Kfree | RecordedFree::Vfree) && expected == Some(ptr)
     }
 
     /// A page was freed whose allocation was not seen: it may turn out to be of a vmalloc area,

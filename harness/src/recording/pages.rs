@@ -12,7 +12,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::UnderObject;
-use super::event::{Event, FreeCall, PAGE_SHIFT, What};
+use super::event::{Event, PAGE_SHIFT, RecordedFree, What};
 use super::ranges::Ranges;
 
 /// 1 GiB in frames: the step in which the base of the direct map is randomised.
@@ -95,7 +95,10 @@ impl<'a> Sweep<'a> {
     fn event(&mut self, place: usize, event: &Event) {
         match event.what {
             What::Object { ptr: Some(ptr), .. }
-            | What::Free { call: FreeCall::Kfree | FreeCall::KmemCacheFree, ptr: Some(ptr) } => {
+            | What::Free {
+                call: RecordedFree::Kfree | RecordedFree::KmemCacheFree,
+                ptr: Some(ptr),
+            } => {
                 self.object(ptr);
             }
             What::PageAlloc { pfn: Some(pfn), order, .. } => {

@@ -1,21 +1,21 @@
 //! The frees of a recording, as ops.
 //!
-//! The one idea: what a free means is decided by who owns the address (`book`), and which call
+//! The one idea: what a free means is decided by who owns the address (`owners`), and which call
 //! frees it by what it is: a trace must be legal in every lane, whatever that lane made of the
 //! request.
 //!
 //! This file does not find out what is nested (`nest`, `pages`).
 
-use super::book::{Kind, Live, Owner, Released};
 use super::converter::{Converter, op};
-use super::event::FreeCall;
+use super::event::RecordedFree;
 use super::nest::ZERO_SIZE_PTR;
+use super::owners::{Live, Origin, Owner, Released};
 use super::{Served, Told};
 use crate::call::Call;
 use crate::op::{Arg, Ptr};
 
 impl Converter {
-    pub(super) fn free(&mut self, context: u32, call: FreeCall, ptr: Option<u64>) {
+    pub(super) fn free(&mut self, context: u32, call: RecordedFree, ptr: Option<u64>) {
         let Some(ptr) = ptr else {
             self.counts.hidden_addresses += 1;
             self.nest.end_run(context);
@@ -25,10 +25,10 @@ impl Converter {
             self.counts.nested += 1;
             return;
         }
-        if call == FreeCall::Kvfree {
+        if call == RecordedFree::Kvfree {
             self.nest.expect_inner_free(context, ptr);
         }
-        match self.book.disown(ptr) {
+        match self.owners.disown(ptr) {
             Some(Owner::Register(live)) => {
                 self.nest.end_run(context);
                 self.free_register(live, Some(call));
@@ -37,7 +37,7 @@ impl Converter {
                 self.counts.nested += 1;
                 self.explain_page_frees(context, pages);
             }
-            None if (ptr == 0 || ptr == ZERO_SIZE_PTR) && call != FreeCall::KmemCacheFree => {
+            None if (ptr == 0 || ptr == ZERO_SIZE_PTR) && call != RecordedFree::KmemCacheFree => {
                 self.nest.end_run(context);
                 self.emit_free(recorded_call(call), &[Arg::Ptr(Ptr::Const(ptr))]);
             }
@@ -52,33 +52,34 @@ impl Converter {
     fn explain_page_frees(&mut self, context: u32, pages: u64) {
         let explained = self.nest.area_gone(context, pages);
         self.counts.nested += explained;
-        if let Some(count) = self.counts.frees_without_allocation.get_mut(&FreeCall::FreePages) {
+        if let Some(count) = self.counts.frees_without_allocation.get_mut(&RecordedFree::FreePages)
+        {
             *count -= explained;
         }
     }
 
     /// Frees a register by the recorded call if that is legal in every lane, else by its own.
-    pub(super) fn free_register(&mut self, live: Live, recorded: Option<FreeCall>) {
-        self.book.return_register(live);
+    pub(super) fn free_register(&mut self, live: Live, recorded: Option<RecordedFree>) {
+        self.owners.return_register(live);
         let call = self.legal_call(live.kind, recorded);
         let ptr = Arg::Ptr(Ptr::Reg(live.reg, 0));
         match (call, live.kind) {
-            (Call::KmemCacheFree, Kind::Cache(cache)) => {
+            (Call::KmemCacheFree, Origin::Cache(cache)) => {
                 self.emit_free(call, &[Arg::Cache(cache), ptr]);
             }
-            (_, Kind::Pages(order)) => self.emit_free(call, &[ptr, Arg::Number(order.into())]),
+            (_, Origin::Pages(order)) => self.emit_free(call, &[ptr, Arg::Number(order.into())]),
             _ => self.emit_free(call, &[ptr]),
         }
     }
 
     /// The call that frees memory of a kind: the recorded one where no lane can object to it.
-    fn legal_call(&mut self, kind: Kind, recorded: Option<FreeCall>) -> Call {
+    fn legal_call(&mut self, kind: Origin, recorded: Option<RecordedFree>) -> Call {
         let own = own_free(kind);
         let Some(recorded) = recorded else { return own };
         match (kind, recorded) {
-            (Kind::Kmalloc | Kind::Cache(_), FreeCall::Kfree | FreeCall::Kvfree)
-            | (Kind::Vmalloc, FreeCall::Kvfree) => return recorded_call(recorded),
-            (Kind::Kvmalloc, FreeCall::Kfree) => self.counts.kfree_of_kvmalloc += 1,
+            (Origin::Kmalloc | Origin::Cache(_), RecordedFree::Kfree | RecordedFree::Kvfree)
+            | (Origin::Vmalloc, RecordedFree::Kvfree) => return recorded_call(recorded),
+            (Origin::Kvmalloc, RecordedFree::Kfree) => self.counts.kfree_of_kvmalloc += 1,
             _ if recorded_call(recorded) == own => {}
             _ => self.counts.mismatched_frees += 1,
         }
@@ -86,7 +87,7 @@ impl Converter {
     }
 
     pub(super) fn page_free(&mut self, context: u32, (pfn, order): (u64, u8), under_object: bool) {
-        let released = self.book.release(pfn, order);
+        let released = self.owners.release(pfn, order);
         if released.of_register {
             self.nest.end_run(context);
         } else if released.internal || under_object {
@@ -94,7 +95,7 @@ impl Converter {
         } else {
             self.nest.unknown_page_free(context);
             let unmatched = &mut self.counts.frees_without_allocation;
-            *unmatched.entry(FreeCall::FreePages).or_default() += 1;
+            *unmatched.entry(RecordedFree::FreePages).or_default() += 1;
         }
         self.free_blocks(released);
     }
@@ -113,23 +114,23 @@ impl Converter {
 }
 
 /// The call that a recorded free is in the language of traces.
-fn recorded_call(call: FreeCall) -> Call {
+fn recorded_call(call: RecordedFree) -> Call {
     match call {
-        FreeCall::Kfree => Call::Kfree,
-        FreeCall::KmemCacheFree => Call::KmemCacheFree,
-        FreeCall::Kvfree => Call::Kvfree,
-        FreeCall::Vfree => Call::Vfree,
-        FreeCall::FreePages => Call::FreePagesPage,
+        RecordedFree::Kfree => Call::Kfree,
+        RecordedFree::KmemCacheFree => Call::KmemCacheFree,
+        RecordedFree::Kvfree => Call::Kvfree,
+        RecordedFree::Vfree => Call::Vfree,
+        RecordedFree::FreePages => Call::FreePagesPage,
     }
 }
 
 /// The call that frees memory of a kind in every lane.
-fn own_free(kind: Kind) -> Call {
+fn own_free(kind: Origin) -> Call {
     match kind {
-        Kind::Kmalloc => Call::Kfree,
-        Kind::Cache(_) => Call::KmemCacheFree,
-        Kind::Kvmalloc => Call::Kvfree,
-        Kind::Vmalloc => Call::Vfree,
-        Kind::Pages(_) => Call::FreePagesPage,
+        Origin::Kmalloc => Call::Kfree,
+        Origin::Cache(_) => Call::KmemCacheFree,
+        Origin::Kvmalloc => Call::Kvfree,
+        Origin::Vmalloc => Call::Vfree,
+        Origin::Pages(_) => Call::FreePagesPage,
     }
 }

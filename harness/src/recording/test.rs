@@ -171,7 +171,7 @@ fn pages_under_objects_are_nested_and_others_are_not() {
     assert_eq!(ops(&recording), expected);
     assert_eq!(recording.counts.direct_map_base, Some(0xffff_8b00_0000_0000));
     assert_eq!(recording.counts.nested, 3, "a slab's two events, and the page of an older slab");
-    let unmatched = [(FreeCall::KmemCacheFree, 1), (FreeCall::FreePages, 1)];
+    let unmatched = [(RecordedFree::KmemCacheFree, 1), (RecordedFree::FreePages, 1)];
     assert_eq!(recording.counts.frees_without_allocation, BTreeMap::from(unmatched));
 }
 
@@ -228,7 +228,7 @@ fn a_free_that_was_missed_is_made_up_for() {
     ];
     assert_eq!(ops(&recording), expected);
     assert_eq!(recording.counts.missed_frees, 2);
-    let unmatched = BTreeMap::from([(FreeCall::Kfree, 1)]);
+    let unmatched = BTreeMap::from([(RecordedFree::Kfree, 1)]);
     assert_eq!(recording.counts.frees_without_allocation, unmatched);
 }
 

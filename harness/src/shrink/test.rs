@@ -3,11 +3,11 @@
 
 use super::*;
 use crate::call::Call;
-use crate::generate::{Profile, Share, Vocabulary, generate};
+use crate::generate::{CallSet, Profile, Share, generate};
 use fastrand::Rng;
 
 static PROFILE: Profile =
-    Profile { misuse: Share(300), faults: Share(300), ..Profile::new(Vocabulary::All) };
+    Profile { misuse: Share(300), faults: Share(300), ..Profile::new(CallSet::All) };
 
 /// Shrinks a trace without a limit, and checks that every candidate is new and simpler.
 fn shrunk(trace: &Trace, fails: impl Fn(&Trace) -> bool) -> (Trace, usize) {

@@ -24,7 +24,7 @@ use crate::words::Route;
 use alloc_core::addr::{PAGE_OFFSET, PAGE_SIZE, VMALLOC_START};
 use alloc_core::error::Shortage;
 use alloc_core::task::Current;
-use alloc_core::{BootParams, EarlyMm, FaultPlan, Mm, Policy};
+use alloc_core::{BootParams, EarlyMm, FaultPlan, KvmallocVersion, Mm};
 use held::Held;
 use sim_memory::SimMemory;
 use std::cell::RefCell;
@@ -65,7 +65,7 @@ pub fn boot(machine: &Machine) -> Result<Box<dyn Subject>, String> {
     let params = BootParams {
         min_free_pages: machine.min_free,
         shuffle: machine.shuffle,
-        policy: policy(machine.policy_name()),
+        version: version(machine.policy_name()),
         cutoff_pages: machine.cutoff,
         nr_cpus: machine.cpus as u8,
         nr_nodes: machine.nodes as u8,
@@ -79,9 +79,9 @@ pub fn boot(machine: &Machine) -> Result<Box<dyn Subject>, String> {
 }
 
 /// The version of kvmalloc that a trace calls by this name.
-fn policy(name: &str) -> Policy {
-    let policy = Policy::ALL.iter().find(|policy| policy.name() == name);
-    *policy.expect("alloc-core has every version that a trace can name")
+fn version(name: &str) -> KvmallocVersion {
+    let version = KvmallocVersion::ALL.iter().find(|version| version.name() == name);
+    *version.expect("alloc-core has every version that a trace can name")
 }
 
 impl Drop for AllocCore {

@@ -5,9 +5,9 @@ use crate::frames::frame::FrameState;
 use crate::kmalloc::direct_phys;
 use crate::memory::Memory;
 use crate::slab::cache_list::AREA_BYTES;
-use crate::vmalloc::areas::Vmalloc;
+use crate::vmalloc::area_pages::Vmalloc;
 use crate::vmalloc::page_table::PageTables;
-use crate::vmalloc::vm_struct::{Mapping, Owner, VmStruct};
+use crate::vmalloc::vm_struct::{EntrySize, Owner, VmStruct};
 use crate::vmalloc::vmap_tree::{VmapArea, VmapTree};
 use crate::words::addr::{PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, Paddr, Pfn, VMALLOC_START, Vaddr};
 
@@ -80,20 +80,20 @@ impl<M: Memory> Vmalloc<M> {
         let (memory, pages) = (self.memory(), &self.kmalloc.slab.pages);
         let (mut nr_tables, mut nr_mapped) = (0, 0);
         for addr in self.vmap.tables.all() {
-            let region = self.vmap.tables.region(memory, addr);
-            let Some(table) = region.table else {
-                ensure(region.nr_mapped == 0, 13, "pages are mapped without a table", addr)?;
+            let pmd = self.vmap.tables.pmd(memory, addr);
+            let Some(table) = pmd.table else {
+                ensure(pmd.nr_mapped == 0, 13, "pages are mapped without a table", addr)?;
                 continue;
             };
             let is_table = table.0 < pages.map.nr_frames()
                 && pages.map.frame(memory, table).state == FrameState::PageTable;
-            ensure(is_table, 13, "a region's table is no page table", addr)?;
+            ensure(is_table, 13, "a PMD's table is no page table", addr)?;
             nr_tables += 1;
-            nr_mapped += u64::from(region.nr_mapped);
+            nr_mapped += u64::from(pmd.nr_mapped);
         }
         let nowhere = Vaddr::NULL;
         let same = nr_tables == pages.nr_pages(FrameState::PageTable);
-        ensure(same, 13, "a page table belongs to no region", nowhere)?;
+        ensure(same, 13, "a page table belongs to no PMD", nowhere)?;
         ensure(nr_mapped == nr_small_pages, 13, "the counts of mapped pages are off", nowhere)
     }
 
@@ -207,12 +207,12 @@ impl<M: Memory> Vmalloc<M> {
         owned.nr_pages += nr_pages;
         owned.nr_internal += u32::from(vm.owner(memory) == Owner::PageArray);
         owned.nr_deferred += u32::from(vm.owner(memory) == Owner::Deferred);
-        if vm.mapping(memory) == Mapping::Huge {
+        if vm.entry(memory) == EntrySize::Huge {
             owned.nr_huge_pages += nr_pages;
             return self.check_huge(start, nr_pages);
         }
-        for region in PageTables::starts(addr, Vaddr(end - PAGE_SIZE)) {
-            let has_table = self.vmap.tables.region(memory, region).table.is_some();
+        for pmd in PageTables::starts(addr, Vaddr(end - PAGE_SIZE)) {
+            let has_table = self.vmap.tables.pmd(memory, pmd).table.is_some();
             ensure(has_table, 13, "an area is mapped without a page table", addr)?;
         }
         Ok(())
@@ -233,7 +233,7 @@ impl<M: Memory> Vmalloc<M> {
             let fits =
                 first.0.is_multiple_of(PMD_SIZE) && own.0.wrapping_sub(first.0) == page.0 - huge.0;
             ensure(fits, 10, "the pages of a huge mapping are not contiguous", page)?;
-            let has_table = self.vmap.tables.region(memory, page).table.is_some();
+            let has_table = self.vmap.tables.pmd(memory, page).table.is_some();
             ensure(!has_table, 13, "a huge mapping has a page table", page)?;
         }
         Ok(())

@@ -4,7 +4,7 @@ use super::{Corruption, ensure, ensure_at};
 use crate::frames::frame::{Frame, FrameState, NO_FRAME, NR_FRAME_STATES};
 use crate::memory::Memory;
 use crate::pages::allocator::PageAllocator;
-use crate::pages::others::NR_CACHE_KINDS;
+use crate::pages::others::NR_PAGE_CACHE_KINDS;
 use crate::pages::pcp::{NR_PCP_ORDERS, PerCpuPages};
 use crate::pages::zone::Zone;
 use crate::words::addr::{NR_ORDERS, Paddr, Pfn, Vaddr};
@@ -106,7 +106,7 @@ impl<M: Memory> PageAllocator<M> {
     fn check_cache(&self, nr_pages: u32) -> Result<(), Corruption> {
         let mut nr_listed = 0;
         let nodes = 0..self.zones().len();
-        let lists = nodes.flat_map(|node| (0..NR_CACHE_KINDS).map(move |kind| (node, kind)));
+        let lists = nodes.flat_map(|node| (0..NR_PAGE_CACHE_KINDS).map(move |kind| (node, kind)));
         for (node, kind) in lists {
             let nr_expect = self.others.nr_cache_pages_on(node)[kind];
             let mut at = self.others.first_cache_page(node, kind);

@@ -71,7 +71,7 @@ impl<M: Memory> SlabAllocator<M> {
             let sound = frame.inuse > 0 && !frame.frozen;
             ensure(sound, 6, "an empty retired slab is kept, or is active", addr)?;
         }
-        sums.nr_live[geometry.kind as usize] += u32::from(frame.inuse);
+        sums.nr_live[geometry.owner as usize] += u32::from(frame.inuse);
         sums.nr_slabs += 1;
         Ok(())
     }
@@ -162,12 +162,12 @@ impl<M: Memory> SlabAllocator<M> {
             ensure(linked, 6, "the links of a partial list disagree", slab.to_virt())?;
             (prev, slab, nr) = (slab, next, nr + 1);
         }
-        let kind = cache.geometry(memory).kind;
-        let total = sums.nr_live[kind as usize].checked_add(nr_live);
+        let owner = cache.geometry(memory).owner;
+        let total = sums.nr_live[owner as usize].checked_add(nr_live);
         let slabs = sums.nr_slabs.checked_add(nr_slabs);
         let sound = total.is_some() && slabs.is_some();
         ensure(sound, 7, "the counts of a cache are impossible", direct_of(cache))?;
-        sums.nr_live[kind as usize] = total.unwrap_or(0);
+        sums.nr_live[owner as usize] = total.unwrap_or(0);
         sums.nr_slabs = slabs.unwrap_or(0);
         sums.nr_partial += nr;
         Ok(())

@@ -1,7 +1,7 @@
 //! Another size for live memory: what moves, what stays, and what is refused.
 
 use super::*;
-use crate::Policy;
+use crate::KvmallocVersion;
 use crate::words::error::ReallocError;
 use crate::words::fate::Fate;
 use crate::words::gfp::{__GFP_ZERO, GFP_ATOMIC};
@@ -68,14 +68,14 @@ fn kvrealloc_copies_what_it_is_told_to_either_side() {
     mm.validate().unwrap();
 }
 
-fn boot_as(policy: Policy) -> Mm<TestMemory> {
+fn boot_as(version: KvmallocVersion) -> Mm<TestMemory> {
     let memory = TestMemory::new(256, 256);
-    Mm::boot(memory, BootParams { policy, ..BootParams::default() }).unwrap()
+    Mm::boot(memory, BootParams { version, ..BootParams::default() }).unwrap()
 }
 
 #[test]
 fn since_6_12_kvrealloc_knows_the_size_and_keeps_the_side() {
-    let mut mm = boot_as(Policy::V6_12);
+    let mut mm = boot_as(KvmallocVersion::V6_12);
     let flags = GFP_KERNEL | __GFP_ZERO;
     for (side, other) in [(Route::Slab, Route::Vmalloc), (Route::Vmalloc, Route::Slab)] {
         let old = mm.kvmalloc(8192, GFP_KERNEL, side).unwrap();
@@ -100,22 +100,22 @@ fn since_6_12_kvrealloc_knows_the_size_and_keeps_the_side() {
 #[test]
 fn vrealloc_stays_in_its_area_moves_out_of_it_and_frees_it() {
     let flags = GFP_KERNEL | __GFP_ZERO;
-    for policy in [Policy::V6_1, Policy::V6_12, Policy::V6_16] {
-        let mut mm = boot_as(policy);
+    for version in [KvmallocVersion::V6_1, KvmallocVersion::V6_12, KvmallocVersion::V6_16] {
+        let mut mm = boot_as(version);
         let area = mm.vrealloc(Vaddr::NULL, 8192, GFP_KERNEL).unwrap();
         count_words(&mut mm, area, 1024);
         assert_eq!(mm.vrealloc(area, 4000, flags), Ok(area));
         let expected: Vec<u64> = (0..1024).map(|word| if word < 500 { word } else { 0 }).collect();
-        assert_eq!(words(&mm, area, 1024), expected, "{policy:?}");
+        assert_eq!(words(&mm, area, 1024), expected, "{version:?}");
         assert_eq!(mm.vrealloc(area, 8192, flags), Ok(area));
         let new = mm.vrealloc(area, 8193, GFP_KERNEL).unwrap();
-        assert_eq!(words(&mm, new, 1024), expected, "{policy:?}");
+        assert_eq!(words(&mm, new, 1024), expected, "{version:?}");
         let again = mm.vrealloc(area, 8193, GFP_KERNEL);
         let Err(ReallocError::Free(fault)) = again else { panic!("{again:?}") };
         assert_eq!((fault.verdict, fault.on_linux), (FreeVerdict::DoubleFree, Fate::WarnLeak));
         assert_eq!(mm.vrealloc(new, 0, GFP_KERNEL), Ok(Vaddr::NULL));
         assert_eq!(mm.vrealloc(Vaddr::NULL, 0, GFP_KERNEL), Ok(Vaddr::NULL));
-        assert_eq!(mm.stat().nr_areas, 0, "{policy:?}");
+        assert_eq!(mm.stat().nr_areas, 0, "{version:?}");
         mm.validate().unwrap();
     }
 }
@@ -124,8 +124,8 @@ fn vrealloc_stays_in_its_area_moves_out_of_it_and_frees_it() {
 #[test]
 fn since_6_15_an_area_counts_with_what_was_asked_for() {
     let flags = GFP_KERNEL | __GFP_ZERO;
-    for (policy, is_whole) in [(Policy::V6_12, true), (Policy::V6_16, false)] {
-        let mut mm = boot_as(policy);
+    for (version, is_whole) in [(KvmallocVersion::V6_12, true), (KvmallocVersion::V6_16, false)] {
+        let mut mm = boot_as(version);
         let area = mm.kvmalloc(800, GFP_KERNEL, Route::Vmalloc).unwrap();
         count_words(&mut mm, area, 512);
         let resize = |mm: &mut Mm<TestMemory>, size| {
@@ -138,13 +138,13 @@ fn since_6_15_an_area_counts_with_what_was_asked_for() {
         };
         // The same size, one that grows in place, and one that shrinks again.
         let end = if is_whole { 512 } else { 100 };
-        assert_eq!(resize(&mut mm, 800), zeros_from_100_to(end), "{policy:?}");
-        assert_eq!(resize(&mut mm, 2400), zeros_from_100_to(end), "{policy:?}");
+        assert_eq!(resize(&mut mm, 800), zeros_from_100_to(end), "{version:?}");
+        assert_eq!(resize(&mut mm, 2400), zeros_from_100_to(end), "{version:?}");
         let end = if is_whole { 512 } else { 300 };
-        assert_eq!(resize(&mut mm, 800), zeros_from_100_to(end), "{policy:?}");
+        assert_eq!(resize(&mut mm, 800), zeros_from_100_to(end), "{version:?}");
         // And what moves takes along what counts.
         let moved = resize(&mut mm, 2 * PAGE_SIZE);
-        assert_eq!(moved[99..101], [99, 0], "{policy:?}");
+        assert_eq!(moved[99..101], [99, 0], "{version:?}");
         assert!(is_whole || moved[100..].iter().all(|word| *word == 0));
         mm.validate().unwrap();
     }
@@ -153,23 +153,23 @@ fn since_6_15_an_area_counts_with_what_was_asked_for() {
 #[test]
 fn memory_that_stays_needs_no_context() {
     let atomic = Current { context: Context::Atomic, ..Current::default() };
-    for policy in [Policy::V6_1, Policy::V6_12, Policy::Latest] {
-        let mut mm = boot_as(policy);
+    for version in [KvmallocVersion::V6_1, KvmallocVersion::V6_12, KvmallocVersion::Latest] {
+        let mut mm = boot_as(version);
         let area = mm.kvmalloc(9000, GFP_KERNEL, Route::Vmalloc).unwrap();
         mm.set_current(atomic);
         let mut resize = |size, gfp| mm.kvrealloc(area, 9000, size, gfp, Route::Policy);
-        assert_eq!(resize(4096, GFP_ATOMIC), Ok(area), "{policy:?}");
+        assert_eq!(resize(4096, GFP_ATOMIC), Ok(area), "{version:?}");
         let sleeps = Err(ReallocError::Alloc(AllocError::BadContext));
-        assert_eq!(resize(4096, GFP_KERNEL), sleeps, "{policy:?}");
+        assert_eq!(resize(4096, GFP_KERNEL), sleeps, "{version:?}");
         let moves = resize(20_000, GFP_ATOMIC);
-        let Err(ReallocError::Free(fault)) = moves else { panic!("{policy:?}: {moves:?}") };
+        let Err(ReallocError::Free(fault)) = moves else { panic!("{version:?}: {moves:?}") };
         assert_eq!((fault.verdict, fault.on_linux), (FreeVerdict::BadContext, Fate::Ok));
     }
 }
 
 #[test]
 fn who_is_not_to_grow_gets_back_what_it_gave() {
-    let mut mm = boot_as(Policy::V6_1);
+    let mut mm = boot_as(KvmallocVersion::V6_1);
     let small = mm.kmalloc(100, GFP_KERNEL).unwrap();
     for (addr, told) in [(small, 129), (Vaddr(small.0 + 8), 8), (Vaddr(0x1234), 8)] {
         for (size, on_linux) in [(told, Fate::Untouched), (0, Fate::Untouched)] {

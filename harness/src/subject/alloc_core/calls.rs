@@ -13,7 +13,7 @@ use alloc_core::addr::{PAGE_SIZE, Pfn, VMALLOC_START, Vaddr};
 use alloc_core::error::{AllocError, ConvertCall, ConvertFault, FreeCall, ReallocError};
 use alloc_core::gfp::{__GFP_FS, __GFP_IO};
 use alloc_core::task::Scope;
-use alloc_core::{CacheId, CacheKind, Ctor, DestroyError, Mm, VmallocRange};
+use alloc_core::{CacheId, Ctor, DestroyError, Mm, PageCacheKind, VmallocRange};
 
 fn id(cache: CacheHandle) -> CacheId {
     CacheId::from_raw(cache.0)
@@ -275,9 +275,9 @@ impl Calls for AllocCore {
     fn add_to_page_cache(&mut self, nr_pages: u64, needs: Gfp) -> Answer {
         let needs = flags(needs);
         let kind = match () {
-            () if needs.has(__GFP_FS) => CacheKind::Filesystem,
-            () if needs.has(__GFP_IO) => CacheKind::Dirty,
-            () => CacheKind::Clean,
+            () if needs.has(__GFP_FS) => PageCacheKind::Filesystem,
+            () if needs.has(__GFP_IO) => PageCacheKind::Dirty,
+            () => PageCacheKind::Clean,
         };
         done(self.mm_mut().add_to_page_cache(count(nr_pages), kind))
     }

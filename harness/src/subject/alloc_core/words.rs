@@ -82,7 +82,7 @@ mod test {
 
     #[test]
     fn versions_have_the_same_names_in_the_same_order() {
-        let core: Vec<&str> = alloc_core::Policy::ALL.iter().map(|it| it.name()).collect();
+        let core: Vec<&str> = alloc_core::KvmallocVersion::ALL.iter().map(|it| it.name()).collect();
         assert_eq!(core, POLICIES);
     }
 }

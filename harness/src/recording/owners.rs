@@ -16,7 +16,7 @@ use crate::op::Reg;
 
 /// What a register holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum Origin {
     /// From kmalloc.
     Kmalloc,
     /// From the cache in this cache register.
@@ -35,7 +35,7 @@ pub(super) struct Live {
     /// The register.
     pub(super) reg: Reg,
     /// What it holds.
-    pub(super) kind: Kind,
+    pub(super) kind: Origin,
     /// What it costs a machine to hold it.
     pub(super) cost: super::machine::Cost,
 }
@@ -72,7 +72,7 @@ pub(super) struct Released {
 
 /// Everything that is live.
 #[derive(Debug, Default)]
-pub(super) struct Book {
+pub(super) struct Owners {
     owners: HashMap<u64, Owner>,
     blocks: Vec<Block>,
     /// The block that each allocated frame belongs to.
@@ -84,7 +84,7 @@ pub(super) struct Book {
     pub(super) meter: Meter,
 }
 
-impl Book {
+impl Owners {
     /// The register that the next allocation will get: the lowest free one. `None` if all are used.
     pub(super) fn next_register(&self) -> Option<Reg> {
         match self.free_regs.peek() {
@@ -94,7 +94,11 @@ impl Book {
     }
 
     /// Takes the lowest free register for something of this kind.
-    pub(super) fn take_register(&mut self, kind: Kind, cost: super::machine::Cost) -> Option<Live> {
+    pub(super) fn take_register(
+        &mut self,
+        kind: Origin,
+        cost: super::machine::Cost,
+    ) -> Option<Live> {
         let reg = self.next_register()?;
         if self.free_regs.pop().is_none() {
             self.next_reg += 1;
