@@ -2,8 +2,8 @@
 //!
 //! The one idea: the entries for 2 MiB each, the PMDs, fit in one page, so the space is an array of
 //! words, one for each PMD: its table, if it has one, and how many pages are mapped through it. A
-//! PMD gets its table when the first page is mapped there (R4.4); a huge mapping fills a PMD without
-//! one (R4.12).
+//! PMD gets its table when the first page is mapped there (R4.4); a huge mapping fills one without
+//! a table (R4.12).
 //!
 //! Linux keeps a table for ever; here a shrink gives those back that map nothing. The entries
 //! themselves are the machine's: what a table's page holds is not looked at.
