@@ -209,7 +209,7 @@ impl Lane {
         self.hand_over();
         self.subject.settle();
         self.facts = self.subject.facts();
-        self.model.note_lazy(self.facts.nr_lazy_pages);
+        self.model.space_mut().purge();
         self.model.forget_reuse();
         self.model.forget_just_freed();
         self.model.kswapd_mut().rest();

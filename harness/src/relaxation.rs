@@ -36,6 +36,7 @@ relaxations! {
     Metadata        "metadata"         "the frames that an area's metadata needed are known only within bounds (R4.2, R4.4)";
     NoNode          "no-node"          "so few frames were free that a split in the middle of a hole may have had no node (R4.9)";
     UnknownPlace    "unknown-place"    "the vmalloc space has too many areas to tell where the next one goes";
+    MaybePurged     "maybe-purged"     "a call ran out of memory or met an injected failure before its search for room or after it, so that what waited may or may not have been purged (R4.10)";
     ShortHole       "short-hole"       "a hole that only just fits an aligned area is found or passed over by the shape of a tree that no caller sees (R4.7)";
     LargestHole     "largest-hole"     "the vmalloc space has too many areas, so the allocator's own count of its largest hole is believed";
     ByChance        "by-chance"        "small pages of an area lie like huge ones, so that either search may have placed it (R4.12)";

@@ -8,12 +8,15 @@
 use super::{Lane, Record, Waiter};
 use crate::bytes::{self, Damage};
 use crate::call::Call;
-use crate::model::rules::{Family, Want, vmalloc_cost};
-use crate::model::{Allocation, Cache, Contents, Free, Granted, Kind, Replaced};
+use crate::model::rules::{Family, Want};
+use crate::model::shortage::may_lack_node;
+use crate::model::space::Told;
+use crate::model::window::Search;
+use crate::model::{Allocation, Cache, Contents, Free, Granted, Kind};
 use crate::op::Reg;
 use crate::paint::mix;
 use crate::subject::{Answer, Refusal};
-use crate::words::{Context, Scope, pages_of};
+use crate::words::Scope;
 use std::mem::take;
 
 /// The largest allocation whose bytes may be left as the allocator left them.
@@ -29,18 +32,14 @@ impl Lane {
     /// Brings the book up to date with a record that no oracle objected to. What the record knows
     /// of frames is gone afterwards; a record is too large to be moved about.
     pub fn commit(&mut self, record: &mut Record, dst: Option<Reg>) {
-        // A purge happens before an area is taken and after one is freed, so the count after the
-        // call is taken note of on both sides of the book's own change.
-        if let Some(nr_lazy_pages) = self.nr_lazy_before_free(record) {
-            self.model.note_lazy(nr_lazy_pages);
-        }
+        // It searches before an area is taken, and before the one that it replaces is freed.
+        self.note_search(record);
         // Who names a node may have made a slab there its CPU's active one.
         if record.before.nr_nodes > 0 && record.want.is_some_and(|want| want.node.is_some()) {
             self.model.forget_reuse();
         }
         self.note_kswapd(record);
         self.enter_in_book(record, dst);
-        self.model.note_lazy(self.facts.nr_lazy_pages);
     }
 
     /// Takes note of who has woken kswapd for certain, and of when it has run.
@@ -67,19 +66,36 @@ impl Lane {
         }
     }
 
-    /// The pages that waited for a purge when the request had its memory, as far as the count after
-    /// the call tells: a reallocation has also freed an area since.
-    fn nr_lazy_before_free(&self, record: &Record) -> Option<u64> {
-        let nr_lazy_pages = record.after.nr_lazy_pages;
-        let replaced = record.want.as_ref().and_then(|want| self.model.replaced(want));
-        match (replaced, record.reply.answer) {
-            (Some(Replaced { old, stays: false, .. }), Answer::Memory { .. })
-                if old.kind == Kind::Vmalloc && record.caller.context == Context::Task =>
-            {
-                let cost = vmalloc_cost(pages_of(old.usable));
-                nr_lazy_pages.checked_sub(cost.nr_area_pages)
+    /// Takes note of what a call's search for room, if it made one, may have purged.
+    fn note_search(&mut self, record: &Record) {
+        let Some(want) = record.want else { return };
+        let Some(told) = self.told_of_search(record, &want) else { return };
+        let search = Search::of(&want, self.model.policy());
+        let space = self.model.space_mut();
+        if may_lack_node(&search, &record.before, self.min_free) {
+            space.doubt();
+        }
+        // An injected failure can end the attempt with huge pages before its search.
+        match record.reply.nr_faults {
+            0 => space.searched(&[search], told),
+            _ => space.searched(&[search, search.in_small_pages()], told),
+        }
+    }
+
+    /// What an answer tells of a search for room; nothing if there was none.
+    fn told_of_search(&self, record: &Record, want: &Want) -> Option<Told> {
+        use Refusal::{Deadlock, Injected, Mapping, Pages, Range, VmallocSpace};
+        let (Answer::Refused(refusal) | Answer::WouldBlock(refusal)) = record.reply.answer else {
+            let area = record.granted.filter(|it| !it.stays && self.model.is_vmalloc(it.addr));
+            return area.map(|area| Told::Place(area.addr));
+        };
+        match refusal {
+            _ if !self.model.may_map(want) => None,
+            VmallocSpace | Range if record.reply.nr_faults == 0 => Some(Told::NoRoom),
+            VmallocSpace | Range | Pages { .. } | Deadlock { .. } | Mapping | Injected => {
+                Some(Told::Nothing)
             }
-            _ => Some(nr_lazy_pages),
+            _ => None,
         }
     }
 
@@ -156,6 +172,7 @@ impl Lane {
         match record.request.call {
             Call::MemblockReserve => self.enter_reserved(record),
             Call::Tick => self.model.free_deferred(),
+            Call::VmUnmapAliases => self.model.space_mut().purge(),
             Call::MemallocNofsSave => self.model.open_scope(task, Scope::Nofs),
             Call::MemallocNoioSave => self.model.open_scope(task, Scope::Noio),
             Call::MemallocNofsRestore | Call::MemallocNoioRestore => self.model.close_scope(task),

@@ -20,6 +20,7 @@ mod realloc;
 mod reuse;
 pub mod rules;
 pub mod shortage;
+pub mod space;
 pub mod window;
 
 use crate::call::{Request, Role};
@@ -38,8 +39,8 @@ pub use realloc::Replaced;
 use reuse::Classes;
 pub use reuse::Reuse;
 use rules::{Family, KMALLOC_MAX_CACHE, Want, cache_alignment, size_class, vmalloc_cost};
+use space::Space;
 use std::collections::BTreeMap;
-use window::Window;
 
 /// A cache that the caller made.
 #[derive(Clone, Copy, Debug)]
@@ -129,7 +130,7 @@ pub struct Model {
     frames: Vec<FrameUse>,
     caches: BTreeMap<CacheHandle, Cache>,
     totals: Totals,
-    window: Window,
+    space: Space,
     /// Whether the boot allocator has not handed over yet.
     is_early: bool,
     /// Which object of each size class comes next.
@@ -151,7 +152,7 @@ impl Model {
             frames: vec![FrameUse::Nobody; nr_frames],
             caches: BTreeMap::new(),
             totals: Totals::default(),
-            window: Window::new(layout.vmalloc_start, layout.vmalloc_end, machine.cpus),
+            space: Space::new(layout.vmalloc_start, layout.vmalloc_end, machine.cpus),
             is_early: true,
             classes: Classes::default(),
             callers: caller::Callers::default(),
@@ -197,8 +198,13 @@ impl Model {
     }
 
     /// The vmalloc space.
-    pub fn window(&self) -> &Window {
-        &self.window
+    pub fn space(&self) -> &Space {
+        &self.space
+    }
+
+    /// As [`space`](Self::space), to change.
+    pub fn space_mut(&mut self) -> &mut Space {
+        &mut self.space
     }
 
     /// Who balances the nodes.
@@ -209,11 +215,6 @@ impl Model {
     /// As [`kswapd`](Self::kswapd), to change.
     pub fn kswapd_mut(&mut self) -> &mut Kswapd {
         &mut self.kswapd
-    }
-
-    /// Takes note of how many pages the allocator says wait to be purged.
-    pub fn note_lazy(&mut self, nr_lazy_pages: u64) {
-        self.window.note_lazy(nr_lazy_pages);
     }
 
     /// A cache that has been made and not destroyed.
@@ -259,6 +260,16 @@ impl Model {
     /// Whether an address lies in the direct map.
     pub fn is_direct(&self, addr: u64) -> bool {
         (self.layout.direct_start..self.layout.direct_end).contains(&addr)
+    }
+
+    /// Whether a request may come to vmalloc.
+    pub fn may_map(&self, want: &Want) -> bool {
+        let size = want.size.unwrap_or(0);
+        match want.family {
+            Family::Vmalloc { .. } => true,
+            Family::Kvmalloc { route } => self.policy.sides(size, want.gfp, route).vmalloc,
+            _ => false,
+        }
     }
 
     /// What is known of memory that was granted to a request.
@@ -317,7 +328,7 @@ impl Model {
         }
         self.count(&allocation, |total, amount| *total += amount);
         if allocation.kind == Kind::Vmalloc {
-            self.window.enter(allocation.addr, pages_of(allocation.usable));
+            self.space.enter(allocation.addr, pages_of(allocation.usable));
         }
         if let Some(reuse) = self.reuse_mut(&allocation) {
             reuse.take(allocation.cpu, allocation.addr);
@@ -337,7 +348,7 @@ impl Model {
         }
         self.count(&allocation, |total, amount| *total -= amount);
         if allocation.kind == Kind::Vmalloc {
-            self.window.retire(addr);
+            self.space.retire(addr);
         }
         if let Some(reuse) = self.reuse_mut(&allocation) {
             reuse.free(cpu.into(), addr);

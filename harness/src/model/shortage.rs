@@ -12,7 +12,8 @@ use super::rules::{
     Family, KMALLOC_MAX, VmallocCost, Want, has_block, lowest_watermark, min_slab_order,
     size_class, vmalloc_cost,
 };
-use super::window::Window;
+use super::space::Space;
+use super::window::Search;
 use crate::relaxation::{Relaxation, Relaxed};
 use crate::subject::Effort;
 use crate::subject::{Facts, Refusal};
@@ -26,10 +27,10 @@ const NR_METADATA_PAGES: u64 = 16;
 pub struct Situation<'a> {
     /// Counters before.
     pub before: &'a Facts,
-    /// Counters after: a failed search has purged what was lazy.
+    /// Counters after.
     pub after: &'a Facts,
-    /// The taken parts of the vmalloc space.
-    pub window: &'a Window,
+    /// The vmalloc space.
+    pub space: &'a Space,
     /// How kvmalloc decides.
     pub policy: &'a Policy,
     /// Bytes from one object to the next, of the cache that was asked.
@@ -56,10 +57,10 @@ impl Situation<'_> {
     fn is_short(&self, want: &Want, size: u64, refusal: Refusal) -> bool {
         match refusal {
             Refusal::Pages { order } => self.are_pages_short(want, size, order),
-            Refusal::VmallocSpace | Refusal::Range => match want.family {
-                Family::Vmalloc { range } => self.is_space_short(want, size, range),
-                _ => refusal == Refusal::VmallocSpace && self.is_space_short(want, size, None),
-            },
+            Refusal::VmallocSpace => self.is_space_short(want),
+            Refusal::Range => {
+                matches!(want.family, Family::Vmalloc { .. }) && self.is_space_short(want)
+            }
             // Page tables are pages too, and taken whatever the caller's flags are (R4.4).
             Refusal::Mapping => self.are_frames_short(size),
             Refusal::Injected => false,
@@ -145,7 +146,7 @@ impl Situation<'_> {
 
     /// What is kept back on all nodes together.
     fn reserve(&self) -> u64 {
-        self.min_free * u64::from(self.before.nr_nodes.max(1))
+        reserve(self.before, self.min_free)
     }
 
     /// Whether nothing stands in the way of an area of `nr_pages` pages in huge ones: there is
@@ -153,8 +154,7 @@ impl Situation<'_> {
     pub fn has_huge_pages(&self, want: &Want, nr_pages: u64) -> bool {
         let blocks = self.before.nr_free_blocks[9..].iter().zip(0..);
         let nr_blocks: u64 = blocks.map(|(nr, order)| u64::from(*nr) << order).sum();
-        let nr_small_pages = pages_of(want.size.unwrap_or(0));
-        let places = self.window.places(nr_small_pages, Some(nr_pages), None);
+        let places = self.space.places(&Search::of(want, self.policy));
         self.nr_faults == 0
             // Each node has its own watermark.
             && self.before.nr_nodes == 0
@@ -163,22 +163,23 @@ impl Situation<'_> {
             && places.is_some_and(|places| places.huge.is_certain())
     }
 
-    fn is_space_short(&self, want: &Want, size: u64, range: Option<(u64, u64, u64)>) -> bool {
-        let nr_huge_pages = self.policy.huge_pages(want);
-        let nr_pages = pages_of(size);
-        // A split in the middle needs a node; without one the space counts as short (R4.9).
-        let may_lack_node = self.before.nr_free_pages <= NR_METADATA_PAGES + self.reserve();
-        let places = self.window.places(nr_pages, nr_huge_pages, range);
+    fn may_lack_node(&self, search: &Search) -> bool {
+        may_lack_node(search, self.before, self.min_free)
+    }
+
+    fn is_space_short(&self, want: &Want) -> bool {
+        let search = Search::of(want, self.policy);
+        let places = self.space.places(&search);
         let room = places.as_ref().map(|places| &places.small);
         match room {
             Some(room) if room.lowest().is_none() => true,
-            _ if self.relaxed.if_so(may_lack_node, Relaxation::NoNode) => true,
+            _ if self.relaxed.if_so(self.may_lack_node(&search), Relaxation::NoNode) => true,
             Some(room) => self.relaxed.if_so(!room.is_certain(), Relaxation::ShortHole),
             None => {
-                let align = range.map_or(0, |(_, _, align)| align / PAGE);
-                let needed = vmalloc_cost(nr_pages).nr_area_pages + align;
-                let is_part = |(start, end, _)| !self.window.is_whole(start, end);
-                let is_part = range.is_some_and(is_part);
+                let align = search.range.map_or(0, |(_, _, align)| align / PAGE);
+                let needed = vmalloc_cost(search.nr_pages).nr_area_pages + align;
+                let is_part = |(start, end, _)| !self.space.is_whole(start, end);
+                let is_part = search.range.is_some_and(is_part);
                 self.relaxed.if_so(is_part, Relaxation::UnknownPlace)
                     || self
                         .relaxed
@@ -186,6 +187,18 @@ impl Situation<'_> {
             }
         }
     }
+}
+
+/// Whether so few frames are free that a search may have no node for a split in the middle of a
+/// hole, and without one the space counts as short (R4.9). At the edge of a hole, where all but
+/// aligned areas and those in a range go, there is no split.
+pub fn may_lack_node(search: &Search, before: &Facts, min_free: u64) -> bool {
+    let may_split = search.range.is_some() || search.nr_huge_pages.is_some();
+    may_split && before.nr_free_pages <= NR_METADATA_PAGES + reserve(before, min_free)
+}
+
+fn reserve(facts: &Facts, min_free: u64) -> u64 {
+    min_free * u64::from(facts.nr_nodes.max(1))
 }
 
 /// The order of the smallest block that serves a kmalloc of `size` bytes (R1.1, R1.9).
@@ -209,11 +222,11 @@ mod test {
             ..Facts::default()
         };
         let want = Want::of(&request).unwrap();
-        let window = Window::new(0, 16 * PAGE, 1);
+        let space = Space::new(0, 16 * PAGE, 1);
         let situation = Situation {
             before: &facts,
             after: &facts,
-            window: &window,
+            space: &space,
             policy: &Policy::of(&Machine::default()),
             stride: 0,
             min_free: 16,

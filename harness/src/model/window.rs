@@ -10,7 +10,8 @@
 //! Page arrays of large areas are areas too. No caller is told where they are, but they go by the
 //! same rule: first the area, then the area of its array.
 
-use super::rules::lazy_max;
+use super::kvmalloc::Policy;
+use super::rules::{Family, Want, lazy_max};
 use crate::words::{HUGE_PAGE, PAGE, pages_of};
 use std::collections::BTreeMap;
 
@@ -64,6 +65,12 @@ impl Room {
         self.spots.iter().map(|spot| spot.addr).min()
     }
 
+    /// Takes the places of another search in, which may have been made in its stead.
+    pub(super) fn or(&mut self, other: Self) {
+        self.spots.extend(other.spots);
+        self.may_miss |= other.may_miss;
+    }
+
     /// Whether a search that ends here, or in vain, may have left what was freed unpurged.
     fn may_leave_unpurged(&self) -> bool {
         self.spots.iter().any(|spot| !spot.is_purged)
@@ -75,7 +82,55 @@ impl Room {
     }
 }
 
+/// A search for room: for an area, and for the area of its page array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Search {
+    /// Pages of the area, but for its guard.
+    pub nr_pages: u64,
+    /// Its pages if they are huge, which is tried first; none if they may not be (R4.12).
+    pub nr_huge_pages: Option<u64>,
+    /// The offsets in bytes between which it must lie, and its alignment.
+    pub range: Option<(u64, u64, u64)>,
+}
+
+impl Search {
+    /// That of a request which comes to vmalloc.
+    pub fn of(want: &Want, policy: &Policy) -> Self {
+        let range = match want.family {
+            Family::Vmalloc { range } => range,
+            _ => None,
+        };
+        let nr_pages = pages_of(want.size.unwrap_or(0));
+        Self { nr_pages, nr_huge_pages: policy.huge_pages(want), range }
+    }
+
+    /// The same without huge pages.
+    pub fn in_small_pages(self) -> Self {
+        Self { nr_huge_pages: None, ..self }
+    }
+}
+
+/// What a search may have left of the areas that waited for a purge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Traces {
+    /// They may wait as before.
+    pub(super) unpurged: bool,
+    /// They may have been purged.
+    pub(super) purged: bool,
+}
+
+impl Traces {
+    /// Neither: the search cannot have ended so.
+    pub(super) const NONE: Self = Self { unpurged: false, purged: false };
+
+    /// What either of two searches may have left.
+    pub(super) fn or(self, other: Self) -> Self {
+        Self { unpurged: self.unpurged || other.unpurged, purged: self.purged || other.purged }
+    }
+}
+
 /// A taken part of the space.
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Taken {
     /// Behind its guard page.
     end: u64,
@@ -184,6 +239,7 @@ impl Holes<'_> {
 }
 
 /// The taken parts of the vmalloc space.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
     start: u64,
     end: u64,
@@ -242,38 +298,53 @@ impl Window {
         }
     }
 
-    /// Takes note of how much the allocator says is waiting to be purged.
-    pub fn note_lazy(&mut self, nr_lazy_pages: u64) {
-        if nr_lazy_pages == 0 && self.nr_lazy_pages > 0 {
-            self.purge();
-        }
-    }
-
-    fn purge(&mut self) {
+    /// Sets what waits for a purge free.
+    pub fn purge(&mut self) {
         self.taken.retain(|_, area| area.is_live);
         self.nr_lazy_pages = 0;
     }
 
-    /// Where an area of `nr_pages` pages and its guard may go within `range`, offsets in bytes; not
-    /// known if that takes too long to find out. Before that it was tried with `nr_huge_pages`
-    /// pages if it may have huge ones (R4.12), a search that may have purged.
-    pub fn places(
-        &self,
-        nr_pages: u64,
-        nr_huge_pages: Option<u64>,
-        range: Option<(u64, u64, u64)>,
-    ) -> Option<Places> {
-        if self.taken.len() > NR_WALKED_MAX {
-            return None;
+    /// Where a search may end; not known if that takes too long to find out.
+    pub fn places(&self, search: &Search) -> Option<Places> {
+        (self.taken.len() <= NR_WALKED_MAX).then(|| self.walk(search))
+    }
+
+    /// Whether a range is long enough for an area in small pages, so that a search is made.
+    pub(super) fn is_searched(&self, search: &Search) -> bool {
+        let ask = self.ask(search);
+        ask.len <= ask.end.saturating_sub(ask.start)
+    }
+
+    /// What a search leaves that ended at an address, in vain, or who knows where.
+    pub(super) fn traces(&self, search: &Search, addr: Option<u64>) -> Traces {
+        let Places { huge, small } = self.walk(search);
+        let Some(addr) = addr else {
+            return Traces { unpurged: true, purged: small.may_purge() };
+        };
+        let mut traces = Traces::NONE;
+        for spot in huge.spots.iter().chain(&small.spots).filter(|spot| spot.addr == addr) {
+            traces.unpurged |= !spot.is_purged;
+            traces.purged |= spot.is_purged;
         }
-        let mut ask = self.anywhere(nr_pages);
-        if let Some((start, end, align)) = range {
+        traces
+    }
+
+    fn ask(&self, search: &Search) -> Ask {
+        let mut ask = self.anywhere(search.nr_pages);
+        if let Some((start, end, align)) = search.range {
             ask.start = self.start.saturating_add(start);
             ask.end = self.end.min(self.start.saturating_add(end));
             ask.align = align.max(PAGE);
         }
-        let Some(nr_pages) = nr_huge_pages else {
-            return Some(Places { huge: Room::NOWHERE, small: self.holes().find_both(&ask) });
+        ask
+    }
+
+    /// Where a search may end. If the area may have huge pages, these were looked for before, which
+    /// may have purged (R4.12).
+    fn walk(&self, search: &Search) -> Places {
+        let ask = self.ask(search);
+        let Some(nr_pages) = search.nr_huge_pages else {
+            return Places { huge: Room::NOWHERE, small: self.holes().find_both(&ask) };
         };
         let huge_ask = Ask { align: HUGE_PAGE, ..self.anywhere(nr_pages) };
         let huge = self.holes().find_both(&huge_ask);
@@ -281,10 +352,9 @@ impl Window {
         let begins = [(false, huge.may_leave_unpurged()), (true, huge.may_purge())];
         for (is_purged, _) in begins.into_iter().filter(|(_, may_be)| *may_be) {
             let room = Holes { is_purged, ..self.holes() }.find_both(&ask);
-            small.spots.extend(room.spots);
-            small.may_miss |= room.may_miss;
+            small.or(room);
         }
-        Some(Places { huge, small })
+        Places { huge, small }
     }
 
     fn holes(&self) -> Holes<'_> {
@@ -313,7 +383,7 @@ mod test {
     }
 
     fn rooms(window: &Window, nr_pages: u64, range: Option<(u64, u64, u64)>) -> Room {
-        window.places(nr_pages, None, range).unwrap().small
+        window.places(&Search { nr_pages, nr_huge_pages: None, range }).unwrap().small
     }
 
     /// The only place, if there is any.
@@ -341,7 +411,7 @@ mod test {
         window.retire(0);
         assert_eq!(place(&window, 1, None), Some(2 * PAGE));
         assert_eq!(place(&window, 15, None), Some(0));
-        window.note_lazy(0);
+        window.purge();
         assert_eq!(place(&window, 1, None), Some(0));
     }
 
@@ -391,7 +461,7 @@ mod test {
         window.enter(0, 1);
         window.enter(2 * PAGE, 1);
         window.retire(0);
-        window.note_lazy(0);
+        window.purge();
         // 513 pages need 4104 bytes of array: two pages and a guard, behind the area.
         assert_eq!(place(&window, 513, None), Some(4 * PAGE));
         window.enter(4 * PAGE, 513);
@@ -410,11 +480,12 @@ mod test {
 
     #[test]
     fn a_huge_area_needs_its_alignment_and_may_purge_for_it_in_vain() {
+        let huge = |nr_pages| Search { nr_pages, nr_huge_pages: Some(1024), range: None };
         let mut window = Window::new(0, 2048 * PAGE, 1);
         window.enter(0, 1);
         window.enter(2 * PAGE, 1);
         window.retire(0);
-        let places = window.places(600, Some(1024), None).unwrap();
+        let places = window.places(&huge(600)).unwrap();
         assert_eq!(places.huge.lowest(), Some(512 * PAGE));
         assert!(places.huge.is_certain() && places.small.is_certain());
         assert_eq!(places.small.lowest(), Some(4 * PAGE));
@@ -422,7 +493,7 @@ mod test {
         // There is no hole for 1024 pages. Looking for it has purged the first two pages, which
         // are not used again otherwise.
         assert_eq!(place(&window, 1, None), Some(4 * PAGE));
-        let places = window.places(1, Some(1024), None).unwrap();
+        let places = window.places(&huge(1)).unwrap();
         assert_eq!(places.huge, Room::NOWHERE);
         assert_eq!((places.small.lowest(), places.small.may_miss), (Some(0), false));
     }

@@ -138,6 +138,28 @@ pub(crate) static FAULTS: &[Fault] = &[
         ..RIGHT
     },
     Fault {
+        what: "purges after it has found room",
+        oracle: "accounting",
+        trace: "r0 = vmalloc(0x1000)\nvfree(r0)\nr1 = vmalloc(0x1000)\nkfree(NULL)",
+        apply: |tenant, request, setting| {
+            let reply = tenant.right.apply(request, setting);
+            if request.call == Call::Vmalloc {
+                tenant.ask(ask::vm_unmap_aliases());
+            }
+            reply
+        },
+        ..RIGHT
+    },
+    Fault {
+        what: "leaves waiting what it was asked to purge",
+        oracle: "accounting",
+        trace: "r0 = vmalloc(0x1000)\nvfree(r0)\nvm_unmap_aliases()\nkfree(NULL)",
+        apply: |tenant, request, setting| {
+            instead(tenant, request, setting, Call::VmUnmapAliases, Answer::Done)
+        },
+        ..RIGHT
+    },
+    Fault {
         what: "finds its own lists broken",
         oracle: "structure",
         trace: "kfree(NULL)",

@@ -30,6 +30,7 @@ fn judge(event: &Event) -> Judgement {
         Event::Step(step) => {
             conserved(&step.record.after)?;
             agrees_with_book(step)?;
+            purged_as_told(step)?;
             purged_in_time(step)?;
             purged_with_need(step)?;
             tables_for_areas(step)?;
@@ -86,13 +87,12 @@ fn nodes_add_up(facts: &Facts) -> Judgement {
 }
 
 /// What callers hold, in words.
-const HELD: [&str; 9] = [
+const HELD: [&str; 8] = [
     "pages of blocks",
     "pages of large kmallocs",
     "pages of vmallocs",
     "areas",
     "pages of areas",
-    "pages that wait for a purge",
     "deferred areas",
     "kmalloc objects",
     "cache objects",
@@ -109,7 +109,6 @@ fn agrees_with_book(step: &Step) -> Judgement {
         totals.nr_vmalloc_pages,
         totals.nr_areas,
         totals.nr_area_pages,
-        step.model.window().nr_lazy_pages(),
         step.model.nr_deferred() as u64,
         totals.nr_kmalloc_objects,
         totals.nr_cache_objects,
@@ -120,7 +119,6 @@ fn agrees_with_book(step: &Step) -> Judgement {
         facts.nr_vmalloc_pages,
         facts.nr_areas,
         facts.nr_area_pages,
-        facts.nr_lazy_pages,
         facts.nr_deferred_areas,
         facts.nr_kmalloc_objects,
         facts.nr_cache_objects,
@@ -138,9 +136,26 @@ fn agrees_with_book(step: &Step) -> Judgement {
         .join("; "))
 }
 
+/// What waits for a purge is what was freed since the last one, and when that was follows from what
+/// callers were told (R4.10).
+fn purged_as_told(step: &Step) -> Judgement {
+    let waiting = step.record.before.nr_lazy_pages;
+    let space = step.model.space();
+    if space.waiting().all(|held| held != waiting) {
+        let held: Vec<u64> = space.waiting().collect();
+        return Err(format!(
+            "callers know of {held:?} pages that wait for a purge, the allocator counts {waiting}"
+        ));
+    }
+    if space.is_in_doubt() {
+        step.relaxed.by(Relaxation::MaybePurged);
+    }
+    Ok(())
+}
+
 /// Address space that was freed does not wait for ever (R4.10).
 fn purged_in_time(step: &Step) -> Judgement {
-    let most = step.model.window().lazy_max();
+    let most = step.model.space().lazy_max();
     let waiting = step.record.after.nr_lazy_pages;
     if waiting > most {
         return Err(format!(
@@ -159,7 +174,7 @@ fn purged_with_need(step: &Step) -> Judgement {
     }
     let (before, after) = (&record.before, &record.after);
     let nr_freed = before.nr_area_pages.saturating_sub(after.nr_area_pages);
-    let (waiting, most) = (before.nr_lazy_pages + nr_freed, step.model.window().lazy_max());
+    let (waiting, most) = (before.nr_lazy_pages + nr_freed, step.model.space().lazy_max());
     if after.nr_lazy_pages < waiting && waiting <= most {
         return Err(format!(
             "a purge, although only {waiting} pages of vmalloc space waited for it, of {most} that may"

@@ -12,7 +12,7 @@ use crate::call::{Call, Request, Role};
 use crate::model::rules::{
     Family, Want, cache_alignment, cache_stride, has_block, lowest_watermark, size_class,
 };
-use crate::model::window::Places;
+use crate::model::window::{Places, Search};
 use crate::model::{Granted, Kind, rules};
 use crate::oracle::{Event, Judgement, Oracle, Step};
 use crate::relaxation::Relaxation;
@@ -150,18 +150,13 @@ fn place(step: &Step, want: &Want, granted: Granted) -> Judgement {
     if kind != Kind::Vmalloc {
         return Ok(());
     }
-    let range = match want.family {
-        Family::Vmalloc { range } => range,
-        _ => None,
-    };
-    let nr_pages = pages_of(want.size.unwrap_or(0));
-    let nr_huge_pages = step.model.policy().huge_pages(want);
-    let window = step.model.window();
-    let Some(Places { huge, small }) = window.places(nr_pages, nr_huge_pages, range) else {
+    let search = Search::of(want, step.model.policy());
+    let space = step.model.space();
+    let Some(Places { huge, small }) = space.places(&search) else {
         step.relaxed.by(Relaxation::UnknownPlace);
         return Ok(());
     };
-    let is_huge = nr_huge_pages.is_some() && step.record.has_huge_pages();
+    let is_huge = search.nr_huge_pages.is_some() && step.record.has_huge_pages();
     let expected = if is_huge { &huge } else { &small };
     if expected.is_only(addr) || step.relaxed.if_so(expected.admits(addr), Relaxation::ShortHole) {
         return Ok(());
@@ -169,7 +164,7 @@ fn place(step: &Step, want: &Want, granted: Granted) -> Judgement {
     // Small pages can be contiguous by chance, and an injected failure can end the attempt with
     // huge ones before its search.
     let as_small = is_huge && small.admits(addr);
-    let at_once = || window.places(nr_pages, None, range);
+    let at_once = || space.places(&search.in_small_pages());
     let by_failure = step.record.reply.nr_faults > 0
         && at_once().is_some_and(|places| places.small.admits(addr));
     if step.relaxed.if_so(as_small, Relaxation::ByChance)

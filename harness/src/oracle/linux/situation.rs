@@ -13,7 +13,7 @@ pub(super) fn situation<'a>(step: &'a Step, want: &Want) -> Situation<'a> {
     Situation {
         before: &step.record.before,
         after: &step.record.after,
-        window: step.model.window(),
+        space: step.model.space(),
         policy: step.model.policy(),
         stride: step.model.stride(want),
         min_free: step.min_free,
