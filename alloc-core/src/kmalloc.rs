@@ -8,7 +8,8 @@
 use crate::frames::frame::FrameState;
 use crate::memory::Memory;
 use crate::slab::cache_list::CLASS_SIZES;
-use crate::slab::objects::{Refused, SlabAllocator};
+use crate::slab::objects::Refused;
+use crate::slab::slabs::SlabAllocator;
 use crate::words::addr::{
     KMALLOC_MAX_SIZE, NR_ORDERS, PAGE_OFFSET, PAGE_SHIFT, Paddr, Vaddr, order_for,
 };

@@ -16,7 +16,7 @@ use crate::kvmalloc::Kvmalloc;
 use crate::memory::Memory;
 use crate::pages::allocator::{BootParams, PageAllocator};
 use crate::slab::cache_list::{AREA_BYTES, boot_cache_bytes};
-use crate::slab::objects::SlabAllocator;
+use crate::slab::slabs::SlabAllocator;
 use crate::vmalloc::area_pages::Vmalloc;
 use crate::vmalloc::page_table::PageTables;
 use crate::vmalloc::vmap::VmapSpace;

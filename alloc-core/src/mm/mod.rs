@@ -1,6 +1,6 @@
 //! The public face: every call under its C name, on one machine.
 //!
-//! The one idea: a thin front. What a call does is on the floor that its name belongs to; here an
+//! It is a thin front: what a call does is on the floor that its name belongs to; here an
 //! allocation is passed down, and a refused free gets its reason.
 
 use crate::frames::fault::FaultPlan;
@@ -11,7 +11,8 @@ use crate::kvmalloc::{Kvmalloc, Route};
 use crate::memory::Memory;
 use crate::slab::cache::{CacheId, Ctor, SlabFlags};
 use crate::slab::kmem_cache::DestroyError;
-use crate::slab::objects::{Refused, SlabAllocator};
+use crate::slab::objects::Refused;
+use crate::slab::slabs::SlabAllocator;
 use crate::vmalloc::area_pages::Vmalloc;
 use crate::vmalloc::areas::VmallocRange;
 use crate::words::addr::{Paddr, Pfn, Vaddr};

@@ -1,7 +1,7 @@
 //! Making, naming and destroying slab caches (R2).
 //!
-//! The one idea: as in SLUB, descriptors are objects of a cache of their own, `kmem_cache`. Those
-//! of the first caches cannot be; they are in `cache_list`.
+//! As in SLUB, descriptors are objects of a cache of their own, `kmem_cache`. Those of the first
+//! caches cannot be; they are in `cache_list`.
 //!
 //! Names of caches given by callers ([`CacheId`]) are checked against the live descriptors, so that
 //! a stale or invented name is an error and never a wild access.
@@ -16,7 +16,8 @@ use crate::slab::cache::{
     Cache, CacheId, CacheOwner, Ctor, Geometry, SlabFlags, alignment, stride,
 };
 use crate::slab::cache_list::CacheList;
-use crate::slab::objects::{Object, Refused, SlabAllocator};
+use crate::slab::objects::{Object, Refused};
+use crate::slab::slabs::SlabAllocator;
 use crate::words::addr::{KMALLOC_MAX_SIZE, PAGE_SIZE, Paddr};
 use crate::words::error::AllocError;
 use crate::words::gfp::{__GFP_ZERO, GFP_KERNEL, Gfp};

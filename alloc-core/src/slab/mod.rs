@@ -2,5 +2,7 @@
 
 pub(crate) mod cache;
 pub(crate) mod cache_list;
+pub(crate) mod free_list;
 pub(crate) mod kmem_cache;
 pub(crate) mod objects;
+pub(crate) mod slabs;

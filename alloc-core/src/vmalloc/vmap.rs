@@ -5,6 +5,15 @@
 //! *busy* areas, and *lazy* areas, which have been freed but may still be in some cache of
 //! translations, so that they are not used again before a purge has flushed them all at once.
 //!
+//! ```text
+//!            taken                freed                   purged, after a flush
+//!    free ──────────► busy ──────────────► lazy ──────────────────────────────┐
+//!     ▲                │                                                      │
+//!     │                │ the call fails after all                             │
+//!     └────────────────┴──────────────────────────────────────────────────────┘
+//!                            merged with the holes beside it
+//! ```
+//!
 //! Nodes are objects of a slab cache. Taking a range out of the middle of a hole needs a second
 //! node; each CPU keeps one ready for it (the preload patch of 2019). Freeing never needs one.
 //!
@@ -12,7 +21,7 @@
 //! The tables that map them belong to the space, and are kept in `page_table`.
 
 use crate::memory::Memory;
-use crate::slab::objects::SlabAllocator;
+use crate::slab::slabs::SlabAllocator;
 use crate::vmalloc::page_table::PageTables;
 use crate::vmalloc::vmap_tree::{Search, VmapArea, VmapTree};
 use crate::words::addr::{PAGE_SHIFT, PAGE_SIZE, Paddr, VMALLOC_START, Vaddr};
@@ -146,7 +155,8 @@ impl VmapSpace {
             return Err(request.shortage.under(gfp));
         };
         if used_up != VmapArea::NONE {
-            // The node of a hole that is used up becomes the area's, so that undoing is exact.
+            // The node of a hole that is used up becomes the area's, so that a failed call can put
+            // that very node back.
             slab.free_internal(area.0);
             area = used_up;
         }
@@ -245,6 +255,14 @@ impl VmapSpace {
 
     /// Cuts `start..end` out of a hole (`adjust_va_to_fit_type`, R4.8); `None` when that needs a
     /// node and there is none. Returns the hole's node if it is used up.
+    ///
+    /// ```text
+    ///   the hole    ├─────────────────────────┤
+    ///   FL_FIT      ├═════════════════════════┤    used up, its node is returned
+    ///   LE_FIT      ├══════════┤              │    the hole's left edge moves up
+    ///   RE_FIT      │              ├══════════┤    the hole's right edge moves down
+    ///   NE_FIT      │      ├══════════┤       │    two holes, the upper one needs a node
+    /// ```
     fn cut<M: Memory>(
         &mut self,
         slab: &mut SlabAllocator<M>,
@@ -255,15 +273,15 @@ impl VmapSpace {
         let memory = &mut slab.pages.memory;
         let (hole_start, hole_end) = (hole.start(memory), hole.end(memory));
         match (hole_start == start, hole_end == end) {
-            // FL: the hole is used up.
+            // FL_FIT.
             (true, true) => {
                 self.free.remove(memory, hole);
                 return Some(hole);
             }
-            // LE and RE: one edge moves.
+            // LE_FIT and RE_FIT.
             (true, false) => hole.set_range(memory, end, hole_end),
             (false, true) => hole.set_range(memory, hole_start, start),
-            // NE: the hole falls into two.
+            // NE_FIT: the node comes from the preload, or else from the slab, without any effort.
             (false, false) => {
                 let preload = &mut self.preload[cpu_of(slab)];
                 let mut rest = core::mem::replace(preload, VmapArea::NONE);
@@ -287,6 +305,14 @@ impl VmapSpace {
     }
 
     /// Makes a node's range a hole and merges it with its neighbours; returns the unused nodes.
+    ///
+    /// ```text
+    ///                             before                          after              unused
+    ///   alone           ├──┤    ├══════┤    ├──┤      ├──┤    ├──────┤    ├──┤    none
+    ///   below is free   ├──────┼══════┤    ├──┤        ├─────────────┤    ├──┤      the node's own
+    ///   above is free   ├──┤    ├══════┼──────┤        ├──┤    ├─────────────┤      the node's own
+    ///   both are        ├──────┼══════┼──────┤         ├────────────────────┤       two
+    /// ```
     fn insert_hole<M: Memory>(&mut self, memory: &mut M, node: VmapArea) -> [VmapArea; 3] {
         let (mut start, mut end) = (node.start(memory), node.end(memory));
         let (below, above) = self.free.around(memory, start);
@@ -301,7 +327,8 @@ impl VmapSpace {
             self.free.remove(memory, hole);
             nodes[2] = hole;
         }
-        // The boot node is never unused; and a hole that grows back keeps its node.
+        // The boot node stays in use whatever it merges with; else a neighbour that was a hole
+        // keeps its node.
         let keep = nodes.iter().position(|&node| node == self.first);
         let keep =
             keep.or_else(|| nodes[1..].iter().position(|&n| n != VmapArea::NONE).map(|i| i + 1));

@@ -4,7 +4,8 @@ use super::{Corruption, ensure, ensure_at};
 use crate::frames::frame::{Frame, FrameState, NO_FRAME};
 use crate::memory::Memory;
 use crate::slab::cache::{Cache, Geometry};
-use crate::slab::objects::{SlabAllocator, decode_link};
+use crate::slab::free_list::decode_link;
+use crate::slab::slabs::SlabAllocator;
 use crate::words::addr::{Paddr, Pfn, Vaddr};
 
 /// What a walk over all slabs, or over all caches, adds up.
