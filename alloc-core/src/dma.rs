@@ -1,7 +1,7 @@
 //! Coherent memory: blocks that a device sees as the processor does (R7.3).
 //!
-//! The one idea: such memory has two addresses, and neither follows from the other. The caller gets
-//! both from one call: the virtual one for itself, the bus address for the device.
+//! Coherent memory has two addresses, and neither follows from the other. The caller gets both from
+//! one call: the virtual one for itself, the bus address for the device.
 //!
 //! There is one device with one window on all of memory, no IOMMU and no bounce buffer, so the
 //! block is contiguous on both sides.

@@ -1,7 +1,7 @@
 //! A machine for unit tests: frames in a `Vec`, page tables in a `Vec`.
 //!
-//! The one idea: it asserts every obligation of the `Memory` contract, so that each unit test
-//! checks the allocator's use of the machine as well. It is compiled for tests only.
+//! It asserts every obligation of the `Memory` contract, so that each unit test checks the
+//! allocator's use of the machine as well. It is compiled for tests only.
 
 extern crate std;
 

@@ -26,9 +26,9 @@ use watch::{AnswersOnly, Progress, Watch, describe};
 
 pub use watch::{Explanation, explain, keep_panics_quiet, last_panic_place};
 
-/// All memory and all structures are looked at after this many ops at the soonest, and at the end.
-/// With more live allocations than this it is after as many ops as there are of them, so that the
-/// cost of an op does not grow with what is live.
+/// All memory and all structures are checked at the end, and before that every this many ops, or
+/// every as many ops as there are live allocations if those are more. So the cost of checking, per
+/// op, stays the same however much is live.
 const CHECK_INTERVAL_OPS: usize = 128;
 
 /// An objection, before it is known where in the trace it arose.

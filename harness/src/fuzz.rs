@@ -1,10 +1,10 @@
 //! What a fuzz target does with its input.
 //!
-//! The one idea: the engine sees a panic or nothing, and the person who watches sees what the
-//! inputs did: at every doubling of their number one line of counts, so that a target whose inputs
-//! do nothing shows within seconds. A script that watches names a file in `KVROUTE_REPORT` and
-//! finds the line and the tables of `kvroute run` there, never more than a few hundred inputs old;
-//! the engine ends the process without a word, so there is no last moment at which to print them.
+//! The engine sees a panic or nothing, and the person who watches sees what the inputs did: at
+//! every doubling of their number one line of counts, so that a target whose inputs do nothing
+//! shows within seconds. A script that watches names a file in `KVROUTE_REPORT` and finds the line
+//! and the tables of `kvroute run` there, never more than a few hundred inputs old; the engine ends
+//! the process without a word, so there is no last moment at which to print them.
 //!
 //! The engine itself is the target's; nothing here knows libFuzzer.
 

@@ -71,6 +71,24 @@ pub struct LaneSpec {
 }
 
 /// A NOFAIL request that would have slept.
+///
+/// ```text
+///            ┌───► tried ────────────────► memory, or refused for ever: no waiter any more
+///            │       │
+///            │       │ WouldBlock
+///            │       ▼
+///            │    parked: its task makes no other call, its register stays empty,
+///            │       │    and it remembers the epoch of what was short
+///            │       │
+///            ├───────┤ woken: the epoch has changed, or its own try freed something
+///            └───────┤ a tick: all waiters ask, those that were not woken too
+///                    │
+///                    ▼
+///                 alone: at the end of the trace, when all else is free, it asks once more
+/// ```
+///
+/// Waiters ask in the order in which they came. One that is served by a mere tick although nothing
+/// was given back has missed its wakeup, unless its shortage was injected.
 #[derive(Clone, Copy, Debug)]
 pub struct Waiter {
     /// The op that made it.
@@ -85,8 +103,8 @@ pub struct Waiter {
     pub shortage: Refusal,
     /// The number that changes when that shortage may have ended.
     pub epoch: u64,
-    /// Whether its last try took memory from others, and still found too little. What it gave back
-    /// then may serve the next try from the beginning.
+    /// Whether its last try dropped cached pages or had a process killed, and still found too
+    /// little. That has freed memory, so it asks again at once.
     pub took_from_others: bool,
     /// Whether the shortage was not real but injected, so that nothing has to end it.
     pub is_injected: bool,

@@ -1,9 +1,8 @@
 //! Which boundaries the traces of a campaign reach.
 //!
-//! The one idea: that nothing was found beyond a boundary means something only if the boundary was
-//! crossed. Each one is a row: its name, the campaigns that must cross it, and how it is recognised
-//! from the machine, from a step or from an answer; a campaign's traces are run, and the crossings
-//! counted.
+//! That nothing was found beyond a boundary means something only if the boundary was crossed. Each
+//! one is a row: its name, the campaigns that must cross it, and how it is recognised from the
+//! machine, from a step or from an answer; a campaign's traces are run, and the crossings counted.
 //!
 //! What happens at a boundary is judged by the oracles, as ever.
 

@@ -1,8 +1,7 @@
 //! Reports: the counts of a run as text for people and as JSON for scripts.
 //!
-//! The one idea: a verdict is worth what was exercised, so the report shows for every call how
-//! often it was granted and on which side, and why it was refused; what was skipped; what failed by
-//! injection.
+//! A verdict is worth what was exercised, so the report shows for every call how often it was
+//! granted and on which side, and why it was refused; what was skipped; what failed by injection.
 //!
 //! Numbers only; which of them are good is said nowhere here.
 

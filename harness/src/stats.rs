@@ -1,7 +1,7 @@
 //! What a run did: the counts that show whether a green verdict means anything.
 //!
-//! The one idea: silence is never success. Every op is counted as granted, refused (and why) or
-//! skipped (and why), in every lane, so that a campaign that grants nothing is seen at a glance.
+//! Every op is counted as granted, refused (and why) or skipped (and
+//! why), in every lane, so that a campaign that grants nothing is seen at a glance.
 //!
 //! The counts are sums and can be added up over runs, but for a lane's first and last counters;
 //! printing them is in `report`.

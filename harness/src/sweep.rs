@@ -1,9 +1,9 @@
 //! What kvmalloc costs when its cutoff is another, and when memory is fragmented.
 //!
-//! The one idea: 'different places have different cutoff thresholds for switch from kmalloc to
-//! vmalloc; has anyone done an analysis of those?' (the RFC of 2016). All of
-//! them lie on one line ([`CUTOFFS`]), from vmalloc at once above a page to kmalloc alone, with
-//! Linux in the middle; a trace is run once for each, on the same machine in the same shape.
+//! 'different places have different cutoff thresholds for switch from kmalloc to vmalloc; has
+//! anyone done an analysis of those?' (the RFC of 2016). All of them lie on one line ([`CUTOFFS`]),
+//! from vmalloc at once above a page to kmalloc alone, with Linux in the middle; a trace is run
+//! once for each, on the same machine in the same shape.
 //!
 //! Every run is judged by all oracles. Which cutoff is good is said nowhere here.
 

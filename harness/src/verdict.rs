@@ -1,7 +1,7 @@
 //! A verdict: nothing to object to, or a failure with everything needed to repeat it.
 //!
-//! The one idea: a failure fits on one screen and is its own reproducer: the oracle, its reason,
-//! the trace with an arrow at the op, and the command that repeats it.
+//! A failure fits on one screen and is its own reproducer: the oracle, its reason, the trace with
+//! an arrow at the op, and the command that repeats it.
 //!
 //! Nothing here shortens the trace; `shrink` does.
 

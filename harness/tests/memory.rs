@@ -1,7 +1,7 @@
 //! The memory bound, held by a child process whose address space is limited to it.
 //!
-//! The one idea: the largest legal machine is filled to the brim in every campaign, under a limit
-//! of the host. The program refuses it with its reason, or runs to the end; it never dies.
+//! The largest legal machine is filled to the brim in every campaign, under a limit of the host.
+//! The program refuses it with its reason, or runs to the end; it never dies.
 //!
 //! `ulimit -v` is what Linux's shells have; other systems do not run these tests.
 #![cfg(target_os = "linux")]

@@ -1,7 +1,7 @@
 //! What the executor makes of a trace, and what it counts.
 //!
-//! The one idea: what a trace means is said in `docs/trace-language.md`, and shows in the answers
-//! of an allocator that is right. What happens to one that is not is in `faulty`.
+//! What a trace means is said in `docs/trace-language.md`, and shows in the answers of an allocator
+//! that is right. What happens to one that is not is in `faulty`.
 
 use kvroute_harness::campaign::{FAULTS, NOFAIL, ROUTED};
 use kvroute_harness::verdict::EXPECTATION;

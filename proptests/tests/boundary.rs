@@ -1,8 +1,8 @@
 //! The ends of every argument of every call, a sample of them, on machines in many states.
 //!
-//! The one idea: what `kvroute boundary` runs whole is here a few cases of each call in each state,
-//! always the same ones, down one lane and down the four routed lanes. A failure is shrunk to a
-//! trace that can go into `corpus/` as it stands.
+//! What `kvroute boundary` runs whole is here a few cases of each call in each state, always the
+//! same ones, down one lane and down the four routed lanes. A failure is shrunk to a trace that can
+//! go into `corpus/` as it stands.
 //!
 //! The whole takes too long for every change; the nightly runs it.
 

@@ -1,8 +1,8 @@
 //! `docs/which-allocator.md` says what the allocator's own table says.
 //!
-//! The one idea: the tables of the page are printed from `alloc_core::guide`, to which a test of
-//! alloc-core holds the allocator. So what a person reads there is what the code does. The contexts
-//! are tried here, call by call, before the oracles.
+//! The tables of the page are printed from `alloc_core::guide`, to which a test of alloc-core holds
+//! the allocator. So what a person reads there is what the code does. The contexts are tried here,
+//! call by call, before the oracles.
 //!
 //! The advice around the tables is written by hand.
 

@@ -1,9 +1,8 @@
 //! What the parsers and the fuzzer's mutators do with bytes that nobody meant.
 //!
-//! The one idea: right inputs are broken in every way that files break (bits, cuts, copies of
-//! lines, huge numbers, endless words, bytes that are no text), and each mutant must be read or
-//! refused with a place that exists, in bounded time and memory. A seed makes the same mutants
-//! everywhere.
+//! Right inputs are broken in every way that files break (bits, cuts, copies of lines, huge
+//! numbers, endless words, bytes that are no text), and each mutant must be read or refused with a
+//! place that exists, in bounded time and memory. A seed makes the same mutants everywhere.
 //!
 //! `KVROUTE_MUTANTS=100000` makes so many of each kind; what traces do when they are run is the
 //! campaigns' business.

@@ -1,7 +1,7 @@
 //! Every boundary is reached by the traces of each campaign that must reach it.
 //!
-//! The one idea: what `kvroute reach` prints for millions of ops is here some hundred traces of
-//! each campaign, always the same ones.
+//! What `kvroute reach` prints for millions of ops is here some hundred traces of each campaign,
+//! always the same ones.
 
 use kvroute_harness::CAMPAIGNS;
 use kvroute_harness::generate::generate;

@@ -1,8 +1,7 @@
 //! Scripts say what is wrong with their arguments, and end with exit code 2.
 //!
-//! The one idea: what a script refuses, it refuses before it touches the system, so these tests
-//! need neither root nor tracefs. That `ci/record.sh` records is seen in a guest: see
-//! `docs/recording.md`.
+//! What a script refuses, it refuses before it touches the system, so these tests need neither root
+//! nor tracefs. That `ci/record.sh` records is seen in a guest: see `docs/recording.md`.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

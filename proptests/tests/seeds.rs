@@ -1,9 +1,8 @@
 //! A seed means the same traces on every machine and in every build.
 //!
-//! The one idea: the first traces of each campaign are known by their hash. The hash changes when
-//! the generator does, and then an old seed means other traces: that is allowed, and said in the
-//! commit. It must not change with the width of the machine's words, so the same test passes on a
-//! 32-bit machine.
+//! The first traces of each campaign are known by their hash. The hash changes when the generator
+//! does, and then an old seed means other traces: that is allowed, and said in the commit. It must
+//! not change with the width of the machine's words, so the same test passes on a 32-bit machine.
 
 use kvroute_harness::CAMPAIGNS;
 use kvroute_harness::generate::generate;

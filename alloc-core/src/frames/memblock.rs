@@ -1,9 +1,9 @@
 //! The boot allocator: memory before there is a page allocator (Linux's memblock).
 //!
-//! The one idea: a table of the ranges that callers have taken, in the order of their addresses;
-//! all else is free. Callers are served from the top down, as on x86. What alloc-core itself needs
-//! is carved from the bottom before the first of them comes. At the hand-over the page allocator
-//! gets every frame that is free from end to end, and the rest stays reserved for ever.
+//! It is a table of the ranges that callers have taken, in the order of their addresses; all else
+//! is free. Callers are served from the top down, as on x86. What alloc-core itself needs is carved
+//! from the bottom before the first of them comes. At the hand-over the page allocator gets every
+//! frame that is free from end to end, and the rest stays reserved for ever.
 //!
 //! A range is given back as it was taken, or not at all. Linux takes any range off its table, so
 //! that a caller can give away what another one holds.

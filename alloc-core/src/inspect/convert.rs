@@ -1,8 +1,8 @@
 //! From one kind of address to another: "I have this kind of address and I want that".
 //!
-//! The one idea: the kernel's conversions compute and check nothing, so that on the wrong kind of
-//! address they yield a wrong page (R7.1, R7.2). Here the address is looked up first: what it is
-//! and how it is mapped decide whether a conversion applies, and one that does not is refused.
+//! The kernel's conversions compute and check nothing, so that on the wrong kind of address they
+//! yield a wrong page (R7.1, R7.2). Here the address is looked up first: what it is and how it is
+//! mapped decide whether a conversion applies, and one that does not is refused.
 //!
 //! Which conversion takes which address is data, in `guide`. Nothing here changes anything.
 

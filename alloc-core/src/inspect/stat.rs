@@ -1,7 +1,7 @@
 //! What the allocator has and where it went: counts, kept as the work is done.
 //!
-//! The one idea: reading them costs nothing that grows with the machine, so a harness can compare
-//! them after every call. `validate` makes sure that they equal a recount.
+//! Reading them costs nothing that grows with the machine, so a harness can compare them after
+//! every call. `validate` makes sure that they equal a recount.
 
 use crate::frames::frame::FrameState;
 use crate::kvmalloc::Kvmalloc;

@@ -1,8 +1,8 @@
 //! The calls that name a node.
 //!
-//! The one idea: a node is a wish, unless `__GFP_THISNODE` makes it a condition. Memory comes from
-//! the node named, and from others when that one has none; a call that names no node wishes for the
-//! one that its CPU belongs to.
+//! A node is a wish, unless `__GFP_THISNODE` makes it a condition. Memory comes from the node
+//! named, and from others when that one has none; a call that names no node wishes for the one that
+//! its CPU belongs to.
 //!
 //! This is a part of the public face; which node gives is decided in `pages` and `slab`.
 

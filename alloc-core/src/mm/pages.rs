@@ -1,7 +1,7 @@
 //! The page interface: blocks of frames, by page and by address.
 //!
-//! The one idea: a block is freed as a whole, with the order it was taken with. The kernel believes
-//! its caller here (R3.4), so half of a wrong free is leaks and half of it corruption.
+//! A block is freed as a whole, with the order it was taken with. The kernel believes its caller
+//! here (R3.4), so half of a wrong free is leaks and half of it corruption.
 //!
 //! This is a part of the public face; what the calls do is on the floors below.
 

@@ -1,7 +1,7 @@
 //! The calls that are told the size of memory a second time, when they replace it or give it back.
 //!
-//! The one idea: Linux believes that size, and frees, clears or copies that much whatever is there.
-//! Here it is held against the memory's own, and a size that does not fit is a refused free.
+//! Linux believes that size, and frees, clears or copies that much whatever is there. Here it is
+//! held against the memory's own, and a size that does not fit is a refused free.
 //!
 //! This is a part of the public face; what the calls do is on the floors below.
 

@@ -1,7 +1,7 @@
 //! The world around the calls: who makes them, the passing of time, and who else uses memory.
 //!
-//! The one idea: what Linux finds in `current`, on the clock and in other people's memory is set by
-//! the embedder through these calls, so that the outcome of all others depends on nothing hidden.
+//! What Linux finds in `current`, on the clock and in other people's memory is set by the embedder
+//! through these calls, so that the outcome of all others depends on nothing hidden.
 //!
 //! This is a part of the public face; what the calls do is on the floors below.
 

@@ -1,8 +1,7 @@
 //! The page allocator: blocks of 2^order frames, naturally aligned (R3).
 //!
-//! The one idea: a request takes from the first node that can spare a block, beginning with the
-//! one that it names or else runs on. A watermark keeps the last pages of each for urgent requests
-//! (R3.6).
+//! A request takes from the first node that can spare a block, beginning with the one that it names
+//! or else runs on. A watermark keeps the last pages of each for urgent requests (R3.6).
 //!
 //! How a node keeps its free memory is in `zone`, and the way of a request in `page_alloc`. Who
 //! uses a block is written into its head's descriptor.
@@ -138,7 +137,7 @@ impl<M: Memory> PageAllocator<M> {
         pages
     }
 
-    /// Keeps frames back for ever.
+    /// Marks frames as reserved, so that they are never handed out.
     fn reserve(&mut self, first: Pfn, end: Pfn) {
         for pfn in first.0..end.0 {
             let reserved = Frame::block(FrameState::Reserved, 0);
@@ -303,7 +302,8 @@ impl<M: Memory> PageAllocator<M> {
     /// The number of pages that a request must leave free; `None` when it may take them all.
     fn watermark(&self, gfp: Gfp) -> Option<u32> {
         let min = self.min_free_pages;
-        // What a request may use of the reserve is taken off it, so odd watermarks round up.
+        // The mark is the minimum less the part of it that the request may use. Linux rounds that
+        // part down, so the mark is rounded up.
         let half = min - min / 2;
         let reserves_allowed = !gfp.has(__GFP_NOMEMALLOC);
         if gfp.has(__GFP_MEMALLOC) && reserves_allowed {

@@ -43,8 +43,9 @@ impl PerCpuPages {
         self.ends[order as usize].1
     }
 
-    /// The order to give a block back of, after one of `order` has come: blocks of the others go
-    /// first, the next larger ones before all (`free_pcppages_bulk` goes round likewise).
+    /// The order of which to give a block back after one of `order` has come. It is the next larger
+    /// order that has a block, then the smaller ones, and `order` itself only if it is the last, as
+    /// in `free_pcppages_bulk`, which goes round its lists.
     pub(crate) fn order_after(&self, order: u32) -> u32 {
         let others = (1..NR_PCP_ORDERS as u32).map(|step| (order + step) % NR_PCP_ORDERS as u32);
         others.into_iter().find(|other| self.oldest(*other) != NO_FRAME).unwrap_or(order)

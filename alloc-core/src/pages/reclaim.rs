@@ -1,10 +1,10 @@
 //! Getting memory back from those who can do without it: the page cache, and processes (R3.5 to
 //! R3.9).
 //!
-//! The one idea: a request that finds no page may take one from others, as far as its flags allow:
-//! it drops page cache, some of which only `__GFP_IO` or `__GFP_FS` can drop, and when there is
-//! none left it has the largest process killed. What then still fails either may fail, or waits, or
-//! is a machine on which Linux panics.
+//! A request that finds no page may take one from others, as far as its flags allow: it drops page
+//! cache, some of which only `__GFP_IO` or `__GFP_FS` can drop, and when there is none left it has
+//! the largest process killed. What then still fails either may fail, or waits, or is a machine on
+//! which Linux panics.
 //!
 //! There is no compaction: only what is freed side by side merges.
 
@@ -54,8 +54,8 @@ impl<M: Memory> PageAllocator<M> {
             if spares_processes {
                 return self.give_up(gfp, order);
             }
-            // The killer spares processes as well for the sake of who may not enter a file system,
-            // and has that request try again for ever (R3.8).
+            // For a request that may not enter a file system the OOM killer kills nothing either,
+            // but Linux lets it try again for ever (R3.8).
             let killed = gfp.has(__GFP_FS) && self.kill_largest();
             if !killed {
                 return match self.find_for_nofail(gfp, order) {

@@ -4,6 +4,16 @@
 //! buddy whenever that one is free as well, always and at once; so giving a block back restores
 //! the free lists' counts exactly. No block reaches beyond its node.
 //!
+//! ```text
+//!  a request for order 0 splits a block of order 3      free 5, whose buddies are free as well
+//!
+//!  │ 0   1   2   3   4   5   6   7 │  order 3            5 ^ 1 = 4   free, order 0:  4..=5
+//!  │ 0   1   2   3 │ 4   5   6   7 │  order 2            4 ^ 2 = 6   free, order 1:  4..=7
+//!  │ 0   1 │ 2   3 │                 order 1            4 ^ 4 = 0   free, order 2:  0..=7
+//!  │ 0 │ 1 │                         order 0            0 ^ 8 = 8   in use: it stays at order 3
+//!    taken
+//! ```
+//!
 //! Which node a request may use, and how much must stay free, is decided in `allocator`.
 
 use crate::frames::frame::{Frame, FrameState, MemMap, NO_FRAME};

@@ -1,7 +1,7 @@
 //! The pages of a vmalloc area: taken one by one or in huge blocks, mapped, unmapped, given back.
 //!
-//! The one idea: a page array says which frame each page of an area shows, so what was taken can be
-//! given back whether or not it was ever mapped. What fails halfway takes its own work back.
+//! A page array says which frame each page of an area shows, so what was taken can be given back
+//! whether or not it was ever mapped. What fails halfway takes its own work back.
 //!
 //! When an area is made and freed, and whose it is, is in `areas`.
 

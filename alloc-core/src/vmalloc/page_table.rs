@@ -1,9 +1,9 @@
 //! Page-table pages of the vmalloc space, and the flushes that its mappings cost.
 //!
-//! The one idea: the entries for 2 MiB each, the PMDs, fit in one page, so the space is an array of
-//! words, one for each PMD: its table, if it has one, and how many pages are mapped through it. A
-//! PMD gets its table when the first page is mapped there (R4.4); a huge mapping fills one without
-//! a table (R4.12).
+//! The entries for 2 MiB each, the PMDs, fit in one page, so the space is an array of words, one
+//! for each PMD: its table, if it has one, and how many pages are mapped through it. A PMD gets its
+//! table when the first page is mapped there (R4.4); a huge mapping fills one without a table
+//! (R4.12).
 //!
 //! Linux keeps a table for ever; here a shrink gives those back that map nothing. The entries
 //! themselves are the machine's: what a table's page holds is not looked at.
@@ -15,9 +15,14 @@ use crate::words::addr::{PAGE_SHIFT, PMD_SHIFT, PMD_SIZE, Paddr, Pfn, VMALLOC_ST
 use crate::words::error::{AllocError, Shortage};
 use crate::words::gfp::{__GFP_FS, __GFP_IO, __GFP_NOFAIL, __GFP_THISNODE, GFP_KERNEL, Gfp};
 
-/// Flags with which a page table is allocated, whatever the caller's: `GFP_KERNEL` in the scope
-/// that vmalloc enters for it (R4.2, R4.4). A caller without both `__GFP_IO` and `__GFP_FS`, even
-/// one that may not sleep, is in a NOIO scope; one with `__GFP_FS` alone is in none.
+/// Flags with which a page table is allocated: always `GFP_KERNEL`, less what the scope masks that
+/// vmalloc opens around it (R4.2, R4.4). The scope follows from two of the caller's flags:
+///
+/// | `__GFP_FS` | `__GFP_IO` | scope | e.g. |
+/// |---|---|---|---|
+/// | yes | either | none | `GFP_KERNEL` |
+/// | no | yes | NOFS | `GFP_NOFS` |
+/// | no | no | NOIO | `GFP_NOIO`, and `GFP_ATOMIC`, whose caller may not sleep at all |
 pub(crate) const fn page_table_gfp(gfp: Gfp) -> Gfp {
     let always = GFP_KERNEL;
     if gfp.has(__GFP_FS) {

@@ -1,8 +1,8 @@
 //! The descriptor of a vmalloc area (Linux's `struct vm_struct`): what was asked for, and how it
 //! was served.
 //!
-//! The one idea: an object of eight words of a slab cache, read and written by name. It holds what
-//! the range in the tree does not say: the pages, whose they are, and how they are mapped.
+//! It is an object of eight words of a slab cache, read and written by name. It holds what the
+//! range in the tree does not say: the pages, whose they are, and how they are mapped.
 //!
 //! It decides nothing; `areas` does.
 

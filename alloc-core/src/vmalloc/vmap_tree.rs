@@ -5,6 +5,22 @@
 //! whatever the order of calls. Each node also knows the largest range in its subtree, which makes
 //! the search for the lowest fitting hole logarithmic (R4.7).
 //!
+//! ```text
+//!                       40..56   largest 24
+//!                      /                   \
+//!        8..16   largest 8                   96..120  largest 24
+//!                     \                      /
+//!                 20..24  largest 4      64..80   largest 16
+//! ```
+//!
+//! From left to right the ranges are in order; from top to bottom the priorities fall. A search for
+//! 12 passes over the left half, since its topmost node says that no range there is longer than 8,
+//! and finds 40..56; one for 20 also passes over 64..80, and finds 96..120.
+//!
+//! A node is inserted where the priorities leave off being higher than its own: the subtree there
+//! is split into what lies below it and above it, which become its children. To remove a node, its
+//! two children are merged into one subtree, the higher priority on top at each step.
+//!
 //! The tree allocates nothing: whoever inserts a node brings it. Ranges of one tree never overlap.
 
 use crate::memory::Memory;
@@ -233,6 +249,7 @@ impl VmapTree {
     }
 }
 
+/// Splits a subtree into the nodes that start below `key` and the others.
 fn split<M: Memory>(m: &mut M, node: VmapArea, key: u64) -> (VmapArea, VmapArea) {
     if node == VmapArea::NONE {
         return (node, node);
@@ -252,6 +269,7 @@ fn split<M: Memory>(m: &mut M, node: VmapArea, key: u64) -> (VmapArea, VmapArea)
     }
 }
 
+/// Joins two subtrees, all of whose nodes are in this order.
 fn merge<M: Memory>(m: &mut M, low: VmapArea, high: VmapArea) -> VmapArea {
     if low == VmapArea::NONE {
         return high;
@@ -319,8 +337,8 @@ fn lowest_fit<M: Memory>(m: &M, at: VmapArea, search: &Search) -> Option<(VmapAr
     {
         return Some(found);
     }
-    // What starts at or above `vend` cannot be used. Without this, a search that waives the length
-    // for its alignment would try every large range above, and find each misplaced.
+    // What starts at or above `vend` cannot be used. Without this, a search whose `length` leaves
+    // its alignment out would try every large range above, and find no place in any of them.
     if at.start(m) >= search.vend {
         return None;
     }

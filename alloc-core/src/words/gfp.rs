@@ -1,7 +1,7 @@
 //! GFP flags: what an allocation may do to get its memory, and what it wants done to it.
 //!
-//! The one idea: a flag word is Linux 6.1's, bit for bit (R0.2), and so are the names, so that a
-//! word from a kernel log means the same here. Composite names are sums of single bits.
+//! A flag word is Linux 6.1's, bit for bit (R0.2), and so are the names, so that a word from a
+//! kernel log means the same here. Composite names are sums of single bits.
 //!
 //! What the flags *do* is decided where they are used: watermarks in `pages`, the fallback in
 //! `kvmalloc`.

@@ -77,7 +77,8 @@ struct Row {
     /// What keeps the first try from hurting anyone: flags that it gains, and flags that it loses.
     gains: Gfp,
     loses: Gfp,
-    /// `__GFP_RETRY_MAYFAIL` (at first `__GFP_REPEAT`) spares a larger request than this that.
+    /// For a request of more bytes than this, `__GFP_RETRY_MAYFAIL` (at first `__GFP_REPEAT`) keeps
+    /// the first try's flags as they are: it neither gains nor loses any.
     mayfail_above: u64,
     /// vmalloc is asked for no more than this.
     largest: u64,
@@ -215,7 +216,8 @@ impl Rules {
             (true, false) => self.row.restricted,
             (true, true) => self.row.kernel,
         };
-        // kmalloc waits for what it can serve at all, and what it cannot it refuses at once.
+        // Where kmalloc keeps the promise, it waits for any size that it can serve; a larger one it
+        // refuses at once.
         let is_kept = self.row.nofail == Nofail::OnKmalloc && size <= KMALLOC_MAX_SIZE;
         let waits = gfp.has(__GFP_NOFAIL) && is_kept;
         if waits && course == Course::Fallback { Course::FirstTry } else { course }

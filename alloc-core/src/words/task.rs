@@ -1,7 +1,7 @@
 //! Who is calling: the task, its CPU, the context it is in, and the scopes it has opened.
 //!
-//! The one idea: what Linux keeps in `current`, in the preemption count and in the task's flags is
-//! said by the embedder before a call, so that a call's outcome depends on nothing hidden.
+//! What Linux keeps in `current`, in the preemption count and in the task's flags is said by the
+//! embedder before a call, so that a call's outcome depends on nothing hidden.
 //!
 //! A context forbids calls that may sleep (R1.12, R4.13); a scope takes `__GFP_FS` or `__GFP_IO`
 //! off every allocation of its task (R3.10). Nothing here schedules: the embedder does.

@@ -1,6 +1,6 @@
 //! A program with nothing under it but `core`, which boots alloc-core and calls each of its floors.
 //!
-//! The one idea: it has to link, not to run. Generic code is only compiled where it is used, so
+//! It has to link, not to run. Generic code is only compiled where it is used, so
 //! building the library alone would prove less: every floor must be reached from `_start`.
 //!
 //! There is no unsafe code: the machine is a local variable.

@@ -1,8 +1,8 @@
 //! The machines on which the ends of arguments are tried, fresh and used.
 //!
-//! The one idea: a state is a short trace in the language itself: a header, and the ops that use
-//! the machine up in some way. What it keeps is in registers from [`FIRST_KEPT`] on, and its tasks
-//! are those from [`FIRST_TASK`] on.
+//! A state is a short trace in the language itself: a header, and the ops that use the machine up
+//! in some way. What it keeps is in registers from [`FIRST_KEPT`] on, and its tasks are those from
+//! [`FIRST_TASK`] on.
 //!
 //! Nothing is said of what a call then answers.
 

@@ -1,9 +1,9 @@
 //! The values at the ends of every argument.
 //!
-//! The one idea: an argument's values follow from its kind: 0, 1, every power of two and its
-//! neighbours, the largest that can be written, and every constant of the rules with its
-//! neighbours. Some ends are not numbers but places (the end of the memory that a register holds,
-//! of the machine, of the vmalloc space), and are counted from there.
+//! An argument's values follow from its kind: 0, 1, every power of two and its neighbours, the
+//! largest that can be written, and every constant of the rules with its neighbours. Some ends are
+//! not numbers but places (the end of the memory that a register holds, of the machine, of the
+//! vmalloc space), and are counted from there.
 //!
 //! Which of them meet in one case is the parent's to say.
 

@@ -1,7 +1,7 @@
 //! Who looks on while a trace runs, and what is known when an allocator panics.
 //!
-//! The one idea: what the executor knows of the op at hand (its number, the lane, the answers so
-//! far) stands where a panic does not take it away.
+//! What the executor knows of the op at hand (its number, the lane, the answers so far) stands
+//! where a panic does not take it away.
 //!
 //! A watcher changes nothing.
 

@@ -1,7 +1,7 @@
 //! The beginning of a trace: what is taken before there is a page allocator.
 //!
-//! The one idea: the boot allocator answers only until the first other call, so what is to be asked
-//! of it is drawn before all else, for one trace in some; and now and then one call comes too late.
+//! The boot allocator answers only until the first other call, so what is to be asked of it is
+//! drawn before all else, for one trace in some; and now and then one call comes too late.
 //!
 //! What is taken is put into registers that no other call is given, since it lives for ever.
 

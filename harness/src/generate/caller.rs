@@ -1,7 +1,7 @@
 //! Who makes a generated call: the task, the CPU, the context.
 //!
-//! The one idea: a call in an interrupt means something only if it need not sleep, so a context is
-//! drawn for the calls that can bear it, and the flags of most of them are made to fit.
+//! A call in an interrupt means something only if it need not sleep, so a context is drawn for the
+//! calls that can bear it, and the flags of most of them are made to fit.
 //!
 //! A task whose request waits is blocked, and with it all its later calls, so requests that may
 //! wait are hardly ever made by the first task, which makes most of the others.

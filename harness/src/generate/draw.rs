@@ -280,7 +280,7 @@ fn ctor(rng: &mut Rng) -> u64 {
     }
 }
 
-/// An order, mostly low, and no higher than the ceiling asks for but now and then.
+/// An order: mostly a low one, and rarely one above the ceiling.
 fn order(ceiling: u64, rng: &mut Rng) -> u64 {
     let highest = (ceiling / PAGE).checked_ilog2().map_or(0, u64::from).min(11);
     match rng.u16(0..512) {

@@ -1,6 +1,6 @@
 //! What generated machines look like.
 //!
-//! The one idea: nearly all are small and alike, so that traces are fast and their answers are
+//! Nearly all machines are small and alike, so that traces are fast and their answers are
 //! comparable; each way to be otherwise (short of something, large, fragmented, with a vmalloc
 //! space beyond a GiB, with another kvmalloc) is drawn by itself, so that they meet now and then.
 //!

@@ -1,7 +1,7 @@
 //! Which call comes next, among those that a trace uses.
 //!
-//! The one idea: a swarm sorts its calls once by what they are drawn for, so that a draw looks only
-//! at calls that may fit and not at the whole language.
+//! A swarm sorts its calls once by what they are drawn for, so that a draw looks only at calls that
+//! may fit and not at the whole language.
 //!
 //! How often each call is drawn is the swarm's business.
 

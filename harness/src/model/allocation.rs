@@ -1,7 +1,7 @@
 //! An entry of the book: memory that a caller holds, and what it is.
 //!
-//! The one idea: the kind of memory, as the caller asked for it, decides which call frees it and
-//! what may lie beside it; how the allocator serves it does not.
+//! The kind of memory, as the caller asked for it, decides which call frees it and what may lie
+//! beside it; how the allocator serves it does not.
 //!
 //! Who holds what is in the book itself.
 

@@ -1,8 +1,8 @@
 //! The boot allocator as its callers see it: what they have taken, and what follows from that.
 //!
-//! The one idea: until the hand-over, memory is bytes: what nobody has taken is free, and the
-//! highest free range that fits is the one to take. After it, what was taken lives for ever and is
-//! nobody's to free, and its frames are its own.
+//! Until the hand-over, memory is bytes: what nobody has taken is free, and the highest free range
+//! that fits is the one to take. After it, what was taken lives for ever and is nobody's to free,
+//! and its frames are its own.
 //!
 //! Where the allocator keeps its own descriptors no caller is told, but that they are at the
 //! bottom.
@@ -13,7 +13,8 @@ use crate::op::Class;
 use crate::subject::Layout;
 use crate::words::PAGE;
 
-/// Before the hand-over, frames are of no account, since what is taken may share them.
+/// The frames behind an allocation that the model tracks: none of one from boot, since what is
+/// taken before the hand-over may share frames.
 pub(super) fn whose_frames<'a>(allocation: &Allocation, frames: &'a [u32]) -> &'a [u32] {
     if allocation.kind == Kind::Boot { &[] } else { frames }
 }

@@ -1,8 +1,8 @@
 //! What follows from who calls: the scopes of tasks, and frees that are put off to the next tick.
 //!
-//! The one idea: an area that was freed in an interrupt is nobody's any more, and yet it keeps its
-//! frames and its addresses until the workers run (R4.13). So it leaves the live allocations at
-//! once, and the sums only at the tick.
+//! An area that was freed in an interrupt is nobody's any more, and yet it keeps its frames and its
+//! addresses until the workers run (R4.13). So it leaves the live allocations at once, and the sums
+//! only at the tick.
 //!
 //! Whether a context allows a call is judged in the oracles.
 

@@ -1,8 +1,8 @@
 //! Conversions: what must come of asking what an address is, or for the page behind it.
 //!
-//! The one idea: the layout says how an address is mapped, and the machine's page table, which
-//! the lane has looked at, says which frame it shows. From the two follows one right answer, and
-//! for an address that a conversion does not apply to the refusal (R7).
+//! The layout says how an address is mapped, and the machine's page table, which the lane has
+//! looked at, says which frame it shows. From the two follows one right answer, and for an address
+//! that a conversion does not apply to the refusal (R7).
 //!
 //! Nothing here looks at what is live: free memory of the direct map has pages as well.
 

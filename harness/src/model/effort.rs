@@ -1,8 +1,8 @@
 //! What a request may cost others: which page cache it may drop, whether it may have a process
 //! killed, and whether it may fail at all (R3.5 to R3.10).
 //!
-//! The one idea: all of that is written in the request's flags, once the scopes of its task have
-//! taken theirs off.
+//! All of that follows from the request's flags, once the scopes of its task have masked theirs
+//! off.
 //!
 //! How much is reclaimed is policy, and not said here.
 

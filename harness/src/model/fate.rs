@@ -1,8 +1,8 @@
 //! What Linux 6.1 does in the place of a refusal, where that follows from the book.
 //!
-//! The one idea: the kernel looks at the first page of a block, at the slab, or at nothing, and not
-//! at what its caller means. A few cells of the free matrix follow from that in one sentence each,
-//! and are worked out a second time here; the words are those that refusals use.
+//! The kernel looks at the first page of a block, at the slab, or at nothing, and not at what its
+//! caller means. A few cells of the free matrix follow from that in one sentence each, and are
+//! worked out a second time here; the words are those that refusals use.
 //!
 //! About memory that is not live nothing is said: its history decides.
 

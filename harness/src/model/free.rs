@@ -104,8 +104,8 @@ impl Free {
         }
     }
 
-    /// Whether the call writes to the memory, or lets its caller no more write to it, before it is
-    /// free.
+    /// Whether the call clears the memory before freeing it, or takes it from its caller before the
+    /// caller can construct it again.
     pub(super) fn spoils(self) -> bool {
         use Free::{KfreeSensitive, Krealloc, KvfreeSensitive, Kvrealloc};
         matches!(self, KfreeSensitive | KvfreeSensitive(_) | Krealloc | Kvrealloc { .. })

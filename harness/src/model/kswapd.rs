@@ -1,8 +1,8 @@
 //! kswapd: which nodes' kswapd has certainly been woken, and what it may do then (R3.5, R3.6).
 //!
-//! The one idea: a request that is told there are no pages has gone the slow way, and has woken the
-//! kswapd of every node that it may take from and that is below its high watermark. At the next
-//! tick each of those balances its own node, and no other.
+//! A request that is told there are no pages has gone the slow way, and has woken the kswapd of
+//! every node that it may take from and that is below its high watermark. At the next tick each of
+//! those balances its own node, and no other.
 //!
 //! A request that was served may have woken it as well; that is not followed.
 

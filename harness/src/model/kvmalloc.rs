@@ -1,8 +1,8 @@
 //! What each version of kvmalloc does, as the history of R5.7 tells it.
 //!
-//! The one idea: the versions are told apart by four questions (who falls back, how the first try
-//! asks, who keeps the promise of `__GFP_NOFAIL`, how much is too much), and the answers are worked
-//! out a second time here. Nothing of alloc-core's table is used.
+//! The versions are told apart by four questions (who falls back, how the first try asks, who keeps
+//! the promise of `__GFP_NOFAIL`, how much is too much), and the answers are worked out a second
+//! time here. Nothing of alloc-core's table is used.
 //!
 //! What is free on the machine is not looked at.
 

@@ -1,8 +1,8 @@
 //! Reallocations: what must become of the memory that a call replaces.
 //!
-//! The one idea: a reallocation is a request and a free in one, and each half keeps its own rules.
-//! What is left to say is little: whether the memory has to stay where it is, and how many of its
-//! bytes go along if it does not (R1.7, R5.5).
+//! A reallocation is a request and a free in one, and each half keeps its own rules. What is left
+//! to say is little: whether the memory has to stay where it is, and how many of its bytes go along
+//! if it does not (R1.7, R5.5).
 //!
 //! Whether the call may take the memory at all is a free's question, and answered with the frees.
 

@@ -1,10 +1,10 @@
 //! Reuse: which object a CPU takes next from a cache, where that is certain (R1.10).
 //!
-//! The one idea: the object that a CPU took last lies in the slab that it takes from, and what that
-//! CPU itself frees into it goes in front of a list of its own. So once it has freed that object,
-//! it takes it next, until it frees anything else into the cache, which may have been into the same
-//! slab. What other CPUs free meanwhile goes to another list and changes nothing, and what they
-//! free for it comes whenever its own list has run out.
+//! The object that a CPU took last lies in the slab that it takes from, and what that CPU itself
+//! frees into it goes in front of a list of its own. So once it has freed that object, it takes it
+//! next, until it frees anything else into the cache, which may have been into the same slab. What
+//! other CPUs free meanwhile goes to another list and changes nothing, and what they free for it
+//! comes whenever its own list has run out.
 //!
 //! Nothing is said about the first object of a slab, nor about objects taken earlier.
 

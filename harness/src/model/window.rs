@@ -1,11 +1,11 @@
 //! The vmalloc space as the caller can know it: which parts are taken, and where the next area must
 //! go.
 //!
-//! The one idea: lowest address first is policy that is fixed (R4.7), so the address of the next
-//! area follows from the areas before it. With an alignment above a page it follows only within
-//! bounds: a hole that is not as long as the alignment may need is found or passed over, by the
-//! shape of a tree that no caller sees. Freed areas stay taken until they are purged, all at once:
-//! when too many wait, when a search finds nothing, and when the caller asks for it (R4.10).
+//! Lowest address first is policy that is fixed (R4.7), so the address of the next area follows
+//! from the areas before it. With an alignment above a page it follows only within bounds: a hole
+//! that is not as long as the alignment may need is found or passed over, by the shape of a tree
+//! that no caller sees. Freed areas stay taken until they are purged, all at once: when too many
+//! wait, when a search finds nothing, and when the caller asks for it (R4.10).
 //!
 //! Page arrays of large areas are areas too. No caller is told where they are, but they go by the
 //! same rule: first the area, then the area of its array.

@@ -1,7 +1,7 @@
 //! Recordings of a few lines, right and wrong, and what the comparison says of them.
 //!
-//! The one idea: each fact is seen to agree, to differ by its rule, and to bark on an answer that
-//! no kernel may give.
+//! Each fact is seen to agree, to differ by its rule, and to bark on an answer that no kernel may
+//! give.
 
 use super::*;
 use crate::campaign::SWEEP;

@@ -1,7 +1,7 @@
 //! From events to the ops of a trace.
 //!
-//! The one idea: one pass in the order of the recording. Each event either is a call of the trace,
-//! or is nested in one, or has no partner in the recording, and is counted as that.
+//! A recording is converted in one pass, in its own order. Each event either is a call of the
+//! trace, or is nested in one, or has no partner in the recording, and is counted as that.
 //!
 //! A refused or empty request gets the register that the next allocation will get. If a lane serves
 //! it where the kernel did not, the language's own rule (assigning frees the old value) disposes of

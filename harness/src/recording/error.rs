@@ -1,7 +1,7 @@
 //! What can be wrong with a recording, said so that a person can find the place.
 //!
-//! The one idea: every complaint names the file, the line and, where it helps, the column, and says
-//! what was expected and what stands there instead. Nothing here decides what is wrong.
+//! Every complaint names the file, the line and, where it helps, the column, and says what was
+//! expected and what stands there instead. Nothing here decides what is wrong.
 //!
 //! Lines and columns count from 1; columns count bytes.
 

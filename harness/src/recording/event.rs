@@ -1,7 +1,7 @@
 //! The allocation events of a recording: which there are and what each one says.
 //!
-//! The one idea: an event keeps only what replaying it needs. Addresses are identities, not places,
-//! until `pages` finds where the direct map begins.
+//! An event keeps only what replaying it needs. Addresses are identities, not places, until `pages`
+//! finds where the direct map begins.
 //!
 //! This file does not know which event is nested in which (`nest`).
 

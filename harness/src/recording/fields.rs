@@ -1,7 +1,7 @@
 //! The fields of an event: `key=value`, in the order in which the event prints them.
 //!
-//! The one idea: what is asked for is taken, and what is passed over on the way is kept by name, so
-//! that nobody has to guess what of an event was not used.
+//! What is asked for is taken, and what is passed over on the way is kept by name, so that nobody
+//! has to guess what of an event was not used.
 //!
 //! This file knows how values are spelled, not which fields an event has (`event`).
 

@@ -1,8 +1,8 @@
 //! A recording's file: plain text or a Zstandard stream of it.
 //!
-//! The one idea: the first bytes decide, not the name, and everything is read piece by piece, so
-//! that no file can take more memory than a window (at most 100 MiB). A stream must end where it
-//! says it ends, and its checksum must agree; half a recording would replay as a shorter one.
+//! The first bytes decide, not the name, and everything is read piece by piece, so that no file can
+//! take more memory than a window (at most 100 MiB). A stream must end where it says it ends, and
+//! its checksum must agree; half a recording would replay as a shorter one.
 //!
 //! This file does not split the text (`lines`).
 

@@ -1,9 +1,9 @@
 //! GFP flags as kernels and tools print them in a tracepoint: by name, by number, or both.
 //!
-//! The one idea: every flag becomes what Linux 6.1 calls it. A flag that 6.1 does not have, or that
-//! has no meaning in a trace, is counted by name and left out: a recording from another
-//! kernel is worth replaying even if one of its flags means nothing here, but nobody should have to
-//! guess that this happened. A number that cannot be of the kernel at hand is an error.
+//! Every flag becomes what Linux 6.1 calls it. A flag that 6.1 does not have, or that has no
+//! meaning in a trace, is counted by name and left out: a recording from another kernel is worth
+//! replaying even if one of its flags means nothing here, but nobody should have to guess that this
+//! happened. A number that cannot be of the kernel at hand is an error.
 //!
 //! What the bits of numbers mean is in `kernel`. This file does not know the language of traces;
 //! that one has no unknown flags (see `text`).

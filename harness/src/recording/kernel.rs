@@ -1,8 +1,8 @@
 //! Which kernel a recording is of, and what the bits of its GFP flags mean.
 //!
-//! The one idea: names of flags say what they mean, numbers do not: the bits were dealt anew five
-//! times. Each time is a row of [`FLAG_BITS`], taken from `include/linux/gfp.h` (since 5.19
-//! `gfp_types.h`) of the versions between which it changed; a row lists the bits from the lowest.
+//! Names of flags say what they mean, numbers do not: the bits were dealt anew five times. Each
+//! time is a row of [`FLAG_BITS`], taken from `include/linux/gfp.h` (since 5.19 `gfp_types.h`) of
+//! the versions between which it changed; a row lists the bits from the lowest.
 //!
 //! Numbers of an unknown kernel are read as those of [`DEFAULT`], unless they cannot be. Names are
 //! the business of `gfp`.

@@ -1,7 +1,7 @@
 //! One line of a recording: an event, or what tools print between events.
 //!
-//! The one idea: what is no event is one of a few known notices, or the line is an error. The
-//! notices of all tools are known in every recording: people paste them together.
+//! What is no event is one of a few known notices, or the line is an error. The notices of all
+//! tools are known in every recording: people paste them together.
 //!
 //! The heads of events are the business of `dialect`, their fields of `fields`.
 

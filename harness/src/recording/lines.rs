@@ -1,8 +1,8 @@
 //! The lines of a text, one at a time.
 //!
-//! The one idea: a recording may be of any length, its lines may not, so nothing here grows with
-//! the text. Tasks may have names of any bytes; what is not UTF-8 is read as `?`, a byte for a
-//! byte, so that columns stay true. A NUL means that it is no text at all.
+//! A recording may be of any length, its lines may not, so nothing here grows with the text. Tasks
+//! may have names of any bytes; what is not UTF-8 is read as `?`, a byte for a byte, so that
+//! columns stay true. A NUL means that it is no text at all.
 //!
 //! What a line says is in `line`.
 

@@ -1,7 +1,7 @@
 //! A map from ranges of frames to what they belong to.
 //!
-//! The one idea: an event names a block of up to 32768 frames, so whatever is kept of it must be
-//! one entry, not one a frame; a recording of many huge blocks would else take all memory.
+//! An event names a block of up to 32768 frames, so whatever is kept of it must be one entry, not
+//! one a frame; a recording of many huge blocks would else take all memory.
 //!
 //! The unit is the page frame.
 

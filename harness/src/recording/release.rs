@@ -1,8 +1,7 @@
 //! The frees of a recording, as ops.
 //!
-//! The one idea: what a free means is decided by who owns the address (`owners`), and which call
-//! frees it by what it is: a trace must be legal in every lane, whatever that lane made of the
-//! request.
+//! What a free means is decided by who owns the address (`owners`), and which call frees it by what
+//! it is: a trace must be legal in every lane, whatever that lane made of the request.
 //!
 //! This file does not find out what is nested (`nest`, `pages`).
 

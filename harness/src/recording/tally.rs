@@ -1,7 +1,7 @@
 //! Counts by name, of things whose names come from the recording.
 //!
-//! The one idea: a recording may hold a million different names, and the report is for a person, so
-//! only the first [`MOST_NAMES`] are kept apart; what comes after them is counted together.
+//! A recording may hold a million different names, and the report is for a person, so only the
+//! first [`MOST_NAMES`] are kept apart; what comes after them is counted together.
 //!
 //! What is counted is decided elsewhere.
 

@@ -1,7 +1,7 @@
 //! What becomes of events: one hand-written recording for each rule.
 //!
-//! The one idea: a recording is a few lines of `context event fields`, and the trace it becomes is
-//! compared as text. Damage is in `test_damage`.
+//! A recording is a few lines of `context event fields`, and the trace it becomes is compared as
+//! text. Damage is in `test_damage`.
 
 use super::*;
 use crate::call::Call;

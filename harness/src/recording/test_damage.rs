@@ -1,6 +1,6 @@
 //! What becomes of recordings that are not whole, and of the one that is checked in.
 //!
-//! The one idea: lost events are counted, damage is an error with its place, and nothing panics.
+//! Lost events are counted, damage is an error with its place, and nothing panics.
 
 use crate::call::Call;
 use crate::random::Draw;

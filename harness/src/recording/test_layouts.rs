@@ -1,8 +1,8 @@
 //! The layouts in which people have recordings: each tool's, each era's, with what stands around
 //! the events.
 //!
-//! The one idea: a layout is a few lines as its tool prints them, and the trace that they become;
-//! or it is refused, and the message says what to do.
+//! A layout is a few lines as its tool prints them, and the trace that they become; or it is
+//! refused, and the message says what to do.
 
 use super::*;
 

@@ -1,7 +1,7 @@
 //! A failing trace as a regression test in Rust: a file that goes into `proptests/tests/` as it is.
 //!
-//! The one idea: the test says nothing of the fault but the trace and the campaign, so it stays
-//! true however the fault is mended. Its name comes from the trace, so that no two are alike.
+//! The test says nothing of the fault but the trace and the campaign, so it stays true however the
+//! fault is mended. Its name comes from the trace, so that no two are alike.
 
 use crate::paint::mix;
 use crate::verdict::Failure;

@@ -1,8 +1,7 @@
 //! alloc-core on a simulated machine, as a subject.
 //!
-//! The one idea: a translation, word for word, of requests into calls and of errors into answers.
-//! The simulated machine is kept from one trace to the next, so that booting costs what the trace
-//! before touched.
+//! It translates requests into calls and errors into answers, word for word. The simulated
+//! machine is kept from one trace to the next, so that booting costs what the trace before touched.
 //!
 //! It judges nothing; what it cannot translate does not exist.
 

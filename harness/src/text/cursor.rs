@@ -1,7 +1,7 @@
 //! A place in a trace's text, and the smallest steps from there: words, numbers, signs.
 //!
-//! The one idea: a line ends where the text does, so nothing here needs to know which of the two it
-//! meets, and no step but [`Cursor::skip_line`] ever leaves the line.
+//! A line ends where the text does, so nothing here needs to know which of the two it meets, and no
+//! step but [`Cursor::skip_line`] ever leaves the line.
 //!
 //! This file does not know what a trace is made of; `parse` does.
 

@@ -1,7 +1,7 @@
 //! Writing a trace: one line per op, in the one spelling that the corpus uses.
 //!
-//! The one idea: what is printed reads back as the same trace, and the same trace always prints the
-//! same, so that two traces are equal when their text is.
+//! What is printed reads back as the same trace, and the same trace always prints the same, so that
+//! two traces are equal when their text is.
 //!
 //! Sizes, alignments and offsets are hexadecimal, counts and orders decimal. There is always a
 //! header, and [`Shown`] says which fields it always has. It runs in the fuzzer's loop, so it

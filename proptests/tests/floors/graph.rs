@@ -1,8 +1,8 @@
 //! Which file of a crate uses which, read from the sources with `syn`.
 //!
-//! The one idea: a name is followed to the file that defines it, through groups, renames, globs and
-//! re-exports, so that a path cannot hide where it leads. A call of a method is followed as far as
-//! the type of its receiver is written down: `self`, a parameter, or a field of one.
+//! A name is followed to the file that defines it, through groups, renames, globs and re-exports,
+//! so that a path cannot hide where it leads. A call of a method is followed as far as the type of
+//! its receiver is written down: `self`, a parameter, or a field of one.
 //!
 //! Tests are left out: what stands behind `#[cfg(test)]`, wherever that is in a file. Names inside
 //! the arguments of macros are read as paths. What a macro makes of them is not known.

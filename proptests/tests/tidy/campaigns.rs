@@ -1,7 +1,7 @@
 //! A campaign is a target is a folder of seeds is a row of the README.
 //!
-//! The one idea: the table of campaigns is the rule. What must follow it is compared by functions
-//! that are given all texts, so that a wrong one can be planted.
+//! The table of campaigns is the rule. What must follow it is compared by functions that are given
+//! all texts, so that a wrong one can be planted.
 
 use crate::parts::{Part, only};
 use crate::{names_in, source};

@@ -1,7 +1,7 @@
 //! Documents name files that are there, and show commands that can be run.
 //!
-//! The one idea: what a document says of the repository is looked up in a list of its files. The
-//! list is given, so that a small one can stand in for the repository when a fault is planted.
+//! What a document says of the repository is looked up in a list of its files. The list is given,
+//! so that a small one can stand in for the repository when a fault is planted.
 //!
 //! Only commands of ours are looked at; what a shell or another program does is not.
 

@@ -1,6 +1,6 @@
 //! What `kvroute shrink --test` writes keeps the rules, so it can go into the repository as it is.
 //!
-//! The one idea: every seed stands in for a failing trace, and every oracle in turn objects to one.
+//! Every seed stands in for a failing trace, and every oracle in turn objects to one.
 //!
 //! Whether such a test fails as it should is not asked here.
 

@@ -1,8 +1,7 @@
 //! Tidy: what the documents and the house rules say about the sources is true of the sources.
 //!
-//! The one idea: a rule is a function from texts to complaints, with texts beside it that it must
-//! complain about, so that a rule that has gone deaf is itself found. What there is to read is
-//! listed here, once.
+//! A rule is a function from texts to complaints, with texts beside it that it must complain about,
+//! so that a rule that has gone deaf is itself found. What there is to read is listed here, once.
 //!
 //! Formatting and lints are rustfmt's and clippy's business.
 

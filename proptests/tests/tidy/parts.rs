@@ -1,7 +1,7 @@
 //! Which signs of a Rust source are code, which are comment, and which stand in a literal.
 //!
-//! The one idea: a rule about code must not be misled by what a string says, nor one about comments
-//! by what stands before them in a line.
+//! A rule about code must not be misled by what a string says, nor one about comments by what
+//! stands before them in a line.
 //!
 //! It knows no more of Rust than where these three begin and end.
 

@@ -1,7 +1,7 @@
 //! The free matrix, cell by cell: memory of every kind is made, and every call tries to free it.
 //!
-//! The one idea: the matrix is what a refusal is explained from, so here it is held to what the
-//! calls themselves do. A refused free changes nothing, so one machine serves a whole row.
+//! The matrix is what a refusal is explained from, so here it is held to what the calls themselves
+//! do. A refused free changes nothing, so one machine serves a whole row.
 
 use super::*;
 use crate::slab::cache::Ctor;

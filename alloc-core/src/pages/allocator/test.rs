@@ -1,6 +1,6 @@
 //! The page allocator by itself: watermarks, nodes, and blocks that find each other again.
 //!
-//! The one idea: whatever is taken and given back, the free lists end as they began.
+//! Whatever is taken and given back, the free lists end as they began.
 
 extern crate std;
 

@@ -1,7 +1,7 @@
 //! `kvroute boundary`: the ends of every argument of every call, all of them or a sample.
 //!
-//! The one idea: the cases are `kvroute_harness::boundary`'s; here they are dealt out to threads in
-//! parts, and a failure is shrunk and written down as `kvroute run` does it.
+//! The cases are `kvroute_harness::boundary`'s; here they are dealt out to threads in parts, and a
+//! failure is shrunk and written down as `kvroute run` does it.
 //!
 //! Nothing is drawn here but the numbers of a sample.
 

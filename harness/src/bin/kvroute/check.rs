@@ -1,7 +1,7 @@
 //! `kvroute check`: traces from files and folders, judged.
 //!
-//! The one idea: one file that cannot be read, or one that fails, does not keep the others from
-//! being looked at. All of them are counted.
+//! One file that cannot be read, or one that fails, does not keep the others from being looked at.
+//! All of them are counted.
 
 use crate::document::Document;
 use crate::input::{Found, ReadingOption, as_read, files};

@@ -1,9 +1,9 @@
 //! What a subcommand has to say in the end: findings, errors, warnings and numbers, as text or
 //! JSON.
 //!
-//! The one idea: everything that is not as it should be is entered here when it is met, and the
-//! exit code follows from what is entered. With `--json` standard output is one document of one
-//! shape, which `docs/json.md` describes, whatever happens; else it is text, as it comes.
+//! Everything that is not as it should be is entered here when it is met, and the exit code follows
+//! from what is entered. With `--json` standard output is one document of one shape, which
+//! `docs/json.md` describes, whatever happens; else it is text, as it comes.
 //!
 //! What is looked for is the subcommands' business.
 

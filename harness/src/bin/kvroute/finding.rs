@@ -1,7 +1,7 @@
 //! A failing trace that was found: told first, saved second, never lost.
 //!
-//! The one idea: what was found is on the screen before anything else is tried with it. If no file
-//! takes the trace, the screen takes all of it.
+//! What was found is on the screen before anything else is tried with it. If no file takes the
+//! trace, the screen takes all of it.
 //!
 //! How it is made shorter is in `kvroute_harness::shrink`.
 

@@ -1,8 +1,8 @@
 //! Traces from files that people and fuzzers wrote.
 //!
-//! The one idea: what a file means depends on its bytes and on `--fuzz-input`, and never on its
-//! name. Without the option the first mistake is an error with its place; with it a file is read as
-//! the fuzz targets read their input, and how much of it they would not have seen is said.
+//! What a file means depends on its bytes and on `--fuzz-input`, and never on its name. Without the
+//! option the first mistake is an error with its place; with it a file is read as the fuzz targets
+//! read their input, and how much of it they would not have seen is said.
 //!
 //! Folders are walked whole, in the order of their names.
 

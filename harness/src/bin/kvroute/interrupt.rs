@@ -1,8 +1,8 @@
 //! Ctrl-C and SIGTERM.
 //!
-//! The one idea: the first signal is a wish, which a subcommand looks up between two pieces of work
-//! to end with what it has; the second ends the program where it is. The exit code is that of a
-//! program which the signal has killed.
+//! The first signal is a wish, which a subcommand looks up between two pieces of work to end with
+//! what it has; the second ends the program where it is. The exit code is that of a program which
+//! the signal has killed.
 //!
 //! What is printed at the end is the subcommand's to say.
 

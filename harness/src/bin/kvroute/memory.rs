@@ -1,8 +1,8 @@
 //! `--memory`: the most that simulated machines may take, all that run at once together.
 //!
-//! The one idea: what a trace may take is known before it runs, and what its text may take before
-//! it is parsed, so whatever could take all memory of the host is refused with both numbers, and
-//! whoever has the memory says so.
+//! What a trace may take is known before it runs, and what its text may take before it is parsed,
+//! so whatever could take all memory of the host is refused with both numbers, and whoever has the
+//! memory says so.
 //!
 //! How it is counted is in `kvroute_harness::bound`.
 

@@ -1,10 +1,10 @@
 //! What the program says and writes: reports on standard output, complaints on standard error,
 //! files.
 //!
-//! The one idea: output that cannot be written never hides what was found. The first error of the
-//! standard output is kept until the end, where it is told and makes the exit code say that
-//! something is wrong; a reader that has gone away has seen what it wanted, and is no error. A file
-//! is written beside its place and renamed over it, so that it is there whole or not at all.
+//! Output that cannot be written never hides what was found. The first error of the standard output
+//! is kept until the end, where it is told and makes the exit code say that something is wrong; a
+//! reader that has gone away has seen what it wanted, and is no error. A file is written beside its
+//! place and renamed over it, so that it is there whole or not at all.
 //!
 //! What is said is decided elsewhere.
 

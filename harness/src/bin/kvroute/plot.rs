@@ -1,7 +1,7 @@
 //! The figure of a sweep: a panel for each kind of cost, a line for each level of fragmentation.
 //!
-//! The one idea: the cutoffs stand on one axis in the order of the table, from the most vmalloc to
-//! none, so that a line shows at a glance where it begins to matter.
+//! The cutoffs stand on one axis in the order of the table, from the most vmalloc to none, so that
+//! a line shows at a glance where it begins to matter.
 //!
 //! Nothing is computed here. The same numbers give the same bytes.
 

@@ -1,7 +1,7 @@
 //! The ranges of numbers on the command line.
 //!
-//! The one idea: a number that cannot be meant is refused with its range and the reason, before
-//! anything is allocated or waited for.
+//! A number that cannot be meant is refused with its range and the reason, before anything is
+//! allocated or waited for.
 
 use bytesize::ByteSize;
 use std::fmt::Display;

@@ -1,8 +1,7 @@
 //! `kvroute reach`: which boundaries the traces of each campaign reach, as a table.
 //!
-//! The one idea: the boundaries are `kvroute_harness::reach`'s; here a campaign's traces are made
-//! and run as `kvroute run` does it, and a boundary that a campaign must reach and has not is an
-//! objection.
+//! The boundaries are `kvroute_harness::reach`'s; here a campaign's traces are made and run as
+//! `kvroute run` does it, and a boundary that a campaign must reach and has not is an objection.
 //!
 //! What lies beyond a boundary is judged by the oracles, as ever.
 

@@ -1,9 +1,9 @@
 //! `kvroute replay`: what a real kernel did, and what the lanes do with the same requests.
 //!
-//! The one idea: a recording becomes a trace and runs down six lanes like any other trace. The
-//! kernel's own answers are held against the policy lane and the model; the table shows, by call
-//! and size, from which side the kernel served the requests and from which side each lane did.
-//! Asked 'what if', two machines take the place of the six lanes.
+//! A recording becomes a trace and runs down six lanes like any other trace. The kernel's own
+//! answers are held against the policy lane and the model; the table shows, by call and size, from
+//! which side the kernel served the requests and from which side each lane did. Asked 'what if',
+//! two machines take the place of the six lanes.
 //!
 //! How a recording is read is in `kvroute_harness::recording`.
 

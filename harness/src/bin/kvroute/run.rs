@@ -1,7 +1,7 @@
 //! `kvroute run`: the direct driver, which generates traces and checks them as fast as it can.
 //!
-//! The one idea: trace `n` of a run comes from the seed and `n` alone, so a failure names the pair
-//! that repeats it before its trace is shrunk and saved.
+//! Trace `n` of a run comes from the seed and `n` alone, so a failure names the pair that repeats
+//! it before its trace is shrunk and saved.
 //!
 //! There is no feedback from coverage here; `ci/fuzz.sh` has that.
 

@@ -1,8 +1,8 @@
 //! `kvroute scale`: what an allocation and a free cost when a thousand or a million are live.
 //!
-//! The one idea: the words that the allocator loads and stores say whether its cost is flat, and
-//! come out the same everywhere; the time beside them is of this machine and this moment. The
-//! harness around it, with all its checks, has time alone.
+//! The words that the allocator loads and stores say whether its cost is flat, and come out the
+//! same everywhere; the time beside them is of this machine and this moment. The harness around it,
+//! with all its checks, has time alone.
 //!
 //! What is done is decided in `kvroute_harness::scale`.
 

@@ -1,7 +1,7 @@
 //! `kvroute show`: a trace as this version reads it, and what each lane answers to each op.
 //!
-//! The one idea: a table with a row for every op that was run, the failing one included, so that
-//! what led to an objection can be read from it. The verdict stands below.
+//! It prints a table with a row for every op that was run, the failing one included, so that what
+//! led to an objection can be read from it. The verdict stands below.
 
 use crate::document::Document;
 use crate::input::{ReadingOption, as_read};

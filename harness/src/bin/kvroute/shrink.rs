@@ -1,8 +1,8 @@
 //! `kvroute shrink`: a failing trace, made as short as it can be while the same oracle has the same
 //! complaint.
 //!
-//! The one idea: the search is `kvroute_harness::shrink`'s; here it is given its question, whether
-//! a candidate still fails in the same way, and its answer is written down as a trace or as a test.
+//! The search is `kvroute_harness::shrink`'s; here it is given its question, whether a candidate
+//! still fails in the same way, and its answer is written down as a trace or as a test.
 
 use crate::document::Document;
 use crate::input::{ReadingOption, as_read};

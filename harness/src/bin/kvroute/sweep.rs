@@ -1,8 +1,8 @@
 //! `kvroute sweep`: what the same requests cost under other cutoffs and in fragmented memory.
 //!
-//! The one idea: every input is run once for each cutoff and each level of fragmentation, their
-//! costs are added up, and one table per kind of cost shows cutoffs down and levels across; the
-//! figure shows the same numbers.
+//! Every input is run once for each cutoff and each level of fragmentation, their costs are added
+//! up, and one table per kind of cost shows cutoffs down and levels across; the figure shows the
+//! same numbers.
 //!
 //! What is counted is decided in `kvroute_harness::sweep`.
 

@@ -1,7 +1,7 @@
 //! Overlap: no byte of granted memory belongs to live memory, by address or by page frame.
 //!
-//! The one idea: two allocations can meet in two ways. Their addresses can meet, and two addresses
-//! can show the same frame, since the direct map shows what the vmalloc space maps.
+//! Two allocations can meet in two ways. Their addresses can meet, and two addresses can show the
+//! same frame, since the direct map shows what the vmalloc space maps.
 //!
 //! What the bytes hold is the business of `contents`.
 

@@ -1,7 +1,7 @@
 //! Structure: the allocator finds nothing wrong with its own lists, trees and tables.
 //!
-//! The one idea: a broken link does no harm until somebody walks it; the subject's own validator
-//! walks all of them now and then, long before a caller would notice.
+//! A broken link does no harm until somebody walks it; the subject's own validator walks all of
+//! them now and then, long before a caller would notice.
 //!
 //! The validator is the subject's, so this oracle alone proves nothing; the others do not rely on
 //! it.

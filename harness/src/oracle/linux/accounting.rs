@@ -183,8 +183,8 @@ fn purged_with_need(step: &Step) -> Judgement {
     Ok(())
 }
 
-/// A page table comes with an area, one for each 2 MiB in which it is mapped page by page, and goes
-/// with none (R4.4, R4.12).
+/// Mapping an area may allocate page tables, at most one for each 2 MiB in which it is mapped page
+/// by page; unmapping one never frees any (R4.4, R4.12).
 fn tables_for_areas(step: &Step) -> Judgement {
     let (before, after) = (&step.record.before, &step.record.after);
     let (nr_before, nr_after) = (before.nr_page_table_pages, after.nr_page_table_pages);

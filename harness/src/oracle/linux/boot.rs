@@ -1,7 +1,7 @@
 //! Boot: the boot allocator gives the highest range that is free, and nothing after the hand-over.
 //!
-//! The one idea: until the hand-over every byte is either taken or free, so each answer follows
-//! from what was taken before; afterwards there is one answer to every call.
+//! Until the hand-over every byte is either taken or free, so each answer follows from what was
+//! taken before; afterwards there is one answer to every call.
 //!
 //! What was taken early is held to its contents like all live memory, in `contents`; that nobody
 //! else gets it is judged in `overlap`, and its frees in `wrong_free`.

@@ -1,7 +1,7 @@
 //! Context: a call that may sleep is refused where its caller may not, and scopes nest.
 //!
-//! The one idea: whether a call may sleep is written in its flags and its name (R1.12, R4.4,
-//! R4.13), and where its caller is stands beside it; so the refusal follows from the op alone.
+//! Whether a call may sleep is written in its flags and its name (R1.12, R4.4, R4.13), and where
+//! its caller is stands beside it; so the refusal follows from the op alone.
 //!
 //! That `vfree` is put off in an interrupt is judged with all frees in `wrong_free`.
 

@@ -1,8 +1,8 @@
 //! Contract: granted memory is as large, as aligned and as accessible as its interface promises,
 //! and a refusal names a resource that was short.
 //!
-//! The one idea: what a caller may rely on is written in the rules (R1.1 to R1.3, R3.1, R3.6, R4.7,
-//! R4.11), for grants and refusals alike. A spurious refusal is as much a fault as a short block.
+//! What a caller may rely on is written in the rules (R1.1 to R1.3, R3.1, R3.6, R4.7, R4.11), for
+//! grants and refusals alike. A spurious refusal is as much a fault as a short block.
 //!
 //! Requests that may not fail are judged in `nofail`, those that their context forbids in
 //! `context`.

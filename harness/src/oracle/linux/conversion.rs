@@ -1,9 +1,9 @@
 //! Conversions: the frame that a conversion names is the one behind the address, and an address
 //! that it does not apply to is refused.
 //!
-//! The one idea: the kernel's conversions compute, and on the wrong kind of address they yield a
-//! wrong frame (R7). What is right is known without asking the allocator: the lane has
-//! looked the address up in the machine's own page table.
+//! The kernel's conversions compute, and on the wrong kind of address they yield a wrong frame
+//! (R7). What is right is known without asking the allocator: the lane has looked the address up in
+//! the machine's own page table.
 //!
 //! Whether the memory behind the address is live is no question here, but for one thing: a live
 //! area shows frames that the book has as taken.

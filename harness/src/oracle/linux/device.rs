@@ -1,8 +1,8 @@
 //! Device: a device sees coherent memory where it was told, all of it and nothing else.
 //!
-//! The one idea: coherent memory has two addresses, and only the allocator knows that they belong
-//! together (R7.3). So the frames are looked up from both sides: page by page from the bus address
-//! on, the device must find those that the processor sees.
+//! Coherent memory has two addresses, and only the allocator knows that they belong together
+//! (R7.3). So the frames are looked up from both sides: page by page from the bus address on, the
+//! device must find those that the processor sees.
 //!
 //! That the frames are nobody else's is judged in `overlap`.
 

@@ -1,9 +1,9 @@
 //! Huge: an area that may have huge pages has them whenever they are there, each in one piece.
 //!
-//! The one idea: a huge page shows in the frames. An area that was rounded up to huge pages must
-//! lie in blocks of 512 frames (R4.12); and where such blocks were plainly free, above the
-//! watermark and with room for the area, an area of small pages is a fault too: its owner pays for
-//! page tables that it was not to need.
+//! A huge page shows in the frames. An area that was rounded up to huge pages must lie in blocks of
+//! 512 frames (R4.12); and where such blocks were plainly free, above the watermark and with room
+//! for the area, an area of small pages is a fault too: its owner pays for page tables that it was
+//! not to need.
 //!
 //! Sizes and places are judged in `contract`.
 

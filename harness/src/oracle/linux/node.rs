@@ -1,8 +1,8 @@
 //! Node: memory lies on the node that its caller named, or wished for by where it runs.
 //!
-//! The one idea: a frame's number tells its node, since all nodes have as many frames. With
-//! `__GFP_THISNODE` no other node will do; without it another one may give, but only where the one
-//! wished for plainly had nothing (R1.7, R4.1, R5.1).
+//! A frame's number tells its node, since all nodes have as many frames. With `__GFP_THISNODE` no
+//! other node will do; without it another one may give, but only where the one wished for plainly
+//! had nothing (R1.7, R4.1, R5.1).
 //!
 //! An object of a slab lies where its slab is, and only a call that names a node looks there.
 //! Whether a node's shortage is real is judged in `contract`.

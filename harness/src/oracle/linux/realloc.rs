@@ -1,9 +1,8 @@
 //! Reallocation: memory that has room stays where it is, what moves takes its bytes along, and a
 //! refusal leaves all as it was.
 //!
-//! The one idea: every byte of the old memory is known, so the new one can be held against it
-//! before anything is written there (R1.7, R5.5). Memory that may stay needs nothing, so nothing
-//! can be short for it.
+//! Every byte of the old memory is known, so the new one can be held against it before anything is
+//! written there (R1.7, R5.5). Memory that may stay needs nothing, so nothing can be short for it.
 //!
 //! The request's half is judged as any request, the free's half in `wrong_free`.
 

@@ -1,9 +1,9 @@
 //! Reclaim: a request takes from others only what its flags and scopes allow, and does not give up
 //! while there is more to take.
 //!
-//! The one idea: what others had before and after a call shows what the call cost them. Nothing in
-//! a NOFS scope re-enters the file system; the slab side of kvmalloc neither kills nor warns;
-//! requests that are too small to fail do not fail (R3.5 to R3.10, R5.1).
+//! What others had before and after a call shows what the call cost them. Nothing in a NOFS scope
+//! re-enters the file system; the slab side of kvmalloc neither kills nor warns; requests that are
+//! too small to fail do not fail (R3.5 to R3.10, R5.1).
 //!
 //! How many pages a round drops, and whose process is killed, is not judged.
 

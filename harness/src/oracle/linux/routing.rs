@@ -1,7 +1,7 @@
 //! Routing: memory lies on the side that the route and the rules of kvmalloc name.
 //!
-//! The one idea: the address says which side served a request, so the side needs no telling. Where
-//! the policy leaves a choice, the slab side must have been taken if it plainly could serve (R5.1).
+//! The address says which side served a request, so the side needs no telling. Where the policy
+//! leaves a choice, the slab side must have been taken if it plainly could serve (R5.1).
 //!
 //! That `kvfree` takes memory of both sides is judged in `wrong_free`.
 

@@ -1,7 +1,7 @@
 //! alloc-core's errors in the words that fit every allocator.
 //!
-//! The one idea: one match for each kind of error, so that an error that is added is put into words
-//! or does not compile.
+//! There is one match for each kind of error, so that an error that is added is put into words or
+//! does not compile.
 
 use crate::op::Class;
 use crate::subject::{Answer, FreeRefusal, Refusal};

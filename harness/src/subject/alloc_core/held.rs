@@ -1,8 +1,8 @@
 //! The frames that are held for ever, to fragment a machine.
 //!
-//! The one idea: they belong to the subject and to nobody whom a trace could be. The allocator
-//! would be right to take one back from whoever has its address, so a wild free that hits one is
-//! refused here, as it would be if the frame were somebody's kernel.
+//! They belong to the subject and to nobody whom a trace could be. The allocator would be right to
+//! take one back from whoever has its address, so a wild free that hits one is refused here, as it
+//! would be if the frame were somebody's kernel.
 //!
 //! How many there are is counted by the subject, and judged by nobody.
 

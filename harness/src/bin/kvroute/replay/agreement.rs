@@ -1,7 +1,7 @@
 //! How a recorded kernel's answers agree with the policy lane and the model, for people to read.
 //!
-//! The one idea: a share of requests, then fact by fact, then every rule that explains a
-//! difference, then what no rule explains, with its place.
+//! It shows a share of requests, then fact by fact, then every rule that explains a difference,
+//! then what no rule explains, with its place.
 //!
 //! What is compared, and how, is in `kvroute_harness::recorded`.
 

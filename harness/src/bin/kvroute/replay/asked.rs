@@ -1,8 +1,8 @@
 //! The question 'what if': the same requests on another machine, or under another policy.
 //!
-//! The one idea: the recorded requests run once on the machine that the recording is given and once
-//! on the one that was asked for, and the two answers stand side by side. `sweep` asks for every
-//! cutoff and level of fragmentation at once.
+//! The recorded requests run once on the machine that the recording is given and once on the one
+//! that was asked for, and the two answers stand side by side. `sweep` asks for every cutoff and
+//! level of fragmentation at once.
 
 use clap::builder::PossibleValuesParser;
 use kvroute_harness::stats::Stats;

@@ -1,7 +1,7 @@
 //! What a recording holds, for people to read: what it was read as, and what of it was not used.
 //!
-//! The one idea: whoever trusts a replay must be able to see what was left out of it. Every event,
-//! field and flag that was not used stands here by name, as it does in the JSON.
+//! Whoever trusts a replay must be able to see what was left out of it. Every event, field and flag
+//! that was not used stands here by name, as it does in the JSON.
 
 use kvroute_harness::recording::{DEFAULT_KERNEL, Recording, is_probe};
 use kvroute_harness::report::grouped;

@@ -1,8 +1,8 @@
 //! The table of a replay: by call and size, from which side each lane served the requests, and from
 //! which side the recorded kernel did.
 //!
-//! The one idea: sizes that the allocators treat alike are one line. Lanes may come from one run or
-//! from several of the same trace.
+//! Sizes that the allocators treat alike are one line. Lanes may come from one run or from several
+//! of the same trace.
 
 use kvroute_harness::call::Call;
 use kvroute_harness::op::{Arg, Class, Op};
