@@ -2,8 +2,8 @@
 //!
 //! The one idea: the lists are the rule. A file may use those of the rows above its own and those
 //! before it in its row, so nothing reaches upwards and no two files use each other. Inside a
-//! folder that is listed as one there is no list: there files must only not use each other in a
-//! circle. A folder's own file and what the folder holds are one subject, and may.
+//! folder that is listed as one there is no list: there neither files nor folders may use each
+//! other in a circle. A folder's own file and what the folder holds are one subject, and may.
 //!
 //! One folder is a border: what names alloc-core stands in the subject that translates it, so that
 //! the model and the oracles cannot have learnt from it what they judge it by.
@@ -45,10 +45,12 @@ fn texts(folder: &Path, skipped: &[&str]) -> Texts {
     texts
 }
 
-/// The modules of a crate in the order in which a document lists their files.
+/// The modules of a crate in the order in which the section about its floors lists their files.
 fn floors(document: &str, crate_name: &str) -> Vec<String> {
     let start = format!("`{crate_name}/src/");
-    let places = document.lines().filter(|line| line.starts_with('|'));
+    let section = document.split(&format!("## Floors of {crate_name}\n")).nth(1);
+    let section = section.and_then(|rest| rest.split("\n## ").next()).unwrap_or_default();
+    let places = section.lines().filter(|line| line.starts_with('|'));
     let places = places.flat_map(|line| line.split(&start).skip(1));
     let mut floors = Vec::new();
     for place in places.filter_map(|rest| rest.split('`').next()) {
@@ -90,28 +92,40 @@ fn is_kin(a: &[String], b: &[String]) -> bool {
     a.starts_with(b) || b.starts_with(a)
 }
 
-/// The uses by which files lean on each other, a folder's own file and its contents left out.
+/// The two modules that lean on each other when one file uses another: the files' own, or of what
+/// their innermost common folder holds, those that the files are in.
+fn side_by_side<'a>(from: &'a [String], to: &'a [String]) -> (&'a [String], &'a [String]) {
+    let nr_common = from.iter().zip(to).take_while(|(a, b)| a == b).count();
+    (&from[..=nr_common], &to[..=nr_common])
+}
+
+/// The uses by which files, or whole folders, lean on each other; a folder's own file and its
+/// contents are left out.
 fn circles(graph: &Graph) -> Vec<String> {
     let module = |file: &String| graph.modules.get(file).map_or(&[][..], Vec::as_slice);
-    let mut next: BTreeMap<&String, BTreeSet<&String>> = BTreeMap::new();
+    let mut next: BTreeMap<&[String], BTreeSet<&[String]>> = BTreeMap::new();
     let between = graph.uses.iter().filter(|((from, to), _)| !is_kin(module(from), module(to)));
     let between: Vec<_> = between.collect();
     for ((from, to), _) in &between {
+        let (from, to) = side_by_side(module(from), module(to));
         next.entry(from).or_default().insert(to);
     }
-    let leads = |from: &String, to: &String| {
+    let leads = |from: &[String], to: &[String]| {
         let (mut seen, mut left) = (BTreeSet::new(), vec![from]);
-        while let Some(file) = left.pop() {
-            if file == to {
+        while let Some(module) = left.pop() {
+            if module == to {
                 return true;
             }
-            if seen.insert(file) {
-                left.extend(next.get(file).into_iter().flatten());
+            if seen.insert(module) {
+                left.extend(next.get(module).into_iter().flatten());
             }
         }
         false
     };
-    let closing = between.iter().filter(|((from, to), _)| leads(to, from));
+    let closing = between.iter().filter(|((from, to), _)| {
+        let (from, to) = side_by_side(module(from), module(to));
+        leads(to, from)
+    });
     closing.map(|((from, to), by)| format!("in a circle, {from} uses {to}: {by}")).collect()
 }
 
@@ -258,6 +272,25 @@ fn barks_on_circles() {
     }
 }
 
+/// No file comes back to itself here, but a folder and the file beside it lean on each other.
+#[test]
+fn barks_on_circles_of_folders() {
+    let folders = [
+        ("mid/mod.rs", "mod b;\nmod inner;\npub struct Mid;"),
+        ("mid/inner/mod.rs", "mod c;\npub mod d;"),
+        ("mid/inner/d.rs", "pub struct D;"),
+        ("mid/b.rs", "use super::inner::d::D;\npub struct B;"),
+        ("mid/inner/c.rs", ""),
+    ];
+    let without_a = |changes: &[(&str, &str)]| {
+        let complaints = planted(changes).into_iter();
+        complaints.filter(|text| !text.contains("mid/a.rs")).collect::<Vec<_>>()
+    };
+    assert_eq!(without_a(&folders), Vec::<String>::new());
+    let plant = [&folders[..4], &[("mid/inner/c.rs", "use crate::mid::b::B;")]].concat();
+    assert_eq!(without_a(&plant).len(), 2, "deaf: {:?}", without_a(&plant));
+}
+
 #[test]
 fn barks_on_what_it_cannot_read() {
     for (plant, complaint) in [
@@ -277,7 +310,8 @@ fn barks_on_what_it_cannot_read() {
 
 #[test]
 fn barks_on_a_file_that_stands_on_two_floors() {
-    let document = "| `a/src/low.rs`, `a/src/top.rs` and `a/src/top` |\n| `a/src/low.rs` |\n";
+    let document = "## Floors of a\n| `a/src/low.rs`, `a/src/top.rs` and `a/src/top` |\n\
+                    | `a/src/low.rs` |\n\n## B\n| `a/src/mid.rs` |\n";
     let floors = floors(document, "a");
     assert_eq!(floors, ["low", "top", "low"]);
     let complaints = upward_uses(&Graph::default(), &floors);

@@ -10,6 +10,7 @@ mod documents;
 mod emitted;
 mod parts;
 mod sources;
+mod way;
 
 use sources::RULES;
 use std::fs;
