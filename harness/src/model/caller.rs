@@ -7,6 +7,7 @@
 //! Whether a context allows a call is judged in the oracles.
 
 use super::{Allocation, Free, Kind, Model};
+use crate::call::Frees;
 use crate::words::gfp::{__GFP_FS, __GFP_IO, Gfp};
 use crate::words::{Context, NR_TASKS, Scope};
 
@@ -52,7 +53,7 @@ impl Model {
     pub fn is_deferred_by(&self, free: Free, addr: u64, context: Context) -> bool {
         let in_interrupt = matches!(context, Context::Softirq | Context::Hardirq);
         let is_area = self.at(addr).is_some_and(|held| held.kind == Kind::Vmalloc);
-        is_area && (in_interrupt || free == Free::VfreeAtomic)
+        is_area && (in_interrupt || free.how == Frees::VfreeAtomic)
     }
 
     /// Takes an area out of the live allocations; the rest happens at the next tick.
@@ -88,6 +89,7 @@ impl Model {
 
 #[cfg(test)]
 mod test {
+    use crate::call::ask;
     use crate::model::{Free, Kind, Model};
     use crate::subject::Layout;
     use crate::trace::Machine;
@@ -107,8 +109,9 @@ mod test {
         let mut model = model();
         let area = crate::model::test_area(AREA, 8192);
         model.enter(area, &[3, 4]);
-        assert!(model.is_deferred_by(Free::Vfree, AREA, Context::Hardirq));
-        assert!(!model.is_deferred_by(Free::Vfree, AREA, Context::Task));
+        let vfree = Free::of(&ask::vfree(AREA), true).unwrap();
+        assert!(model.is_deferred_by(vfree, AREA, Context::Hardirq));
+        assert!(!model.is_deferred_by(vfree, AREA, Context::Task));
         model.defer(AREA, &[3, 4]);
         assert!(model.at(AREA).is_none() && model.deferred_at(AREA + 4096).is_some());
         assert!(model.is_frame_taken(3, Kind::Kmalloc));

@@ -1,52 +1,35 @@
 //! Frees: the calls that free, as the model sees them, and what can come of one.
 //!
-//! What must come of one is in `judge`.
+//! What must come of one is in `matrix`, and read in `judge`.
 
-use super::Kind;
+use super::{Allocation, Kind};
 use crate::call::{Frees, Request};
 use crate::op::Class;
-use crate::words::CacheHandle;
+use crate::words::{CacheHandle, order_of, pages_of};
 
-/// A call that frees, as the model sees it.
+/// A call that frees, as the model sees it: by its way of freeing, whatever its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Free {
-    /// `kfree`.
-    Kfree,
-    /// `kvfree`.
-    Kvfree,
-    /// `vfree`.
-    Vfree,
-    /// `vunmap`.
-    Vunmap,
-    /// `vfree_atomic`.
-    VfreeAtomic,
-    /// `kmem_cache_free` with this cache.
+pub struct Free {
+    /// The column of the free matrix.
+    pub how: Frees,
+    /// What it is told.
+    pub(super) told: Told,
+}
+
+/// What a call that frees is told of the memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// Its address alone.
+    Nothing,
+    /// The cache that it is of.
     Cache(CacheHandle),
-    /// `free_pages` with this order.
-    Pages(u32),
-    /// `put_page`.
-    PutPage,
-    /// `free_pages_exact` of this many bytes.
-    PagesExact(u64),
-    /// `dma_free_coherent` of this many bytes.
-    DmaCoherent(u64),
-    /// `kfree_sensitive`.
-    KfreeSensitive,
-    /// `kvfree_sensitive` of this many bytes.
-    KvfreeSensitive(u64),
-    /// `krealloc`, which frees what it replaces.
-    Krealloc,
-    /// `kvrealloc` of memory from which this many bytes are copied, if it is told.
-    Kvrealloc {
-        /// The bytes, if the call does not know them.
-        told: Option<u64>,
-        /// The bytes that are wanted.
-        size: u64,
-    },
-    /// `vrealloc` to this many bytes.
-    Vrealloc(u64),
-    /// `memblock_free` of this many bytes.
-    Boot(u64),
+    /// Its order.
+    Order(u32),
+    /// Its size in bytes, or how many of them are to be cleared.
+    Bytes(u64),
+    /// The bytes that are wanted in its stead, and those that are copied, if the call does not know
+    /// them.
+    Resize { copied: Option<u64>, size: u64 },
 }
 
 impl Free {
@@ -55,75 +38,50 @@ impl Free {
     pub(super) fn of(request: &Request, tells_old_size: bool) -> Option<Self> {
         let size = request.size().unwrap_or(0);
         let held = request.held().unwrap_or(0);
-        Some(match request.spec().frees {
+        let how = request.spec().frees;
+        let told = match how {
             Frees::Nothing | Frees::Destroy => return None,
-            Frees::Kfree => Free::Kfree,
-            Frees::KfreeSensitive => Free::KfreeSensitive,
-            Frees::Krealloc => Free::Krealloc,
-            Frees::Kvfree => Free::Kvfree,
-            Frees::KvfreeSensitive => Free::KvfreeSensitive(held),
-            Frees::Kvrealloc => Free::Kvrealloc { told: tells_old_size.then_some(held), size },
-            Frees::Vfree => Free::Vfree,
-            Frees::VfreeAtomic => Free::VfreeAtomic,
-            Frees::Vrealloc => Free::Vrealloc(size),
-            Frees::Vunmap => Free::Vunmap,
-            Frees::Pages => Free::Pages(request.order()),
-            Frees::PutPage => Free::PutPage,
-            Frees::PagesExact => Free::PagesExact(held),
-            Frees::DmaCoherent => Free::DmaCoherent(held),
-            Frees::Object => Free::Cache(request.cache()?),
-            Frees::Boot => Free::Boot(held),
-        })
+            Frees::Object => Told::Cache(request.cache()?),
+            Frees::Pages => Told::Order(request.order()),
+            Frees::KvfreeSensitive | Frees::PagesExact | Frees::DmaCoherent | Frees::Boot => {
+                Told::Bytes(held)
+            }
+            Frees::Kvrealloc => Told::Resize { copied: tells_old_size.then_some(held), size },
+            Frees::Vrealloc => Told::Resize { copied: None, size },
+            _ => Told::Nothing,
+        };
+        Some(Self { how, told })
     }
 
     /// How many bytes of memory with `usable` bytes the call clears before it frees them (R5.6).
     pub fn nr_cleared(self, usable: u64) -> u64 {
-        match self {
-            Free::KfreeSensitive => usable,
-            Free::KvfreeSensitive(len) => len,
+        match (self.how, self.told) {
+            (Frees::KfreeSensitive, _) => usable,
+            (Frees::KvfreeSensitive, Told::Bytes(len)) => len,
             _ => 0,
         }
     }
 
-    /// Whether memory with `usable` bytes has those that the caller names.
-    pub(super) fn fits(self, usable: u64) -> bool {
-        match self {
-            Free::KvfreeSensitive(len) | Free::Kvrealloc { told: Some(len), .. } => len <= usable,
+    /// Whether what the call is told is true of live memory. Exact pages and coherent blocks are
+    /// told to the page, and others may be told less than there is.
+    pub(super) fn fits(self, held: &Allocation) -> bool {
+        match (self.told, held.kind) {
+            (Told::Cache(told), Kind::CacheObject(own)) => told == own,
+            (Told::Order(told), Kind::Pages { order, .. }) => told == order,
+            (Told::Bytes(told), Kind::PagesExact { nr_pages }) => pages_of(told) == nr_pages,
+            (Told::Bytes(told), Kind::DmaCoherent { order }) => told > 0 && order_of(told) == order,
+            (Told::Bytes(told) | Told::Resize { copied: Some(told), .. }, _) => told <= held.usable,
             _ => true,
         }
     }
 
     /// Whether memory with `usable` bytes is left where it is, and not freed.
     pub(super) fn leaves(self, usable: u64) -> bool {
-        match self {
-            Free::Kvrealloc { told: Some(told), size } => told >= size,
-            Free::Kvrealloc { told: None, size } | Free::Vrealloc(size) => {
-                (1..=usable).contains(&size)
-            }
+        match self.told {
+            Told::Resize { copied: Some(copied), size } => copied >= size,
+            Told::Resize { copied: None, size } => (1..=usable).contains(&size),
             _ => false,
         }
-    }
-
-    /// Whether the call clears the memory before freeing it, or takes it from its caller before the
-    /// caller can construct it again.
-    pub(super) fn spoils(self) -> bool {
-        use Free::{KfreeSensitive, Krealloc, KvfreeSensitive, Kvrealloc};
-        matches!(self, KfreeSensitive | KvfreeSensitive(_) | Krealloc | Kvrealloc { .. })
-    }
-
-    /// Whether the call frees areas of vmalloc as `vfree` does, and takes nothing else.
-    pub(super) fn is_vfree(self) -> bool {
-        matches!(self, Free::Vfree | Free::Vrealloc(_))
-    }
-
-    /// Whether the call is one of `kfree`'s or of `kvfree`'s, which accept `ZERO_SIZE_PTR` and
-    /// tell what they are given by its address.
-    pub(super) fn is_kfree(self) -> bool {
-        matches!(self, Free::Kfree | Free::KfreeSensitive | Free::Krealloc) || self.is_kvfree()
-    }
-
-    pub(super) fn is_kvfree(self) -> bool {
-        matches!(self, Free::Kvfree | Free::KvfreeSensitive(_) | Free::Kvrealloc { .. })
     }
 }
 

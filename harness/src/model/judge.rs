@@ -7,10 +7,12 @@
 //!
 //! Nothing here changes the book.
 
+use super::free::Told;
+use super::matrix::{self, Cell, Spot};
 use super::{Allocation, Free, Kind, Model, Verdict, right_call};
-use crate::call::Request;
+use crate::call::{Frees, Request};
 use crate::op::Class;
-use crate::words::{Context, PAGE, order_of, pages_of};
+use crate::words::{Context, PAGE};
 
 /// A free: how, of what, and what must come of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,18 +50,11 @@ impl Model {
 
     /// What must come of a free (R6.2 to R6.4).
     fn judge_free(&self, free: Free, addr: u64, context: Context) -> Verdict {
-        if let Free::Boot(size) = free {
+        if let (Frees::Boot, Told::Bytes(size)) = (free.how, free.told) {
             return self.judge_boot_free(addr, size);
         }
         if addr <= 16 {
-            let accepts =
-                free.is_kfree() || (addr == 0 && !matches!(free, Free::Cache(_) | Free::PutPage));
-            return match free {
-                // There is no byte that could be copied.
-                Free::Kvrealloc { told: Some(1..), .. } => Verdict::Refuse(Class::WrongSize, None),
-                _ if accepts => Verdict::NoOp,
-                _ => Verdict::Refuse(Class::Wild, None),
-            };
+            return judge_nothing(free, addr);
         }
         if let Some(allocation) = self.containing(addr) {
             return self.judge_live(free, allocation, addr, context);
@@ -78,67 +73,59 @@ impl Model {
         }
     }
 
-    fn judge_live(
-        &self,
-        free: Free,
-        allocation: &Allocation,
-        addr: u64,
-        context: Context,
-    ) -> Verdict {
-        if allocation.kind == Kind::Boot {
+    fn judge_live(&self, free: Free, held: &Allocation, addr: u64, context: Context) -> Verdict {
+        let Some(spot) = self.spot(held) else {
             // In Linux a reserved page enters the free list (R6.2).
             return Verdict::Refuse(Class::Wild, None);
-        }
-        let offset = addr - allocation.addr;
+        };
+        let refuse = |class| Verdict::Refuse(class, Some(right_call(held.kind)));
+        let offset = addr - held.addr;
         if offset != 0 {
-            let step = if allocation.is_small() { 8 } else { PAGE };
+            let step = if held.is_small() { 8 } else { PAGE };
             let inside = offset.is_multiple_of(step);
-            let class = if inside { Class::Interior } else { Class::Misaligned };
-            return Verdict::Refuse(class, Some(right_call(allocation.kind)));
+            return refuse(if inside { Class::Interior } else { Class::Misaligned });
         }
-        let accept = Verdict::Accept(addr);
-        let refuse = |class| Verdict::Refuse(class, Some(right_call(allocation.kind)));
-        let sized = |fits| if fits { accept } else { refuse(Class::WrongSize) };
-        let fits = free.fits(allocation.usable);
-        match (allocation.kind, free) {
-            // The next holder of a constructed object would be cheated (R2.5).
-            (kind, _) if free.spoils() && self.ctor_of(kind).is_some() => {
-                refuse(Class::WrongAllocator)
-            }
-            // For a cache's objects this is silent in SLUB, and documented since 6.4 (R2.7).
-            (Kind::Kmalloc | Kind::LargeKmalloc | Kind::CacheObject(_), _) if free.is_kfree() => {
-                sized(fits)
-            }
-            (Kind::CacheObject(own), Free::Cache(given)) if own == given => accept,
-            (Kind::CacheObject(_) | Kind::Kmalloc, Free::Cache(_)) => refuse(Class::WrongCache),
-            (Kind::Pages { order, .. }, Free::Pages(given)) if order == given => accept,
-            // Of a block that is not compound the first page would go, and the others be lost.
-            (Kind::Pages { order, is_compound }, Free::PutPage) if order == 0 || is_compound => {
-                accept
-            }
-            (Kind::Pages { .. }, Free::Pages(_) | Free::PutPage) => refuse(Class::WrongOrder),
-            (Kind::PagesExact { nr_pages }, Free::PagesExact(size)) => {
-                sized(nr_pages == pages_of(size))
-            }
-            (Kind::DmaCoherent { order }, Free::DmaCoherent(size)) => {
-                match size > 0 && order == order_of(size) {
-                    // What was remapped for the device has to be unmapped (`dma_free_attrs`).
-                    true if context == Context::Hardirq => refuse(Class::BadContext),
-                    fits => sized(fits),
+        let fits = free.fits(held);
+        match matrix::cell(spot, free.how) {
+            Cell::Wrong(class) => refuse(class),
+            // What stays where it is puts nobody to sleep.
+            Cell::RightBut(bad) if bad == context && spot == Spot::Vmalloc => {
+                match fits && free.leaves(held.usable) {
+                    true => Verdict::Accept(addr),
+                    false => Verdict::Refuse(Class::BadContext, Some("vfree_atomic")),
                 }
             }
-            // vfree may sleep, and knows it only in an interrupt (R4.13).
-            (Kind::Vmalloc, _)
-                if context == Context::Atomic
-                    && (free.is_vfree() || free.is_kvfree())
-                    && !(free.leaves(allocation.usable) && fits) =>
-            {
-                Verdict::Refuse(Class::BadContext, Some("vfree_atomic"))
-            }
-            (Kind::Vmalloc, Free::VfreeAtomic) => accept,
-            (Kind::Vmalloc, _) if free.is_vfree() => accept,
-            (Kind::Vmalloc, _) if free.is_kvfree() => sized(fits),
-            _ => refuse(Class::WrongAllocator),
+            Cell::RightBut(bad) if bad == context && fits => refuse(Class::BadContext),
+            _ if !fits => refuse(matrix::misfit(free.how)),
+            _ => Verdict::Accept(addr),
         }
+    }
+
+    /// The row of the free matrix; none for memory that is nobody's to free.
+    fn spot(&self, held: &Allocation) -> Option<Spot> {
+        Some(match held.kind {
+            Kind::Kmalloc => Spot::KmallocObject,
+            Kind::CacheObject(_) if self.ctor_of(held.kind).is_some() => Spot::ConstructedObject,
+            Kind::CacheObject(_) => Spot::CacheObject,
+            Kind::LargeKmalloc => Spot::LargeKmalloc,
+            Kind::Pages { order: 0, .. } => Spot::OnePage,
+            Kind::Pages { is_compound: true, .. } => Spot::Compound,
+            Kind::Pages { .. } => Spot::Block,
+            Kind::PagesExact { .. } => Spot::PagesExact,
+            Kind::DmaCoherent { .. } => Spot::DmaCoherent,
+            Kind::Vmalloc => Spot::Vmalloc,
+            Kind::Boot => return None,
+        })
+    }
+}
+
+/// What must come of a free of no memory.
+fn judge_nothing(free: Free, addr: u64) -> Verdict {
+    let spot = if addr == 0 { Spot::Null } else { Spot::ZeroSizePtr };
+    match (matrix::cell(spot, free.how), free.told) {
+        // There is no byte that could be copied.
+        (_, Told::Resize { copied: Some(1..), .. }) => Verdict::Refuse(Class::WrongSize, None),
+        (Cell::Wrong(class), _) => Verdict::Refuse(class, None),
+        _ => Verdict::NoOp,
     }
 }

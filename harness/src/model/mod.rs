@@ -16,6 +16,7 @@ mod free;
 mod judge;
 pub mod kswapd;
 pub mod kvmalloc;
+pub mod matrix;
 mod realloc;
 mod reuse;
 pub mod rules;
