@@ -1,7 +1,7 @@
 //! Which versions of kvmalloc there have been, and by which rules each decided (R5.7).
 //!
-//! The one idea: a version is a row of [`ROWS`]. `kvmalloc` executes a row and knows no version, so
-//! what changed between two kernels is what differs between two rows.
+//! The one idea: a version is a row of the table below. `kvmalloc` executes a row and knows no
+//! version, so what changed between two kernels is what differs between two rows.
 //!
 //! What a flag does once the page allocator has it is not said here.
 
@@ -116,14 +116,19 @@ const INT_MAX: u64 = i32::MAX as u64;
 macro_rules! rows {
     ($($version:ident $name:literal: $kernel:ident $restricted:ident $atomic:ident $nofail:ident
        $gains:ident $loses:ident $mayfail:expr, $largest:expr, $pages:ident $old_size:ident;)*) => {
-        /// Every version, the oldest first.
-        static ROWS: &[Row] = &[$(Row {
-            kernel: Course::$kernel, restricted: Course::$restricted, atomic: Course::$atomic,
-            nofail: Nofail::$nofail, gains: $gains, loses: $loses,
-            mayfail_above: $mayfail, largest: $largest,
-            pages: Pages::$pages, old_size: OldSize::$old_size,
-        }),*];
         impl KvmallocVersion {
+            const fn row(self) -> &'static Row {
+                match self {
+                    $(KvmallocVersion::$version => &Row {
+                        kernel: Course::$kernel, restricted: Course::$restricted,
+                        atomic: Course::$atomic, nofail: Nofail::$nofail,
+                        gains: $gains, loses: $loses,
+                        mayfail_above: $mayfail, largest: $largest,
+                        pages: Pages::$pages, old_size: OldSize::$old_size,
+                    }),*
+                }
+            }
+
             /// Every version, the oldest first.
             pub const ALL: &[KvmallocVersion] = &[$(KvmallocVersion::$version),*];
 
@@ -166,7 +171,7 @@ impl Rules {
     /// the version's own, which has always been a page.
     pub(crate) fn of(version: KvmallocVersion, cutoff_pages: u32) -> Self {
         let cutoff = u64::from(cutoff_pages.max(1)) * PAGE_SIZE;
-        Self { row: &ROWS[version as usize], cutoff }
+        Self { row: version.row(), cutoff }
     }
 
     /// What is done for a request.
@@ -234,7 +239,6 @@ mod test {
 
     #[test]
     fn rows_are_in_the_order_of_their_versions() {
-        assert_eq!(ROWS.len(), KvmallocVersion::ALL.len());
         assert!(
             KvmallocVersion::ALL
                 .iter()

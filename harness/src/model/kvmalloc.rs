@@ -27,19 +27,39 @@ enum FallsBack {
     Everyone,
 }
 
+/// Which side keeps the promise of `__GFP_NOFAIL`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Nofail {
+    /// kmalloc, in the first try, for all that it can serve.
+    OnKmalloc,
+    /// vmalloc, and the first try may fail.
+    OnVmalloc,
+}
+
+/// Whether the first try may sleep, without `__GFP_RETRY_MAYFAIL`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FirstTry {
+    MaySleep,
+    NeverSleeps,
+}
+
+/// What who may sleep is mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pages {
+    Small,
+    Huge,
+}
+
 /// One version's answers.
 #[derive(Debug)]
 struct Version {
+    name: &'static str,
     falls_back: FallsBack,
-    /// Whether `__GFP_NOFAIL` is kept on the vmalloc side, and not by the first try.
-    maps_nofail: bool,
-    /// Whether the first try may sleep even without `__GFP_RETRY_MAYFAIL`.
-    first_try_sleeps: bool,
-    /// Whether who may sleep may get huge pages.
-    maps_huge: bool,
+    nofail: Nofail,
+    first_try: FirstTry,
+    pages: Pages,
     /// The most that may be mapped.
     most: u64,
-    /// Who says how large the memory is that `kvrealloc` replaces.
     size_from: SizeFrom,
 }
 
@@ -53,32 +73,39 @@ enum SizeFrom {
     LastRequest,
 }
 
-const fn version(
-    falls_back: FallsBack,
-    nofail: bool,
-    first: bool,
-    huge: bool,
-    most: u64,
-    size_from: SizeFrom,
-) -> Version {
-    let (maps_nofail, first_try_sleeps, maps_huge) = (nofail, first, huge);
-    Version { falls_back, maps_nofail, first_try_sleeps, maps_huge, most, size_from }
+macro_rules! versions {
+    ($($name:literal $falls_back:ident $nofail:ident $first_try:ident $pages:ident $most:ident
+       $size_from:ident;)*) => {
+        /// A row for each version, by the name that a trace gives it.
+        static VERSIONS: &[Version] = &[$(Version {
+            name: $name,
+            falls_back: FallsBack::$falls_back,
+            nofail: Nofail::$nofail,
+            first_try: FirstTry::$first_try,
+            pages: Pages::$pages,
+            most: $most,
+            size_from: SizeFrom::$size_from,
+        }),*];
+    };
 }
 
-/// The answers by the name that a trace gives a version.
-static VERSIONS: &[(&str, Version)] = &[
-    ("rfc2016", version(FallsBack::Unchecked, false, true, false, u64::MAX, SizeFrom::Caller)),
-    ("v4.12", version(FallsBack::Unchecked, false, true, false, u64::MAX, SizeFrom::Caller)),
-    ("v4.18", version(FallsBack::WholeGfpKernel, false, true, false, u64::MAX, SizeFrom::Caller)),
-    ("v5.15", version(FallsBack::WholeGfpKernel, false, true, false, INT_MAX, SizeFrom::Caller)),
-    ("v5.17", version(FallsBack::Unchecked, true, true, false, INT_MAX, SizeFrom::Caller)),
-    ("v6.1", version(FallsBack::Sleepers, true, true, true, INT_MAX, SizeFrom::Caller)),
-    ("v6.12", version(FallsBack::Sleepers, true, true, true, INT_MAX, SizeFrom::Memory)),
-    ("v6.16", version(FallsBack::Sleepers, true, false, true, INT_MAX, SizeFrom::LastRequest)),
-    ("v6.18", version(FallsBack::Sleepers, true, false, true, INT_MAX, SizeFrom::LastRequest)),
-    ("v6.19", version(FallsBack::Everyone, true, false, true, INT_MAX, SizeFrom::LastRequest)),
-    ("latest", version(FallsBack::Everyone, true, false, true, INT_MAX, SizeFrom::LastRequest)),
-];
+/// More than an address space holds.
+const ANY: u64 = u64::MAX;
+
+versions! {
+    // name    falls back       NOFAIL     first try   pages  most     size from
+    "rfc2016"  Unchecked        OnKmalloc  MaySleep    Small  ANY      Caller;
+    "v4.12"    Unchecked        OnKmalloc  MaySleep    Small  ANY      Caller;
+    "v4.18"    WholeGfpKernel   OnKmalloc  MaySleep    Small  ANY      Caller;
+    "v5.15"    WholeGfpKernel   OnKmalloc  MaySleep    Small  INT_MAX  Caller;
+    "v5.17"    Unchecked        OnVmalloc  MaySleep    Small  INT_MAX  Caller;
+    "v6.1"     Sleepers         OnVmalloc  MaySleep    Huge   INT_MAX  Caller;
+    "v6.12"    Sleepers         OnVmalloc  MaySleep    Huge   INT_MAX  Memory;
+    "v6.16"    Sleepers         OnVmalloc  NeverSleeps Huge   INT_MAX  LastRequest;
+    "v6.18"    Sleepers         OnVmalloc  NeverSleeps Huge   INT_MAX  LastRequest;
+    "v6.19"    Everyone         OnVmalloc  NeverSleeps Huge   INT_MAX  LastRequest;
+    "latest"   Everyone         OnVmalloc  NeverSleeps Huge   INT_MAX  LastRequest;
+}
 
 /// The sides of kvmalloc that may serve a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,8 +131,9 @@ impl Policy {
     /// If the model does not know the version; a test holds its table to the names.
     pub fn of(machine: &Machine) -> Self {
         let cutoff = if machine.cutoff == 0 { PAGE } else { PAGE * u64::from(machine.cutoff) };
-        let row = VERSIONS.iter().find(|(name, _)| *name == machine.policy_name());
-        let (_, version) = row.expect("a version that the model knows");
+        let mut versions = VERSIONS.iter();
+        let version = versions.find(|version| version.name == machine.policy_name());
+        let version = version.expect("a version that the model knows");
         Self { version, cutoff }
     }
 
@@ -126,13 +154,13 @@ impl Policy {
         if forced || size <= self.cutoff || self.is_plain(gfp) {
             return gfp;
         }
-        let mut gfp = if self.version.maps_nofail { gfp.without(__GFP_NOFAIL) } else { gfp };
+        let mut gfp = if self.maps_nofail() { gfp.without(__GFP_NOFAIL) } else { gfp };
         // It neither kills nor warns; old versions also ignored the wish to retry up to 32 KiB.
         gfp |= __GFP_NOWARN;
         if !gfp.has(__GFP_RETRY_MAYFAIL) {
             gfp |= __GFP_NORETRY;
         }
-        let sleeps = self.version.first_try_sleeps || gfp.has(__GFP_RETRY_MAYFAIL);
+        let sleeps = self.version.first_try == FirstTry::MaySleep || gfp.has(__GFP_RETRY_MAYFAIL);
         if sleeps { gfp } else { gfp.without(__GFP_DIRECT_RECLAIM) }
     }
 
@@ -163,7 +191,7 @@ impl Policy {
     /// The pages of a request's area if it gets huge ones; `None` if it may not (R4.12, R5.7).
     pub fn huge_pages(&self, want: &Want) -> Option<u64> {
         let may_be_huge = match want.family {
-            Family::Kvmalloc { .. } => self.version.maps_huge && want.may_block(),
+            Family::Kvmalloc { .. } => self.version.pages == Pages::Huge && want.may_block(),
             _ => want.asks_huge,
         };
         let size = want.size.filter(|size| may_be_huge && *size >= HUGE_PAGE)?;
@@ -196,11 +224,15 @@ impl Policy {
         }
     }
 
+    fn maps_nofail(&self) -> bool {
+        self.version.nofail == Nofail::OnVmalloc
+    }
+
     fn may_map(&self, size: u64, gfp: Gfp) -> bool {
         let may = self.falls_back(gfp);
         // Where kmalloc keeps the promise not to fail, it keeps it for what it can serve.
         let is_promised = gfp.has(__GFP_NOFAIL) && size <= KMALLOC_MAX;
-        may && size <= self.version.most && (self.version.maps_nofail || !is_promised)
+        may && size <= self.version.most && (self.maps_nofail() || !is_promised)
     }
 }
 
@@ -217,7 +249,7 @@ mod test {
 
     #[test]
     fn the_versions_are_those_of_traces_in_their_order() {
-        let own: Vec<&str> = VERSIONS.iter().map(|(name, _)| *name).collect();
+        let own: Vec<&str> = VERSIONS.iter().map(|version| version.name).collect();
         assert_eq!(own, POLICIES);
     }
 
