@@ -153,6 +153,11 @@ fn is_versioned(spec: &CallSpec) -> bool {
     spec.traits.routed || spec.name.contains("vmalloc") && spec.yields == Yields::Memory
 }
 
+/// Whether an argument names memory that a register holds.
+fn names_memory((_, kind): &(&str, Role)) -> bool {
+    kind.is_address() || *kind == Role::FreedList
+}
+
 fn ops_of(text: &str) -> Vec<Op> {
     Trace::parse(text).expect("a trace of the table").ops
 }
@@ -162,7 +167,7 @@ impl Block {
         let args = spec.args.iter().enumerate();
         let mut axes: Vec<Axis> =
             args.map(|(place, &(_, kind))| Axis::of_arg(place, kind)).collect();
-        if spec.args.iter().any(|(_, kind)| kind.is_address()) {
+        if spec.args.iter().any(names_memory) {
             let rows = if spec.call.is_boot() { EARLY_HOLDINGS } else { HOLDINGS };
             axes.push(Axis::Holding(rows.iter().map(|row| (row.0, ops_of(row.1))).collect()));
         }
@@ -275,7 +280,7 @@ impl Block {
     /// A trace of as many of the cases as may share a machine, and the place of each one's call.
     fn trace(&self, cases: &[u64]) -> (Trace, Vec<usize>) {
         let (machine, mut ops) = self.state.begin();
-        let has_cache = |(_, kind): &(&str, Role)| kind.is_address() || *kind == Role::Cache;
+        let has_cache = |arg: &(&str, Role)| names_memory(arg) || arg.1 == Role::Cache;
         if self.spec.args.iter().any(has_cache) && !self.spec.call.is_boot() {
             ops.splice(0..0, ops_of(CACHES));
         }

@@ -15,6 +15,7 @@ use crate::campaign::{Campaign, EveryOp};
 use crate::lane::{Action, Lane, LaneSpec, Record, Skip, Waiter};
 use crate::op::{Class, Op, Reg, Setting};
 use crate::oracle::{Event, Jury, Step, Target, View, Wake};
+use crate::paint::mix;
 use crate::stats::Stats;
 use crate::subject::{Answer, Caps, Pack, Reply};
 use crate::trace::Trace;
@@ -228,7 +229,8 @@ impl Runner<'_> {
     ) -> Result<Result<View, Objection>, Skip> {
         let id = index as u32;
         let action = self.lane.resolve(op, id)?;
-        let release = self.lane.release_before(op)?;
+        let release = self.lane.release_before(op, 0)?;
+        (1..op.nr_dst()).try_for_each(|nth| self.lane.release_before(op, nth).map(|_| ()))?;
         Ok(self.act(op, id, &action, release, stats))
     }
 
@@ -245,6 +247,11 @@ impl Runner<'_> {
         let cache = self.lane.named_cache(op);
         if let Some(request) = release {
             self.release(id, request, &op.setting(), stats)?;
+        }
+        for nth in 1..op.nr_dst() {
+            if let Ok(Some(request)) = self.lane.release_before(op, nth) {
+                self.release(id, request, &op.setting(), stats)?;
+            }
         }
         let seen = match *action {
             Action::Request(request) => self.request(op, id, request, stats)?,
@@ -269,8 +276,8 @@ impl Runner<'_> {
     ) -> Result<View, Objection> {
         let (class, Reply { answer, effort, .. }) =
             self.step(id, request, &op.setting(), op.dst, stats)?;
-        if let (Answer::Memory { addr, .. }, None) = (answer, op.dst) {
-            self.discard(id, addr, &op.setting(), stats)?;
+        if op.dst.is_none() {
+            self.discard(id, answer, &op.setting(), stats)?;
         }
         self.serve_waiters(op.call == Call::Tick, stats)?;
         let on_linux = match answer {
@@ -324,14 +331,16 @@ impl Runner<'_> {
     fn discard(
         &mut self,
         id: u32,
-        addr: u64,
+        answer: Answer,
         setting: &Setting,
         stats: &mut Stats,
     ) -> Result<(), Objection> {
-        match self.lane.release_of(addr) {
-            Some(request) => self.release(id, request, setting, stats),
-            None => Ok(()),
+        for addr in answer.granted() {
+            if let Some(request) = self.lane.release_of(*addr) {
+                self.release(id, request, setting, stats)?;
+            }
         }
+        Ok(())
     }
 
     /// Lets the waiters ask once more whose shortage may have ended, and at a tick all of them.
@@ -352,13 +361,13 @@ impl Runner<'_> {
             stats.request(self.place, &record);
             stats.nr_retries += 1;
             let answer = record.reply.answer;
-            let is_served = matches!(answer, Answer::Memory { .. });
+            let is_served = answer.is_grant();
             wakes.push(Wake { id, request, is_served });
             self.lane.commit(&mut record, dst);
-            if let Answer::Memory { addr, .. } = answer {
+            if is_served {
                 stats.nr_served += 1;
                 if dst.is_none() {
-                    unwanted.push((id, addr, setting));
+                    unwanted.push((id, answer, setting));
                 }
                 // What it made on the way may serve who has waited longer, before any other.
                 woken.extend(self.lane.take_woken(false));
@@ -366,7 +375,7 @@ impl Runner<'_> {
             }
         }
         self.jury.judge(&Event::Wakes(&wakes))?;
-        unwanted.into_iter().try_for_each(|(id, addr, by)| self.discard(id, addr, &by, stats))
+        unwanted.into_iter().try_for_each(|(id, answer, by)| self.discard(id, answer, &by, stats))
     }
 
     fn write(&mut self, id: u32, addr: u64, end: u64) -> Result<Class, Objection> {
@@ -389,11 +398,22 @@ impl Runner<'_> {
         self.jury.judge(&Event::Check { damage, structure })
     }
 
-    /// What the op's address argument points at, and how many bytes that may use.
+    /// What the op's address argument points at, and how many bytes that may use. Of a list the
+    /// first address counts.
     fn target(&self, op: &Op) -> Option<(Target, u64)> {
-        let address = self.lane.pointer(op)?;
-        let held = self.lane.model().containing(address)?;
-        let target = Target { id: held.id, offset: address - held.addr, is_kv: held.is_kv };
-        Some((target, held.usable))
+        let model = self.lane.model();
+        let point_at = |address: u64| {
+            let held = model.containing(address)?;
+            Some((held.id, address - held.addr, held))
+        };
+        let addrs = self.lane.pointers(op).unwrap_or_default();
+        let address = addrs.first().copied().or_else(|| self.lane.pointer(op))?;
+        let (id, offset, held) = point_at(address)?;
+        let further = addrs.iter().skip(1).fold(0, |all, addr| {
+            let (id, offset) =
+                point_at(*addr).map_or((0, 0), |(id, offset, _)| (id.into(), offset));
+            mix(mix(all, id), offset)
+        });
+        Some((Target { id, offset, further, is_kv: held.is_kv }, held.usable))
     }
 }

@@ -18,7 +18,7 @@ mod scene;
 #[cfg(test)]
 mod test;
 
-use crate::call::{ALL_CALLS, Call, Family, MAX_ARGS, Role, Yields};
+use crate::call::{ALL_CALLS, Call, Family, MAX_ARGS, MAX_LIST, Role, Yields};
 use crate::op::{Arg, Faults, Op, Ptr, Reg};
 use crate::random::{Draw, one_of};
 use crate::trace::{Machine, Trace};
@@ -234,7 +234,7 @@ fn make_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Option<Op> {
     op.dst = match rng.u8(0..50) {
         0 => None,
         1 => Some(rng.u16(0..swarm.registers)),
-        _ => Some(scene.free_register(swarm.registers, rng)),
+        _ => Some(scene.free_register(swarm.registers, op.nr_dst(), rng)),
     };
     if call.spec().traits.routed {
         op.route = draw::route(swarm, rng);
@@ -275,7 +275,7 @@ fn realloc_op(mut op: Op, scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Op {
     // What grows mostly stays in its variable.
     op.dst = match (source, rng.u8(0..4)) {
         (Some(register), 1..) => Some(register),
-        _ => Some(scene.free_register(swarm.registers, rng)),
+        _ => Some(scene.free_register(swarm.registers, 1, rng)),
     };
     if op.call.spec().traits.routed {
         op.route = draw::route(swarm, rng);
@@ -316,6 +316,9 @@ fn free_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Option<Op> {
         }
         if let Some(call) = pick(&swarm.calls.frees, swarm, rng, |call| frees.contains(&call)) {
             let mut op = scene::right_free(register, &slot, call);
+            if let [_, Arg::Regs(first, nr), ..] = &mut op.args {
+                *nr = scene.nr_alike(*first, rng.u8(1..=MAX_LIST as u8));
+            }
             if call == Call::KvfreeSensitive && slot.bytes > 0 && rng.bool() {
                 op.args[1] = Arg::Number(rng.u64(0..slot.bytes));
             }
@@ -404,12 +407,14 @@ fn world_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Option<Op> {
 /// address. The row is the register's memory, at its start, inside it, once it is freed, or
 /// nobody's; the column any free of the trace, whatever its weight.
 fn spoilt(op: Op, scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Op {
-    let ([Arg::Ptr(Ptr::Reg(from, _)), ..] | [_, Arg::Ptr(Ptr::Reg(from, _)), ..]) = op.args else {
+    let ([Arg::Ptr(Ptr::Reg(from, _)), ..]
+    | [_, Arg::Ptr(Ptr::Reg(from, _)) | Arg::Regs(from, _), ..]) = op.args
+    else {
         return op;
     };
     let Some(slot) = scene.slot(from) else { return op };
     let cache = scene.any_cache(rng);
-    let may = |call| call != Call::KmemCacheFree || cache.is_some();
+    let may = |call: Call| !call.spec().has(Role::Cache) || cache.is_some();
     let frees: Vec<Call> = swarm.calls.frees.iter().copied().filter(|&call| may(call)).collect();
     let call = rng.one_of(&frees).copied().unwrap_or(op.call);
     let own = slot.made_by.needs_cache().then_some(slot.cache);
@@ -420,8 +425,13 @@ fn spoilt(op: Op, scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Op {
     }
     let ptr = if rng.u8(0..8) < 3 { Ptr::Reg(from, 0) } else { elsewhere(from, scene, swarm, rng) };
     for arg in &mut wrong.args {
-        if let Arg::Ptr(old) = arg {
-            *old = ptr;
+        match (arg, ptr) {
+            (Arg::Ptr(old), _) => *old = ptr,
+            // A list has no addresses but those in registers.
+            (Arg::Regs(first, nr), Ptr::Reg(register, _)) => {
+                (*first, *nr) = (register.saturating_sub(rng.u16(0..3)), rng.u8(1..=4));
+            }
+            _ => {}
         }
     }
     wrong

@@ -254,13 +254,16 @@ impl Lane {
     /// The class of an answer.
     pub fn classify(&self, record: &Record) -> Option<Class> {
         Some(match record.reply.answer {
-            Answer::Memory { addr, .. } => match record.granted.map(|granted| granted.kind) {
-                _ if addr <= 16 => Class::ZeroSizePtr,
-                Some(Kind::Vmalloc) => Class::Vmalloc,
-                Some(Kind::Kmalloc | Kind::CacheObject(_)) => Class::Slab,
-                Some(Kind::Boot) => Class::Boot,
-                _ => Class::Pages,
-            },
+            Answer::Several { addrs, .. } if addrs.is_empty() => Class::Done,
+            Answer::Memory { addr, .. } if addr <= 16 => Class::ZeroSizePtr,
+            Answer::Memory { .. } | Answer::Several { .. } => {
+                match record.granted.map(|it| it.kind) {
+                    Some(Kind::Vmalloc) => Class::Vmalloc,
+                    Some(Kind::Kmalloc | Kind::CacheObject(_)) => Class::Slab,
+                    Some(Kind::Boot) => Class::Boot,
+                    _ => Class::Pages,
+                }
+            }
             Answer::Refused(refusal) => refusal.class(),
             Answer::WouldBlock(_) => Class::Blocked,
             Answer::BadFree(refusal) => refusal.verdict,

@@ -121,7 +121,9 @@ fn lighten(trace: &mut Trace, rng: &mut Rng) {
             for arg in op.args.iter_mut().zip(op.call.spec().args) {
                 match arg {
                     (Arg::Number(number), (_, Role::Size)) => *number = draw::size(0x1000, rng),
-                    (Arg::Number(number), (_, Role::Count | Role::Order)) => *number %= 2,
+                    (Arg::Number(number), (_, Role::Count | Role::Results | Role::Order)) => {
+                        *number %= 2;
+                    }
                     _ => {}
                 }
             }
@@ -138,7 +140,7 @@ fn bytes_of(op: &Op, machine: &Machine) -> u64 {
     }
     let bytes = op.args.iter().zip(spec.args).fold(1_u64, |bytes, (arg, (_, kind))| {
         let factor = match (arg, kind) {
-            (Arg::Number(number), Role::Size | Role::Count) => *number,
+            (Arg::Number(number), Role::Size | Role::Count | Role::Results) => *number,
             (Arg::Number(order), Role::Order) => 0x1000_u64.checked_shl(*order as u32).unwrap_or(0),
             _ => 1,
         };

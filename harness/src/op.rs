@@ -3,7 +3,7 @@
 //! The calls themselves are in `call`. This file does not know what one does; `subject` and `model`
 //! do.
 
-use crate::call::{Call, MAX_ARGS};
+use crate::call::{Call, MAX_ARGS, MAX_LIST, Role};
 use crate::words::{Context, Current, Gfp, Route};
 
 /// The number of a memory register (`r0`, …) or cache register (`c0`, …).
@@ -18,7 +18,7 @@ pub enum Ptr {
     Const(u64),
 }
 
-/// One argument. Its variant always agrees with the [`Role`](crate::call::Role) of its place.
+/// One argument. Its variant always agrees with the [`Role`] of its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arg {
     /// Any of the kinds that are numbers.
@@ -29,6 +29,8 @@ pub enum Arg {
     Ptr(Ptr),
     /// A cache register.
     Cache(Reg),
+    /// The addresses in so many registers from this one on: `r0..r3`.
+    Regs(Reg, u8),
 }
 
 /// Which calls of the fault sites fail during one op: the n-th from 1 on, 0 for none.
@@ -81,6 +83,15 @@ pub struct Op {
 }
 
 impl Op {
+    /// How many registers stand on the left of `=`, if any does. Those that the call does not fill
+    /// hold NULL.
+    pub fn nr_dst(&self) -> u16 {
+        match self.call.spec().place(Role::Results).map(|place| self.args[place]) {
+            Some(Arg::Number(nr)) => nr.clamp(1, MAX_LIST as u64) as u16,
+            _ => 1,
+        }
+    }
+
     /// What stands beside the call.
     pub fn setting(&self) -> Setting {
         Setting { faults: self.faults, caller: self.caller }

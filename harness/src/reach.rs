@@ -111,7 +111,7 @@ const STEPS: &[OfStep] = &[
     ("lazy areas beyond the threshold", AREAS, |s| {
         let is_asked_for = s.record.request.call == Call::VmUnmapAliases;
         // A reallocation may purge for want of room.
-        let is_free = s.record.request.freed().is_some() && s.record.want.is_none();
+        let is_free = !s.record.request.freed().is_empty() && s.record.want.is_none();
         is_free && !is_asked_for && purges(s)
     }),
     ("an area that is freed at the next tick", AREAS, |s| s.record.after.nr_deferred_areas > 0),
@@ -254,7 +254,7 @@ impl Boundary {
 }
 
 fn is_given(step: &Step) -> bool {
-    matches!(step.record.reply.answer, Answer::Memory { addr, .. } if addr > 16)
+    step.record.reply.answer.granted().iter().any(|addr| *addr > 16)
 }
 
 /// Whether a request was served with frames that were free.
@@ -323,7 +323,7 @@ fn drops(step: &Step, kind: usize) -> bool {
 }
 
 fn is_freed_elsewhere(step: &Step) -> bool {
-    let freed = step.record.request.freed().and_then(|addr| step.model.at(addr));
+    let freed = step.record.request.freed().first().and_then(|addr| step.model.at(*addr));
     freed.is_some_and(|held| {
         held.kind == Kind::Kmalloc && held.cpu != usize::from(step.record.caller.cpu)
     })

@@ -43,6 +43,7 @@ relaxations! {
     OtherNode       "other-node"       "another node gave, and it is not certain that the nearest one had plenty (R4.1)";
     SmallPages      "small-pages"      "an area that may have huge pages has small ones, and it is not certain that there were huge ones (R4.12)";
     FullSlab        "full-slab"        "kvmalloc fell back on a request that a slab might have served, and whether one had room is not known";
+    SeveralSlabs    "several-slabs"    "a request for several objects failed, and how many slabs it had made before is not known";
     FreedMemory     "freed-memory"     "by what name a free of free memory is refused depends on the allocator's history";
     SeveralNodes    "several-nodes"    "which node's list a block came from is not known, so that any block may come next (R3.11)";
     DeepScopes      "deep-scopes"      "scopes are nested deeper than the book follows";

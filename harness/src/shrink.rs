@@ -244,6 +244,7 @@ fn smaller_number(op: &Op, edit: usize) -> Option<Op> {
         let number = match op.args[place] {
             Arg::Number(number) | Arg::Ptr(Ptr::Const(number)) => number,
             Arg::Ptr(Ptr::Reg(_, offset)) => offset.unsigned_abs(),
+            Arg::Regs(_, nr) => u64::from(nr),
             Arg::Gfp(_) | Arg::Cache(_) => 0,
         };
         smaller(number).map(move |smaller| match op.args[place] {
@@ -252,8 +253,14 @@ fn smaller_number(op: &Op, edit: usize) -> Option<Op> {
                 let offset = (smaller as i64).wrapping_mul(offset.signum());
                 with_arg(op, place, Arg::Ptr(Ptr::Reg(register, offset)))
             }
+            // A list has an address at least.
+            Arg::Regs(first, _) => with_arg(op, place, Arg::Regs(first, smaller.max(1) as u8)),
             _ => with_arg(op, place, Arg::Number(smaller)),
         })
+    });
+    let without_first = (0..op.args.len()).filter_map(|place| match op.args[place] {
+        Arg::Regs(first, nr @ 2..) => Some(with_arg(op, place, Arg::Regs(first + 1, nr - 1))),
+        _ => None,
     });
     let in_faults = FAULT_SITES.iter().flat_map(|site| {
         // A count of 0 is no fault, which is a property to drop.
@@ -263,7 +270,8 @@ fn smaller_number(op: &Op, edit: usize) -> Option<Op> {
             simpler
         })
     });
-    in_args.chain(in_faults).nth(edit)
+    let edits = in_args.chain(without_first).chain(in_faults);
+    edits.filter(|simpler| simpler != op).nth(edit)
 }
 
 fn with_arg(op: &Op, place: usize, arg: Arg) -> Op {
@@ -284,13 +292,16 @@ fn smaller(number: u64) -> impl Iterator<Item = u64> {
     tries.filter(move |next| *next < number)
 }
 
-/// Counts memory and cache registers from 0 in the order in which they first appear.
+/// Counts memory and cache registers from 0 in the order in which they first appear; or, where
+/// lines name several memory registers that follow each other, in their own order.
 fn renumber(trace: &mut Trace) {
-    let (mut memory, mut caches) = (Vec::new(), Vec::new());
+    let (mut memory, mut caches) = (in_order(trace), Vec::new());
     for op in &mut trace.ops {
         for arg in &mut op.args {
             match arg {
-                Arg::Ptr(Ptr::Reg(register, _)) => *register = number_of(*register, &mut memory),
+                Arg::Ptr(Ptr::Reg(register, _)) | Arg::Regs(register, _) => {
+                    *register = number_of(*register, &mut memory);
+                }
                 Arg::Cache(cache) => *cache = number_of(*cache, &mut caches),
                 Arg::Ptr(Ptr::Const(_)) | Arg::Number(_) | Arg::Gfp(_) => {}
             }
@@ -300,6 +311,30 @@ fn renumber(trace: &mut Trace) {
             *dst = number_of(*dst, if is_cache { &mut caches } else { &mut memory });
         }
     }
+}
+
+/// The memory registers of a trace in their own order, if one of its lines names several that
+/// follow each other.
+fn in_order(trace: &Trace) -> Vec<Reg> {
+    let ranges = |op: &Op| {
+        let is_cache = op.call.spec().yields == Yields::Cache;
+        let filled = op.dst.filter(|_| !is_cache).map(|dst| (dst, op.nr_dst()));
+        let named = op.args.map(|arg| match arg {
+            Arg::Ptr(Ptr::Reg(register, _)) => Some((register, 1)),
+            Arg::Regs(first, nr) => Some((first, nr.into())),
+            _ => None,
+        });
+        named.into_iter().chain([filled]).flatten()
+    };
+    if trace.ops.iter().flat_map(ranges).all(|(_, nr)| nr == 1) {
+        return Vec::new();
+    }
+    let all = trace.ops.iter().flat_map(ranges);
+    let mut registers: Vec<Reg> =
+        all.flat_map(|(first, nr)| (0..nr).map(move |nth| first.saturating_add(nth))).collect();
+    registers.sort_unstable();
+    registers.dedup();
+    registers
 }
 
 /// The place of the register among those seen, which it joins if it is new.

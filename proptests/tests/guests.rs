@@ -96,7 +96,7 @@ impl Subject for Bump {
         let answer = match request.call {
             Call::Kmalloc => self.alloc(size, wants_zero),
             Call::Kzalloc => self.alloc(size, true),
-            Call::Kfree => self.free(request.freed().unwrap_or(0)),
+            Call::Kfree => self.free(request.freed()[0]),
             _ => Answer::Unsupported,
         };
         Reply { answer, ..Reply::default() }

@@ -85,13 +85,14 @@ fn arguments(call: &str, size: u64, gfp: &str) -> String {
     let argument = |(_, role): &(&str, Role)| match role {
         Role::Size | Role::Held => format!("{size:#x}"),
         Role::Gfp => gfp.into(),
-        Role::Count => "1".into(),
+        Role::Count | Role::Results => "1".into(),
         Role::Node => "0".into(),
         Role::Cache => "c0".into(),
         Role::Order => order.to_string(),
         Role::Align => "0x1000".into(),
         Role::RangeStart => "0x0".into(),
         Role::RangeEnd => "0x1000000".into(),
+        Role::FreedList => "r0".into(),
         role if role.is_address() => "r0".into(),
         other => panic!("{call} takes a {other:?}"),
     };

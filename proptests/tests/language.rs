@@ -6,7 +6,7 @@
 //! What the calls mean is written by hand around the lists.
 
 use kvroute_harness::Trace;
-use kvroute_harness::call::{CALLS, Yields};
+use kvroute_harness::call::{CALLS, Role, Yields};
 use kvroute_harness::op::CLASSES;
 use kvroute_harness::relaxation::RELAXATIONS;
 use kvroute_harness::text::{CALLER_FIELDS, FAULT_SITES, MACHINE_FIELDS, MachineField, Written};
@@ -48,12 +48,17 @@ fn the_calls_are_all_there() {
     let line = |spec: &kvroute_harness::call::CallSpec| {
         let dst = match spec.yields {
             Yields::Nothing => "",
+            Yields::Memory if spec.has(Role::Results) => "rN..rM = ",
             Yields::Memory => "rN = ",
             Yields::Cache => "cN = ",
         };
         let names = |optional| {
             let args = spec.args.iter().filter(move |(_, kind)| kind.is_optional() == optional);
-            args.map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+            let name = |(name, kind): &(&str, _)| match kind {
+                Role::FreedList => format!("{name}..."),
+                _ => (*name).to_owned(),
+            };
+            args.map(name).collect::<Vec<_>>().join(", ")
         };
         let (args, optional) = (names(false), names(true));
         let rest = if optional.is_empty() { optional } else { format!("[, {optional}]") };

@@ -7,7 +7,7 @@
 //!
 //! Which of them meet in one case is the parent's to say.
 
-use crate::call::{NUMA_NO_NODE, Role};
+use crate::call::{MAX_LIST, NUMA_NO_NODE, Role};
 use crate::op::{Arg, Ptr, Reg};
 use crate::text::MAX_ORDER_WRITTEN;
 use crate::trace::Machine;
@@ -94,6 +94,8 @@ fn listed(kind: Role) -> Vec<Value> {
             let nodes = [0, 1, 2, 3, 4, 5, 127, 128, 255, 256, 1 << 32, NUMA_NO_NODE - 1];
             nodes.into_iter().chain([NUMA_NO_NODE]).map(Value::Number).collect()
         }
+        Role::Results => (0..=MAX_LIST as u64).map(Value::Number).collect(),
+        Role::FreedList => (1..=MAX_LIST as u64).map(Value::Number).collect(),
         Role::Gfp => flag_words().into_iter().map(Value::Gfp).collect(),
         Role::Cache => vec![Value::Cache(0), Value::Cache(1)],
         Role::Freed | Role::Replaced | Role::Read | Role::Written => pointers(),
@@ -108,6 +110,7 @@ pub(super) fn usual(kind: Role) -> Vec<Value> {
         Role::Size => numbers(&[8, 0x48, 0x1000, 0x1800, 0x3000]),
         Role::Held => vec![Value::Held(0)],
         Role::Count => numbers(&[1, 3]),
+        Role::Results | Role::FreedList => numbers(&[1, 4]),
         Role::Align => numbers(&[1, 8, 0x1000]),
         Role::Order => numbers(&[0, 1, 3]),
         Role::RangeStart | Role::RangeEnd => vec![Value::Number(0), Value::Space(0)],
@@ -175,6 +178,7 @@ impl Value {
         match (self, kind) {
             (Value::Gfp(flags), _) => Arg::Gfp(flags),
             (Value::Cache(cache), _) => Arg::Cache(cache),
+            (Value::Number(nr), Role::FreedList) => Arg::Regs(register, nr as u8),
             (Value::Inside(offset), _) => Arg::Ptr(Ptr::Reg(register, offset)),
             (Value::Held(more), role) if role.is_address() => {
                 Arg::Ptr(Ptr::Reg(register, (held as i64).wrapping_add(more)))

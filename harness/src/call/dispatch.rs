@@ -4,7 +4,7 @@
 //! An adapter implements [`Calls`] and gets its arguments with their types. A row without a method
 //! there does not compile.
 
-use super::request::{Request, node};
+use super::request::{Request, Words, node};
 use super::rows::for_each_call;
 use super::{Call, NUMA_NO_NODE};
 use crate::words::{CacheHandle, Gfp, SlabFlags};
@@ -18,32 +18,48 @@ macro_rules! value {
     (Cache) => { CacheHandle };
     (SlabFlags) => { SlabFlags };
     (Ctor) => { Option<u64> };
+    (FreedList) => { crate::call::List };
     ($role:ident) => { u64 };
 }
 
-/// A word as the value of an argument.
+/// The next word as the value of an argument.
 #[rustfmt::skip]
 macro_rules! decoded {
-    (Order, $word:expr) => { u32::try_from($word).unwrap_or(u32::MAX) };
-    (Gfp, $word:expr) => { Gfp($word as u32) };
-    (Node, $word:expr) => { node($word) };
-    (Cache, $word:expr) => { CacheHandle($word) };
+    (Order, $words:expr) => { u32::try_from(next($words)).unwrap_or(u32::MAX) };
+    (Gfp, $words:expr) => { Gfp(next($words) as u32) };
+    (Node, $words:expr) => { node(next($words)) };
+    (Cache, $words:expr) => { CacheHandle(next($words)) };
     // A bit beyond the word is as unknown as any.
-    (SlabFlags, $word:expr) => { SlabFlags(u32::try_from($word).unwrap_or(u32::MAX)) };
-    (Ctor, $word:expr) => { Some($word).filter(|word| *word != 0) };
-    ($role:ident, $word:expr) => { $word };
+    (SlabFlags, $words:expr) => { SlabFlags(u32::try_from(next($words)).unwrap_or(u32::MAX)) };
+    (Ctor, $words:expr) => { Some(next($words)).filter(|word| *word != 0) };
+    (FreedList, $words:expr) => { crate::call::List::of(std::mem::take($words)) };
+    ($role:ident, $words:expr) => { next($words) };
 }
 
-/// The value of an argument as a word.
+/// Takes the first of some words.
+fn next(words: &mut &[u64]) -> u64 {
+    let Some((word, rest)) = words.split_first() else { return 0 };
+    *words = rest;
+    *word
+}
+
+/// The value of an argument in words.
 #[rustfmt::skip]
 macro_rules! encoded {
-    (Order, $value:expr) => { $value as u64 };
-    (Gfp, $value:expr) => { $value.0 as u64 };
-    (Node, $value:expr) => { match $value { Some(node) => node as u64, None => NUMA_NO_NODE } };
-    (Cache, $value:expr) => { $value.0 };
-    (SlabFlags, $value:expr) => { $value.0 as u64 };
-    (Ctor, $value:expr) => { match $value { Some(word) => word, None => 0 } };
-    ($role:ident, $value:expr) => { $value };
+    (Order, $value:expr) => { Words::One($value as u64) };
+    (Gfp, $value:expr) => { Words::One($value.0 as u64) };
+    (Node, $value:expr) => { match $value {
+        Some(node) => Words::One(node as u64),
+        None => Words::One(NUMA_NO_NODE),
+    } };
+    (Cache, $value:expr) => { Words::One($value.0) };
+    (SlabFlags, $value:expr) => { Words::One($value.0 as u64) };
+    (Ctor, $value:expr) => { match $value {
+        Some(word) => Words::One(word),
+        None => Words::One(0),
+    } };
+    (FreedList, $value:expr) => { Words::List($value) };
+    ($role:ident, $value:expr) => { Words::One($value) };
 }
 
 macro_rules! calls {
@@ -64,10 +80,9 @@ macro_rules! calls {
 
         /// Makes the call that a request is; `None` for what a caller does by itself.
         pub fn dispatch<S: Calls>(subject: &mut S, request: &Request) -> Option<S::Answer> {
-            let mut words = request.words().iter().copied();
-            let mut next = || words.next().unwrap_or(0);
+            let words = &mut request.words();
             Some(match request.call {
-                $($(Call::$call => subject.$name($(decoded!($role, next())),*),)*)*
+                $($(Call::$call => subject.$name($(decoded!($role, words)),*),)*)*
                 $(Call::$own => return None,)*
             })
         }
@@ -75,9 +90,9 @@ macro_rules! calls {
         /// Requests, by their C names.
         #[expect(missing_docs, reason = "each function is a row of the table")]
         pub mod ask {
-            use super::{CacheHandle, Call, Gfp, NUMA_NO_NODE, Request, SlabFlags};
+            use super::{CacheHandle, Call, Gfp, NUMA_NO_NODE, Request, SlabFlags, Words};
             $($(pub const fn $name($($arg: value!($role)),*) -> Request {
-                Request::new(Call::$call, &[$(encoded!($role, $arg)),*])
+                Request::of(Call::$call, &[$(encoded!($role, $arg)),*])
             })*)*
         }
     };

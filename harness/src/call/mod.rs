@@ -8,12 +8,14 @@
 //! What a call does is not said here: that is the subject's, and the model's to judge.
 
 mod dispatch;
+mod list;
 mod request;
 mod rows;
 mod table;
 
 pub use dispatch::{Calls, ask, dispatch};
-pub use request::Request;
+pub use list::{List, MAX_LIST};
+pub use request::{Request, Words};
 pub use table::{ALL_CALLS, CALLS, Call};
 
 /// The most arguments that a call has.
@@ -31,6 +33,8 @@ pub enum Role {
     Held,
     /// A number of array elements, or of pages.
     Count,
+    /// How many pieces of memory the call is to give, each in a register of its own.
+    Results,
     /// An alignment in bytes.
     Align,
     /// log2 of a number of pages.
@@ -45,6 +49,8 @@ pub enum Role {
     Gfp,
     /// The address of what the call frees.
     Freed,
+    /// The addresses of all that the call frees, which come last.
+    FreedList,
     /// The address of what the call replaces: it frees what it does not keep.
     Replaced,
     /// The address that the call asks about.
@@ -250,7 +256,7 @@ pub struct Traits {
 
 impl Call {
     /// The call's row in [`CALLS`].
-    pub fn spec(self) -> &'static CallSpec {
+    pub const fn spec(self) -> &'static CallSpec {
         &CALLS[self as usize]
     }
 
@@ -266,7 +272,7 @@ impl Call {
 
     /// Whether all that the call does is to free memory, or memory of `vmap`.
     pub fn is_free(self) -> bool {
-        self.spec().has(Role::Freed)
+        self.spec().has(Role::Freed) || self.spec().has(Role::FreedList)
     }
 
     /// Whether the call takes an object from a cache.

@@ -1,15 +1,28 @@
 //! A request: what a caller asks of an allocator, with every register resolved.
 //!
-//! It is the call and a word for each argument, which is also the flat form in which it can be
-//! sent elsewhere. Who calls, and which failures are injected, stands beside it in a `Setting`.
+//! It is the call and a word for each argument, or for each address of a list that is the last one,
+//! which is also the flat form in which it can be sent elsewhere. Who calls, and which failures are
+//! injected, stands beside it in a `Setting`.
 
-use super::{Call, CallSpec, Family, Frees, MAX_ARGS, Role};
+use super::{Call, CallSpec, Family, Frees, List, MAX_ARGS, MAX_LIST, Role};
 use crate::words::{CacheHandle, Gfp, Route, SlabFlags};
 use std::fmt::{self, Debug, Formatter};
 
 /// A node; a number beyond all nodes stays one.
 pub(super) fn node(word: u64) -> Option<u8> {
     (word != super::NUMA_NO_NODE).then(|| u8::try_from(word).unwrap_or(u8::MAX))
+}
+
+/// The most words that a request has.
+const MAX_WORDS: usize = MAX_ARGS - 1 + MAX_LIST;
+
+/// The value of an argument in words.
+#[derive(Clone, Copy, Debug)]
+pub enum Words {
+    /// One word.
+    One(u64),
+    /// One for each address.
+    List(List),
 }
 
 /// A request.
@@ -20,7 +33,9 @@ pub struct Request {
     /// The side that the lane asks for, if the call takes a route.
     pub route: Route,
     /// A word for each argument; 0 beyond them.
-    words: [u64; MAX_ARGS],
+    words: [u64; MAX_WORDS],
+    /// The addresses of a list among them.
+    nr_listed: u8,
 }
 
 impl Request {
@@ -29,10 +44,34 @@ impl Request {
     /// # Panics
     /// If there are more than [`MAX_ARGS`].
     pub const fn new(call: Call, words: &[u64]) -> Self {
-        let mut request = Self { call, route: Route::Policy, words: [0; MAX_ARGS] };
+        assert!(words.len() <= MAX_ARGS);
+        let mut request = Self { call, route: Route::Policy, words: [0; MAX_WORDS], nr_listed: 0 };
         let (places, _) = request.words.split_at_mut(words.len());
         places.copy_from_slice(words);
         request
+    }
+
+    /// A request with the value of each argument.
+    pub const fn of(call: Call, values: &[Words]) -> Self {
+        let mut request = Self::new(call, &[]);
+        let mut place = 0;
+        while place < values.len() {
+            match values[place] {
+                Words::One(word) => request.words[place] = word,
+                Words::List(list) => request = request.listing(place, list),
+            }
+            place += 1;
+        }
+        request
+    }
+
+    /// The same request with a list of addresses for its last argument, which is at `place`.
+    const fn listing(mut self, place: usize, list: List) -> Self {
+        let addrs = list.as_slice();
+        let (places, _) = self.words.split_at_mut(place).1.split_at_mut(addrs.len());
+        places.copy_from_slice(addrs);
+        self.nr_listed = addrs.len() as u8;
+        self
     }
 
     /// The same request by another route.
@@ -46,9 +85,11 @@ impl Request {
         self.call.spec()
     }
 
-    /// A word for each argument.
+    /// A word for each argument, and for each address of a list.
     pub fn words(&self) -> &[u64] {
-        &self.words[..self.spec().args.len()]
+        let nr_args = self.spec().args.len();
+        let is_listing = self.spec().has(Role::FreedList);
+        &self.words[..if is_listing { nr_args - 1 + usize::from(self.nr_listed) } else { nr_args }]
     }
 
     /// The word of the argument that plays a part, if the call has one.
@@ -97,6 +138,11 @@ impl Request {
         self.get(Role::Ctor).filter(|word| *word != 0)
     }
 
+    /// How many pieces of memory the call is to give, if it gives memory.
+    pub fn nr_results(&self) -> u64 {
+        self.get(Role::Results).unwrap_or(1)
+    }
+
     /// The address that the call is about, whatever it does there. One that is physical is named by
     /// its place in the direct map.
     pub fn address(&self) -> Option<u64> {
@@ -105,10 +151,16 @@ impl Request {
         Some(self.words[place])
     }
 
-    /// The address of what the call frees, if it frees memory.
-    pub fn freed(&self) -> Option<u64> {
-        let frees_memory = !matches!(self.spec().frees, Frees::Nothing | Frees::Destroy);
-        if frees_memory { self.address() } else { None }
+    /// The addresses of what the call frees; none if it frees no memory.
+    pub fn freed(&self) -> &[u64] {
+        let is_freed =
+            |role: Role| role.is_address() || matches!(role, Role::Phys | Role::FreedList);
+        let place = self.spec().args.iter().position(|(_, role)| is_freed(*role));
+        match (self.spec().frees, place) {
+            (Frees::Nothing | Frees::Destroy, _) | (_, None) => &[],
+            _ if self.spec().has(Role::FreedList) => &self.words()[self.spec().args.len() - 1..],
+            (_, Some(place)) => &self.words[place..=place],
+        }
     }
 
     /// The address of which the call asks what it is, or what is behind it.
@@ -126,11 +178,14 @@ impl Request {
 impl Debug for Request {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
         write!(out, "{}(", self.spec().name)?;
-        for (place, (word, (_, role))) in self.words().iter().zip(self.spec().args).enumerate() {
+        let args = self.spec().args;
+        // The last argument may be a list.
+        let roles = (0..).map(|place| args.get(place).or(args.last()).map(|(_, role)| role));
+        for (place, (word, role)) in self.words().iter().zip(roles.flatten()).enumerate() {
             let comma = if place > 0 { ", " } else { "" };
             match role {
                 Role::Gfp => write!(out, "{comma}{}", Gfp(*word as u32))?,
-                Role::Count | Role::Order => write!(out, "{comma}{word}")?,
+                Role::Count | Role::Results | Role::Order => write!(out, "{comma}{word}")?,
                 Role::Node if *word == super::NUMA_NO_NODE => write!(out, "{comma}NUMA_NO_NODE")?,
                 Role::Node => write!(out, "{comma}{word}")?,
                 _ => write!(out, "{comma}{word:#x}")?,

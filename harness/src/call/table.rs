@@ -71,7 +71,9 @@ mod test {
             let roles = spec.args.iter().map(|(_, role)| *role);
             assert!(roles.clone().all(|role| roles.clone().filter(|it| *it == role).count() == 1));
             let frees = spec.frees != Frees::Nothing;
-            let given = [Role::Freed, Role::Replaced, Role::Phys, Role::Cache];
+            let is_last = spec.place(Role::FreedList).is_none_or(|at| at + 1 == spec.args.len());
+            assert!(is_last, "{}", spec.name);
+            let given = [Role::Freed, Role::FreedList, Role::Replaced, Role::Phys, Role::Cache];
             assert!(!frees || given.into_iter().any(|role| spec.has(role)), "{}", spec.name);
         }
     }

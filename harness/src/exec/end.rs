@@ -102,9 +102,8 @@ impl Runner<'_> {
         let mut record = self.lane.perform(id, request, &setting, Some(Retry::Alone));
         self.judge(&record, stats)?;
         stats.nr_retries += 1;
-        let answer = record.reply.answer;
-        match answer {
-            Answer::Memory { .. } => stats.nr_served += 1,
+        match record.reply.answer {
+            answer if answer.is_grant() => stats.nr_served += 1,
             _ => stats.nr_unservable += 1,
         }
         self.lane.commit_settled(&mut record);

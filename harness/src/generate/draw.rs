@@ -7,7 +7,7 @@
 //! This file does not choose calls; `generate` does.
 
 use super::{Scene, Swarm};
-use crate::call::{Call, CallSpec, MAX_ARGS, NUMA_NO_NODE, Role, Yields};
+use crate::call::{Call, CallSpec, MAX_ARGS, MAX_LIST, NUMA_NO_NODE, Role, Yields};
 use crate::op::{Arg, Faults, Op, Ptr};
 use crate::random::{Draw, one_of};
 use crate::text::{FAULT_SITES, MAX_ORDER_WRITTEN};
@@ -186,6 +186,7 @@ pub fn arg(
             _ => 0,
         }),
         Role::Count => Arg::Number(count(ceiling, rng)),
+        Role::Results => Arg::Number(rng.u64(0..=MAX_LIST as u64)),
         Role::Align => Arg::Number(align(rng)),
         Role::Order if swarm.top_orders.hit(rng) => Arg::Number(rng.u64(8..=10)),
         Role::Order => Arg::Number(order(ceiling, rng)),
@@ -208,6 +209,10 @@ pub fn arg(
                 None => Ptr::Const(0),
             })
         }
+        Role::FreedList => match scene.any_live(rng) {
+            Some((register, _)) => Arg::Regs(register, scene.nr_alike(register, MAX_LIST as u8)),
+            None => Arg::Regs(0, 1),
+        },
         Role::Node => Arg::Number(node(swarm, rng)),
         Role::Cache => Arg::Cache(scene.any_cache(rng).unwrap_or(0)),
         Role::SlabFlags => Arg::Number(slab_flags(rng)),

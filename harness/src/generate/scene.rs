@@ -63,6 +63,7 @@ pub(super) fn right_free(register: Reg, slot: &Slot, call: Call) -> Op {
     for (arg, (_, kind)) in args.iter_mut().zip(call.spec().args) {
         *arg = match kind {
             role if role.is_address() => Arg::Ptr(Ptr::Reg(register, 0)),
+            Role::FreedList => Arg::Regs(register, 1),
             Role::Cache => Arg::Cache(slot.cache),
             Role::Held => Arg::Number(slot.bytes),
             _ => Arg::Number(order_of(slot.bytes).into()),
@@ -113,10 +114,16 @@ impl Scene {
     /// Takes note of the next op.
     pub fn observe(&mut self, op: &Op) {
         if let Some(register) = self.freed_by(op) {
-            self.bury(register);
+            let nr = op.args.iter().find_map(|arg| match arg {
+                Arg::Regs(_, nr) => Some(*nr),
+                _ => None,
+            });
+            (0..nr.unwrap_or(1).into()).for_each(|nth| self.bury(register + nth));
         }
         match (op.call.spec().yields, op.dst) {
-            (Yields::Memory, Some(register)) => self.assign(register, op),
+            (Yields::Memory, Some(register)) => {
+                (0..op.nr_dst()).for_each(|nth| self.assign(register.saturating_add(nth), op));
+            }
             (Yields::Cache, Some(cache)) if usize::from(cache) < NR_REGISTERS => {
                 let place = usize::from(cache);
                 self.caches.resize(self.caches.len().max(place + 1), None);
@@ -161,6 +168,7 @@ impl Scene {
         let cannot = bytes.is_none_or(|bytes| bytes > most)
             || order >= NR_ORDERS as u64
             || (bytes == Some(0) && (by_size || frees[0] == Call::Vfree))
+            || number(op, Role::Results) == Some(0)
             || cache.is_some_and(|cache| !self.has_cache(cache));
         self.slots[place] = bytes.filter(|_| !cannot).map(|bytes| {
             self.live.push(register);
@@ -184,17 +192,25 @@ impl Scene {
         }
     }
 
-    /// The live register that `op` rightly frees, for good or for other memory.
+    /// The live register that `op` rightly frees, for good or for other memory; of several the
+    /// first.
     fn freed_by(&self, op: &Op) -> Option<Reg> {
-        let register = op.args.iter().find_map(|arg| match arg {
-            Arg::Ptr(Ptr::Reg(register, 0)) => Some(*register),
+        let (register, nr) = op.args.iter().find_map(|arg| match arg {
+            Arg::Ptr(Ptr::Reg(register, 0)) => Some((*register, 1)),
+            Arg::Regs(first, nr) => Some((*first, *nr)),
             _ => None,
         })?;
         let slot = self.slot(register).filter(|slot| slot.live)?;
+        if self.nr_alike(register, nr) < nr {
+            return None;
+        }
         if op.call.is_realloc() && may_replace(op.call, slot.made_by) {
             return Some(register);
         }
-        let mut args = right_free(register, &slot, op.call).args;
+        let mut args = right_free(register, &slot, op.call).args.map(|arg| match arg {
+            Arg::Regs(first, _) => Arg::Regs(first, nr),
+            arg => arg,
+        });
         // Any part of a secret may be cleared.
         if let (Call::KvfreeSensitive, Arg::Number(len)) = (op.call, op.args[1]) {
             args[1] = Arg::Number(len.min(slot.bytes));
@@ -216,6 +232,19 @@ impl Scene {
         if self.freed.len() > 8 {
             self.freed.remove(0);
         }
+    }
+
+    /// How many live registers from this one on hold what the same calls free, up to `most`.
+    pub(super) fn nr_alike(&self, first: Reg, most: u8) -> u8 {
+        let Some(slot) = self.slot(first) else { return 1 };
+        let is_alike = |nth: &u8| {
+            let other = self.slot(first.saturating_add((*nth).into()));
+            other.is_some_and(|other| {
+                let has_same_free = other.made_by.spec().freed_by == slot.made_by.spec().freed_by;
+                other.live && other.cache == slot.cache && has_same_free
+            })
+        };
+        1 + (1..most).take_while(is_alike).count() as u8
     }
 
     /// What the register holds, or held before it was freed.
@@ -263,11 +292,13 @@ impl Scene {
         Some(register)
     }
 
-    /// A register below `limit` that is not live, if there is one.
-    pub fn free_register(&self, limit: Reg, rng: &mut Rng) -> Reg {
+    /// A register below `limit` that is not live, nor are the others of so many from it on, if
+    /// there is one.
+    pub fn free_register(&self, limit: Reg, nr: u16, rng: &mut Rng) -> Reg {
         let start = rng.u16(0..limit);
         let mut registers = (start..limit).chain(0..start);
-        registers.find(|&r| !self.slot(r).is_some_and(|slot| slot.live)).unwrap_or(start)
+        let is_free = |r: Reg| !self.slot(r).is_some_and(|slot| slot.live);
+        registers.find(|&r| (0..nr).all(|nth| is_free(r + nth))).unwrap_or(start)
     }
 
     /// The call that opened the innermost scope of a task.

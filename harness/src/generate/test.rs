@@ -97,11 +97,13 @@ fn misuse_reaches_every_cell_of_the_free_matrix() {
     for trace in traces(&profile, 4000) {
         let mut scene = Scene::default();
         for op in &trace.ops {
-            let aimed_at = op.args.iter().find_map(|arg| match arg {
-                Arg::Ptr(Ptr::Reg(register, 0)) => scene.slot(*register),
-                _ => None,
+            let registers = op.args.iter().flat_map(|arg| match *arg {
+                Arg::Ptr(Ptr::Reg(register, 0)) => register..register + 1,
+                Arg::Regs(first, nr) => first..first + u16::from(nr),
+                _ => 0..0,
             });
-            if let Some(slot) = aimed_at.filter(|slot| slot.live && op.call.is_free()) {
+            let aimed_at = registers.filter_map(|register| scene.slot(register));
+            for slot in aimed_at.filter(|slot| slot.live && op.call.is_free()) {
                 *cells.entry((slot.made_by, op.call)).or_default() += 1;
             }
             scene.observe(op);

@@ -7,7 +7,7 @@
 
 use super::{Lane, Record, Waiter};
 use crate::bytes::{self, Damage};
-use crate::call::Call;
+use crate::call::{Call, MAX_LIST};
 use crate::model::rules::{Family, Want};
 use crate::model::shortage::may_lack_node;
 use crate::model::space::Told;
@@ -26,6 +26,12 @@ const ECHO_BYTES_MAX: u64 = 256;
 fn took_from_others(record: &Record) -> bool {
     record.reply.effort.nr_oom_kills > 0
         || record.before.nr_cache_pages != record.after.nr_cache_pages
+}
+
+/// The registers on the left of a line from this one on; one that is none where there is none.
+fn registers_of(record: &Record, dst: Option<Reg>) -> impl Iterator<Item = Option<Reg>> {
+    let nr = record.request.nr_results().clamp(1, MAX_LIST as u64) as u16;
+    (0..nr).map(move |nth| dst.and_then(|dst| dst.checked_add(nth)))
 }
 
 impl Lane {
@@ -106,19 +112,21 @@ impl Lane {
                     self.enter(record, &want, granted, dst);
                 }
             }
+            Answer::Several { .. } => self.enter_each(record, dst),
             Answer::Refused(_) => {
                 // A failed call may have left the allocator a slab of its own where memory was
                 // free.
                 self.model.forget_just_freed();
-                self.assign_nothing(dst);
+                self.forget_given_back(record);
+                registers_of(record, dst).for_each(|dst| self.assign_nothing(dst));
             }
             Answer::BadFree(_) => self.assign_nothing(dst),
             Answer::WouldBlock(shortage) => {
                 self.model.forget_just_freed();
-                if let Some(dst) = dst
-                    && record.want.is_some()
-                {
-                    self.registers.set_waiting(dst);
+                self.forget_given_back(record);
+                if record.want.is_some() {
+                    let waiting = registers_of(record, dst).flatten();
+                    waiting.for_each(|dst| self.registers.set_waiting(dst));
                 }
                 // Who asks again in vain keeps its place.
                 let place = self.waiters.partition_point(|waiter| waiter.id < record.id);
@@ -161,10 +169,11 @@ impl Lane {
     }
 
     fn commit_done(&mut self, record: &Record) {
-        if let Some(freeing) = record.freeing
-            && let Some(addr) = freeing.accepted()
-        {
-            self.bury(record, freeing.free, addr, &record.frames);
+        if let Some(freeing) = record.freeing.filter(|freeing| !freeing.accepted().is_empty()) {
+            // What stands last is freed first, as Linux does it (`build_detached_freelist`).
+            for (piece, addr) in freeing.accepted().iter().enumerate().rev() {
+                self.bury(record, freeing.free, *addr, record.frames_of(piece));
+            }
             return;
         }
         self.model.forget_just_freed();
@@ -203,7 +212,7 @@ impl Lane {
             let id = record.id;
             let is_kv = matches!(want.family, Family::Kvmalloc { .. })
                 || record.request.call == Call::Kvrealloc;
-            let contents = self.choose_contents(id, addr, size);
+            let contents = self.choose_contents(mix(id.into(), 0), addr, size);
             let (cpu, reg) = (record.caller.cpu.into(), dst);
             let granted = Allocation { id, addr, size, usable, kind, is_kv, cpu, reg, contents };
             bytes::write_all(self.subject.as_mut(), &granted);
@@ -215,6 +224,36 @@ impl Lane {
         }
         if let (Some(old), Some(freeing)) = (replaced, record.freeing) {
             self.bury(record, freeing.free, old, &record.old_frames);
+        }
+    }
+
+    /// Enters several pieces of memory, each in a register of its own. Registers for which there is
+    /// none hold NULL.
+    fn enter_each(&mut self, record: &Record, dst: Option<Reg>) {
+        registers_of(record, dst).for_each(|dst| self.assign_nothing(dst));
+        let registers = registers_of(record, dst).chain(std::iter::repeat(None));
+        let pieces = record.grants().enumerate().zip(registers);
+        for ((piece, granted), dst) in pieces.filter(|((_, granted), _)| granted.is_memory()) {
+            let Granted { addr, usable, size, kind, .. } = granted;
+            self.assign(dst, addr);
+            // Each has bytes of its own, or nobody would see that two were mistaken.
+            let draw = mix(record.id.into(), 2 * piece as u64);
+            let contents = self.choose_contents(draw, addr, size);
+            let (id, cpu, reg) = (record.id, record.caller.cpu.into(), dst);
+            let is_kv = false;
+            let granted = Allocation { id, addr, size, usable, kind, is_kv, cpu, reg, contents };
+            bytes::write_all(self.subject.as_mut(), &granted);
+            self.model.enter(granted, record.frames_of(piece));
+        }
+    }
+
+    /// A request for several objects that failed may have taken some on the way: which one its
+    /// cache hands out next is not known.
+    fn forget_given_back(&mut self, record: &Record) {
+        if record.request.nr_results() != 1
+            && let Some(cache) = record.request.cache()
+        {
+            self.model.forget_reuse_of(cache);
         }
     }
 
@@ -231,7 +270,7 @@ impl Lane {
             is_kv: false,
             cpu: 0,
             reg: None,
-            contents: self.choose_contents(record.id, addr, size),
+            contents: self.choose_contents(mix(record.id.into(), 0), addr, size),
         };
         bytes::write_all(self.subject.as_mut(), &allocation);
         self.model.enter(allocation, &[]);
@@ -239,8 +278,7 @@ impl Lane {
 
     /// One small allocation in eight keeps the bytes that the allocator left in it: its own
     /// metadata, now a caller's contents (a free-list link, a header).
-    fn choose_contents(&self, id: u32, addr: u64, size: u64) -> Contents {
-        let draw = mix(id.into(), 0);
+    fn choose_contents(&self, draw: u64, addr: u64, size: u64) -> Contents {
         if size <= ECHO_BYTES_MAX && draw.is_multiple_of(8) {
             Contents::Echo(bytes::echo(self.subject.as_ref(), addr, size))
         } else {

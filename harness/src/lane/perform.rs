@@ -32,8 +32,10 @@ pub struct Record {
     pub freeing: Option<Freeing>,
     /// The answer.
     pub reply: Reply,
-    /// What came of it, if that is memory.
+    /// What came of it, if that is memory: the first piece.
     pub granted: Option<Granted>,
+    /// The other pieces, where several were asked for.
+    pub further: Vec<Granted>,
     /// The counters before.
     pub before: Facts,
     /// The counters after.
@@ -60,6 +62,8 @@ pub struct Record {
     /// The frames behind the granted memory, behind the memory about to be freed, or behind the
     /// address to convert.
     pub frames: Vec<u32>,
+    /// Of several pieces: where among the frames those of each end.
+    pub frame_ends: Vec<usize>,
     /// Who made the request.
     pub caller: Current,
     /// The failures that were to be injected.
@@ -69,6 +73,18 @@ pub struct Record {
 }
 
 impl Record {
+    /// Every piece of memory that was granted.
+    pub fn grants(&self) -> impl Iterator<Item = Granted> {
+        self.granted.into_iter().chain(self.further.iter().copied())
+    }
+
+    /// The frames behind one of the pieces that were granted or are freed.
+    pub(super) fn frames_of(&self, piece: usize) -> &[u32] {
+        let end = |piece: usize| self.frame_ends.get(piece).copied();
+        let start = piece.checked_sub(1).and_then(end).unwrap_or(0);
+        &self.frames[start..end(piece).unwrap_or(self.frames.len())]
+    }
+
     /// The node that a request takes from first: the one it names, or the one of its CPU.
     pub fn nearest_node(&self, want: &Want) -> u8 {
         want.node.unwrap_or(self.caller.cpu) % self.before.nr_nodes.max(1)
@@ -120,7 +136,11 @@ impl Lane {
         let mut frames = std::mem::take(&mut self.frames);
         frames.clear();
         let freeing = self.model.freeing(&request, setting.caller.context);
-        let (damage, nr_cleared) = self.look_before(freeing, &mut frames);
+        let mut frame_ends = Vec::new();
+        let (damage, nr_cleared) = match &freeing {
+            Some(freeing) => self.look_before(freeing, &mut frames, &mut frame_ends),
+            None => (None, 0),
+        };
         if let Some(addr) = request.converted() {
             frames.extend(self.subject.frame_of(addr));
         }
@@ -135,6 +155,7 @@ impl Lane {
             freeing,
             reply,
             granted: None,
+            further: Vec::new(),
             before: self.facts,
             after: self.subject.facts(),
             damage,
@@ -147,6 +168,7 @@ impl Lane {
             not_kept: None,
             old_frames: Vec::new(),
             frames,
+            frame_ends,
             caller,
             faults: setting.faults,
             retry,
@@ -158,6 +180,9 @@ impl Lane {
                 record.granted = Some(granted);
                 self.look_at(&mut record, &want, granted);
                 record.unshared = bus.and_then(|bus| self.first_unshared(bus, &record.frames));
+            }
+            (Some(want), Answer::Several { addrs, usable }) => {
+                self.look_at_each(&mut record, &want, &addrs, usable);
             }
             (None, Answer::Done) if nr_cleared > 0 => {
                 record.remains = self.first_remaining(&record, nr_cleared);
@@ -178,20 +203,25 @@ impl Lane {
     /// are to be cleared, and which frames are behind it.
     fn look_before(
         &mut self,
-        freeing: Option<Freeing>,
+        freeing: &Freeing,
         frames: &mut Vec<u32>,
+        frame_ends: &mut Vec<usize>,
     ) -> (Option<Damage>, u64) {
-        let Some((freeing, addr)) = freeing.and_then(|it| Some((it, it.accepted()?))) else {
-            return (None, 0);
-        };
-        let Some(allocation) = self.model.at(addr) else { return (None, 0) };
-        let damage = bytes::verify(self.subject.as_ref(), allocation);
-        collect_frames(self.subject.as_ref(), addr, allocation.usable, frames);
-        // Its holder owes the next one a constructed object (R2.5).
-        if let Some(word) = self.model.ctor_of(allocation.kind) {
-            bytes::construct(self.subject.as_mut(), addr, allocation.size, word);
+        let (mut damage, mut nr_cleared) = (None, 0);
+        for &addr in freeing.accepted() {
+            let Some(allocation) = self.model.at(addr) else { continue };
+            damage = damage.or_else(|| bytes::verify(self.subject.as_ref(), allocation));
+            collect_frames(self.subject.as_ref(), addr, allocation.usable, frames);
+            if freeing.addrs.len() > 1 {
+                frame_ends.push(frames.len());
+            }
+            nr_cleared = freeing.free.nr_cleared(allocation.usable);
+            // Its holder owes the next one a constructed object (R2.5).
+            if let Some(word) = self.model.ctor_of(allocation.kind) {
+                bytes::construct(self.subject.as_mut(), addr, allocation.size, word);
+            }
         }
-        (damage, freeing.free.nr_cleared(allocation.usable))
+        (damage, nr_cleared)
     }
 
     /// The first byte of coherent memory where a device does not find the frame in `frames`.
@@ -204,7 +234,7 @@ impl Lane {
     /// The first of `nr_bytes` bytes, just freed, that was not cleared. The direct map still shows
     /// the frames. A small object may hold one word of the allocator's: its free list is there.
     fn first_remaining(&self, record: &Record, nr_bytes: u64) -> Option<u64> {
-        let addr = record.request.freed()?;
+        let addr = *record.request.freed().first()?;
         let allocation = self.model.at(addr)?;
         let nr_words = usize::from(allocation.is_small());
         let direct = self.model.layout().direct_start;
@@ -217,6 +247,24 @@ impl Lane {
             nr_bytes,
             nr_words,
         )
+    }
+
+    /// Looks at several pieces of memory that were just granted. Of what is wrong with their bytes
+    /// the first finding is kept.
+    fn look_at_each(&self, record: &mut Record, want: &Want, addrs: &[u64], usable: u64) {
+        for &addr in addrs {
+            let granted = self.model.granted(want, addr, usable);
+            match record.granted {
+                None => record.granted = Some(granted),
+                Some(_) => record.further.push(granted),
+            }
+            let found = (record.nonzero, record.unconstructed, record.unmapped);
+            self.look_at(record, want, granted);
+            record.nonzero = found.0.or(record.nonzero);
+            record.unconstructed = found.1.or(record.unconstructed);
+            record.unmapped = found.2.or(record.unmapped);
+            record.frame_ends.push(record.frames.len());
+        }
     }
 
     /// Looks at memory that was just granted, before anything is written to it.

@@ -3,9 +3,9 @@
 //! Nothing is carried out here.
 
 use super::{Lane, Skip, Waiter};
-use crate::call::{Call, Frees, MAX_ARGS, Request, Role, ask};
+use crate::call::{Call, Frees, List, MAX_ARGS, MAX_LIST, Request, Role, Words, ask};
 use crate::model::Allocation;
-use crate::op::{Arg, Op};
+use crate::op::{Arg, Op, Reg};
 use crate::subject::Cap;
 use crate::words::{CacheHandle, Context};
 
@@ -35,12 +35,13 @@ impl Lane {
             let end = get(Role::Offset).saturating_add(get(Role::Size));
             return Ok(Action::Write { addr: held.addr, end });
         }
-        match request.freed() {
-            Some(addr) if self.is_awaited(addr) => Err(Skip::Waiting),
-            _ if self.is_misuse(&request, self.as_understood(op.caller).context) => {
+        let is_awaited = request.freed().iter().any(|addr| self.is_awaited(*addr));
+        match () {
+            () if is_awaited => Err(Skip::Waiting),
+            () if self.is_misuse(&request, self.as_understood(op.caller).context) => {
                 Err(Skip::Misuse)
             }
-            _ => Ok(Action::Request(request)),
+            () => Ok(Action::Request(request)),
         }
     }
 
@@ -66,10 +67,10 @@ impl Lane {
 
     /// The op's call with every register resolved.
     fn request(&self, op: &Op, index: u32) -> Result<Request, Skip> {
-        let mut words = [0; MAX_ARGS];
+        let mut words = [Words::One(0); MAX_ARGS];
         let args = op.args.iter().zip(op.call.spec().args);
-        for (word, (arg, (_, role))) in words.iter_mut().zip(args) {
-            *word = match (*arg, role) {
+        for (place, (arg, (_, role))) in args.enumerate() {
+            words[place] = Words::One(match (*arg, role) {
                 // A trace names physical addresses by their place in the direct map.
                 (Arg::Number(at), Role::Phys) => {
                     self.model.layout().direct_start.saturating_add(at)
@@ -78,9 +79,13 @@ impl Lane {
                 (Arg::Gfp(gfp), _) => gfp.0.into(),
                 (Arg::Ptr(ptr), _) => self.registers.resolve(ptr)?,
                 (Arg::Cache(reg), _) => self.registers.cache(reg).ok_or(Skip::NoCache)?.0,
-            };
+                (Arg::Regs(first, nr), _) => {
+                    words[place] = Words::List(self.addresses(first, nr)?);
+                    continue;
+                }
+            });
         }
-        let request = Request::new(op.call, &words);
+        let request = Request::of(op.call, &words[..op.call.spec().args.len()]);
         if let (Frees::Destroy, Some(cache)) = (op.call.spec().frees, request.cache()) {
             self.unwaited(cache)?;
         }
@@ -88,9 +93,21 @@ impl Lane {
         Ok(if is_routed { request.by(self.spec.routing.route(index, op.route)) } else { request })
     }
 
-    /// The request that frees what the op's destination holds, if it holds something.
-    pub fn release_before(&self, op: &Op) -> Result<Option<Request>, Skip> {
-        let Some(dst) = op.dst else { return Ok(None) };
+    /// The addresses in so many registers from one on.
+    fn addresses(&self, first: Reg, nr: u8) -> Result<List, Skip> {
+        let mut addrs = [0; MAX_LIST];
+        let addrs = &mut addrs[..usize::from(nr).min(MAX_LIST)];
+        for (addr, nth) in addrs.iter_mut().zip(0..) {
+            let reg = first.saturating_add(nth);
+            *addr = self.registers.address(reg).ok_or(Skip::Waiting)?;
+        }
+        Ok(List::of(addrs))
+    }
+
+    /// The request that frees what one of the registers holds that the op is to fill, counted from
+    /// the first, if it holds something.
+    pub fn release_before(&self, op: &Op, nth: u16) -> Result<Option<Request>, Skip> {
+        let Some(dst) = op.dst.and_then(|dst| dst.checked_add(nth)) else { return Ok(None) };
         if op.call == Call::KmemCacheCreate {
             let Some(cache) = self.registers.cache(dst) else { return Ok(None) };
             return Ok(Some(ask::kmem_cache_destroy(self.unwaited(cache)?)));
@@ -123,6 +140,14 @@ impl Lane {
             _ => None,
         });
         self.registers.resolve(ptr?).ok()
+    }
+
+    /// The addresses that the op's argument names which is a list, if it has one.
+    pub fn pointers(&self, op: &Op) -> Option<List> {
+        op.args.iter().find_map(|arg| match arg {
+            Arg::Regs(first, nr) => self.addresses(*first, *nr).ok(),
+            _ => None,
+        })
     }
 
     /// The op that made the cache which an op names, if it names one that is there.

@@ -10,27 +10,29 @@
 use super::free::Told;
 use super::matrix::{self, Cell, Spot};
 use super::{Allocation, Free, Kind, Model, Verdict, right_call};
-use crate::call::{Frees, Request};
+use crate::call::{Frees, List, Request};
 use crate::op::Class;
 use crate::words::{Context, PAGE};
 
-/// A free: how, of what, and what must come of it.
+/// A free: how, of what, and what must come of it. Of several addresses all are freed or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Freeing {
     /// The call, as the model sees it.
     pub free: Free,
-    /// The address that it frees.
+    /// The addresses that it frees.
+    pub addrs: List,
+    /// The address that decides: the first that must not be freed, else the first.
     pub addr: u64,
     /// What must come of it.
     pub verdict: Verdict,
 }
 
 impl Freeing {
-    /// The live allocation that is freed, if the call may free it.
-    pub fn accepted(&self) -> Option<u64> {
+    /// The live allocations that are freed, if the call may free them.
+    pub fn accepted(&self) -> &[u64] {
         match self.verdict {
-            Verdict::Accept(addr) => Some(addr),
-            _ => None,
+            Verdict::Accept(_) => &self.addrs,
+            _ => &[],
         }
     }
 
@@ -44,8 +46,24 @@ impl Model {
     /// The free that a request is, if it is one, made in a context.
     pub fn freeing(&self, request: &Request, context: Context) -> Option<Freeing> {
         let free = Free::of(request, self.policy().tells_old_size())?;
-        let addr = request.freed()?;
-        Some(Freeing { free, addr, verdict: self.judge_free(free, addr, context) })
+        let addrs = List::of(request.freed());
+        let mut decisive = (*addrs.first()?, Verdict::NoOp);
+        for (place, &addr) in addrs.iter().enumerate() {
+            decisive = match self.judge_free(free, addr, context) {
+                // What comes before it in the list is free by then.
+                Verdict::Accept(_) if addrs[..place].contains(&addr) => {
+                    (addr, Verdict::Refuse(Class::DoubleFree, None))
+                }
+                verdict if place == 0 => (addr, verdict),
+                Verdict::Accept(_) | Verdict::NoOp => continue,
+                verdict => (addr, verdict),
+            };
+            if !matches!(decisive.1, Verdict::Accept(_) | Verdict::NoOp) {
+                break;
+            }
+        }
+        let (addr, verdict) = decisive;
+        Some(Freeing { free, addrs, addr, verdict })
     }
 
     /// What must come of a free (R6.2 to R6.4).

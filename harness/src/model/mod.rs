@@ -389,6 +389,13 @@ impl Model {
         self.caches.values_mut().for_each(|cache| cache.reuse = Reuse::default());
     }
 
+    /// The same for one cache.
+    pub fn forget_reuse_of(&mut self, handle: CacheHandle) {
+        if let Some(cache) = self.caches.get_mut(&handle) {
+            cache.reuse = Reuse::default();
+        }
+    }
+
     /// Changes what a live allocation holds.
     pub fn set_contents(&mut self, addr: u64, contents: Contents) {
         if let Some(allocation) = self.live.get_mut(&addr) {

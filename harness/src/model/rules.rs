@@ -71,6 +71,8 @@ pub struct Want {
     pub asks_huge: bool,
     /// The node that the call names.
     pub node: Option<u8>,
+    /// How many pieces of memory are to be given.
+    pub nr_pieces: u64,
     /// The memory that is to be replaced, if the call is a reallocation.
     pub from: Option<Old>,
 }
@@ -114,7 +116,8 @@ impl Want {
         let zero = if traits.zeroes { __GFP_ZERO } else { Gfp(0) };
         let gfp = request.gfp().unwrap_or(plain) | zero;
         let from = request.replaced().map(|addr| Old { addr, size: get(Role::Held) });
-        Some(Self { family, size, gfp, asks_huge: traits.huge, node: request.node(), from })
+        let (asks_huge, node, nr_pieces) = (traits.huge, request.node(), request.nr_results());
+        Some(Self { family, size, gfp, asks_huge, node, nr_pieces, from })
     }
 
     /// Whether the request may not fail.

@@ -17,7 +17,7 @@ use super::window::Search;
 use crate::relaxation::{Relaxation, Relaxed};
 use crate::subject::Effort;
 use crate::subject::{Facts, Refusal};
-use crate::words::{HUGE_PAGE, PAGE, Route, order_of, pages_of};
+use crate::words::{HUGE_PAGE, PAGE, PAGE_ALLOC_COSTLY_ORDER, Route, order_of, pages_of};
 
 /// Frames that the metadata of one vmalloc may need beyond what is counted for it: a slab each for
 /// vm_struct, vmap_area (twice) and the page array, the largest of order 3.
@@ -76,7 +76,11 @@ impl Situation<'_> {
             }
             Family::Kmalloc => self.is_kmalloc_short(want, size, order),
             // The smallest slab holds one object, with what lies between it and the next (R1.9).
-            Family::Cache(_) => order == order_of(self.stride) && self.is_block_short(want, order),
+            Family::Cache(_) => {
+                order == order_of(self.stride)
+                    && (self.is_block_short(want, order)
+                        || self.relaxed.if_so(self.may_lack_slabs(want), Relaxation::SeveralSlabs))
+            }
             Family::Vmalloc { .. } => self.are_frames_short(size),
             Family::Boot(_) => false,
             Family::Kvmalloc { route } => {
@@ -111,6 +115,16 @@ impl Situation<'_> {
         let has_reclaimed = self.effort != Effort::default();
         self.lacks_block(self.before, want, order)
             && (!has_reclaimed || self.lacks_block(self.after, want, order))
+    }
+
+    /// Whether a request for several objects may have used up on the way what one of them needed.
+    fn may_lack_slabs(&self, want: &Want) -> bool {
+        let order = order_of(self.stride);
+        let blocks = self.before.nr_free_blocks.iter().zip(0_u32..).skip(order as usize);
+        let nr_pages: u64 = blocks.map(|(nr, order)| u64::from(*nr) << order).sum();
+        // No slab is larger than this where a smaller one would do (R1.9).
+        let most = want.nr_pieces << order.max(PAGE_ALLOC_COSTLY_ORDER);
+        want.nr_pieces > 1 && nr_pages.min(self.before.nr_free_pages) <= most + self.reserve()
     }
 
     fn lacks_block(&self, facts: &Facts, want: &Want, order: u32) -> bool {

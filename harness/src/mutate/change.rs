@@ -6,7 +6,7 @@
 //! This file does not move, add or remove ops; its parent does.
 
 use super::{Knife, any_place};
-use crate::call::{CALLS, Call, CallSpec, Role, Yields};
+use crate::call::{CALLS, Call, CallSpec, MAX_LIST, Role, Yields};
 use crate::generate::{Scene, Share, draw, plain_op};
 use crate::op::{Arg, Faults, Op, Ptr, Reg};
 use crate::random::{Draw, one_of};
@@ -75,6 +75,7 @@ fn change_arg(op: &Op, place: usize, scene: &Scene, knife: &mut Knife<'_>) -> Ar
             _ => order.saturating_sub(1),
         }),
         (Role::SlabFlags, _) => draw::arg(spec, place, &op.args, scene, &knife.swarm, rng),
+        (Role::Results, Arg::Number(_)) => Arg::Number(rng.u64(0..=MAX_LIST as u64)),
         (_, Arg::Number(_)) if rng.u8(0..6) == 0 => Arg::Number(draw::extreme(rng)),
         (_, Arg::Number(number)) => Arg::Number(nudged(number, rng)),
         (_, Arg::Gfp(flags)) => {
@@ -86,6 +87,11 @@ fn change_arg(op: &Op, place: usize, scene: &Scene, knife: &mut Knife<'_>) -> Ar
             _ => nudged_register(cache, rng),
         }),
         (_, Arg::Ptr(ptr)) => Arg::Ptr(change_ptr(ptr, scene, knife)),
+        (_, Arg::Regs(first, nr)) => match rng.u8(0..3) {
+            0 => Arg::Regs(nudged_register(first, rng), nr),
+            1 => Arg::Regs(first, rng.u8(1..=MAX_LIST as u8)),
+            _ => Arg::Regs(first, nr.max(2) - 1),
+        },
     }
 }
 

@@ -154,7 +154,7 @@ fn mutants_stand_at_the_ends_of_arguments() {
     let seed = seed.expect("a trace");
     let mut rng = Rng::with_seed(3);
     let (mut sizes, mut orders) = (0, 0);
-    for _ in 0..4000 {
+    for _ in 0..8000 {
         let mut mutant = seed.clone();
         mutate(&mut mutant, &PROFILE, &mut rng);
         let number = |op: &Op, place: usize| match op.args[place] {

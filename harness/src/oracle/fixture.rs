@@ -67,6 +67,7 @@ pub(super) fn record(request: Request, answer: Answer) -> Record {
         want: Want::of(&request),
         freeing: None,
         granted: None,
+        further: Vec::new(),
         reply: Reply { answer, nr_faults: 0, epochs: Epochs::default(), effort: Effort::default() },
         before: all_free(),
         after: all_free(),
@@ -80,6 +81,7 @@ pub(super) fn record(request: Request, answer: Answer) -> Record {
         not_kept: None,
         old_frames: Vec::new(),
         frames: Vec::new(),
+        frame_ends: Vec::new(),
         caller: Current::default(),
         faults: Faults::default(),
         retry: None,
@@ -116,13 +118,14 @@ fn judge(oracle: &Oracle, model: &Model, record: &Record) -> (Judgement, Relaxed
     let relaxed = Relaxed::default();
     let want = model.want(&record.request);
     let freeing = model.freeing(&record.request, record.caller.context);
-    let granted = match (&want, record.reply.answer) {
-        (Some(want), Answer::Memory { addr, usable, .. }) => {
-            Some(model.granted(want, addr, usable))
-        }
-        _ => None,
+    let usable = match record.reply.answer {
+        Answer::Memory { usable, .. } | Answer::Several { usable, .. } => usable,
+        _ => 0,
     };
-    let record = &Record { want, freeing, granted, ..record.clone() };
+    let addrs = record.reply.answer.granted().iter();
+    let mut pieces = addrs.filter_map(|addr| Some(model.granted(want.as_ref()?, *addr, usable)));
+    let (granted, further) = (pieces.next(), pieces.collect());
+    let record = &Record { want, freeing, granted, further, ..record.clone() };
     let step = Step { model, min_free: 16, pcp_high: 16, record, relaxed: &relaxed };
     ((oracle.judge)(&Event::Step(&step)), relaxed)
 }

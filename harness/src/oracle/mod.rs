@@ -82,8 +82,15 @@ pub struct Step<'a> {
 
 impl Step<'_> {
     /// What was wanted and what was granted, if memory, or `ZERO_SIZE_PTR`, came of the request.
+    /// Of several pieces it is the first.
     pub fn grant(&self) -> Option<(&Want, Granted)> {
         self.record.want.as_ref().zip(self.record.granted)
+    }
+
+    /// The same of every piece.
+    pub fn grants(&self) -> impl Iterator<Item = (&Want, Granted)> {
+        let want = self.record.want.as_ref();
+        want.into_iter().flat_map(|want| self.record.grants().map(move |granted| (want, granted)))
     }
 }
 
@@ -134,6 +141,8 @@ pub struct Target {
     pub id: u32,
     /// Bytes from its start.
     pub offset: u64,
+    /// What the further addresses of a list point at, as one number.
+    pub further: u64,
     /// Whether it came through kvmalloc.
     pub is_kv: bool,
 }

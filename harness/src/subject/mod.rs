@@ -14,7 +14,7 @@ mod facts;
 pub use caps::{CAPS, Cap, Caps, Pack};
 pub use facts::{Effort, Epochs, Facts, NR_PAGE_CACHES, NodeStat};
 
-use crate::call::Request;
+use crate::call::{List, Request};
 use crate::op::{Class, Setting};
 use crate::paint;
 use crate::trace::Machine;
@@ -90,6 +90,13 @@ pub enum Answer {
         /// Where a device sees the memory, if it is coherent.
         bus: Option<u64>,
     },
+    /// Several pieces of memory, or none: as many as were asked for, or fewer.
+    Several {
+        /// First bytes.
+        addrs: List,
+        /// As for one, of each of them.
+        usable: u64,
+    },
     /// A new cache.
     Cache(CacheHandle),
     /// A size in bytes (`ksize`).
@@ -118,6 +125,22 @@ pub enum Answer {
     /// This subject has no such call.
     #[default]
     Unsupported,
+}
+
+impl Answer {
+    /// Where the memory lies that was granted, if the answer is memory.
+    pub fn granted(&self) -> &[u64] {
+        match self {
+            Answer::Memory { addr, .. } => std::slice::from_ref(addr),
+            Answer::Several { addrs, .. } => addrs,
+            _ => &[],
+        }
+    }
+
+    /// Whether the request was granted, be it with nothing.
+    pub fn is_grant(&self) -> bool {
+        matches!(self, Answer::Memory { .. } | Answer::Several { .. })
+    }
 }
 
 /// A subject's answer, and the injected failures that fired on the way.

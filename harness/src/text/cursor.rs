@@ -6,7 +6,11 @@
 //! This file does not know what a trace is made of; `parse` does.
 
 use super::words::{Bad, Expected};
+use crate::call::MAX_LIST;
 use crate::op::Reg;
+
+/// What may follow two dots.
+const LAST_REGISTER: &str = "a memory register at most seven behind the one before";
 
 /// What the cursor reads at the end of a line and of the text.
 pub(super) const END: u8 = b'\n';
@@ -42,6 +46,20 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Reads what may follow a register: `..` and the last of several. Says how many they are.
+    pub(super) fn registers_from(&mut self, first: Reg) -> Result<u64, Bad> {
+        if !self.text[self.at..].starts_with(b"..") {
+            return Ok(1);
+        }
+        self.at += 2;
+        let at = self.at;
+        let last = if self.peek() == b'r' && self.at_register() { self.register()? } else { 0 };
+        match last.checked_sub(first) {
+            Some(more @ 1..) if usize::from(more) < MAX_LIST => Ok(u64::from(more) + 1),
+            _ => Err(Bad { at, expected: Expected::Phrase(LAST_REGISTER) }),
+        }
+    }
+
     /// Reads a decimal or hexadecimal number of at most `most`.
     pub(super) fn number(&mut self, what: &'static str, most: u64) -> Result<u64, Bad> {
         self.skip_spaces();
@@ -59,7 +77,9 @@ impl<'a> Cursor<'a> {
                 .ok_or(Bad { at, expected: Expected::AtMost(what, most) })?;
             self.at += 1;
         }
-        if self.at == first || is_word(self.peek()) || self.peek() == b'.' {
+        // Two dots go on to the last of several registers.
+        let is_range = self.text[self.at..].starts_with(b"..");
+        if self.at == first || is_word(self.peek()) || (self.peek() == b'.' && !is_range) {
             return Err(Bad { at, expected: Expected::Phrase(what) });
         }
         Ok(value)

@@ -12,7 +12,7 @@ use super::{
     CALLER_FIELDS, FAULT_SITES, MACHINE_FIELDS, MAX_FUZZ_OPS, MAX_ORDER_WRITTEN, MachineField,
     Written, clamp_machine,
 };
-use crate::call::{CALLS, CallSpec, MAX_ARGS, NUMA_NO_NODE, Role, Yields};
+use crate::call::{CALLS, CallSpec, MAX_ARGS, MAX_LIST, NUMA_NO_NODE, Role, Yields};
 use crate::op::{Arg, CLASSES, Faults, Op, Ptr, Reg};
 use crate::trace::{Machine, Trace};
 use crate::words::gfp::{GFP_NAMES, Gfp};
@@ -229,8 +229,8 @@ impl Cursor<'_> {
         let spec = self.call()?;
         let dst = match (spec.yields, left) {
             (_, None) => None,
-            (Yields::Memory, Some((b'r', register))) => Some(register),
-            (Yields::Cache, Some((b'c', register))) => Some(register),
+            (Yields::Memory, Some((b'r', register, _))) => Some(register),
+            (Yields::Cache, Some((b'c', register, 1))) => Some(register),
             (yields, Some(_)) => {
                 let expected = match yields {
                     Yields::Nothing => Expected::NoRegister(spec.call),
@@ -250,6 +250,9 @@ impl Cursor<'_> {
             caller: Current::default(),
             expect: None,
         };
+        if left.is_some_and(|(.., nr)| nr != u64::from(op.nr_dst())) {
+            return Err(Bad { at: left_at, expected: Expected::Registers(op.nr_dst()) });
+        }
         if self.take(b'(') {
             self.properties(spec, &mut op)?;
         }
@@ -276,14 +279,16 @@ impl Cursor<'_> {
 
     // Parts of a line.
 
-    fn left_side(&mut self) -> Result<Option<(u8, Reg)>, Bad> {
+    /// The letter of the register on the left, its number, and how many there are from it on.
+    fn left_side(&mut self) -> Result<Option<(u8, Reg, u64)>, Bad> {
         let letter = self.peek();
         if !self.at_register() {
             return Ok(None);
         }
         let register = self.register()?;
+        let nr = self.registers_from(register)?;
         self.expect(b'=')?;
-        Ok(Some((letter, register)))
+        Ok(Some((letter, register, nr)))
     }
 
     fn call(&mut self) -> Result<&'static CallSpec, Bad> {
@@ -314,6 +319,7 @@ impl Cursor<'_> {
         Ok(match kind {
             Role::Size | Role::Held => Arg::Number(self.number("a number of bytes", u64::MAX)?),
             Role::Count => Arg::Number(self.number("a number of elements", u64::MAX)?),
+            Role::Results => Arg::Number(self.number("a number of results", MAX_LIST as u64)?),
             Role::Align => Arg::Number(self.number("an alignment", u64::MAX)?),
             Role::Order => Arg::Number(self.number("an order", MAX_ORDER_WRITTEN)?),
             Role::RangeStart | Role::RangeEnd | Role::Offset => {
@@ -331,6 +337,14 @@ impl Cursor<'_> {
                 Arg::Number(self.named("NUMA_NO_NODE", NUMA_NO_NODE, "a node or `NUMA_NO_NODE`")?)
             }
             Role::Freed | Role::Replaced | Role::Read | Role::Written => Arg::Ptr(self.ptr()?),
+            Role::FreedList => {
+                self.skip_spaces();
+                if self.peek() != b'r' || !self.at_register() {
+                    return self.bad(Expected::Phrase("memory registers `r0`, `r0..r3`, …"));
+                }
+                let first = self.register()?;
+                Arg::Regs(first, self.registers_from(first)? as u8)
+            }
             Role::Cache => {
                 self.skip_spaces();
                 if self.peek() != b'c' || !self.at_register() {

@@ -42,7 +42,8 @@ impl Op {
         let spec = self.call.spec();
         let start = out.len();
         if let Some(dst) = self.dst {
-            register(if spec.yields == Yields::Cache { b'c' } else { b'r' }, dst, out);
+            let letter = if spec.yields == Yields::Cache { b'c' } else { b'r' };
+            registers(letter, dst, self.nr_dst(), out);
             out.extend_from_slice(b" = ");
         }
         out.extend_from_slice(spec.name.as_bytes());
@@ -116,7 +117,7 @@ fn machine(machine: Machine, out: &mut Vec<u8>) {
 
 fn argument(kind: Role, arg: Arg, out: &mut Vec<u8>) {
     match (kind, arg) {
-        (Role::Count | Role::Order, Arg::Number(number)) => decimal(number, out),
+        (Role::Count | Role::Results | Role::Order, Arg::Number(number)) => decimal(number, out),
         (Role::Node, Arg::Number(NUMA_NO_NODE)) => out.extend_from_slice(b"NUMA_NO_NODE"),
         (Role::Node, Arg::Number(node)) => decimal(node, out),
         (Role::Ctor, Arg::Number(0)) => out.extend_from_slice(b"NULL"),
@@ -133,6 +134,7 @@ fn argument(kind: Role, arg: Arg, out: &mut Vec<u8>) {
         }
         (_, Arg::Ptr(address)) => ptr(address, out),
         (_, Arg::Cache(cache)) => register(b'c', cache, out),
+        (_, Arg::Regs(first, nr)) => registers(b'r', first, nr.into(), out),
     }
 }
 
@@ -202,6 +204,15 @@ fn property(separator: &mut &[u8], name: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
     *separator = b", ";
+}
+
+/// So many registers from one on.
+fn registers(letter: u8, first: Reg, nr: u16, out: &mut Vec<u8>) {
+    register(letter, first, out);
+    if nr > 1 {
+        out.extend_from_slice(b"..");
+        register(letter, first.saturating_add(nr - 1), out);
+    }
 }
 
 fn register(letter: u8, number: Reg, out: &mut Vec<u8>) {

@@ -4,7 +4,7 @@
 //! trip is everything that can be written, not everything that is likely.
 
 use super::*;
-use crate::call::{CALLS, MAX_ARGS, Role, Yields};
+use crate::call::{CALLS, MAX_ARGS, MAX_LIST, Role, Yields};
 use crate::op::{Arg, CLASSES, Op, Ptr};
 use crate::random::Draw;
 use crate::words::{CONTEXTS, Current, Gfp, ROUTES, Route};
@@ -26,12 +26,19 @@ fn any_arg(kind: Role, rng: &mut Rng) -> Arg {
         Role::Order => Arg::Number(any_number(rng, MAX_ORDER_WRITTEN)),
         Role::Gfp => Arg::Gfp(Gfp(any_number(rng, u32::MAX.into()) as u32)),
         Role::Cache => Arg::Cache(rng.u16(..)),
+        Role::Results => Arg::Number(any_number(rng, MAX_LIST as u64)),
+        Role::FreedList => Arg::Regs(any_first(rng), rng.u8(1..=MAX_LIST as u8)),
         role if role.is_address() && rng.bool() => Arg::Ptr(Ptr::Const(any_number(rng, u64::MAX))),
         role if role.is_address() => {
             Arg::Ptr(Ptr::Reg(rng.u16(..), any_number(rng, u64::MAX) as i64))
         }
         _ => Arg::Number(any_number(rng, u64::MAX)),
     }
+}
+
+/// A register behind which there are enough others.
+fn any_first(rng: &mut Rng) -> u16 {
+    rng.u16(..=u16::MAX - MAX_LIST as u16)
 }
 
 fn any_op(rng: &mut Rng) -> Op {
@@ -46,7 +53,7 @@ fn any_op(rng: &mut Rng) -> Op {
     }
     let route = if spec.traits.routed { ROUTES[rng.index(0..3)].1 } else { Route::Policy };
     Op {
-        dst: (spec.yields != Yields::Nothing && rng.bool()).then(|| rng.u16(..)),
+        dst: (spec.yields != Yields::Nothing && rng.bool()).then(|| any_first(rng)),
         call: spec.call,
         args,
         route,

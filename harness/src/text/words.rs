@@ -110,6 +110,8 @@ pub(super) enum Expected {
     NoRoute(Call),
     /// No register before a call that yields nothing.
     NoRegister(Call),
+    /// So many registers, since the call says that it has so many results.
+    Registers(u16),
 }
 
 impl fmt::Display for Expected {
@@ -134,6 +136,8 @@ impl fmt::Display for Expected {
             Self::NoRoute(call) => {
                 write!(f, "no route, since {} knows only one", call.spec().name)
             }
+            Self::Registers(1) => f.write_str("one register, for one result at most"),
+            Self::Registers(nr) => write!(f, "{nr} registers, `r0..r{}`, for {nr} results", nr - 1),
             Self::NoRegister(call) => {
                 write!(f, "no register, since {} yields nothing", call.spec().name)
             }

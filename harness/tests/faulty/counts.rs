@@ -14,8 +14,8 @@ pub(crate) static FAULTS: &[Fault] = &[
         seen: Seen::AtTheEnd,
         caps: |_| Caps::of(&[Cap::Frames, Cap::Spaces, Cap::WrongFrees, Cap::Contexts]),
         apply: |tenant, request, setting| match request.freed() {
-            Some(_) => Reply { answer: Answer::Done, ..Reply::default() },
-            None => tenant.right.apply(request, setting),
+            [] => tenant.right.apply(request, setting),
+            _ => Reply { answer: Answer::Done, ..Reply::default() },
         },
         ..RIGHT
     },

@@ -38,7 +38,7 @@ pub(crate) static FAULTS: &[Fault] = &[
         trace: KMALLOCS,
         seen: Seen::AtTheEnd,
         apply: |tenant, request, setting| {
-            if request.freed().is_some_and(|addr| is_as_it_was(tenant, addr + 8)) {
+            if request.freed().iter().any(|addr| is_as_it_was(tenant, addr + 8)) {
                 let verdict = Class::DoubleFree;
                 let refusal = FreeRefusal { verdict, right: None, on_linux: None };
                 return Reply { answer: Answer::BadFree(refusal), ..Reply::default() };

@@ -125,8 +125,8 @@ impl Subject for Tenant {
     fn apply(&mut self, request: &Request, setting: &Setting) -> Reply {
         let reply = (self.fault.apply)(self, request, setting);
         self.nr_calls += 1;
-        if let Answer::Memory { addr, usable, .. } = reply.answer {
-            self.granted.push((addr, usable));
+        if let Answer::Memory { usable, .. } | Answer::Several { usable, .. } = reply.answer {
+            self.granted.extend(reply.answer.granted().iter().map(|addr| (*addr, usable)));
         }
         reply
     }

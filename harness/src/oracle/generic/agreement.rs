@@ -134,7 +134,7 @@ mod test {
         assert!(check(view(Class::ZeroSizePtr), view(Class::Slab)).is_err());
         assert!(check(view(Class::Slab), view(Class::TooLarge)).is_err());
         assert!(check(view(Class::Unbalanced), view(Class::Slab)).is_err());
-        let target = Some(Target { id: 1, offset: 0, is_kv: false });
+        let target = Some(Target { id: 1, offset: 0, further: 0, is_kv: false });
         let done = View { target, cache: Some(2), usable: 8, ..view(Class::Done) };
         assert!(check(done, View { class: Some(Class::WrongCache), ..done }).is_err());
         assert!(check(done, View { class: Some(Class::WrongAllocator), ..done }).is_err());
@@ -155,11 +155,11 @@ mod test {
         let kv = |class| View { is_kv: true, ..view(class) };
         assert!(check(kv(Class::Slab), kv(Class::Vmalloc)).is_ok());
         assert!(check(kv(Class::NoMemory), kv(Class::TooLarge)).is_ok());
-        let at = |offset| Some(Target { id: 1, offset, is_kv: false });
+        let at = |offset| Some(Target { id: 1, offset, further: 0, is_kv: false });
         let answers = |offset, class| View { target: at(offset), ..view(class) };
         assert!(check(answers(0x1fff, Class::Yes), answers(0x1fff, Class::No)).is_ok());
         assert!(check(answers(0x1ffe, Class::Yes), answers(0x1ffe, Class::No)).is_err());
-        let target = Some(Target { id: 1, offset: 0, is_kv: true });
+        let target = Some(Target { id: 1, offset: 0, further: 0, is_kv: true });
         let done = View { target, ..view(Class::Done) };
         assert!(check(done, View { target, ..view(Class::WrongAllocator) }).is_ok());
         assert!(check(View { class: None, ..done }, view(Class::Overflow)).is_ok());

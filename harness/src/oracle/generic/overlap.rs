@@ -18,10 +18,27 @@ pub(in crate::oracle) const ORACLE: Oracle = Oracle {
 };
 
 fn judge(event: &Event) -> Judgement {
-    let Event::Step(Step { model, record, .. }) = event else { return Ok(()) };
-    let Some(granted) = record.granted.filter(|it| it.is_memory() && !it.stays) else {
-        return Ok(());
-    };
+    let Event::Step(step) = event else { return Ok(()) };
+    for (piece, granted) in step.record.grants().enumerate() {
+        if granted.is_memory() && !granted.stays {
+            apart(step, granted)?;
+            let Granted { addr, usable, .. } = granted;
+            let end = |at: u64, usable| at.saturating_add(usable);
+            let meets =
+                |one: &Granted| one.addr < end(addr, usable) && addr < end(one.addr, one.usable);
+            if let Some(one) = step.record.grants().take(piece).find(meets) {
+                return Err(format!(
+                    "{addr:#x}+{usable:#x} meets {:#x}+{:#x}, given by the same call",
+                    one.addr, one.usable
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A piece of memory lies apart from all live memory.
+fn apart(Step { model, record, .. }: &Step, granted: Granted) -> Judgement {
     let Granted { addr, usable, kind, .. } = granted;
     if let Some(other) = model.overlapping(addr, addr.saturating_add(usable)) {
         return Err(format!(
@@ -52,9 +69,11 @@ fn twice(frames: &[u32]) -> Option<u32> {
 #[cfg(test)]
 mod test {
     use super::*;
-    use crate::call::{Request, ask};
+    use crate::call::{List, Request, ask};
     use crate::model::Kind;
     use crate::oracle::fixture::{DIRECT, VMALLOC, barks, enter, memory, model, record, silent};
+    use crate::subject::Answer;
+    use crate::words::CacheHandle;
     use crate::words::gfp::GFP_KERNEL;
 
     const KMALLOC: Request = ask::kmalloc(64, GFP_KERNEL);
@@ -67,6 +86,16 @@ mod test {
         for addr in [DIRECT + 8, DIRECT + 64, DIRECT + 120] {
             barks(&ORACLE, &model, &record(KMALLOC, memory(addr, 64)), "meets");
         }
+    }
+
+    #[test]
+    fn barks_on_pieces_of_one_answer_that_meet() {
+        let request = ask::kmem_cache_alloc(CacheHandle(1), GFP_KERNEL);
+        let answer =
+            |addrs: &[u64]| record(request, Answer::Several { addrs: List::of(addrs), usable: 64 });
+        silent(&ORACLE, &model(), &answer(&[DIRECT, DIRECT + 64, DIRECT + 128]));
+        barks(&ORACLE, &model(), &answer(&[DIRECT, DIRECT + 64, DIRECT]), "same call");
+        barks(&ORACLE, &model(), &answer(&[DIRECT, DIRECT + 128, DIRECT + 160]), "same call");
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! How much more than the requested size is usable, and where it lies, is the allocator's own.
 
 use crate::model::Granted;
-use crate::oracle::{Event, Judgement, Oracle};
+use crate::model::rules::Want;
+use crate::oracle::{Event, Judgement, Oracle, Step};
 use crate::subject::{Caps, Pack};
 
 pub(in crate::oracle) const ORACLE: Oracle = Oracle {
@@ -18,9 +19,16 @@ pub(in crate::oracle) const ORACLE: Oracle = Oracle {
 
 fn judge(event: &Event) -> Judgement {
     let Event::Step(step) = event else { return Ok(()) };
-    let (Some(want), Some(granted)) = (&step.record.want, step.record.granted) else {
-        return Ok(());
-    };
+    let asked = step.record.want.map_or(0, |want| want.nr_pieces);
+    let given = step.record.reply.answer.granted().len() as u64;
+    if given > asked.max(1) {
+        return Err(format!("{given} pieces of memory of {asked} asked for"));
+    }
+    step.grants().try_for_each(|(want, granted)| kept(step, want, granted))
+}
+
+/// A piece of memory is as was asked for.
+fn kept(step: &Step, want: &Want, granted: Granted) -> Judgement {
     let Granted { addr, usable, size, align, stays, .. } = granted;
     if !granted.is_memory() {
         // No memory stands for no bytes alone; what is replaced by itself may be none.

@@ -32,15 +32,12 @@ fn judge(event: &Event) -> Judgement {
     let Event::Step(step) = event else { return Ok(()) };
     let Some(want) = &step.record.want else { return judge_cache(step.record.request, step) };
     match step.record.reply.answer {
-        Answer::Memory { .. } => match step.record.granted {
-            // Memory that stays where it is keeps its promises, and `realloc` knows if it may.
-            Some(granted) if granted.is_memory() && !granted.stays => {
-                promises(step, want, granted)?;
-                reserves(step, want, granted)?;
-                place(step, want, granted)
-            }
-            _ => Ok(()),
-        },
+        Answer::Memory { .. } => kept(step, want),
+        // A cache gives all that were asked for, or none.
+        Answer::Several { addrs, .. } if addrs.len() as u64 != want.nr_pieces => {
+            Err(format!("{:?} was answered with {} objects", step.record.request, addrs.len()))
+        }
+        Answer::Several { .. } => kept(step, want),
         Answer::BadFree(_) if want.from.is_some() => Ok(()),
         // Judged in `boot`.
         Answer::Refused(_) if matches!(want.family, Family::Boot(_)) => Ok(()),
@@ -48,6 +45,17 @@ fn judge(event: &Event) -> Judgement {
         Answer::WouldBlock(_) | Answer::Unsupported => Ok(()),
         other => Err(format!("{:?} was answered with {other:?}", step.record.request)),
     }
+}
+
+/// What was granted is as the rules have it. Memory that stays where it is keeps its promises, and
+/// `realloc` knows if it may.
+fn kept(step: &Step, want: &Want) -> Judgement {
+    for granted in step.record.grants().filter(|it| it.is_memory() && !it.stays) {
+        promises(step, want, granted)?;
+        reserves(step, want, granted)?;
+        place(step, want, granted)?;
+    }
+    Ok(())
 }
 
 fn judge_cache(request: Request, step: &Step) -> Judgement {

@@ -71,10 +71,7 @@ fn spared_processes(before: &Facts, after: &Facts) -> Judgement {
 }
 
 fn granted_at(step: &Step) -> Option<u64> {
-    match step.record.reply.answer {
-        Answer::Memory { addr, .. } => Some(addr),
-        _ => None,
-    }
+    step.record.reply.answer.granted().first().copied()
 }
 
 /// Everything that was taken may be taken.

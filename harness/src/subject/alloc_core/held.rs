@@ -52,7 +52,7 @@ impl Held {
         if !matches!(request.spec().frees, Frees::Pages | Frees::PutPage) {
             return None;
         }
-        let addr = request.freed()?;
+        let addr = *request.freed().first()?;
         let frame = memory.frame_of(addr).filter(|_| !self.0.is_empty())?;
         let is_held = self.0.binary_search(&Pfn(frame)).is_ok();
         is_held.then_some(Answer::BadFree(FreeRefusal {
