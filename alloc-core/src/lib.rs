@@ -70,6 +70,7 @@ mod dma;
 mod frames;
 mod inspect;
 mod kmalloc;
+mod kmem_bulk;
 mod kvmalloc;
 mod mm;
 mod pages;

@@ -6,7 +6,7 @@
 //! A `__GFP_NOFAIL` request for a page or an object is neither failed nor counted (R8.2). Nothing
 //! here is random, and nothing here knows who asks.
 
-use crate::words::error::FaultSite;
+use crate::words::error::{AllocError, FaultSite, Shortage};
 use crate::words::gfp::{__GFP_NOFAIL, Gfp};
 
 /// Which calls fail, counted from 1 on; 0 is none.
@@ -40,6 +40,15 @@ impl FaultInjector {
     /// How many calls have been failed since boot.
     pub(crate) const fn nr_fired(&self) -> u32 {
         self.nr_fired
+    }
+
+    /// Fails this call if the plan says so.
+    #[inline]
+    pub(crate) fn check(&mut self, site: FaultSite, gfp: Gfp) -> Result<(), AllocError> {
+        if self.should_fail(site, gfp) {
+            return Err(AllocError::NoMemory(Shortage::Injected(site)));
+        }
+        Ok(())
     }
 
     /// Whether this call fails. Two entries of the plan that meet at one call fail it once.

@@ -96,6 +96,13 @@ impl<M: Memory> Kvmalloc<M> {
         FreeFault { addr, called, verdict, is, right, on_linux }
     }
 
+    /// Why a free of several objects was refused that names one of them again.
+    pub(crate) fn fault_of_again(&self, addr: Vaddr, called: FreeCall) -> FreeFault {
+        // The free list comes back to it, and so will two callers.
+        let (verdict, on_linux) = (FreeVerdict::DoubleFree, Fate::SilentCorruption);
+        FreeFault { verdict, right: None, on_linux, ..self.fault(addr, called, None) }
+    }
+
     /// Why `ksize` was refused for `addr`.
     pub(crate) fn size_fault(&self, addr: Vaddr) -> FreeFault {
         let (is, live) = self.describe(addr);

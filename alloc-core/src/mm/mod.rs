@@ -7,6 +7,7 @@ use crate::frames::fault::FaultPlan;
 use crate::inspect::stat::MmStat;
 use crate::inspect::validate::Corruption;
 use crate::kmalloc::{Kmalloc, array_size, direct, direct_phys, zeroed};
+use crate::kmem_bulk::BulkRefused;
 use crate::kvmalloc::{Kvmalloc, Route};
 use crate::memory::Memory;
 use crate::slab::cache::{CacheId, Ctor, SlabFlags};
@@ -96,6 +97,30 @@ impl<M: Memory> Mm<M> {
             None => Err(Refused),
         };
         self.freed(result, addr, FreeCall::KmemCacheFree)
+    }
+
+    /// Takes as many objects as there is room for in `objects`, or none.
+    pub fn kmem_cache_alloc_bulk(
+        &mut self,
+        cache: CacheId,
+        gfp: Gfp,
+        objects: &mut [Vaddr],
+    ) -> Result<(), AllocError> {
+        self.kmalloc_floor().alloc_bulk(cache, gfp, objects)
+    }
+
+    /// Gives several objects back to the cache they came from: all, or none if one is wrong. Takes
+    /// time in proportion to the square of their number.
+    pub fn kmem_cache_free_bulk(
+        &mut self,
+        cache: CacheId,
+        objects: &[Vaddr],
+    ) -> Result<(), FreeFault> {
+        let called = FreeCall::KmemCacheFree;
+        self.kmalloc_floor().free_bulk(cache, objects).map_err(|refused| match refused {
+            BulkRefused::Wrong(place) => self.kvmalloc.fault(objects[place], called, None),
+            BulkRefused::Again(place) => self.kvmalloc.fault_of_again(objects[place], called),
+        })
     }
 
     /// Gives back the cache's empty slabs; returns how many pages that were.

@@ -10,6 +10,7 @@ use crate::words::error::{FaultSite, FreeVerdict, Impossible, Shortage};
 use crate::words::gfp::{__GFP_NOFAIL, __GFP_RETRY_MAYFAIL, GFP_ATOMIC, GFP_NOWAIT};
 use std::vec::Vec;
 
+mod bulk;
 mod guide;
 mod huge;
 mod matrix;

@@ -35,9 +35,7 @@ impl<M: Memory> PageAllocator<M> {
         state: FrameState,
     ) -> Result<Pfn, AllocError> {
         let gfp = self.scopes[self.current.task as usize].mask(gfp);
-        if self.faults.should_fail(FaultSite::PageAlloc, gfp) {
-            return Err(AllocError::NoMemory(Shortage::Injected(FaultSite::PageAlloc)));
-        }
+        self.faults.check(FaultSite::PageAlloc, gfp)?;
         let found = match self.find(gfp, order) {
             Some(found) => found,
             None => self.find_slowly(gfp, order)?,

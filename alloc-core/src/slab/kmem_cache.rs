@@ -121,6 +121,12 @@ impl<M: Memory> SlabAllocator<M> {
 
     /// `kmem_cache_alloc`.
     pub(crate) fn alloc_by_name(&mut self, id: CacheId, gfp: Gfp) -> Result<Paddr, AllocError> {
+        self.check_request(id, gfp)?;
+        self.alloc(id.cache(), gfp)
+    }
+
+    /// Whether a request for objects of a cache means something.
+    pub(crate) fn check_request(&self, id: CacheId, gfp: Gfp) -> Result<(), AllocError> {
         AllocError::check_caller(gfp, self.pages.current.context)?;
         if self.descriptor(id).is_none() {
             return Err(AllocError::BadArgument);
@@ -129,21 +135,24 @@ impl<M: Memory> SlabAllocator<M> {
         if gfp.has(__GFP_ZERO) && id.cache().geometry(&self.pages.memory).has_ctor {
             return Err(AllocError::BadArgument);
         }
-        self.alloc(id.cache(), gfp)
+        Ok(())
     }
 
     /// `kmem_cache_free`: gives an object back to the cache that it must be from.
     pub(crate) fn free_by_name(&mut self, id: CacheId, at: Paddr) -> Result<(), Refused> {
+        let object = self.object_of(id, at)?;
+        self.free(&object);
+        Ok(())
+    }
+
+    /// The live object at an address, which must be the cache's.
+    pub(crate) fn object_of(&self, id: CacheId, at: Paddr) -> Result<Object, Refused> {
         let object = self.live_object(at).ok_or(Refused)?;
         // A live object has a live cache, so the name is right if the generation is.
         let same = object.cache == id.cache()
             && object.geometry.owner == CacheOwner::User
             && object.cache.generation(&self.pages.memory) == id.generation();
-        if !same {
-            return Err(Refused);
-        }
-        self.free(&object);
-        Ok(())
+        if same { Ok(object) } else { Err(Refused) }
     }
 
     /// The live object that starts at `at` and that a caller may free.

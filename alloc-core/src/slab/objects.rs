@@ -15,7 +15,7 @@ use crate::slab::cache::{Cache, Geometry};
 use crate::slab::free_list::{LINK_ADDRESS, decode_link, encode_link};
 use crate::slab::slabs::SlabAllocator;
 use crate::words::addr::{Paddr, Pfn};
-use crate::words::error::{AllocError, FaultSite, Shortage};
+use crate::words::error::{AllocError, FaultSite};
 use crate::words::gfp::{__GFP_ZERO, Gfp};
 
 /// A free was refused; nothing has changed. Why is found by asking what the address is.
@@ -39,9 +39,12 @@ pub(crate) struct Object {
 impl<M: Memory> SlabAllocator<M> {
     /// Takes an object from a cache.
     pub(crate) fn alloc(&mut self, cache: Cache, gfp: Gfp) -> Result<Paddr, AllocError> {
-        if self.pages.faults.should_fail(FaultSite::Slab, gfp) {
-            return Err(AllocError::NoMemory(Shortage::Injected(FaultSite::Slab)));
-        }
+        self.pages.faults.check(FaultSite::Slab, gfp)?;
+        self.take_object(cache, gfp)
+    }
+
+    /// [`Self::alloc`], past the place where a failure is injected.
+    pub(crate) fn take_object(&mut self, cache: Cache, gfp: Gfp) -> Result<Paddr, AllocError> {
         let geometry = cache.geometry(&self.pages.memory);
         let mut slab = cache.active(&self.pages.memory, self.cpu());
         if slab != NO_FRAME && !self.is_on_node(slab) {

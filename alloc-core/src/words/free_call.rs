@@ -15,7 +15,7 @@ pub enum FreeCall {
     Vunmap,
     /// `kvfree`.
     Kvfree,
-    /// `kmem_cache_free`.
+    /// `kmem_cache_free`, of one object or of each of several.
     KmemCacheFree,
     /// `free_pages`, `__free_pages` and `free_page`.
     FreePages,

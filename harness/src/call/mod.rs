@@ -252,6 +252,8 @@ pub struct Traits {
     pub huge: bool,
     /// It may sleep, and has no flags that would say so.
     pub sleeps: bool,
+    /// It enables interrupts, and so may not be made where they are disabled.
+    pub enables_irqs: bool,
 }
 
 impl Call {

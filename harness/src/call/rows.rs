@@ -42,10 +42,12 @@ macro_rules! for_each_call {
     }
     Caches {
         KmemCacheCreate    kmem_cache_create     NewCache    Nothing         [sleeps] [] [kmalloc] (size: Size, align: Align, flags: SlabFlags, ctor: Ctor);
-        KmemCacheAlloc     kmem_cache_alloc      Object      Nothing         [] [KmemCacheFree] [kmalloc] (cache: Cache, flags: Gfp);
-        KmemCacheZalloc    kmem_cache_zalloc     Object      Nothing         [zeroes] [KmemCacheFree KfreeSensitive] [kmalloc] (cache: Cache, flags: Gfp);
-        KmemCacheAllocNode kmem_cache_alloc_node Object      Nothing         [] [KmemCacheFree] [kmalloc] (cache: Cache, flags: Gfp, node: Node);
+        KmemCacheAlloc     kmem_cache_alloc      Object      Nothing         [] [KmemCacheFree KmemCacheFreeBulk] [kmalloc] (cache: Cache, flags: Gfp);
+        KmemCacheZalloc    kmem_cache_zalloc     Object      Nothing         [zeroes] [KmemCacheFree KmemCacheFreeBulk KfreeSensitive] [kmalloc] (cache: Cache, flags: Gfp);
+        KmemCacheAllocNode kmem_cache_alloc_node Object      Nothing         [] [KmemCacheFree KmemCacheFreeBulk] [kmalloc] (cache: Cache, flags: Gfp, node: Node);
+        KmemCacheAllocBulk kmem_cache_alloc_bulk Object      Nothing         [enables_irqs] [KmemCacheFree KmemCacheFreeBulk] [kmalloc] (cache: Cache, flags: Gfp, size: Results);
         KmemCacheFree      kmem_cache_free       Nothing     Object          [] [] [kmalloc] (cache: Cache, ptr: Freed);
+        KmemCacheFreeBulk  kmem_cache_free_bulk Nothing      Object          [] [] [kmalloc] (cache: Cache, p: FreedList);
         KmemCacheDestroy   kmem_cache_destroy    Nothing     Destroy         [sleeps] [] [kmalloc] (cache: Cache);
     }
     Vmalloc {

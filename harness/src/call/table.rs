@@ -3,7 +3,8 @@
 use super::rows::for_each_call;
 use super::{CallSpec, Family, Frees, Makes, Role, Traits};
 
-const NO_TRAITS: Traits = Traits { zeroes: false, routed: false, huge: false, sleeps: false };
+const NO_TRAITS: Traits =
+    Traits { zeroes: false, routed: false, huge: false, sleeps: false, enables_irqs: false };
 
 macro_rules! table {
     (callers { $(

@@ -10,6 +10,7 @@
 
 mod answers;
 mod counts;
+mod lists;
 mod memory;
 mod tenant;
 mod waits;
@@ -50,7 +51,9 @@ static MODEST: Campaign = campaign(&[lane("tenant", boot, &[Pack::Generic])]);
 
 /// Every fault.
 fn faults() -> impl Iterator<Item = &'static Fault> {
-    [memory::FAULTS, answers::FAULTS, counts::FAULTS, waits::FAULTS].into_iter().flatten()
+    [memory::FAULTS, lists::FAULTS, answers::FAULTS, counts::FAULTS, waits::FAULTS]
+        .into_iter()
+        .flatten()
 }
 
 fn run(campaign: &Campaign, fault: &'static Fault, trace: &Trace) -> Result<(), Box<Failure>> {

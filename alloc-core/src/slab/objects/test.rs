@@ -6,6 +6,7 @@ use super::*;
 use crate::slab::cache_list::boot_cache_bytes;
 use crate::test_memory::{TestMemory, TestRandom};
 use crate::words::addr::PAGE_SIZE;
+use crate::words::error::Shortage;
 use crate::words::gfp::{GFP_KERNEL, GFP_NOWAIT};
 use std::vec::Vec;
 

@@ -35,7 +35,9 @@ fn allowed(step: &Step) -> Judgement {
     let record = step.record;
     let context = record.caller.context;
     let spares_sleep = context == Context::Atomic && step.model.policy().vmalloc_spares_sleep();
-    let forbidden = context != Context::Task && may_sleep(step, spares_sleep);
+    let enables_irqs = record.request.spec().traits.enables_irqs;
+    let forbidden = context != Context::Task && may_sleep(step, spares_sleep)
+        || context == Context::Hardirq && enables_irqs;
     let refused = matches!(record.reply.answer, Answer::Refused(Refusal::BadContext));
     // What means nothing in any context may be refused for that.
     let is_nonsense = matches!(record.reply.answer, Answer::Refused(Refusal::BadArgument));

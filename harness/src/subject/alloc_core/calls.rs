@@ -6,7 +6,7 @@ use super::answer::{bad_free, done, freed, refused, scoped};
 use super::sim_memory::SimMemory;
 use super::words::{cache_flags, flags, side};
 use super::{AllocCore, early};
-use crate::call::Calls;
+use crate::call::{Calls, List, MAX_LIST};
 use crate::subject::{Answer, Refusal};
 use crate::words::{CacheHandle, Gfp, SlabFlags};
 use alloc_core::addr::{PAGE_SIZE, Pfn, VMALLOC_START, Vaddr};
@@ -31,6 +31,13 @@ fn granted(mm: &Mm<SimMemory>, result: Result<Vaddr, AllocError>) -> Answer {
 fn memory(mm: &Mm<SimMemory>, addr: Vaddr, bus: Option<u64>) -> Answer {
     let usable = mm.usable_size(addr).unwrap_or(0);
     Answer::Memory { addr: addr.0, usable, bus }
+}
+
+/// Memory in several pieces of one size.
+fn several(mm: &Mm<SimMemory>, pieces: &[Vaddr]) -> Answer {
+    let usable = pieces.first().and_then(|first| mm.usable_size(*first)).unwrap_or(0);
+    let addrs: Vec<u64> = pieces.iter().map(|piece| piece.0).collect();
+    Answer::Several { addrs: List::of(&addrs), usable }
 }
 
 fn reallocated(mm: &Mm<SimMemory>, result: Result<Vaddr, ReallocError>) -> Answer {
@@ -194,6 +201,20 @@ impl Calls for AllocCore {
         let mm = self.mm_mut();
         let result = mm.kmem_cache_create(size, align, cache_flags(flags), ctor.map(Ctor));
         result.map_or_else(refused, |cache| Answer::Cache(CacheHandle(cache.to_raw())))
+    }
+
+    fn kmem_cache_alloc_bulk(&mut self, cache: CacheHandle, gfp: Gfp, size: u64) -> Answer {
+        let mut objects = [Vaddr::NULL; MAX_LIST];
+        let objects = &mut objects[..(size as usize).min(MAX_LIST)];
+        match self.mm_mut().kmem_cache_alloc_bulk(id(cache), flags(gfp), objects) {
+            Ok(()) => several(self.mm(), objects),
+            Err(error) => refused(error),
+        }
+    }
+
+    fn kmem_cache_free_bulk(&mut self, cache: CacheHandle, p: List) -> Answer {
+        let objects: Vec<Vaddr> = p.iter().map(|addr| Vaddr(*addr)).collect();
+        freed(self.mm_mut().kmem_cache_free_bulk(id(cache), &objects))
     }
 
     fn kmem_cache_destroy(&mut self, cache: CacheHandle) -> Answer {
