@@ -8,6 +8,7 @@
 //! It decides nothing: what is legal is the oracles' business, what is done the lanes'.
 
 mod end;
+mod panics;
 mod watch;
 
 use crate::call::{Call, Request};
@@ -25,7 +26,8 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use watch::{AnswersOnly, Progress, Watch, describe};
 
-pub use watch::{Explanation, explain, keep_panics_quiet, last_panic_place};
+pub use panics::{catch_quietly, keep_panics_quiet, last_panic_place, message};
+pub use watch::{Explanation, explain};
 
 /// All memory and all structures are checked at the end, and before that every this many ops, or
 /// every as many ops as there are live allocations if those are more. So the cost of checking, per

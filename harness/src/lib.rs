@@ -11,6 +11,7 @@ pub mod bound;
 pub mod boundary;
 pub mod bytes;
 pub mod call;
+pub mod caller;
 pub mod campaign;
 pub mod exec;
 pub mod fuzz;

@@ -13,6 +13,8 @@ mod request;
 mod rows;
 mod table;
 
+pub(crate) use rows::for_each_call;
+
 pub use dispatch::{Calls, ask, dispatch};
 pub use list::{List, MAX_LIST};
 pub use request::{Request, Words};

@@ -80,6 +80,16 @@ impl Request {
         Self { route, ..self }
     }
 
+    /// The same request with another word for the argument that plays a part; itself if the call
+    /// has no such argument.
+    #[must_use]
+    pub fn with(mut self, role: Role, word: u64) -> Self {
+        if let Some(place) = self.spec().place(role) {
+            self.words[place] = word;
+        }
+        self
+    }
+
     /// The call's row.
     pub fn spec(&self) -> &'static CallSpec {
         self.call.spec()

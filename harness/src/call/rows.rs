@@ -103,4 +103,4 @@ macro_rules! for_each_call {
     } };
 }
 
-pub(super) use for_each_call;
+pub(crate) use for_each_call;

@@ -6,17 +6,13 @@
 //! A watcher changes nothing.
 
 use super::Expectations;
+use super::panics::{last_panic_place, message};
 use crate::campaign::Campaign;
 use crate::oracle::View;
 use crate::subject::Effort;
 use crate::trace::Trace;
 use crate::verdict::{Failure, PANIC, PANIC_AT, Reading};
 use std::any::Any;
-use std::cell::RefCell;
-
-thread_local! {
-    static PANIC_PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
-}
 
 /// Somebody who sees the answers of all lanes to each op.
 pub(super) trait Watch {
@@ -103,10 +99,8 @@ impl Progress {
         trace: &Trace,
         panic: &(dyn Any + Send),
     ) -> Failure {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
         let place = last_panic_place().map(|place| format!("{PANIC_AT}{place}"));
-        let reason = text.unwrap_or("no message").to_owned() + &place.unwrap_or_default();
+        let reason = message(panic).to_owned() + &place.unwrap_or_default();
         self.failure(campaign, trace, PANIC, reason)
     }
 
@@ -129,18 +123,4 @@ impl Progress {
             reading: Reading::Strict,
         }
     }
-}
-
-/// Has panics say nothing but in the failure that they become, with the place in the source. A
-/// program that runs traces calls this once: a panic is a finding like any other, and shrinking one
-/// repeats it a thousand times.
-pub fn keep_panics_quiet() {
-    std::panic::set_hook(Box::new(|panic| {
-        PANIC_PLACE.set(panic.location().map(ToString::to_string));
-    }));
-}
-
-/// Where this thread panicked last, if panics are kept quiet and nobody has asked before.
-pub fn last_panic_place() -> Option<String> {
-    PANIC_PLACE.take()
 }

@@ -8,6 +8,7 @@
 //! Nothing is decided here that a fuzz target or a test would have to decide again.
 
 mod boundary;
+mod callers;
 mod check;
 mod document;
 mod finding;
@@ -66,6 +67,8 @@ enum Command {
     Replay(replay::Options),
     /// Run recordings or a campaign under every cutoff of kvmalloc, in ever more fragmented memory.
     Sweep(sweep::Options),
+    /// Run the catalogue of callers with hidden assumptions, and show what finds each.
+    Callers(callers::Options),
     /// Show what an allocation costs when a thousand or a million are live.
     Scale(scale::Options),
 }
@@ -113,6 +116,7 @@ fn carry_out(command: &Command) -> ExitCode {
         Command::Reach(options) => ("reach", options.json),
         Command::Replay(options) => ("replay", options.json),
         Command::Sweep(options) => ("sweep", options.json),
+        Command::Callers(options) => ("callers", options.json),
         Command::Scale(options) => ("scale", options.json),
     };
     let mut document = Document::new(name, as_json);
@@ -125,6 +129,7 @@ fn carry_out(command: &Command) -> ExitCode {
         Command::Reach(options) => reach::reach(options, &mut document),
         Command::Replay(options) => replay::replay(options, &mut document),
         Command::Sweep(options) => sweep::sweep(options, &mut document),
+        Command::Callers(options) => callers::callers(options, &mut document),
         Command::Scale(options) => scale::scale(options, &mut document),
     };
     if let Err(message) = outcome {

@@ -34,6 +34,11 @@ pub(crate) fn traces(text: &str) -> Result<u64, String> {
     within(text, 1, 1_000_000, "each is run under every cutoff at every level of fragmentation")
 }
 
+/// Random plans of a caller.
+pub(crate) fn plans(text: &str) -> Result<u64, String> {
+    within(text, 0, 1_000_000_000, "each is a run of every caller, and that many take days")
+}
+
 /// Memory in percent of what a recording needs.
 pub(crate) fn room(text: &str) -> Result<u64, String> {
     within(text, 100, 1000, "with less it does not fit, and with more nothing is ever short")

@@ -1,0 +1,194 @@
+//! What a caller was given, and what it has given back.
+//!
+//! Every allocation keeps its number for as long as the run lasts, so that a pointer to one that
+//! was freed is never taken for a pointer to what lies there now.
+
+use super::misuse::{Misuse, Rule, Source};
+use crate::call::Request;
+use crate::op::{Ptr, Reg};
+use crate::words::CacheHandle;
+use std::collections::BTreeMap;
+
+/// Memory that was given, and perhaps freed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Given {
+    /// The request that it was given to.
+    pub(super) request: Request,
+    /// First byte.
+    pub(super) addr: u64,
+    /// How many bytes of the allocator's memory lie before it.
+    pub(super) skew: u64,
+    /// The bytes that the caller may use.
+    pub(super) size: u64,
+    /// Where it was asked for.
+    pub(super) asked_at: Source,
+    /// Where it was freed.
+    pub(super) freed_at: Option<Source>,
+}
+
+/// A cache that was made.
+#[derive(Clone, Copy, Debug)]
+struct Cache {
+    handle: CacheHandle,
+    request: Request,
+    made_at: Source,
+    is_alive: bool,
+}
+
+/// Everything that a caller was given.
+#[derive(Default)]
+pub(super) struct Book {
+    given: Vec<Given>,
+    /// What is live, by its first byte.
+    live: BTreeMap<u64, Reg>,
+    caches: Vec<Cache>,
+    /// The scopes that are open, by where they were opened.
+    scopes: Vec<Source>,
+}
+
+impl Book {
+    /// Enters memory, and says its number.
+    pub(super) fn enter(&mut self, given: Given) -> Reg {
+        let reg = self.next();
+        if given.addr > 16 {
+            self.live.insert(given.addr, reg);
+        }
+        self.given.push(given);
+        reg
+    }
+
+    /// The number of what is given next.
+    pub(super) fn next(&self) -> Reg {
+        self.given.len() as Reg
+    }
+
+    /// Takes note that what begins at an address was freed.
+    pub(super) fn free(&mut self, addr: u64, at: Source) {
+        if let Some(reg) = self.live.remove(&addr) {
+            self.given[usize::from(reg)].freed_at = Some(at);
+        }
+    }
+
+    pub(super) fn given(&self, reg: Reg) -> &Given {
+        &self.given[usize::from(reg)]
+    }
+
+    /// Whether a scope is open.
+    pub(super) fn is_in_scope(&self) -> bool {
+        !self.scopes.is_empty()
+    }
+
+    /// The live memory that was given, the first byte and the bytes of each.
+    pub(super) fn live(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.live.values().map(|reg| self.given(*reg)).map(|given| (given.addr, given.size))
+    }
+
+    /// The live memory that an address lies in.
+    pub(super) fn containing(&self, addr: u64) -> Option<Reg> {
+        let (start, reg) = self.live.range(..=addr).next_back()?;
+        (addr - start < self.given(*reg).size).then_some(*reg)
+    }
+
+    /// The live memory that begins at an address.
+    pub(super) fn starting(&self, addr: u64) -> Option<Reg> {
+        self.live.get(&addr).copied()
+    }
+
+    /// An address as a trace writes it.
+    pub(super) fn written(&self, addr: u64, origin: Option<Reg>) -> Ptr {
+        match origin {
+            Some(reg) => Ptr::Reg(reg, addr.wrapping_sub(self.given(reg).addr) as i64),
+            None => Ptr::Const(addr),
+        }
+    }
+
+    /// What is wrong with using so many bytes.
+    pub(super) fn objection(&self, addr: u64, len: u64, origin: Option<Reg>) -> Option<Misuse> {
+        let Some(reg) = origin.or_else(|| self.containing(addr)) else {
+            let says = match addr {
+                0..4096 => format!("{len} bytes at {addr:#x}; Linux: a NULL pointer dereference"),
+                _ => format!("{len} bytes at {addr:#x}; Linux: an oops, or somebody else's memory"),
+            };
+            return Some(Misuse::new(Rule::NoAddress, says));
+        };
+        let given = self.given(reg);
+        let (name, size) = (given.request.spec().name, given.size);
+        let offset = addr.wrapping_sub(given.addr) as i64;
+        if given.freed_at.is_some() {
+            let says = format!("{len} bytes at offset {offset} of freed memory of {name}");
+            return Some(Misuse::new(Rule::UseAfterFree, says));
+        }
+        let is_inside = offset >= 0 && (offset as u64).checked_add(len).is_some_and(|e| e <= size);
+        (!is_inside).then(|| {
+            let says = format!("{len} bytes at offset {offset} of {size} bytes of {name}");
+            Misuse::new(Rule::OutOfBounds, says)
+        })
+    }
+
+    /// Takes note of a new cache, and says its number.
+    pub(super) fn enter_cache(&mut self, handle: CacheHandle, request: &Request, made_at: Source) {
+        self.caches.push(Cache { handle, request: *request, made_at, is_alive: true });
+    }
+
+    /// The number of the cache that is made next.
+    pub(super) fn next_cache(&self) -> Reg {
+        self.caches.len() as Reg
+    }
+
+    /// The number of a cache, or one that none has.
+    pub(super) fn cache(&self, handle: CacheHandle) -> Reg {
+        let place = self.caches.iter().rposition(|cache| cache.handle == handle);
+        place.map_or(Reg::MAX, |place| place as Reg)
+    }
+
+    /// The request that made a cache.
+    fn made_by(&self, handle: CacheHandle) -> Option<&Request> {
+        self.caches.get(usize::from(self.cache(handle))).map(|cache| &cache.request)
+    }
+
+    /// The bytes of a cache's objects.
+    pub(super) fn object_size(&self, handle: CacheHandle) -> u64 {
+        self.made_by(handle).and_then(Request::size).unwrap_or(0)
+    }
+
+    /// Whether a cache's objects have a constructor.
+    pub(super) fn is_constructed(&self, handle: CacheHandle) -> bool {
+        self.made_by(handle).and_then(Request::ctor).is_some()
+    }
+
+    /// Takes note that a cache was destroyed.
+    pub(super) fn destroy_cache(&mut self, handle: CacheHandle) {
+        let place = usize::from(self.cache(handle));
+        if let Some(cache) = self.caches.get_mut(place) {
+            cache.is_alive = false;
+        }
+    }
+
+    pub(super) fn open_scope(&mut self, at: Source) {
+        self.scopes.push(at);
+    }
+
+    pub(super) fn close_scope(&mut self) {
+        self.scopes.pop();
+    }
+
+    /// What is left at the end that should not be.
+    pub(super) fn left(&self) -> Option<Misuse> {
+        if let Some(reg) = self.live.values().min() {
+            let bytes: u64 = self.live.values().map(|reg| self.given(*reg).size).sum();
+            let (first, nr) = (self.given(*reg), self.live.len());
+            let name = first.request.spec().name;
+            let others = if nr > 1 { format!(", the first of {nr}") } else { String::new() };
+            let says = format!("memory of {name} is not freed{others}; {bytes} bytes are left");
+            let leak = Misuse::new(Rule::Leak, says);
+            return Some(Misuse { asked_at: Some(first.asked_at), ..leak });
+        }
+        if let Some(cache) = self.caches.iter().find(|cache| cache.is_alive) {
+            let leak = Misuse::new(Rule::Leak, "a cache is not destroyed");
+            return Some(Misuse { asked_at: Some(cache.made_at), ..leak });
+        }
+        let opened = self.scopes.last()?;
+        let open = Misuse::new(Rule::OpenScope, "a scope is still open at the end");
+        Some(Misuse { asked_at: Some(*opened), ..open })
+    }
+}

@@ -1,0 +1,146 @@
+//! Callers that free memory by the wrong call, in the wrong order, or twice.
+
+use super::case::{Case, Returned};
+use crate::caller::config::Phase;
+use crate::caller::kernel::{Kernel, Pointer};
+use crate::caller::misuse::Rule;
+use crate::words::SlabFlags;
+use crate::words::gfp::GFP_KERNEL;
+
+pub(super) static CASES: &[Case] = &[
+    Case {
+        name: "kvmalloc, freed by kfree",
+        source: "virtio-net 2018, found by random routing (dm-devel, Patocka)",
+        rule: Rule::WrongFree,
+        phase: Phase::Routing,
+        wrong: |kv| queues(kv, |kv, table| kv.kfree(table)),
+        right: |kv| queues(kv, |kv, table| kv.kvfree(table)),
+    },
+    Case {
+        name: "kvcalloc, freed by kfree where setting up fails",
+        source: "gve, `gve_alloc_tx_rings`",
+        rule: Rule::WrongFree,
+        phase: Phase::Random,
+        wrong: |kv| rings(kv, |kv, ring| kv.kfree(ring)),
+        right: |kv| rings(kv, |kv, ring| kv.kvfree(ring)),
+    },
+    Case {
+        name: "kvmalloc, freed by vfree",
+        source: "lunatik, 2023; also the other way round: amdgpu",
+        rule: Rule::WrongFree,
+        phase: Phase::Policy,
+        wrong: |kv| queues(kv, |kv, table| kv.vfree(table)),
+        right: |kv| queues(kv, |kv, table| kv.kvfree(table)),
+    },
+    Case {
+        name: "kvmalloc, grown by krealloc",
+        source: "R5.5: krealloc has no vmalloc side; kvrealloc exists since 5.15",
+        rule: Rule::WrongFree,
+        phase: Phase::Routing,
+        wrong: |kv| grown(kv, true),
+        right: |kv| grown(kv, false),
+    },
+    Case {
+        name: "a block of pages, freed with another order",
+        source: "a kernel test robot report (LKP 22)",
+        rule: Rule::WrongFree,
+        phase: Phase::Policy,
+        wrong: |kv| block(kv, 1),
+        right: |kv| block(kv, 2),
+    },
+    Case {
+        name: "freed on the error path and by the caller again",
+        source: "the most frequent fault of error paths that failslab finds",
+        rule: Rule::DoubleFree,
+        phase: Phase::Failure,
+        wrong: |kv| pair(kv, true),
+        right: |kv| pair(kv, false),
+    },
+    Case {
+        name: "a cache, destroyed before its objects on the error path",
+        source: "R2.8: `kmem_cache_destroy` of a cache with objects",
+        rule: Rule::BusyCache,
+        phase: Phase::Failure,
+        wrong: |kv| pool(kv, true),
+        right: |kv| pool(kv, false),
+    },
+];
+
+/// A table of queues for as long as a device is open.
+fn queues(kv: &Kernel, free: impl Fn(&Kernel, Pointer)) -> Returned {
+    let table = kv.kvzalloc(0x1800, GFP_KERNEL)?;
+    table.at(0x100).store(7);
+    let seen = table.at(0x100).load();
+    free(kv, table);
+    Ok(seen)
+}
+
+/// Two rings; if there is no memory for the second, the first is given back.
+fn rings(kv: &Kernel, free: impl Fn(&Kernel, Pointer)) -> Returned {
+    let first = kv.kvcalloc(64, 96, GFP_KERNEL)?;
+    let second = kv.kvcalloc(64, 96, GFP_KERNEL).inspect_err(|_| free(kv, first))?;
+    kv.kvfree(second);
+    kv.kvfree(first);
+    Ok(0)
+}
+
+/// A buffer that turns out too small.
+fn grown(kv: &Kernel, by_krealloc: bool) -> Returned {
+    let buffer = kv.kvmalloc(0x1000, GFP_KERNEL)?;
+    buffer.store(42);
+    let larger = if by_krealloc {
+        kv.krealloc(buffer, 0x1800, GFP_KERNEL)
+    } else {
+        kv.kvrealloc(buffer, 0x1000, 0x1800, GFP_KERNEL)
+    };
+    let larger = larger.inspect_err(|_| kv.kvfree(buffer))?;
+    let seen = larger.load();
+    kv.kvfree(larger);
+    Ok(seen)
+}
+
+/// Four pages.
+fn block(kv: &Kernel, order_at_free: u32) -> Returned {
+    let pages = kv.__get_free_pages(GFP_KERNEL, 2)?;
+    pages.fill(0, 0x4000);
+    kv.free_pages(pages, order_at_free);
+    Ok(0)
+}
+
+/// A device and its state; setting up frees the device if there is no state.
+fn pair(kv: &Kernel, frees_again: bool) -> Returned {
+    let device = kv.kzalloc(0x80, GFP_KERNEL)?;
+    match kv.kvmalloc(0x3000, GFP_KERNEL) {
+        Ok(state) => {
+            kv.kvfree(state);
+            kv.kfree(device);
+            Ok(0)
+        }
+        Err(error) => {
+            kv.kfree(device);
+            if frees_again {
+                kv.kfree(device);
+            }
+            Err(error)
+        }
+    }
+}
+
+/// A cache with two objects.
+fn pool(kv: &Kernel, forgets_first: bool) -> Returned {
+    let cache = kv.kmem_cache_create(0x100, 0, SlabFlags(0), None)?;
+    let objects = (|| {
+        let first = kv.kmem_cache_alloc(cache, GFP_KERNEL)?;
+        let second = kv.kmem_cache_alloc(cache, GFP_KERNEL).inspect_err(|_| {
+            if !forgets_first {
+                kv.kmem_cache_free(cache, first);
+            }
+        })?;
+        Ok([first, second])
+    })();
+    for object in objects.iter().flatten() {
+        kv.kmem_cache_free(cache, *object);
+    }
+    kv.kmem_cache_destroy(cache);
+    objects.map(|_| 0)
+}

@@ -1,0 +1,185 @@
+//! Exploring a caller: run it under one plan after another until it breaks a rule.
+//!
+//! The order is from what happens every day to what happens once in years: as the policy decides;
+//! all by slab, all by vmalloc; each kind of hostile placement; each request failed once, and from
+//! there on for ever; then random plans, in which all of that comes together. The first mistake
+//! ends it, and is shrunk to the decisions that it needs.
+
+use super::config::{Config, Phase};
+use super::finding::{Finding, shrink};
+use super::kernel::Kernel;
+use super::misuse::{Misuse, Rule};
+use super::plan::{Contents, Decision, Others, Place, Plan};
+use super::state::Told;
+use crate::exec::{catch_quietly, last_panic_place, message};
+use crate::words::Route;
+use std::any::Any;
+use std::fmt::Debug;
+
+/// What a caller without a mistake was put through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Explored {
+    /// Runs.
+    pub nr_runs: u64,
+    /// Requests for memory in all of them.
+    pub nr_requests: u64,
+    /// Those that were given none.
+    pub nr_refused: u64,
+    /// Requests to kvmalloc that vmalloc served.
+    pub nr_by_vmalloc: u64,
+    /// Requests for memory of an ordinary run.
+    pub nr_sites: u32,
+}
+
+/// One run of a caller.
+pub(super) struct Run<T> {
+    /// What it returned, or what it did wrong.
+    pub(super) result: Result<T, Misuse>,
+    pub(super) told: Told,
+}
+
+/// Runs a caller under a plan. The leaks at its end are its mistakes as well.
+pub(super) fn run<T, E: Debug>(
+    config: &Config,
+    plan: &Plan,
+    caller: &impl Fn(&Kernel) -> Result<T, E>,
+) -> Run<Result<T, E>> {
+    let kernel = Kernel::boot(config, plan.clone());
+    let result = catch_quietly(|| caller(&kernel));
+    let result = result.map_err(|payload| match payload.downcast::<Misuse>() {
+        Ok(misuse) => *misuse,
+        Err(payload) => panicked(payload.as_ref()),
+    });
+    let mut told = kernel.into_told(config.machine);
+    let result = match (result, told.left.take()) {
+        (Ok(_), Some(misuse)) => Err(misuse),
+        (Ok(Err(error)), None) if told.nr_refused == 0 => {
+            let says = format!("it returns {error:?} although it got all that it asked for");
+            Err(Misuse::new(Rule::Unprovoked, says))
+        }
+        (result, _) => result,
+    };
+    Run { result, told }
+}
+
+/// The mistake of a caller that panics.
+fn panicked(panic: &(dyn Any + Send)) -> Misuse {
+    let place = last_panic_place().map(|place| format!(", at {place}")).unwrap_or_default();
+    Misuse::new(Rule::Panic, format!("it panics: {}{place}", message(panic)))
+}
+
+/// Runs `caller` under one plan after another.
+///
+/// A caller is a function that is given a kernel, asks it for memory, uses the memory, frees it and
+/// returns a result, or an error where it was given none. What it returns must not depend on what
+/// memory it got. It must do the same whenever it is given the same.
+///
+/// # Errors
+/// The first mistake, shrunk to the decisions that it needs.
+pub fn explore<T: Debug + PartialEq, E: Debug>(
+    config: &Config,
+    caller: impl Fn(&Kernel) -> Result<T, E>,
+) -> Result<Explored, Box<Finding>> {
+    let mut explored = Explored::default();
+    let mut usual: Option<T> = None;
+    let mut attempt = |phase, plan: Plan| {
+        let (tried, returned) = compared(run(config, &plan, &caller), usual.as_ref());
+        explored.note(&tried.told);
+        if let Err(misuse) = tried.result {
+            let found = Finding {
+                phase,
+                nr_runs: explored.nr_runs,
+                ..Finding::new(misuse, plan, tried.told)
+            };
+            let again = |plan: &Plan| {
+                let (tried, _) = compared(run(config, plan, &caller), usual.as_ref());
+                (tried.result.err(), tried.told)
+            };
+            return Err(Box::new(shrink(found, again)));
+        }
+        if usual.is_none() {
+            usual = returned;
+        }
+        Ok(explored)
+    };
+    if let Some(plan) = config.plan.clone() {
+        attempt(Phase::Policy, Plan::default())?;
+        return attempt(Phase::Random, plan);
+    }
+    let nr_sites = attempt(Phase::Policy, Plan::default())?.nr_sites;
+    for (phase, plan) in plans(nr_sites, config.seeds) {
+        attempt(phase, plan)?;
+    }
+    Ok(explored)
+}
+
+/// A run that was given all it asked for must return what an ordinary one does.
+fn compared<T: Debug + PartialEq, E>(
+    run: Run<Result<T, E>>,
+    usual: Option<&T>,
+) -> (Run<()>, Option<T>) {
+    let Run { result, told } = run;
+    let (result, returned) = match (result, usual) {
+        (Ok(Ok(value)), Some(usual)) if told.nr_refused == 0 && value != *usual => {
+            let says = format!("it returns {value:?}, and in an ordinary run {usual:?}");
+            (Err(Misuse::new(Rule::Difference, says)), None)
+        }
+        (Ok(Ok(value)), _) => (Ok(()), Some(value)),
+        (Ok(Err(_)), _) => (Ok(()), None),
+        (Err(misuse), _) => (Err(misuse), None),
+    };
+    (Run { result, told }, returned)
+}
+
+/// The plans that follow an ordinary run.
+fn plans(nr_sites: u32, seeds: u64) -> impl Iterator<Item = (Phase, Plan)> {
+    let all = |decision| Plan::of(Others::From(1, decision));
+    let natural = Decision::NATURAL;
+    let routings = [Route::Slab, Route::Vmalloc].map(|route| Decision { route, ..natural });
+    let places = [Place::LeastAligned, Place::PageEnd, Place::Touching, Place::Fresh];
+    let junk = Decision { contents: Contents::Junk, ..natural };
+    let placements = places.map(|place| Decision { place, ..natural }).into_iter().chain([junk]);
+    let failures = (1..=nr_sites).flat_map(|number| {
+        [Plan::naming([(number, Decision::FAILS)]), Plan::of(Others::From(number, Decision::FAILS))]
+    });
+    let routings = routings.into_iter().map(move |decision| (Phase::Routing, all(decision)));
+    let placements = placements.map(move |decision| (Phase::Placement, all(decision)));
+    let failures = failures.map(|plan| (Phase::Failure, plan));
+    let random = (0..seeds).map(|seed| (Phase::Random, Plan::of(Others::Random(seed))));
+    routings.chain(placements).chain(failures).chain(random)
+}
+
+impl Explored {
+    fn note(&mut self, told: &Told) {
+        if self.nr_runs == 0 {
+            self.nr_sites = told.nr_requests;
+        }
+        self.nr_runs += 1;
+        self.nr_requests += u64::from(told.nr_requests);
+        self.nr_refused += u64::from(told.nr_refused);
+        self.nr_by_vmalloc += u64::from(told.nr_by_vmalloc);
+    }
+}
+
+/// What a fuzz target for a caller does with the engine's bytes: they are the plan.
+///
+/// # Panics
+/// With the report, if the caller makes a mistake.
+pub fn fuzz<T: Debug + PartialEq, E: Debug>(
+    bytes: &[u8],
+    caller: impl Fn(&Kernel) -> Result<T, E>,
+) {
+    let config = Config { plan: Some(Plan::from_bytes(bytes)), ..Config::default() };
+    if let Err(finding) = explore(&config, caller) {
+        panic!("{finding}");
+    }
+}
+
+/// A fuzz target that runs a caller, whose plan the engine makes: the file says `#![no_main]`, and
+/// its package depends on `libfuzzer-sys`.
+#[macro_export]
+macro_rules! fuzz_caller {
+    ($caller:expr) => {
+        ::libfuzzer_sys::fuzz_target!(|bytes: &[u8]| $crate::caller::fuzz(bytes, $caller));
+    };
+}

@@ -1,0 +1,214 @@
+//! The kernel that a caller runs in: every call under its C name, memory to read and write, and
+//! the contexts in which a call can be made.
+//!
+//! A request goes to the subject as the plan decides, what the subject answers is judged, and the
+//! call is written down as a line of a trace. What Linux would answer with a warning, an oops or a
+//! killed process ends the run: the caller is left at once, as a thread is that has crashed.
+//!
+//! Which plan is tried when is `explore`'s business.
+
+use super::config::Config;
+use super::misuse::{Misuse, Rule, stop};
+use super::plan::Plan;
+use super::state::{State, Told};
+use crate::call::Request;
+use crate::op::Reg;
+use crate::subject::{Answer, Layout, Refusal};
+use crate::trace::Machine;
+use crate::words::{Context, Current};
+use std::cell::RefCell;
+use std::fmt::{self, Debug, Display, Formatter};
+use std::panic::Location;
+
+/// A booted machine with one caller on it.
+pub struct Kernel {
+    state: RefCell<State>,
+}
+
+/// No memory was given: C's `NULL`, which a caller passes on as `ENOMEM`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoMemory;
+
+impl Display for NoMemory {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        out.write_str("no memory (ENOMEM)")
+    }
+}
+
+impl std::error::Error for NoMemory {}
+
+/// A pointer into memory of a [`Kernel`].
+#[derive(Clone, Copy)]
+pub struct Pointer<'k> {
+    pub(super) kernel: &'k Kernel,
+    pub(super) addr: u64,
+    /// The allocation that it was derived from, if it is known.
+    pub(super) origin: Option<Reg>,
+}
+
+impl PartialEq for Pointer<'_> {
+    /// Compares the addresses, as C does.
+    fn eq(&self, other: &Self) -> bool {
+        self.addr == other.addr
+    }
+}
+
+impl Debug for Pointer<'_> {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        write!(out, "{:#x}", self.addr)
+    }
+}
+
+impl Kernel {
+    /// Boots a machine on which requests are decided as a plan says.
+    ///
+    /// # Panics
+    /// If the machine does not boot.
+    pub(super) fn boot(config: &Config, plan: Plan) -> Self {
+        let mut subject = (config.boot)(&config.machine)
+            .unwrap_or_else(|reason| panic!("the machine does not boot: {reason}"));
+        subject.hand_over();
+        Self { state: RefCell::new(State::new(subject, config, plan)) }
+    }
+
+    /// What can be told of the run.
+    pub(super) fn into_told(self, machine: Machine) -> Told {
+        self.state.into_inner().into_told(machine)
+    }
+
+    /// Runs a part of the caller in a context: under a spinlock, in an interrupt.
+    pub fn in_context<T>(&self, context: Context, part: impl FnOnce() -> T) -> T {
+        let current = self.current();
+        self.with_current(Current { context, ..current }, part)
+    }
+
+    /// Runs a part of the caller as a task of this number, which has scopes of its own.
+    pub fn as_task<T>(&self, task: u8, part: impl FnOnce() -> T) -> T {
+        let current = self.current();
+        self.with_current(Current { task, ..current }, part)
+    }
+
+    /// Runs a part of the caller inside a file system, in a transaction: what it asks for must not
+    /// let reclaim enter a file system again, which would wait for that transaction.
+    pub fn in_filesystem<T>(&self, part: impl FnOnce() -> T) -> T {
+        let before = std::mem::replace(&mut self.state.borrow_mut().is_in_filesystem, true);
+        let result = part();
+        self.state.borrow_mut().is_in_filesystem = before;
+        result
+    }
+
+    fn current(&self) -> Current {
+        self.state.borrow().caller
+    }
+
+    fn with_current<T>(&self, current: Current, part: impl FnOnce() -> T) -> T {
+        let before = std::mem::replace(&mut self.state.borrow_mut().caller, current);
+        let result = part();
+        self.state.borrow_mut().caller = before;
+        result
+    }
+
+    /// `NULL`.
+    pub fn null(&self) -> Pointer<'_> {
+        self.pointer(0)
+    }
+
+    /// A pointer made of a number.
+    pub fn pointer(&self, addr: u64) -> Pointer<'_> {
+        Pointer { kernel: self, addr, origin: self.state.borrow().book.containing(addr) }
+    }
+
+    /// Has a device see memory (`dma_map_single`): the address at which it does. Linux refuses
+    /// memory of vmalloc, with a warning.
+    #[track_caller]
+    pub fn dma_map_single(&self, memory: Pointer, len: u64) -> u64 {
+        self.check_access(memory, len);
+        let Layout { direct_start, direct_end, .. } = self.state.borrow().layout;
+        if !(direct_start..direct_end).contains(&memory.addr) {
+            let says = format!(
+                "dma_map_single of {:#x}, which is vmalloc's; Linux: WARN 'rejecting DMA map of vmalloc memory'",
+                memory.addr
+            );
+            self.object(Rule::Dma, says, memory.origin);
+        }
+        memory.addr.wrapping_sub(direct_start)
+    }
+
+    /// What a device does that writes to memory that it sees.
+    #[track_caller]
+    pub fn device_write(&self, bus: u64, bytes: &[u8]) {
+        let addr = self.state.borrow().addr_of_bus(bus);
+        self.pointer(addr).write(bytes);
+    }
+
+    #[track_caller]
+    pub(super) fn read(&self, from: Pointer, bytes: &mut [u8]) {
+        self.check_access(from, bytes.len() as u64);
+        self.state.borrow().subject.read(from.addr, bytes);
+    }
+
+    #[track_caller]
+    pub(super) fn write(&self, to: Pointer, bytes: &[u8]) {
+        let len = bytes.len() as u64;
+        self.state.borrow_mut().log_write(to.addr, len, to.origin);
+        if self.check_access(to, bytes.len() as u64) {
+            self.state.borrow_mut().subject.write(to.addr, bytes);
+        }
+    }
+
+    /// Objects to an access that is not allowed; whether it is. A caller that is unwinding is not
+    /// stopped by it.
+    #[track_caller]
+    fn check_access(&self, to: Pointer, len: u64) -> bool {
+        let objection = self.state.borrow().book.objection(to.addr, len, to.origin);
+        let is_allowed = objection.is_none();
+        if let Some(misuse) = objection {
+            self.object_with(misuse, to.origin);
+        }
+        is_allowed
+    }
+
+    /// Ends the run: a rule was broken, about memory of this number.
+    #[track_caller]
+    pub(super) fn object(&self, rule: Rule, says: impl Into<String>, about: Option<Reg>) {
+        self.object_with(Misuse::new(rule, says), about);
+    }
+
+    #[track_caller]
+    fn object_with(&self, misuse: Misuse, about: Option<Reg>) {
+        let at = Some(Location::caller());
+        let given = about.map(|reg| *self.state.borrow().book.given(reg));
+        let asked_at = given.map(|given| given.asked_at);
+        let freed_at = given.and_then(|given| given.freed_at);
+        stop(Misuse { at, asked_at, freed_at, ..misuse });
+    }
+
+    /// Makes a call. `origins` are the allocations that its addresses were derived from.
+    #[track_caller]
+    pub(super) fn call(&self, request: Request, origins: &[Option<Reg>]) -> Answer {
+        if std::thread::panicking() {
+            return Answer::Refused(Refusal::Injected);
+        }
+        let at = Location::caller();
+        let about = origins.iter().copied().flatten().next();
+        let step = self.state.borrow_mut().step(request, origins, at);
+        match step {
+            Ok(answer) => answer,
+            Err(misuse) => {
+                self.object_with(misuse, about);
+                Answer::Refused(Refusal::Injected)
+            }
+        }
+    }
+
+    /// The memory that was just given, if some was.
+    pub(super) fn memory(&self, answer: Answer) -> Result<Pointer<'_>, NoMemory> {
+        match answer {
+            Answer::Memory { addr, .. } => {
+                let origin = self.state.borrow().book.next().checked_sub(1);
+                Ok(Pointer { kernel: self, addr, origin })
+            }
+            _ => Err(NoMemory),
+        }
+    }
+}
