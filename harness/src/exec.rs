@@ -371,7 +371,8 @@ impl Runner<'_> {
                 if dst.is_none() {
                     unwanted.push((id, answer, setting));
                 }
-                // What it made on the way may serve who has waited longer, before any other.
+                // Serving it may have made a slab or freed memory. A waiter that this may serve,
+                // and that has waited longer than the others, asks before them.
                 woken.extend(self.lane.take_woken(false));
                 woken.make_contiguous().sort_by_key(|waiter| waiter.id);
             }

@@ -1,7 +1,7 @@
 //! The page interface: blocks of frames, by page and by address.
 //!
-//! A block is freed as a whole, with the order it was taken with. The kernel believes its caller
-//! here (R3.4), so half of a wrong free is leaks and half of it corruption.
+//! A block is freed as a whole, with the order it was taken with. The kernel believes the order
+//! that it is told (R3.4): one below the block's own leaks pages, one above it corrupts memory.
 //!
 //! This is a part of the public face; what the calls do is on the floors below.
 
@@ -65,8 +65,9 @@ impl<M: Memory> Mm<M> {
         }
     }
 
-    /// Drops the one reference to a page, or to the compound block that it is the head of. Of
-    /// another block it would be the first page only, and the others be lost (R6).
+    /// Drops the one reference to a page, or to the compound block that it is the head of. Of a
+    /// block without `__GFP_COMP` Linux would free the first page and lose the others (R6), so that
+    /// is refused.
     pub fn put_page(&mut self, page: Pfn) -> Result<(), FreeFault> {
         let pages = &mut self.slab_floor().pages;
         let frame = pages.map.head_of(&pages.memory, page.to_phys());

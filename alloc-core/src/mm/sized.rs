@@ -58,7 +58,7 @@ impl<M: Memory> Mm<M> {
 /// Another size for live memory (R1.7, R5.5), and freeing secrets from either side (R5.6).
 impl<M: Memory> Mm<M> {
     /// Gives memory of kmalloc, or of a cache without a constructor, room for `size` bytes, where
-    /// it is or elsewhere. NULL and `ZERO_SIZE_PTR` are no memory yet; no bytes are a free.
+    /// it is or elsewhere. NULL and `ZERO_SIZE_PTR` stand for no memory; a size of 0 frees.
     pub fn krealloc(&mut self, addr: Vaddr, size: u64, gfp: Gfp) -> Result<Vaddr, ReallocError> {
         let result = self.kmalloc_floor().krealloc(addr, size, gfp);
         self.reallocated(result, addr, FreeCall::Krealloc, None)
@@ -79,7 +79,8 @@ impl<M: Memory> Mm<M> {
         let told = (self.kvmalloc.rules.old_size() == OldSize::Told).then_some(old_size);
         let result = self.reallocated(result, addr, FreeCall::Kvrealloc, told);
         match result {
-            // Who is told a size, and is not to grow, does not look at the memory (R5.5).
+            // A kvrealloc that is told the old size, and is not to grow, does not look at the
+            // memory (R5.5).
             Err(ReallocError::Free(fault)) if told.is_some_and(|told| told >= size) => {
                 Err(ReallocError::Free(FreeFault { on_linux: Fate::Untouched, ..fault }))
             }
@@ -87,7 +88,7 @@ impl<M: Memory> Mm<M> {
         }
     }
 
-    /// [`Self::krealloc`] for areas of vmalloc, which no bytes make NULL.
+    /// [`Self::krealloc`] for areas of vmalloc. A size of 0 frees the area and gives NULL.
     pub fn vrealloc(&mut self, addr: Vaddr, size: u64, gfp: Gfp) -> Result<Vaddr, ReallocError> {
         let result = self.kvmalloc.vrealloc(addr, size, gfp);
         self.reallocated(result, addr, FreeCall::Vrealloc, None)

@@ -66,7 +66,7 @@ pub struct Contexts {
 impl Contexts {
     /// Everywhere but in a non-maskable interrupt.
     pub const ANY: Self = Self { task: true, atomic: true, softirq: true, hardirq: true };
-    /// Where one may sleep, and where what sleeps is put off (R4.13).
+    /// Where one may sleep, and in interrupts, where the part that sleeps is done later (R4.13).
     pub const TASK_OR_INTERRUPT: Self = Self { atomic: false, ..Self::ANY };
     /// Where one may sleep.
     pub const TASK: Self = Self { task: true, atomic: false, softirq: false, hardirq: false };

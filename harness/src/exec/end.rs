@@ -22,13 +22,14 @@ pub(super) struct Fresh {
 }
 
 impl Fresh {
-    /// Nothing yet. Of an allocator that counts nothing is asked again, so nothing is noted.
+    /// Nothing yet. An allocator with counters is held to those and asked nothing again, so nothing
+    /// is noted for it.
     pub(super) fn of(caps: Caps) -> Self {
         Self { granted: Vec::new(), is_over: caps.has(Cap::Counters) }
     }
 
-    /// Takes note of a request that was carried out. What others take is no caller's to free, and
-    /// a cache's objects go with the cache.
+    /// Takes note of a request that was granted, if it can be made again: not for memory of others,
+    /// which no caller can free, nor for objects, whose cache is destroyed.
     pub(super) fn note(&mut self, record: &Record) {
         if self.is_over {
             return;

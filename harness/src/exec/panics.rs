@@ -11,9 +11,9 @@ thread_local! {
     static IS_QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Has panics say nothing but in the failure that they become, with the place in the source. A
-/// program that runs traces calls this once: a panic is a finding like any other, and shrinking one
-/// repeats it a thousand times.
+/// Silences panics: each becomes a failure, which tells its place in the source. A program that
+/// runs traces calls this once: a panic is a finding like any other, and shrinking one repeats it a
+/// thousand times.
 pub fn keep_panics_quiet() {
     panic::set_hook(Box::new(|panic| {
         PANIC_PLACE.set(panic.location().map(ToString::to_string));

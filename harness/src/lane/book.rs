@@ -40,7 +40,7 @@ impl Lane {
     pub fn commit(&mut self, record: &mut Record, dst: Option<Reg>) {
         // It searches before an area is taken, and before the one that it replaces is freed.
         self.note_search(record);
-        // Who names a node may have made a slab there its CPU's active one.
+        // A request that names a node may have made a slab of that node its CPU's active one.
         if record.before.nr_nodes > 0 && record.want.is_some_and(|want| want.node.is_some()) {
             self.model.forget_reuse();
         }
@@ -128,7 +128,7 @@ impl Lane {
                     let waiting = registers_of(record, dst).flatten();
                     waiting.for_each(|dst| self.registers.set_waiting(dst));
                 }
-                // Who asks again in vain keeps its place.
+                // A waiter that asks again and is not served keeps its place.
                 let place = self.waiters.partition_point(|waiter| waiter.id < record.id);
                 self.waiters.insert(
                     place,

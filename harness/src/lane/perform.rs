@@ -116,7 +116,7 @@ pub enum Retry {
     Slept,
     /// A tick has passed, and nothing was given back that could help.
     SleptInVain,
-    /// The machine is its own.
+    /// The trace is over, and all else has been freed.
     Alone,
 }
 
@@ -216,7 +216,7 @@ impl Lane {
                 frame_ends.push(frames.len());
             }
             nr_cleared = freeing.free.nr_cleared(allocation.usable);
-            // Its holder owes the next one a constructed object (R2.5).
+            // Its holder must leave the object as it was constructed, for the next (R2.5).
             if let Some(word) = self.model.ctor_of(allocation.kind) {
                 bytes::construct(self.subject.as_mut(), addr, allocation.size, word);
             }

@@ -114,7 +114,7 @@ impl Lane {
         }
         let addr = self.registers.address(dst).ok_or(Skip::Waiting)?;
         let held = self.model.at(addr).filter(|held| held.reg == Some(dst));
-        // What a reallocation is to replace is its own to free.
+        // A reallocation itself frees what it replaces.
         let source = self.pointer(op);
         let replaces =
             |held: &&Allocation| source.is_some_and(|at| (held.addr..held.end()).contains(&at));

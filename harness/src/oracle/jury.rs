@@ -1,7 +1,7 @@
 //! Who judges a lane: the oracles of the packs that it claims, as far as its subject can be judged.
 //!
-//! An oracle that cannot judge is excused, and what it has not judged is counted and shown: silence
-//! of one who cannot see is not a verdict.
+//! An oracle that cannot judge a subject is excused, and how much it has not judged is counted and
+//! shown, so that its silence is not taken for a verdict.
 
 use super::{Event, ORACLES, Oracle};
 use crate::subject::{Caps, Pack};

@@ -83,9 +83,9 @@ fn may_differ(one: &View, two: &View, first: Class, second: Class) -> Option<Rel
     if depends_on_what_is_free(first) && depends_on_what_is_free(second) {
         return Some(Relaxation::OwnShortage);
     }
-    // The vmalloc side refuses what exceeds all of memory; the slab side has merely no such block.
-    // And only where the slab side has none does a caller run into the bug of its version (R5.7),
-    // or do compound pages come up for a huge area (R4.12).
+    // The vmalloc side refuses what exceeds all of memory; to the slab side it is a shortage like
+    // any other. And only where the slab side has none does a caller run into the bug of its
+    // version (R5.7), or do compound pages come up for a huge area (R4.12).
     let of_kv = |class| depends_on_what_is_free(class) || depends_on_the_side(class);
     let is_kv = one.is_kv && two.is_kv && of_kv(first) && of_kv(second);
     is_kv.then_some(Relaxation::OwnSide)

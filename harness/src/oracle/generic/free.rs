@@ -1,7 +1,7 @@
 //! Free: what the caller may free is freed, and a wrong free is not done.
 //!
-//! Which words a refusal is put in is the allocator's own. To one that does not refuse wrong frees
-//! none is made.
+//! How a refusal is worded is the allocator's choice. One that does not refuse wrong frees is never
+//! given one.
 
 use crate::oracle::{Event, Judgement, Oracle};
 use crate::subject::{Answer, Caps, Pack};

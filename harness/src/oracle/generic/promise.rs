@@ -31,7 +31,8 @@ fn judge(event: &Event) -> Judgement {
 fn kept(step: &Step, want: &Want, granted: Granted) -> Judgement {
     let Granted { addr, usable, size, align, stays, .. } = granted;
     if !granted.is_memory() {
-        // No memory stands for no bytes alone; what is replaced by itself may be none.
+        // An address that stands for no memory is right for a size of 0 only, or where a
+        // reallocation gives back the address that it was given.
         return if size == 0 || stays {
             Ok(())
         } else {

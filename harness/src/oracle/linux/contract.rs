@@ -218,7 +218,7 @@ fn refused(step: &Step, want: &Want, refusal: Refusal) -> Judgement {
     ))
 }
 
-/// Whether the interface has no answer for no bytes.
+/// Whether the interface has no `ZERO_SIZE_PTR`, so that a size of 0 is refused.
 pub(super) fn has_no_zero_size_ptr(family: Family) -> bool {
     matches!(family, Family::Vmalloc { .. } | Family::PagesExact | Family::DmaCoherent)
 }

@@ -1,9 +1,9 @@
 //! Injection: a failure is injected where it was asked for, and nowhere else.
 //!
-//! A plan counts calls at a site, and the first call is one that a request cannot get by: a block
-//! is taken from the page allocator, an object from its slab, an area from the vmalloc space
-//! (R8.2). So a plan that names the first call must have fired; and an allocator that says that
-//! more has fired than was asked for is looking for an excuse.
+//! A plan counts calls at a site, and a request makes at least one call at the site of what it
+//! takes: a block from the page allocator, an object from a slab, an area from the vmalloc space
+//! (R8.2). So a plan that names the first call must have fired. An allocator that reports more
+//! failures than were asked for could excuse any refusal with them.
 //!
 //! What an injected failure may lead to is judged in `contract` and `nofail`.
 

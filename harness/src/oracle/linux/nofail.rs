@@ -76,7 +76,7 @@ fn wants_no_less(one: &Request, other: &Request) -> bool {
         (Family::Vmalloc { range: one }, Family::Vmalloc { range: other }) => one == other,
         _ => false,
     };
-    // Who is bound to a node waits for that one.
+    // A request that is bound to a node waits for that node.
     let same_node = !one.gfp.has(__GFP_THISNODE) || (one.node.is_some() && one.node == other.node);
     is_alike && same_node && one.gfp == other.gfp && one.size >= other.size
 }
@@ -225,7 +225,7 @@ mod test {
         assert!(judge_wakes(&[wake(1, 1, false), wake(2, 2, true)]).is_err());
         assert_eq!(judge_wakes(&[wake(1, 1, false), wake(2, 0, true)]), Ok(()));
         assert_eq!(judge_wakes(&[wake(1, 1, true), wake(2, 1, false)]), Ok(()));
-        // Who has asked again before the other did was not overtaken.
+        // A waiter that has asked again before the other did was not overtaken.
         let again = [wake(1, 1, false), wake(2, 0, true), wake(1, 1, true), wake(3, 1, true)];
         assert_eq!(judge_wakes(&again), Ok(()));
         let skipped = [wake(1, 1, false), wake(2, 0, true), wake(3, 1, true), wake(1, 1, true)];

@@ -74,7 +74,7 @@ fn granted_at(step: &Step) -> Option<u64> {
     step.record.reply.answer.granted().first().copied()
 }
 
-/// Everything that was taken may be taken.
+/// The request took only what its flags allow: rounds of reclaim, kinds of cached pages, processes.
 fn taken(step: &Step, want: &Want) -> Judgement {
     let record = step.record;
     if took_nothing(record) {
@@ -132,7 +132,7 @@ fn warned(step: &Step, want: &Want) -> Judgement {
     Ok(())
 }
 
-/// Whether `__GFP_NOWARN` is heard: that vmalloc is asked for no bytes is said in any case (R4.2).
+/// Whether `__GFP_NOWARN` has an effect: a vmalloc of 0 bytes warns in any case (R4.2).
 fn may_decline(want: &Want) -> bool {
     want.size != Some(0) || !matches!(want.family, Family::Vmalloc { .. })
 }

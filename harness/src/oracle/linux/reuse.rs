@@ -3,8 +3,8 @@
 //! The one idea: a free list is a stack. The object that a CPU took last and then freed comes next
 //! (R1.10), and so does the block that it freed just now, while its list has room (R3.11).
 //!
-//! Only what is certain is judged: who freed into another CPU's slab, named a node, or let anything
-//! happen in between, gets whatever comes.
+//! Only what is certain is judged. After a free into another CPU's slab, a call that names a node,
+//! or anything else in between, the next object may be any.
 
 use crate::lane::Record;
 use crate::model::Granted;

@@ -29,8 +29,8 @@ pub(super) fn is_missing(record: &Record, want: &Want) -> bool {
     want.node.is_some_and(|node| node >= record.before.nr_nodes.max(1))
 }
 
-/// Whether a request may get huge pages and wants them compound, which Linux grants to the ruin of
-/// whoever frees them: it splits them, and they are no compound pages any more (R4.12).
+/// Whether a request may get huge pages and wants them compound, which Linux grants wrongly: it
+/// splits them, so that who frees them as compound pages corrupts memory (R4.12).
 pub(super) fn is_misused(step: &Step, want: &Want) -> bool {
     want.gfp.has(__GFP_COMP) && step.model.policy().huge_pages(want).is_some()
 }

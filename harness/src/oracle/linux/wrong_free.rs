@@ -55,7 +55,7 @@ fn judge_free(record: &Record, relaxed: &Relaxed) -> Judgement {
     let Some(Freeing { addr, verdict: expected, .. }) = record.freeing else { return Ok(()) };
     match (expected, record.reply.answer) {
         (Verdict::Accept(_), Answer::Done) => Ok(()),
-        // As a request, a reallocation is judged elsewhere.
+        // The request that a reallocation makes is judged elsewhere.
         (Verdict::Accept(_) | Verdict::NoOp, answer)
             if record.want.is_some() && !matches!(answer, Answer::Done | Answer::BadFree(_)) =>
         {
