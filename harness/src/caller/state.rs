@@ -260,7 +260,7 @@ impl State {
                     }
                 }
                 Frees::Nothing => self.note_scope(request.call, at),
-                _ => self.book.free(request.freed().unwrap_or(0), at),
+                _ => request.freed().iter().for_each(|addr| self.book.free(*addr, at)),
             },
             _ => {}
         }
