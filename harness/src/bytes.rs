@@ -13,7 +13,7 @@ use std::ops::Range;
 
 /// Bytes of an allocation that are not what they should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Damage {
+pub(crate) struct Damage {
     /// The op that made the allocation.
     pub id: u32,
     /// Where it starts.
@@ -26,7 +26,7 @@ pub struct Damage {
 
 /// What is wrong with a byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wrong {
+pub(crate) enum Wrong {
     /// It is not what the caller wrote.
     Contents,
     /// It lies past the requested size and somebody wrote there.
@@ -57,7 +57,11 @@ fn first_mismatch<'a>(
 
 /// The first byte of `addr..addr + len` that is not zero; `Err` with its offset if it is not
 /// mapped.
-pub fn first_nonzero(subject: &dyn Subject, addr: u64, len: u64) -> Result<Option<u64>, u64> {
+pub(crate) fn first_nonzero(
+    subject: &dyn Subject,
+    addr: u64,
+    len: u64,
+) -> Result<Option<u64>, u64> {
     let zeros = |_, len: usize| &ZEROS[..len.min(ZEROS.len())];
     match first_mismatch(subject, addr, len, zeros) {
         Some((offset, Wrong::Unmapped)) => Err(offset),
@@ -73,7 +77,7 @@ fn words(word: u64) -> [u8; 512] {
 }
 
 /// Writes a constructor's word all over `addr..addr + len`.
-pub fn construct(subject: &mut dyn Subject, addr: u64, len: u64, word: u64) {
+pub(crate) fn construct(subject: &mut dyn Subject, addr: u64, len: u64, word: u64) {
     let (words, mut offset) = (words(word), 0);
     while offset < len {
         let run = &words[..words.len().min((len - offset) as usize)];
@@ -85,7 +89,12 @@ pub fn construct(subject: &mut dyn Subject, addr: u64, len: u64, word: u64) {
 }
 
 /// The first byte of `addr..addr + len` that a constructor's word is not in.
-pub fn first_unconstructed(subject: &dyn Subject, addr: u64, len: u64, word: u64) -> Option<u64> {
+pub(crate) fn first_unconstructed(
+    subject: &dyn Subject,
+    addr: u64,
+    len: u64,
+    word: u64,
+) -> Option<u64> {
     let words = words(word);
     let found = first_mismatch(subject, addr, len, |_, len| &words[..len.min(words.len())]);
     found.map(|(offset, _)| offset)
@@ -94,7 +103,7 @@ pub fn first_unconstructed(subject: &dyn Subject, addr: u64, len: u64, word: u64
 /// The first of `len` bytes that is not zero, of memory that began `start` bytes into the first of
 /// these frames, as the direct map shows them. Of the words with such bytes the first `nr_spared`
 /// do not count.
-pub fn first_remaining(
+pub(crate) fn first_remaining(
     subject: &dyn Subject,
     direct_start: u64,
     frames: &[u32],
@@ -121,7 +130,7 @@ pub fn first_remaining(
 }
 
 /// The first byte of `addr..addr + len` that is not mapped.
-pub fn first_unmapped(subject: &dyn Subject, addr: u64, len: u64) -> Option<u64> {
+pub(crate) fn first_unmapped(subject: &dyn Subject, addr: u64, len: u64) -> Option<u64> {
     let pages =
         (addr / PAGE + 1..addr.saturating_add(len).div_ceil(PAGE)).map(|page| page * PAGE - addr);
     let mut offsets = std::iter::once(0).chain(pages).filter(|_| len > 0);
@@ -130,7 +139,7 @@ pub fn first_unmapped(subject: &dyn Subject, addr: u64, len: u64) -> Option<u64>
 
 /// Paints the bytes from `start` to `end` of the run at `addr`. Unmapped bytes are left out:
 /// verifying finds them.
-pub fn paint(subject: &mut dyn Subject, addr: u64, start: u64, end: u64, seed: u64) {
+pub(crate) fn paint(subject: &mut dyn Subject, addr: u64, start: u64, end: u64, seed: u64) {
     let mut offset = start;
     while offset < end {
         let tile = paint::tile(offset, (end - offset) as usize, seed);
@@ -142,7 +151,7 @@ pub fn paint(subject: &mut dyn Subject, addr: u64, start: u64, end: u64, seed: u
 }
 
 /// A copy of the bytes at `addr`, for a caller who leaves them as they are.
-pub fn echo(subject: &dyn Subject, addr: u64, len: u64) -> Box<[u8]> {
+pub(crate) fn echo(subject: &dyn Subject, addr: u64, len: u64) -> Box<[u8]> {
     let mut bytes = vec![0; len as usize];
     let nr_read = subject.read(addr, &mut bytes);
     bytes.truncate(nr_read);
@@ -151,7 +160,7 @@ pub fn echo(subject: &dyn Subject, addr: u64, len: u64) -> Box<[u8]> {
 
 /// Writes an allocation's contents and its guard, the bytes between the requested and the usable
 /// size.
-pub fn write_all(subject: &mut dyn Subject, allocation: &Allocation) {
+pub(crate) fn write_all(subject: &mut dyn Subject, allocation: &Allocation) {
     if let Contents::Painted(seed) = allocation.contents {
         paint(subject, allocation.addr, 0, allocation.size, seed);
     }
@@ -159,7 +168,7 @@ pub fn write_all(subject: &mut dyn Subject, allocation: &Allocation) {
 }
 
 /// Looks at every byte of an allocation and its guard.
-pub fn verify(subject: &dyn Subject, allocation: &Allocation) -> Option<Damage> {
+pub(crate) fn verify(subject: &dyn Subject, allocation: &Allocation) -> Option<Damage> {
     let Allocation { id, addr, usable, .. } = *allocation;
     let found = first_wrong(subject, allocation, addr, 0..usable);
     found.map(|(offset, what)| Damage { id, addr, offset, what })
@@ -167,7 +176,7 @@ pub fn verify(subject: &dyn Subject, allocation: &Allocation) -> Option<Damage> 
 
 /// The first byte of a range of the memory at `addr` that is not what the allocation, or its guard,
 /// holds.
-pub fn first_unlike(
+pub(crate) fn first_unlike(
     subject: &dyn Subject,
     allocation: &Allocation,
     addr: u64,

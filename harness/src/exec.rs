@@ -26,7 +26,8 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use watch::{AnswersOnly, Progress, Watch, describe};
 
-pub use panics::{catch_quietly, keep_panics_quiet, last_panic_place, message};
+pub(crate) use panics::catch_quietly;
+pub use panics::{keep_panics_quiet, last_panic_place, message};
 pub use watch::{Explanation, explain};
 
 /// All memory and all structures are checked at the end, and before that every this many ops, or
@@ -68,7 +69,7 @@ pub fn watch(
 ///
 /// # Errors
 /// As [`run`].
-pub fn witness(
+pub(crate) fn witness(
     campaign: &Campaign,
     trace: &Trace,
     witness: Witness,

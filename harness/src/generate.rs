@@ -1,16 +1,16 @@
 //! Making traces out of nothing, of the kind that goes deep.
 //!
-//! The one idea is swarm testing: every trace draws its own small world ([`Swarm`]) from what the
+//! The one idea is swarm testing: every trace draws its own small world (`Swarm`) from what the
 //! campaign permits ([`Profile`]): a few calls with wildly different weights, a ceiling for sizes,
 //! a handful of registers, a machine. A mix of everything in every trace would look alike
 //! everywhere. Inside a trace, phases that mostly allocate alternate with phases that mostly free,
-//! and a [`Scene`] remembers which registers hold what, so that nearly every op means something.
+//! and a `Scene` remembers which registers hold what, so that nearly every op means something.
 //!
-//! What single values look like is in [`draw`]. This file does not know whether an op succeeds.
+//! What single values look like is in `draw`. This file does not know whether an op succeeds.
 
 mod boot;
 mod caller;
-pub mod draw;
+pub(crate) mod draw;
 mod machine;
 mod pick;
 mod profile;
@@ -29,14 +29,14 @@ use fastrand::Rng;
 pub use machine::largest_machine;
 use pick::{Drawn, pick};
 pub use profile::{CallSet, Profile, Share};
-pub use scene::{Scene, Slot, is_right_free, makes_cache};
+pub(crate) use scene::{Scene, Slot, makes_cache};
 
 /// The number of calls in the language.
-pub const NR_CALLS: usize = ALL_CALLS.len();
+pub(crate) const NR_CALLS: usize = ALL_CALLS.len();
 
 /// The small world of one trace.
 #[derive(Clone, Debug)]
-pub struct Swarm {
+pub(crate) struct Swarm {
     /// How often each call is drawn among its like; 0 for the calls that this trace leaves out.
     pub weights: [u32; NR_CALLS],
     /// The calls that it does not leave out.
@@ -76,7 +76,7 @@ pub struct Swarm {
 
 impl Swarm {
     /// Draws the world of one trace.
-    pub fn draw(profile: &Profile, rng: &mut Rng) -> Self {
+    pub(crate) fn draw(profile: &Profile, rng: &mut Rng) -> Self {
         let pressed = profile.pressure.hit(rng);
         let greedy = pressed || rng.u8(0..16) == 0;
         let routes = [0, 0, 100, 300, 500].map(Share);
@@ -186,7 +186,7 @@ pub fn generate(profile: &Profile, rng: &mut Rng) -> Trace {
 
 /// Makes an op that means something in `scene`. `making` is the share of allocations among
 /// allocations and frees.
-pub fn generate_op(scene: &Scene, swarm: &Swarm, making: Share, rng: &mut Rng) -> Op {
+pub(crate) fn generate_op(scene: &Scene, swarm: &Swarm, making: Share, rng: &mut Rng) -> Op {
     let make = !swarm.is_full(scene) && (scene.nr_live() == 0 || making.hit(rng));
     let other = if rng.u8(0..10) == 0 { other_op(scene, swarm, rng) } else { None };
     let op = other.or_else(|| if make { None } else { free_op(scene, swarm, rng) });
@@ -205,7 +205,7 @@ fn blind_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Op {
 }
 
 /// An op without a register, a route or a fault.
-pub fn plain_op(call: Call, args: [Arg; MAX_ARGS]) -> Op {
+pub(crate) fn plain_op(call: Call, args: [Arg; MAX_ARGS]) -> Op {
     Op {
         dst: None,
         call,

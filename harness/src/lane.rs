@@ -1,7 +1,7 @@
 //! A lane: one allocator, the route it must take, and the book of what its caller was told.
 //!
 //! The one idea: a lane carries a request out and writes down everything that could be seen of it
-//! ([`Record`]): the answer, the allocator's counters before and after, the frames behind the
+//! (`Record`): the answer, the allocator's counters before and after, the frames behind the
 //! memory, the bytes. The oracles judge the record against the book; only then is the book brought
 //! up to date.
 //!
@@ -13,8 +13,8 @@ mod perform;
 mod registers;
 mod resolve;
 
-pub use perform::{Record, Retry};
-pub use resolve::Action;
+pub(crate) use perform::{Record, Retry};
+pub(crate) use resolve::Action;
 
 use crate::call::{Request, ask};
 use crate::model::{Allocation, Kind, Model};
@@ -24,7 +24,7 @@ use crate::subject::{Answer, Boot, Caps, Epochs, Facts, Pack, Refusal, Subject};
 use crate::trace::Machine;
 use crate::words::{Current, Route};
 use registers::Registers;
-pub use registers::Skip;
+pub(crate) use registers::Skip;
 
 /// How a lane chooses the side of kvmalloc.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +90,7 @@ pub struct LaneSpec {
 /// Waiters ask in the order in which they came. One that is served by a mere tick although nothing
 /// was given back has missed its wakeup, unless its shortage was injected.
 #[derive(Clone, Copy, Debug)]
-pub struct Waiter {
+pub(crate) struct Waiter {
     /// The op that made it.
     pub id: u32,
     /// Where the memory goes.
@@ -118,7 +118,7 @@ impl Waiter {
 }
 
 /// One lane of a run.
-pub struct Lane {
+pub(crate) struct Lane {
     /// What it is made of.
     pub spec: LaneSpec,
     /// The frames of each node kept back from ordinary requests.
@@ -144,7 +144,7 @@ impl Lane {
     ///
     /// # Errors
     /// Why the allocator does not boot.
-    pub fn boot(spec: LaneSpec, machine: &Machine) -> Result<Self, String> {
+    pub(crate) fn boot(spec: LaneSpec, machine: &Machine) -> Result<Self, String> {
         let subject = (spec.boot)(machine)?;
         let facts = subject.facts();
         Ok(Self {
@@ -165,34 +165,34 @@ impl Lane {
     }
 
     /// The book.
-    pub fn model(&self) -> &Model {
+    pub(crate) fn model(&self) -> &Model {
         &self.model
     }
 
     /// The counters now.
-    pub fn facts(&self) -> &Facts {
+    pub(crate) fn facts(&self) -> &Facts {
         &self.facts
     }
 
     /// The allocator.
-    pub fn subject(&self) -> &dyn Subject {
+    pub(crate) fn subject(&self) -> &dyn Subject {
         self.subject.as_ref()
     }
 
     /// The NOFAIL requests that wait.
-    pub fn waiters(&self) -> &[Waiter] {
+    pub(crate) fn waiters(&self) -> &[Waiter] {
         &self.waiters
     }
 
     /// Takes out the waiters that ask again now, the longest first: all at a tick, else those whose
     /// shortage may have ended.
-    pub fn take_woken(&mut self, is_tick: bool) -> Vec<Waiter> {
+    pub(crate) fn take_woken(&mut self, is_tick: bool) -> Vec<Waiter> {
         let epochs = self.epochs;
         self.waiters.extract_if(.., |waiter| is_tick || waiter.is_woken(epochs)).collect()
     }
 
     /// Why a waiter asks again, now that others have asked before it.
-    pub fn why_again(&self, waiter: &Waiter) -> Retry {
+    pub(crate) fn why_again(&self, waiter: &Waiter) -> Retry {
         if waiter.is_woken(self.epochs) {
             Retry::Woken
         } else if waiter.is_injected {
@@ -203,17 +203,17 @@ impl Lane {
     }
 
     /// Whether a task waits for a NOFAIL request of its own.
-    pub fn is_blocked(&self, task: u8) -> bool {
+    pub(crate) fn is_blocked(&self, task: u8) -> bool {
         self.waiters.iter().any(|waiter| waiter.caller.task == task)
     }
 
     /// Takes the longest waiter out.
-    pub fn take_first_waiter(&mut self) -> Option<Waiter> {
+    pub(crate) fn take_first_waiter(&mut self) -> Option<Waiter> {
         (!self.waiters.is_empty()).then(|| self.waiters.remove(0))
     }
 
     /// Ends the boot, if it has not ended: the counters are now those of a fresh machine.
-    pub fn hand_over(&mut self) {
+    pub(crate) fn hand_over(&mut self) {
         if self.model.is_early() {
             self.subject.hand_over();
             self.model.hand_over();
@@ -223,7 +223,7 @@ impl Lane {
     }
 
     /// Has the allocator give back what it keeps for later, and reads the counters.
-    pub fn settle(&mut self) -> Facts {
+    pub(crate) fn settle(&mut self) -> Facts {
         self.hand_over();
         self.subject.settle();
         self.facts = self.subject.facts();
@@ -235,24 +235,24 @@ impl Lane {
     }
 
     /// The request that frees the memory a destination-less call was just given.
-    pub fn release_of(&self, addr: u64) -> Option<Request> {
+    pub(crate) fn release_of(&self, addr: u64) -> Option<Request> {
         self.model.at(addr).map(Allocation::right_free)
     }
 
     /// The requests that free every live allocation that can be freed, but for those that a waiting
     /// request replaces.
-    pub fn frees_at_end(&self) -> Vec<Request> {
+    pub(crate) fn frees_at_end(&self) -> Vec<Request> {
         let free = |held: &&Allocation| self.model.can_free(held) && !self.is_awaited(held.addr);
         self.model.live().filter(free).map(Allocation::right_free).collect()
     }
 
     /// The requests that destroy every cache.
-    pub fn destroys_at_end(&self) -> Vec<Request> {
+    pub(crate) fn destroys_at_end(&self) -> Vec<Request> {
         self.model.caches().map(ask::kmem_cache_destroy).collect()
     }
 
     /// The class of an answer.
-    pub fn classify(&self, record: &Record) -> Option<Class> {
+    pub(crate) fn classify(&self, record: &Record) -> Option<Class> {
         Some(match record.reply.answer {
             Answer::Several { addrs, .. } if addrs.is_empty() => Class::Done,
             Answer::Memory { addr, .. } if addr <= 16 => Class::ZeroSizePtr,

@@ -9,7 +9,7 @@
 
 pub mod bound;
 pub mod boundary;
-pub mod bytes;
+mod bytes;
 pub mod call;
 pub mod caller;
 pub mod campaign;
@@ -17,7 +17,7 @@ pub mod exec;
 pub mod fuzz;
 pub mod generate;
 pub mod lane;
-pub mod model;
+mod model;
 pub mod mutate;
 pub mod op;
 pub mod oracle;
@@ -39,6 +39,7 @@ pub mod words;
 
 pub use campaign::{CAMPAIGNS, Campaign};
 pub use fuzz::fuzz;
+pub use model::matrix as free_matrix;
 pub use stats::Stats;
 pub use trace::Trace;
 pub use verdict::Failure;

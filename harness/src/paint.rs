@@ -16,7 +16,7 @@ const PLACE_BYTES: usize = 8;
 /// Random bytes, of which every tile is a part.
 static TABLE: [u8; NR_PLACES * PLACE_BYTES + TILE_BYTES] = random_bytes();
 /// What zeroed memory holds.
-pub static ZEROS: [u8; TILE_BYTES] = [0; TILE_BYTES];
+pub(crate) static ZEROS: [u8; TILE_BYTES] = [0; TILE_BYTES];
 
 /// A well-mixed word from two numbers (the finaliser of splitmix64).
 pub const fn mix(a: u64, b: u64) -> u64 {
@@ -42,14 +42,14 @@ const fn random_bytes<const N: usize>() -> [u8; N] {
 }
 
 /// What `len` bytes at `offset` of the run that `seed` keys hold, as far as the tile reaches.
-pub fn tile(offset: u64, len: usize, seed: u64) -> &'static [u8] {
+pub(crate) fn tile(offset: u64, len: usize, seed: u64) -> &'static [u8] {
     let (tile, inside) = (offset / TILE_BYTES as u64, offset as usize % TILE_BYTES);
     let start = mix(seed, tile) as usize % NR_PLACES * PLACE_BYTES + inside;
     &TABLE[start..start + len.min(TILE_BYTES - inside)]
 }
 
 /// The first place at which two runs of the same length differ.
-pub fn first_difference_of(actual: &[u8], expected: &[u8]) -> Option<usize> {
+pub(crate) fn first_difference_of(actual: &[u8], expected: &[u8]) -> Option<usize> {
     // Memory that is simulated may show the table itself, where nobody has written since.
     if std::ptr::eq(actual, expected) || actual == expected {
         return None;

@@ -126,7 +126,7 @@ pub struct Agreement {
     pub by_rule: u64,
     /// By kind of fact.
     pub facts: BTreeMap<Fact, Tally>,
-    /// The first [`Self::MOST_DIFFERENCES`] that no rule explains.
+    /// The first `Self::MOST_DIFFERENCES` that no rule explains.
     pub differences: Vec<Difference>,
     #[serde(skip)]
     policy: Policy,
@@ -137,7 +137,7 @@ pub struct Agreement {
 
 impl Agreement {
     /// How many differences are kept with their places; the others are counted.
-    pub const MOST_DIFFERENCES: usize = 20;
+    pub(crate) const MOST_DIFFERENCES: usize = 20;
 
     /// No request compared yet, only the blocks under objects.
     pub fn new(recording: &Recording) -> Self {

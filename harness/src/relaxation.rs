@@ -61,7 +61,7 @@ impl Relaxed {
     }
 
     /// Passes on whether an answer may pass, and counts it if it may.
-    pub fn if_so(&self, may_pass: bool, relaxation: Relaxation) -> bool {
+    pub(crate) fn if_so(&self, may_pass: bool, relaxation: Relaxation) -> bool {
         if may_pass {
             self.by(relaxation);
         }
@@ -74,7 +74,7 @@ impl Relaxed {
     }
 
     /// Adds the counts of another run.
-    pub fn add_all(&self, other: &Relaxed) {
+    pub(crate) fn add_all(&self, other: &Relaxed) {
         for (relaxation, ..) in RELAXATIONS {
             self.add(*relaxation, other.nr(*relaxation));
         }

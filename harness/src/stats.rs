@@ -15,7 +15,7 @@ use crate::subject::{Effort, Facts};
 use std::collections::BTreeMap;
 
 /// The reasons to skip an op, in the order in which [`Skips`] counts them.
-pub const SKIPS: [(Skip, &str); 6] = [
+pub(crate) const SKIPS: [(Skip, &str); 6] = [
     (Skip::Waiting, "its register belongs to a request that waits"),
     (Skip::Blocked, "its task waits"),
     (Skip::NoCache, "its cache register holds no cache"),
@@ -25,10 +25,10 @@ pub const SKIPS: [(Skip, &str); 6] = [
 ];
 
 /// Counts of one call: how often each class of answer came, over all lanes.
-pub type Classes = [u64; CLASSES.len()];
+pub(crate) type Classes = [u64; CLASSES.len()];
 
 /// Counts of one call: how often it was skipped for each reason, over all lanes.
-pub type Skips = [u64; SKIPS.len()];
+pub(crate) type Skips = [u64; SKIPS.len()];
 
 /// Counts of one lane.
 #[derive(Clone, Debug, Default)]
@@ -116,19 +116,19 @@ impl Stats {
     }
 
     /// Counts an op that a lane skipped.
-    pub fn skip(&mut self, call: Call, skip: Skip) {
+    pub(crate) fn skip(&mut self, call: Call, skip: Skip) {
         self.skips[call as usize][skip as usize] += 1;
     }
 
     /// Counts the steps of a lane that some oracles could not judge.
-    pub fn excuse(&mut self, oracles: &[&Oracle], nr_steps: u64) {
+    pub(crate) fn excuse(&mut self, oracles: &[&Oracle], nr_steps: u64) {
         for oracle in oracles {
             *self.excused.entry(oracle.name).or_default() += nr_steps;
         }
     }
 
     /// Counts what a request cost.
-    pub fn request(&mut self, lane: usize, record: &Record) {
+    pub(crate) fn request(&mut self, lane: usize, record: &Record) {
         self.nr_faults += u64::from(record.reply.nr_faults);
         self.count_effort(record.reply.effort);
         let Facts { nr_managed_pages, nr_free_pages, .. } = record.after;

@@ -59,7 +59,7 @@ pub const EXPECTATION: &str = "expectation";
 pub const PANIC: &str = "panic";
 
 /// The oracle name of an allocator that does not boot on the trace's machine.
-pub const NO_BOOT: &str = "no-boot";
+pub(crate) const NO_BOOT: &str = "no-boot";
 
 /// What stands between what a panic said and its place in the source.
 pub(crate) const PANIC_AT: &str = ", at ";

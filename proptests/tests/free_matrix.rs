@@ -9,7 +9,7 @@
 use alloc_core::error::FreeCall;
 use alloc_core::fate::{self, Fit};
 use kvroute_harness::call::Frees;
-use kvroute_harness::model::matrix::{self, COLUMNS, Cell, MATRIX, Spot};
+use kvroute_harness::free_matrix::{COLUMNS, Cell, MATRIX, Spot, misfit};
 
 /// The calls by which memory is freed in a way.
 fn call(frees: Frees) -> FreeCall {
@@ -69,7 +69,7 @@ fn a_right_call_that_is_told_something_else_is_refused_alike() {
             let other = verdict_of_allocator(*spot, *frees, Fit::Other);
             // Where there is no memory, it has no cache and no order to be told.
             if let Some(other) = other.filter(|_| *spot != Spot::Null) {
-                assert_eq!(format!("{:?}", matrix::misfit(*frees)), other, "{cell:?} {spot:?}");
+                assert_eq!(format!("{:?}", misfit(*frees)), other, "{cell:?} {spot:?}");
                 nr_compared += 1;
             }
         }

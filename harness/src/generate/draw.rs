@@ -19,7 +19,7 @@ use fastrand::Rng;
 
 /// The sizes at which some allocator changes its mind, in order: the size classes, pages, the
 /// costly order, `KMALLOC_MAX_SIZE`, `INT_MAX`.
-pub const EDGES: &[u64] = &[
+pub(crate) const EDGES: &[u64] = &[
     0,
     1,
     8,
@@ -97,7 +97,7 @@ fn weighted<T: Copy>(rows: &[(T, u32)], rng: &mut Rng) -> T {
 }
 
 /// The largest size that a trace draws on purpose.
-pub fn ceiling(rng: &mut Rng) -> u64 {
+pub(crate) fn ceiling(rng: &mut Rng) -> u64 {
     let ceilings = &[
         (256, 25),
         (0x2000, 40),
@@ -111,7 +111,7 @@ pub fn ceiling(rng: &mut Rng) -> u64 {
 }
 
 /// A size in bytes up to about `ceiling`.
-pub fn size(ceiling: u64, rng: &mut Rng) -> u64 {
+pub(crate) fn size(ceiling: u64, rng: &mut Rng) -> u64 {
     if rng.bool() {
         let nr_edges = EDGES.iter().take_while(|edge| **edge <= ceiling).count();
         let edge = EDGES[rng.index(0..nr_edges)];
@@ -122,7 +122,7 @@ pub fn size(ceiling: u64, rng: &mut Rng) -> u64 {
 }
 
 /// An end of a number's range, or a neighbour of a power of two.
-pub fn extreme(rng: &mut Rng) -> u64 {
+pub(crate) fn extreme(rng: &mut Rng) -> u64 {
     match rng.u8(0..16) {
         0 => 0,
         1 => u64::MAX - rng.u64(0..2),
@@ -131,7 +131,7 @@ pub fn extreme(rng: &mut Rng) -> u64 {
 }
 
 /// A number from 0 to `most` whose every magnitude is as likely.
-pub fn log_uniform(most: u64, rng: &mut Rng) -> u64 {
+pub(crate) fn log_uniform(most: u64, rng: &mut Rng) -> u64 {
     let bits = 64 - most.leading_zeros();
     let width = rng.u32(0..=bits);
     let most = most.min(1_u64.checked_shl(width).unwrap_or(0).wrapping_sub(1));
@@ -139,7 +139,7 @@ pub fn log_uniform(most: u64, rng: &mut Rng) -> u64 {
 }
 
 /// Arguments for a call: each of the kind that its place asks for.
-pub fn args(call: Call, scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> [Arg; MAX_ARGS] {
+pub(crate) fn args(call: Call, scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> [Arg; MAX_ARGS] {
     let spec = call.spec();
     let mut args = [Arg::Number(0); MAX_ARGS];
     for place in 0..spec.args.len() {
@@ -149,7 +149,7 @@ pub fn args(call: Call, scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> [Arg; MA
 }
 
 /// The argument at `place`, which may depend on those before it.
-pub fn arg(
+pub(crate) fn arg(
     spec: &CallSpec,
     place: usize,
     args: &[Arg; MAX_ARGS],
@@ -324,7 +324,7 @@ fn vmalloc_offset(start: Option<u64>, swarm: &Swarm, rng: &mut Rng) -> u64 {
 }
 
 /// A flag word: plain `GFP_KERNEL`, or what the swarm's variety makes of it.
-pub fn gfp(swarm: &Swarm, rng: &mut Rng) -> Gfp {
+pub(crate) fn gfp(swarm: &Swarm, rng: &mut Rng) -> Gfp {
     let mut flags = GFP_KERNEL;
     if swarm.variety.hit(rng) {
         flags = weighted(FLAG_WORDS, rng);
@@ -353,7 +353,7 @@ fn node(swarm: &Swarm, rng: &mut Rng) -> u64 {
 }
 
 /// A single flag that a caller might set or forget.
-pub fn modifier(rng: &mut Rng) -> Gfp {
+pub(crate) fn modifier(rng: &mut Rng) -> Gfp {
     one_of(MODIFIERS, rng).0
 }
 
@@ -369,7 +369,7 @@ pub(super) fn route(swarm: &Swarm, rng: &mut Rng) -> Route {
 }
 
 /// One fault, mostly in one of the first calls of its site.
-pub fn faults(rng: &mut Rng) -> Faults {
+pub(crate) fn faults(rng: &mut Rng) -> Faults {
     let count = match rng.u8(0..8) {
         0..=3 => 1,
         4..=6 => rng.u16(2..=4),
@@ -410,7 +410,7 @@ pub(super) fn inside(bytes: u64, rng: &mut Rng) -> (u64, u64) {
 }
 
 /// An offset from the start of memory of `bytes` bytes at which no free may be aimed.
-pub fn interior(bytes: u64, rng: &mut Rng) -> i64 {
+pub(crate) fn interior(bytes: u64, rng: &mut Rng) -> i64 {
     let guard = bytes.min(1 << 32).next_multiple_of(PAGE);
     let (half, bytes) = (bytes.min(1 << 32) as i64 / 2, bytes.min(1 << 32) as i64);
     let offsets = [8, 16, 0x1000, 1, -8, -16, -0x1000, -1, half, bytes, guard as i64, 0x40];
@@ -421,7 +421,7 @@ pub fn interior(bytes: u64, rng: &mut Rng) -> i64 {
 }
 
 /// An address that no allocation returned, or that only seems so.
-pub fn wild(swarm: &Swarm, rng: &mut Rng) -> u64 {
+pub(crate) fn wild(swarm: &Swarm, rng: &mut Rng) -> u64 {
     let frames = u64::from(swarm.machine.frames) * PAGE;
     let space = u64::from(swarm.machine.vmalloc_pages) * PAGE;
     let addresses = [
@@ -448,7 +448,7 @@ pub fn wild(swarm: &Swarm, rng: &mut Rng) -> u64 {
 }
 
 /// Turns the order, the size and the cache of a free into others nearby.
-pub fn nudge_selectors(op: &mut Op, rng: &mut Rng) {
+pub(crate) fn nudge_selectors(op: &mut Op, rng: &mut Rng) {
     for (arg, (_, kind)) in op.args.iter_mut().zip(op.call.spec().args) {
         match (kind, arg) {
             (Role::Order, Arg::Number(order)) => {

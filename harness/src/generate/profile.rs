@@ -11,7 +11,7 @@ pub struct Share(pub u16);
 
 impl Share {
     /// Says yes in this share of the cases.
-    pub fn hit(self, rng: &mut Rng) -> bool {
+    pub(crate) fn hit(self, rng: &mut Rng) -> bool {
         rng.u16(0..1000) < self.0
     }
 

@@ -46,7 +46,7 @@ pub(super) fn may_replace(realloc: Call, maker: Call) -> bool {
 
 /// What a memory register holds, or has held.
 #[derive(Clone, Copy, Debug)]
-pub struct Slot {
+pub(crate) struct Slot {
     /// The call that made it.
     pub made_by: Call,
     /// The bytes asked for.
@@ -72,11 +72,6 @@ pub(super) fn right_free(register: Reg, slot: &Slot, call: Call) -> Op {
     super::plain_op(call, args)
 }
 
-/// Whether `op` frees a live register of the scene with the right call and the right arguments.
-pub fn is_right_free(scene: &Scene, op: &Op) -> bool {
-    scene.freed_by(op).is_some()
-}
-
 /// What a cache register holds.
 #[derive(Clone, Copy, Debug)]
 struct Cache {
@@ -88,7 +83,7 @@ struct Cache {
 
 /// The registers after some ops.
 #[derive(Clone, Debug, Default)]
-pub struct Scene {
+pub(crate) struct Scene {
     slots: Vec<Option<Slot>>,
     /// The live registers, in no order.
     live: Vec<Reg>,
@@ -105,14 +100,14 @@ pub struct Scene {
 
 impl Scene {
     /// The scene after these ops.
-    pub fn after(ops: &[Op]) -> Self {
+    pub(crate) fn after(ops: &[Op]) -> Self {
         let mut scene = Self::default();
         ops.iter().for_each(|op| scene.observe(op));
         scene
     }
 
     /// Takes note of the next op.
-    pub fn observe(&mut self, op: &Op) {
+    pub(crate) fn observe(&mut self, op: &Op) {
         if let Some(register) = self.freed_by(op) {
             let nr = op.args.iter().find_map(|arg| match arg {
                 Arg::Regs(_, nr) => Some(*nr),
@@ -194,7 +189,7 @@ impl Scene {
 
     /// The live register that `op` rightly frees, for good or for other memory; of several the
     /// first.
-    fn freed_by(&self, op: &Op) -> Option<Reg> {
+    pub(super) fn freed_by(&self, op: &Op) -> Option<Reg> {
         let (register, nr) = op.args.iter().find_map(|arg| match arg {
             Arg::Ptr(Ptr::Reg(register, 0)) => Some((*register, 1)),
             Arg::Regs(first, nr) => Some((*first, *nr)),
@@ -248,45 +243,45 @@ impl Scene {
     }
 
     /// What the register holds, or held before it was freed.
-    pub fn slot(&self, register: Reg) -> Option<Slot> {
+    pub(crate) fn slot(&self, register: Reg) -> Option<Slot> {
         self.slots.get(usize::from(register)).copied().flatten()
     }
 
     /// The natural free of a live register.
-    pub fn free_of(&self, register: Reg) -> Option<Op> {
+    pub(crate) fn free_of(&self, register: Reg) -> Option<Op> {
         let slot = self.slot(register).filter(|slot| slot.live)?;
         let call = *slot.made_by.spec().freed_by.first()?;
         Some(right_free(register, &slot, call))
     }
 
     /// The number of live registers.
-    pub fn nr_live(&self) -> usize {
+    pub(crate) fn nr_live(&self) -> usize {
         self.live.len()
     }
 
     /// The number of registers that hold what was taken at boot.
-    pub fn nr_boot(&self) -> usize {
+    pub(crate) fn nr_boot(&self) -> usize {
         self.nr_boot
     }
 
     /// The bytes asked for by all live registers.
-    pub fn bytes_live(&self) -> u64 {
+    pub(crate) fn bytes_live(&self) -> u64 {
         self.bytes_live
     }
 
     /// The bytes asked for by this register, live or not.
-    pub fn bytes_in(&self, register: Reg) -> u64 {
+    pub(crate) fn bytes_in(&self, register: Reg) -> u64 {
         self.slot(register).map_or(0, |slot| slot.bytes)
     }
 
     /// A live register.
-    pub fn any_live(&self, rng: &mut Rng) -> Option<(Reg, Slot)> {
+    pub(crate) fn any_live(&self, rng: &mut Rng) -> Option<(Reg, Slot)> {
         let register = *rng.one_of(&self.live)?;
         Some((register, self.slot(register)?))
     }
 
     /// A register that was freed lately and has not been assigned since.
-    pub fn any_freed(&self, rng: &mut Rng) -> Option<Reg> {
+    pub(crate) fn any_freed(&self, rng: &mut Rng) -> Option<Reg> {
         let register = *rng.one_of(&self.freed)?;
         self.slot(register).filter(|slot| !slot.live)?;
         Some(register)
@@ -294,7 +289,7 @@ impl Scene {
 
     /// A register below `limit` that is not live, nor are the others of so many from it on, if
     /// there is one.
-    pub fn free_register(&self, limit: Reg, nr: u16, rng: &mut Rng) -> Reg {
+    pub(crate) fn free_register(&self, limit: Reg, nr: u16, rng: &mut Rng) -> Reg {
         let start = rng.u16(0..limit);
         let mut registers = (start..limit).chain(0..start);
         let is_free = |r: Reg| !self.slot(r).is_some_and(|slot| slot.live);
@@ -307,12 +302,12 @@ impl Scene {
     }
 
     /// The number of live caches.
-    pub fn nr_caches(&self) -> usize {
+    pub(crate) fn nr_caches(&self) -> usize {
         self.caches.iter().flatten().count()
     }
 
     /// Whether the register holds a live cache.
-    pub fn has_cache(&self, cache: Reg) -> bool {
+    pub(crate) fn has_cache(&self, cache: Reg) -> bool {
         self.cache(cache).is_some()
     }
 
@@ -321,12 +316,12 @@ impl Scene {
     }
 
     /// Whether the objects of a live cache are constructed.
-    pub fn has_ctor(&self, cache: Reg) -> bool {
+    pub(crate) fn has_ctor(&self, cache: Reg) -> bool {
         self.cache(cache).is_some_and(|cache| cache.has_ctor)
     }
 
     /// A live cache.
-    pub fn any_cache(&self, rng: &mut Rng) -> Option<Reg> {
+    pub(crate) fn any_cache(&self, rng: &mut Rng) -> Option<Reg> {
         let nr_caches = self.nr_caches();
         let skip = if nr_caches == 0 { return None } else { rng.index(0..nr_caches) };
         let mut live = (0..).zip(&self.caches).filter(|(_, size)| size.is_some());
@@ -334,7 +329,7 @@ impl Scene {
     }
 
     /// A live cache without live objects, or now and then one with some.
-    pub fn idle_cache(&self, rng: &mut Rng) -> Option<Reg> {
+    pub(crate) fn idle_cache(&self, rng: &mut Rng) -> Option<Reg> {
         let cache = self.any_cache(rng)?;
         (!self.is_busy(cache) || rng.u8(0..16) == 0).then_some(cache)
     }
@@ -346,7 +341,7 @@ impl Scene {
 }
 
 /// Whether an op asks for a cache that an allocator can make, and that is not very large.
-pub fn makes_cache(op: &Op) -> bool {
+pub(crate) fn makes_cache(op: &Op) -> bool {
     let [size, align, flags, ctor] = [Role::Size, Role::Align, Role::SlabFlags, Role::Ctor]
         .map(|kind| number(op, kind).unwrap_or(0));
     let has_size = (1..=1 << 20).contains(&size) || (size == 0 && ctor != 0);

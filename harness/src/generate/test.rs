@@ -41,7 +41,7 @@ fn figures(traces: impl Iterator<Item = Trace>) -> Figures {
             figures.dead += u64::from(names_nothing);
             if op.call.is_free() {
                 figures.frees += 1;
-                figures.right_frees += u64::from(is_right_free(&scene, op));
+                figures.right_frees += u64::from(scene.freed_by(op).is_some());
             }
             scene.observe(op);
             figures.live += scene.nr_live() as u64;

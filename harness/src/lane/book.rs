@@ -37,7 +37,7 @@ fn registers_of(record: &Record, dst: Option<Reg>) -> impl Iterator<Item = Optio
 impl Lane {
     /// Brings the book up to date with a record that no oracle objected to. What the record knows
     /// of frames is gone afterwards; a record is too large to be moved about.
-    pub fn commit(&mut self, record: &mut Record, dst: Option<Reg>) {
+    pub(crate) fn commit(&mut self, record: &mut Record, dst: Option<Reg>) {
         // It searches before an area is taken, and before the one that it replaces is freed.
         self.note_search(record);
         // A request that names a node may have made a slab of that node its CPU's active one.
@@ -158,7 +158,7 @@ impl Lane {
     }
 
     /// Enters the last try of a waiter, which goes to no register and is not to wait any longer.
-    pub fn commit_settled(&mut self, record: &mut Record) {
+    pub(crate) fn commit_settled(&mut self, record: &mut Record) {
         match record.reply.answer {
             Answer::WouldBlock(_) => {
                 self.model.forget_just_freed();
@@ -305,7 +305,7 @@ impl Lane {
     }
 
     /// Verifies an allocation and writes new contents to it; `id` keys them.
-    pub fn rewrite(&mut self, id: u32, addr: u64) -> Option<Damage> {
+    pub(crate) fn rewrite(&mut self, id: u32, addr: u64) -> Option<Damage> {
         let allocation = self.model.at(addr)?;
         let damage = bytes::verify(self.subject.as_ref(), allocation);
         self.model.set_contents(addr, Contents::Painted(mix(id.into(), 1)));
@@ -317,7 +317,7 @@ impl Lane {
 
     /// Writes one byte just past an allocation's requested size, as a careless caller would, and
     /// says what the guard shows; then repairs it. `None` where there is no byte to write to.
-    pub fn overrun(&mut self, addr: u64) -> Option<Option<Damage>> {
+    pub(crate) fn overrun(&mut self, addr: u64) -> Option<Option<Damage>> {
         let allocation = self.model.at(addr).filter(|held| held.size < held.usable)?;
         let end = allocation.addr + allocation.size;
         let mut byte = [0];
@@ -331,7 +331,7 @@ impl Lane {
     }
 
     /// Looks at every byte of every live allocation.
-    pub fn verify_all(&self) -> Option<Damage> {
+    pub(crate) fn verify_all(&self) -> Option<Damage> {
         self.model.live().find_map(|held| bytes::verify(self.subject.as_ref(), held))
     }
 }

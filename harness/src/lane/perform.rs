@@ -21,7 +21,7 @@ const NR_FRAMES_HUGE: usize = (HUGE_PAGE / PAGE) as usize;
 
 /// Everything that could be seen of one request.
 #[derive(Clone, Debug)]
-pub struct Record {
+pub(crate) struct Record {
     /// The op that the request serves.
     pub id: u32,
     /// The request.
@@ -74,7 +74,7 @@ pub struct Record {
 
 impl Record {
     /// Every piece of memory that was granted.
-    pub fn grants(&self) -> impl Iterator<Item = Granted> {
+    pub(crate) fn grants(&self) -> impl Iterator<Item = Granted> {
         self.granted.into_iter().chain(self.further.iter().copied())
     }
 
@@ -86,18 +86,18 @@ impl Record {
     }
 
     /// The node that a request takes from first: the one it names, or the one of its CPU.
-    pub fn nearest_node(&self, want: &Want) -> u8 {
+    pub(crate) fn nearest_node(&self, want: &Want) -> u8 {
         want.node.unwrap_or(self.caller.cpu) % self.before.nr_nodes.max(1)
     }
 
     /// The only node that the request may take from, if there is but one of several.
-    pub fn only_node(&self, want: &Want) -> Option<u8> {
+    pub(crate) fn only_node(&self, want: &Want) -> Option<u8> {
         let is_bound = self.before.nr_nodes > 0 && want.gfp.has(__GFP_THISNODE);
         is_bound.then(|| self.nearest_node(want))
     }
 
     /// Whether the frames behind an area are whole huge pages.
-    pub fn has_huge_pages(&self) -> bool {
+    pub(crate) fn has_huge_pages(&self) -> bool {
         let is_block = |block: &[u32]| {
             block.len() == NR_FRAMES_HUGE
                 && block[0].is_multiple_of(NR_FRAMES_HUGE as u32)
@@ -109,7 +109,7 @@ impl Record {
 
 /// Why a waiter asks again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retry {
+pub(crate) enum Retry {
     /// Something was given back that may have ended its shortage.
     Woken,
     /// A tick has passed, and its shortage was injected.
@@ -122,7 +122,7 @@ pub enum Retry {
 
 impl Lane {
     /// Carries a request out and writes down what could be seen of it.
-    pub fn perform(
+    pub(crate) fn perform(
         &mut self,
         id: u32,
         request: Request,

@@ -10,7 +10,7 @@ use crate::words::CacheHandle;
 
 /// Why an op was not carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Skip {
+pub(crate) enum Skip {
     /// A register that it names belongs to a NOFAIL request that still waits.
     Waiting,
     /// Its task is blocked in a NOFAIL request.

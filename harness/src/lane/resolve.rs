@@ -10,7 +10,7 @@ use crate::subject::Cap;
 use crate::words::{CacheHandle, Context};
 
 /// What an op asks of a lane.
-pub enum Action {
+pub(crate) enum Action {
     /// A request to the allocator.
     Request(Request),
     /// A write by the caller: the allocation's start, and the first byte past what is written.
@@ -24,7 +24,7 @@ pub enum Action {
 
 impl Lane {
     /// Turns an op into what this lane has to do.
-    pub fn resolve(&self, op: &Op, index: u32) -> Result<Action, Skip> {
+    pub(crate) fn resolve(&self, op: &Op, index: u32) -> Result<Action, Skip> {
         if self.is_blocked(op.caller.task) {
             return Err(Skip::Blocked);
         }
@@ -106,7 +106,7 @@ impl Lane {
 
     /// The request that frees what one of the registers holds that the op is to fill, counted from
     /// the first, if it holds something.
-    pub fn release_before(&self, op: &Op, nth: u16) -> Result<Option<Request>, Skip> {
+    pub(crate) fn release_before(&self, op: &Op, nth: u16) -> Result<Option<Request>, Skip> {
         let Some(dst) = op.dst.and_then(|dst| dst.checked_add(nth)) else { return Ok(None) };
         if op.call == Call::KmemCacheCreate {
             let Some(cache) = self.registers.cache(dst) else { return Ok(None) };
@@ -134,7 +134,7 @@ impl Lane {
     }
 
     /// The address that the op's pointer argument names, if it has one.
-    pub fn pointer(&self, op: &Op) -> Option<u64> {
+    pub(crate) fn pointer(&self, op: &Op) -> Option<u64> {
         let ptr = op.args.iter().find_map(|arg| match arg {
             Arg::Ptr(ptr) => Some(*ptr),
             _ => None,
@@ -143,7 +143,7 @@ impl Lane {
     }
 
     /// The addresses that the op's argument names which is a list, if it has one.
-    pub fn pointers(&self, op: &Op) -> Option<List> {
+    pub(crate) fn pointers(&self, op: &Op) -> Option<List> {
         op.args.iter().find_map(|arg| match arg {
             Arg::Regs(first, nr) => self.addresses(*first, *nr).ok(),
             _ => None,
@@ -151,7 +151,7 @@ impl Lane {
     }
 
     /// The op that made the cache which an op names, if it names one that is there.
-    pub fn named_cache(&self, op: &Op) -> Option<u32> {
+    pub(crate) fn named_cache(&self, op: &Op) -> Option<u32> {
         let handle = op.args.iter().find_map(|arg| match arg {
             Arg::Cache(reg) => self.registers.cache(*reg),
             _ => None,

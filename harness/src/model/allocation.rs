@@ -11,7 +11,7 @@ use crate::words::{CacheHandle, PAGE, pages_of};
 
 /// What kind of memory an allocation is, and so which call frees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// An object of a kmalloc size class.
     Kmalloc,
     /// A kmalloc block of its own.
@@ -43,7 +43,7 @@ pub enum Kind {
 
 /// How the bytes of an allocation were chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Contents {
+pub(crate) enum Contents {
     /// Painted with the tiles of `paint` and this seed.
     Painted(u64),
     /// Left as the allocator left them: its own metadata (a free-list link, a header) as a caller's
@@ -53,7 +53,7 @@ pub enum Contents {
 
 /// One live allocation.
 #[derive(Clone, Debug)]
-pub struct Allocation {
+pub(crate) struct Allocation {
     /// The op that made it; the same number in every lane.
     pub id: u32,
     /// First byte.
@@ -76,13 +76,13 @@ pub struct Allocation {
 
 impl Allocation {
     /// The seed of the bytes between `size` and `usable`.
-    pub fn guard_seed(&self) -> u64 {
+    pub(crate) fn guard_seed(&self) -> u64 {
         crate::paint::mix(self.addr, !u64::from(self.id))
     }
 
     /// The end of the address range that belongs to the allocation; for vmalloc with its guard
     /// page.
-    pub fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         match self.kind {
             Kind::Vmalloc => self.addr + pages_of(self.usable) * PAGE + PAGE,
             _ => self.addr + self.usable,
@@ -90,7 +90,7 @@ impl Allocation {
     }
 
     /// The right call for the allocation, as its caller knows it.
-    pub fn right_free(&self) -> Request {
+    pub(crate) fn right_free(&self) -> Request {
         let addr = self.addr;
         match self.kind {
             _ if self.is_kv => ask::kvfree(addr),
@@ -105,7 +105,7 @@ impl Allocation {
     }
 
     /// Whether it is an object of a slab.
-    pub fn is_small(&self) -> bool {
+    pub(crate) fn is_small(&self) -> bool {
         matches!(self.kind, Kind::Kmalloc | Kind::CacheObject(_))
     }
 }

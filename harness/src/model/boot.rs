@@ -21,12 +21,12 @@ pub(super) fn whose_frames<'a>(allocation: &Allocation, frames: &'a [u32]) -> &'
 
 impl Model {
     /// Whether the boot allocator has not handed over yet.
-    pub fn is_early(&self) -> bool {
+    pub(crate) fn is_early(&self) -> bool {
         self.is_early
     }
 
     /// The boot allocator hands over: whose bytes lie in a frame has the frame.
-    pub fn hand_over(&mut self) {
+    pub(crate) fn hand_over(&mut self) {
         self.is_early = false;
         self.just_freed = None;
         let direct_start = self.layout.direct_start;
@@ -38,18 +38,18 @@ impl Model {
     }
 
     /// The number of allocations that live for ever.
-    pub fn nr_boot(&self) -> usize {
+    pub(crate) fn nr_boot(&self) -> usize {
         self.live.values().filter(|held| held.kind == Kind::Boot).count()
     }
 
     /// Whether there is still a call that frees an allocation.
-    pub fn can_free(&self, allocation: &Allocation) -> bool {
+    pub(crate) fn can_free(&self, allocation: &Allocation) -> bool {
         self.is_early || allocation.kind != Kind::Boot
     }
 
     /// Below this address the allocator may keep descriptors of its own: 64 bytes for each frame,
     /// 8 for each 2 MiB of vmalloc space, and some pages.
-    pub fn boot_floor(&self) -> u64 {
+    pub(crate) fn boot_floor(&self) -> u64 {
         let Layout { direct_start, direct_end, vmalloc_start, vmalloc_end } = self.layout;
         let nr_frames = (direct_end - direct_start) / PAGE;
         let nr_regions = (vmalloc_end - vmalloc_start).div_ceil(2 << 20);
@@ -57,7 +57,7 @@ impl Model {
     }
 
     /// The highest place for a request among what callers have taken.
-    pub fn highest_place(&self, want: &Want) -> Option<u64> {
+    pub(crate) fn highest_place(&self, want: &Want) -> Option<u64> {
         let (size, align) = self.promise(want);
         let mut end = self.layout.direct_end;
         for taken in self.live.values().rev() {

@@ -22,22 +22,22 @@ pub(super) struct Callers {
 
 impl Model {
     /// Opens a scope of a task.
-    pub fn open_scope(&mut self, task: u8, scope: Scope) {
+    pub(crate) fn open_scope(&mut self, task: u8, scope: Scope) {
         self.callers.scopes[usize::from(task)].push(scope);
     }
 
     /// Closes the innermost scope of a task.
-    pub fn close_scope(&mut self, task: u8) {
+    pub(crate) fn close_scope(&mut self, task: u8) {
         self.callers.scopes[usize::from(task)].pop();
     }
 
     /// The open scopes of a task, the innermost last.
-    pub fn scopes(&self, task: u8) -> &[Scope] {
+    pub(crate) fn scopes(&self, task: u8) -> &[Scope] {
         &self.callers.scopes[usize::from(task)]
     }
 
     /// What the scopes of a task leave of a request's flags (R3.10).
-    pub fn masked(&self, gfp: Gfp, task: u8) -> Gfp {
+    pub(crate) fn masked(&self, gfp: Gfp, task: u8) -> Gfp {
         let scopes = self.scopes(task);
         let mut masked = gfp;
         if !scopes.is_empty() {
@@ -50,14 +50,14 @@ impl Model {
     }
 
     /// Whether a free that is accepted takes effect at the next tick only (R4.13).
-    pub fn is_deferred_by(&self, free: Free, addr: u64, context: Context) -> bool {
+    pub(crate) fn is_deferred_by(&self, free: Free, addr: u64, context: Context) -> bool {
         let in_interrupt = matches!(context, Context::Softirq | Context::Hardirq);
         let is_area = self.at(addr).is_some_and(|held| held.kind == Kind::Vmalloc);
         is_area && (in_interrupt || free.how == Frees::VfreeAtomic)
     }
 
     /// Takes an area out of the live allocations; the rest happens at the next tick.
-    pub fn defer(&mut self, addr: u64, frames: &[u32]) {
+    pub(crate) fn defer(&mut self, addr: u64, frames: &[u32]) {
         self.just_freed = None;
         if let Some(allocation) = self.live.remove(&addr) {
             self.callers.deferred.push((allocation, frames.to_vec()));
@@ -65,18 +65,18 @@ impl Model {
     }
 
     /// The area whose free was put off and whose range, guard page included, holds `addr`.
-    pub fn deferred_at(&self, addr: u64) -> Option<&Allocation> {
+    pub(crate) fn deferred_at(&self, addr: u64) -> Option<&Allocation> {
         let areas = self.callers.deferred.iter().map(|(area, _)| area);
         areas.into_iter().find(|area| (area.addr..area.end()).contains(&addr))
     }
 
     /// The number of areas whose free was put off.
-    pub fn nr_deferred(&self) -> usize {
+    pub(crate) fn nr_deferred(&self) -> usize {
         self.callers.deferred.len()
     }
 
     /// Frees what was put off, the last first.
-    pub fn free_deferred(&mut self) {
+    pub(crate) fn free_deferred(&mut self) {
         for (area, frames) in std::mem::take(&mut self.callers.deferred).into_iter().rev() {
             let addr = area.addr;
             let cpu = area.cpu as u8;

@@ -13,7 +13,7 @@ use crate::words::PAGE;
 
 impl Model {
     /// The only right answer to a conversion of `addr`, behind which the page table shows `frame`.
-    pub fn convert(&self, call: Call, addr: u64, frame: Option<u32>) -> Answer {
+    pub(crate) fn convert(&self, call: Call, addr: u64, frame: Option<u32>) -> Answer {
         let layout = &self.layout;
         let is_direct = self.is_direct(addr);
         // Linux counts the last byte of the space out (R4.6).

@@ -20,7 +20,7 @@ const LARGEST_CHEAP_ORDER: u32 = 3;
 
 /// The flags that speak for a request in the page allocator.
 #[derive(Clone, Copy, Debug)]
-pub struct Powers {
+pub(crate) struct Powers {
     gfp: Gfp,
 }
 
@@ -28,7 +28,7 @@ impl Model {
     /// The flags of a request by task `task` that was answered with memory at `addr`, or with none.
     /// A kvmalloc that the slab side served has got no further than its first try, nor has one
     /// whose first try never fails.
-    pub fn powers(&self, want: &Want, task: u8, addr: Option<u64>) -> Powers {
+    pub(crate) fn powers(&self, want: &Want, task: u8, addr: Option<u64>) -> Powers {
         let size = want.size.unwrap_or(0);
         let gfp = match want.family {
             Family::Kvmalloc { route } => {
@@ -44,7 +44,7 @@ impl Model {
 
     /// What page-table pages are taken with, for a request that maps memory: `GFP_KERNEL`, masked
     /// by a scope of the kind that the flags describe (R4.2, R4.4).
-    pub fn page_table_powers(&self, want: &Want, task: u8) -> Powers {
+    pub(crate) fn page_table_powers(&self, want: &Want, task: u8) -> Powers {
         if !want.may_block() && self.policy().vmalloc_spares_sleep() {
             return Powers { gfp: self.masked(want.gfp, task) };
         }
@@ -60,35 +60,35 @@ impl Model {
 
 impl Powers {
     /// Whether the request wakes kswapd when it finds too little (R3.5).
-    pub fn wakes_kswapd(self) -> bool {
+    pub(crate) fn wakes_kswapd(self) -> bool {
         self.gfp.has(__GFP_KSWAPD_RECLAIM)
     }
 
     /// Whether the request may reclaim at all.
-    pub fn may_reclaim(self) -> bool {
+    pub(crate) fn may_reclaim(self) -> bool {
         self.gfp.has(__GFP_DIRECT_RECLAIM)
     }
 
     /// Which kinds of cached pages the request may drop: clean ones, those to be written back, and
     /// those that their file system drops.
-    pub fn may_drop(self) -> [bool; 3] {
+    pub(crate) fn may_drop(self) -> [bool; 3] {
         let may = self.may_reclaim();
         [may, may && self.gfp.has(__GFP_IO), may && self.gfp.has(__GFP_FS)]
     }
 
     /// Whether the request may have a process killed (R3.8).
-    pub fn may_kill(self) -> bool {
+    pub(crate) fn may_kill(self) -> bool {
         self.is_persistent() && self.gfp.has(__GFP_FS)
     }
 
     /// Whether the page allocator goes on trying for a block of this order as long as it takes
     /// ('too small to fail').
-    pub fn never_fails(self, order: u32) -> bool {
+    pub(crate) fn never_fails(self, order: u32) -> bool {
         order <= LARGEST_CHEAP_ORDER && self.is_persistent()
     }
 
     /// Whether the page allocator gives up only when there is nothing left to reclaim.
-    pub fn is_thorough(self, order: u32) -> bool {
+    pub(crate) fn is_thorough(self, order: u32) -> bool {
         let gives_up = order > LARGEST_CHEAP_ORDER && !self.gfp.has(__GFP_RETRY_MAYFAIL);
         let is_brief = self.gfp.has(__GFP_NORETRY) || gives_up;
         self.may_reclaim() && (!is_brief || self.gfp.has(__GFP_NOFAIL))
@@ -96,7 +96,7 @@ impl Powers {
 
     /// Whether something is left that the request might have had, on the only node that would do if
     /// there is one.
-    pub fn could_reclaim(self, facts: &Facts, order: u32, only_node: Option<u8>) -> bool {
+    pub(crate) fn could_reclaim(self, facts: &Facts, order: u32, only_node: Option<u8>) -> bool {
         let nr_cache_pages = match only_node {
             Some(node) => facts.nodes[usize::from(node)].nr_cache_pages.map(u64::from),
             None => facts.nr_cache_pages,
@@ -115,6 +115,6 @@ impl Powers {
 
 /// Whether a request is for memory that slab or pages give, and larger than a page, so that its
 /// first try is a light one (R5.1).
-pub fn is_first_try(want: &Want) -> bool {
+pub(crate) fn is_first_try(want: &Want) -> bool {
     matches!(want.family, Family::Kvmalloc { .. }) && want.size.is_some_and(|size| size > PAGE)
 }

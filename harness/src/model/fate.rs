@@ -13,7 +13,7 @@ use crate::words::order_of;
 
 impl Model {
     /// What Linux does with a refused free or `ksize`, if the book tells.
-    pub fn on_linux(&self, request: &Request) -> Option<&'static str> {
+    pub(crate) fn on_linux(&self, request: &Request) -> Option<&'static str> {
         let addr = request.address()?;
         let held = self.containing(addr);
         match request.call {

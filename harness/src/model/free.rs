@@ -9,7 +9,7 @@ use crate::words::{CacheHandle, order_of, pages_of};
 
 /// A call that frees, as the model sees it: by its way of freeing, whatever its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Free {
+pub(crate) struct Free {
     /// The column of the free matrix.
     pub how: Frees,
     /// What it is told.
@@ -54,7 +54,7 @@ impl Free {
     }
 
     /// How many bytes of memory with `usable` bytes the call clears before it frees them (R5.6).
-    pub fn nr_cleared(self, usable: u64) -> u64 {
+    pub(crate) fn nr_cleared(self, usable: u64) -> u64 {
         match (self.how, self.told) {
             (Frees::KfreeSensitive, _) => usable,
             (Frees::KvfreeSensitive, Told::Bytes(len)) => len,
@@ -87,7 +87,7 @@ impl Free {
 
 /// What must come of a free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// The live allocation at this address is freed.
     Accept(u64),
     /// The call does nothing and is right.
@@ -99,7 +99,7 @@ pub enum Verdict {
 }
 
 /// The call that frees memory of a kind, under the C name that a refusal gives.
-pub fn right_call(kind: Kind) -> &'static str {
+pub(crate) fn right_call(kind: Kind) -> &'static str {
     match kind {
         Kind::Kmalloc | Kind::LargeKmalloc => "kfree",
         Kind::CacheObject(_) => "kmem_cache_free",

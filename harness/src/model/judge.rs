@@ -16,7 +16,7 @@ use crate::words::{Context, PAGE};
 
 /// A free: how, of what, and what must come of it. Of several addresses all are freed or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Freeing {
+pub(crate) struct Freeing {
     /// The call, as the model sees it.
     pub free: Free,
     /// The addresses that it frees.
@@ -29,7 +29,7 @@ pub struct Freeing {
 
 impl Freeing {
     /// The live allocations that are freed, if the call may free them.
-    pub fn accepted(&self) -> &[u64] {
+    pub(crate) fn accepted(&self) -> &[u64] {
         match self.verdict {
             Verdict::Accept(_) => &self.addrs,
             _ => &[],
@@ -37,14 +37,14 @@ impl Freeing {
     }
 
     /// Whether the caller may make the call.
-    pub fn is_right(&self) -> bool {
+    pub(crate) fn is_right(&self) -> bool {
         matches!(self.verdict, Verdict::Accept(_) | Verdict::NoOp)
     }
 }
 
 impl Model {
     /// The free that a request is, if it is one, made in a context.
-    pub fn freeing(&self, request: &Request, context: Context) -> Option<Freeing> {
+    pub(crate) fn freeing(&self, request: &Request, context: Context) -> Option<Freeing> {
         let free = Free::of(request, self.policy().tells_old_size())?;
         let addrs = List::of(request.freed());
         let mut decisive = (*addrs.first()?, Verdict::NoOp);

@@ -11,7 +11,7 @@ use crate::words::NR_NODES;
 
 /// Who has been woken.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Kswapd {
+pub(crate) struct Kswapd {
     is_woken: [bool; NR_NODES],
 }
 
@@ -48,7 +48,7 @@ fn high_watermark(min_free: u64) -> u64 {
 
 impl Kswapd {
     /// A request that wakes it found too few pages on all nodes that would do.
-    pub fn wake(&mut self, before: &Facts, min_free: u64, only_node: Option<u8>) {
+    pub(crate) fn wake(&mut self, before: &Facts, min_free: u64, only_node: Option<u8>) {
         for (node, pages) in NodePages::of(before).into_iter().enumerate() {
             let is_asked = only_node.is_none_or(|only| usize::from(only) == node);
             self.is_woken[node] |= is_asked && pages.nr_free < high_watermark(min_free);
@@ -56,12 +56,12 @@ impl Kswapd {
     }
 
     /// It has run, or has nothing left to do.
-    pub fn rest(&mut self) {
+    pub(crate) fn rest(&mut self) {
         *self = Self::default();
     }
 
     /// What is wrong with what kswapd did at a tick, if anything.
-    pub fn fault(&self, before: &Facts, after: &Facts, min_free: u64) -> Option<String> {
+    pub(crate) fn fault(&self, before: &Facts, after: &Facts, min_free: u64) -> Option<String> {
         let high = high_watermark(min_free);
         let nodes = NodePages::of(before).into_iter().zip(NodePages::of(after));
         nodes.enumerate().find_map(|(node, (before, after))| {

@@ -109,7 +109,7 @@ versions! {
 
 /// The sides of kvmalloc that may serve a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sides {
+pub(crate) struct Sides {
     /// kmalloc may serve it.
     pub slab: bool,
     /// vmalloc may serve it.
@@ -118,7 +118,7 @@ pub struct Sides {
 
 /// How kvmalloc decides on one machine.
 #[derive(Clone, Copy, Debug)]
-pub struct Policy {
+pub(crate) struct Policy {
     version: &'static Version,
     /// The largest request that never falls back.
     cutoff: u64,
@@ -129,7 +129,7 @@ impl Policy {
     ///
     /// # Panics
     /// If the model does not know the version; a test holds its table to the names.
-    pub fn of(machine: &Machine) -> Self {
+    pub(crate) fn of(machine: &Machine) -> Self {
         let cutoff = if machine.cutoff == 0 { PAGE } else { PAGE * u64::from(machine.cutoff) };
         let mut versions = VERSIONS.iter();
         let version = versions.find(|version| version.name == machine.policy_name());
@@ -138,7 +138,7 @@ impl Policy {
     }
 
     /// Which sides may serve a kvmalloc of `size` bytes.
-    pub fn sides(&self, size: u64, gfp: Gfp, route: Route) -> Sides {
+    pub(crate) fn sides(&self, size: u64, gfp: Gfp, route: Route) -> Sides {
         let can_slab = size <= KMALLOC_MAX;
         let can_vmalloc = size > 0 && self.may_map(size, gfp);
         match route {
@@ -149,7 +149,7 @@ impl Policy {
     }
 
     /// The flags with which kmalloc is asked.
-    pub fn first_try(&self, size: u64, gfp: Gfp, route: Route) -> Gfp {
+    pub(crate) fn first_try(&self, size: u64, gfp: Gfp, route: Route) -> Gfp {
         let forced = route == Route::Slab && size <= KMALLOC_MAX;
         if forced || size <= self.cutoff || self.is_plain(gfp) {
             return gfp;
@@ -166,7 +166,7 @@ impl Policy {
 
     /// Whether a request that kmalloc does not serve runs into the version's bug: vmalloc, by a
     /// caller that cannot sleep.
-    pub fn is_bug(&self, size: u64, gfp: Gfp, route: Route) -> bool {
+    pub(crate) fn is_bug(&self, size: u64, gfp: Gfp, route: Route) -> bool {
         let forced = route == Route::Slab && size <= KMALLOC_MAX;
         let unchecked = self.version.falls_back == FallsBack::Unchecked;
         let asleep = gfp.has(__GFP_DIRECT_RECLAIM);
@@ -174,22 +174,22 @@ impl Policy {
     }
 
     /// Whether vmalloc spares callers that cannot sleep (R4.15).
-    pub fn vmalloc_spares_sleep(&self) -> bool {
+    pub(crate) fn vmalloc_spares_sleep(&self) -> bool {
         self.version.falls_back == FallsBack::Everyone
     }
 
     /// Whether `kvrealloc` is told how large the memory is that it replaces.
-    pub fn tells_old_size(&self) -> bool {
+    pub(crate) fn tells_old_size(&self) -> bool {
         self.version.size_from == SizeFrom::Caller
     }
 
     /// Whether `kvrealloc` goes by what an area was asked for last, and not by all of its pages.
-    pub fn goes_by_last_request(&self) -> bool {
+    pub(crate) fn goes_by_last_request(&self) -> bool {
         self.version.size_from == SizeFrom::LastRequest
     }
 
     /// The pages of a request's area if it gets huge ones; `None` if it may not (R4.12, R5.7).
-    pub fn huge_pages(&self, want: &Want) -> Option<u64> {
+    pub(crate) fn huge_pages(&self, want: &Want) -> Option<u64> {
         let may_be_huge = match want.family {
             Family::Kvmalloc { .. } => self.version.pages == Pages::Huge && want.may_block(),
             _ => want.asks_huge,
@@ -199,14 +199,14 @@ impl Policy {
     }
 
     /// Whether no machine can serve the request, since its only side does not go that far.
-    pub fn is_too_large(&self, size: u64, gfp: Gfp) -> bool {
+    pub(crate) fn is_too_large(&self, size: u64, gfp: Gfp) -> bool {
         let maps = size > self.cutoff && self.may_map(size, gfp);
         size > KMALLOC_MAX && !maps && !self.is_bug(size, gfp, Route::Policy)
     }
 
     /// Whether the refusal of a request that is too large for either side goes to the log: kmalloc
     /// warns if it was asked without a word, and after it whoever goes on to vmalloc (R3.2, R5.1).
-    pub fn warns_of_too_large(&self, size: u64, gfp: Gfp, route: Route) -> bool {
+    pub(crate) fn warns_of_too_large(&self, size: u64, gfp: Gfp, route: Route) -> bool {
         let goes_on = size > self.cutoff && self.falls_back(gfp);
         goes_on || !self.first_try(size, gfp, route).has(__GFP_NOWARN)
     }

@@ -10,19 +10,19 @@ mod allocation;
 mod boot;
 mod caller;
 mod convert;
-pub mod effort;
+pub(crate) mod effort;
 mod fate;
 mod free;
 mod judge;
-pub mod kswapd;
-pub mod kvmalloc;
+pub(crate) mod kswapd;
+pub(crate) mod kvmalloc;
 pub mod matrix;
 mod realloc;
 mod reuse;
-pub mod rules;
-pub mod shortage;
-pub mod space;
-pub mod window;
+pub(crate) mod rules;
+pub(crate) mod shortage;
+pub(crate) mod space;
+pub(crate) mod window;
 
 use crate::call::{Request, Role};
 use crate::op::Reg;
@@ -30,22 +30,21 @@ use crate::subject::Layout;
 use crate::trace::Machine;
 use crate::words::gfp::__GFP_COMP;
 use crate::words::{CacheHandle, PAGE, order_of, pages_of};
-pub use allocation::{Allocation, Contents, Kind};
+pub(crate) use allocation::{Allocation, Contents, Kind};
 use boot::whose_frames;
-pub use free::{Free, Verdict, right_call};
-pub use judge::Freeing;
+pub(crate) use free::{Free, Verdict, right_call};
+pub(crate) use judge::Freeing;
 use kswapd::Kswapd;
 use kvmalloc::Policy;
-pub use realloc::Replaced;
 use reuse::Classes;
-pub use reuse::Reuse;
+pub(crate) use reuse::Reuse;
 use rules::{Family, KMALLOC_MAX_CACHE, Want, cache_alignment, size_class, vmalloc_cost};
 use space::Space;
 use std::collections::BTreeMap;
 
 /// A cache that the caller made.
 #[derive(Clone, Copy, Debug)]
-pub struct Cache {
+pub(crate) struct Cache {
     /// The op that made it.
     pub id: u32,
     /// Bytes of an object.
@@ -62,7 +61,7 @@ pub struct Cache {
 
 impl Cache {
     /// The cache that a request asks for; `id` is its op.
-    pub fn asked_for(id: u32, request: &Request) -> Self {
+    pub(crate) fn asked_for(id: u32, request: &Request) -> Self {
         let size = request.size().unwrap_or(0);
         let align = request.get(Role::Align).unwrap_or(0);
         let align = cache_alignment(size, align, request.slab_flags());
@@ -72,7 +71,7 @@ impl Cache {
 
 /// Memory that was granted to a request, as its caller sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Granted {
+pub(crate) struct Granted {
     /// First byte; up to 16 for no memory.
     pub addr: u64,
     /// Bytes that the allocator says may be used.
@@ -89,14 +88,14 @@ pub struct Granted {
 
 impl Granted {
     /// Whether there is any memory.
-    pub fn is_memory(&self) -> bool {
+    pub(crate) fn is_memory(&self) -> bool {
         self.addr > 16
     }
 }
 
 /// Sums over the book, to hold against the allocator's counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
+pub(crate) struct Totals {
     /// Frames of page blocks, exact and coherent ones included.
     pub nr_block_pages: u64,
     /// Frames of large kmalloc blocks.
@@ -124,7 +123,7 @@ enum FrameUse {
 }
 
 /// The book of one lane.
-pub struct Model {
+pub(crate) struct Model {
     layout: Layout,
     policy: Policy,
     live: BTreeMap<u64, Allocation>,
@@ -144,7 +143,7 @@ pub struct Model {
 
 impl Model {
     /// An empty book about a machine.
-    pub fn new(layout: Layout, machine: &Machine) -> Self {
+    pub(crate) fn new(layout: Layout, machine: &Machine) -> Self {
         let nr_frames = ((layout.direct_end - layout.direct_start) / PAGE) as usize;
         Self {
             layout,
@@ -163,79 +162,79 @@ impl Model {
     }
 
     /// The live allocation that starts at `addr`.
-    pub fn at(&self, addr: u64) -> Option<&Allocation> {
+    pub(crate) fn at(&self, addr: u64) -> Option<&Allocation> {
         self.live.get(&addr)
     }
 
     /// The live allocation whose range, guard page included, holds `addr`.
-    pub fn containing(&self, addr: u64) -> Option<&Allocation> {
+    pub(crate) fn containing(&self, addr: u64) -> Option<&Allocation> {
         let (_, allocation) = self.live.range(..=addr).next_back()?;
         (addr < allocation.end()).then_some(allocation)
     }
 
     /// Every live allocation in address order.
-    pub fn live(&self) -> impl Iterator<Item = &Allocation> {
+    pub(crate) fn live(&self) -> impl Iterator<Item = &Allocation> {
         self.live.values()
     }
 
     /// The number of live allocations.
-    pub fn nr_live(&self) -> usize {
+    pub(crate) fn nr_live(&self) -> usize {
         self.live.len()
     }
 
     /// The sums over the book.
-    pub fn totals(&self) -> &Totals {
+    pub(crate) fn totals(&self) -> &Totals {
         &self.totals
     }
 
     /// Where the lane's memory lies.
-    pub fn layout(&self) -> &Layout {
+    pub(crate) fn layout(&self) -> &Layout {
         &self.layout
     }
 
     /// How kvmalloc decides.
-    pub fn policy(&self) -> &Policy {
+    pub(crate) fn policy(&self) -> &Policy {
         &self.policy
     }
 
     /// The vmalloc space.
-    pub fn space(&self) -> &Space {
+    pub(crate) fn space(&self) -> &Space {
         &self.space
     }
 
     /// As [`space`](Self::space), to change.
-    pub fn space_mut(&mut self) -> &mut Space {
+    pub(crate) fn space_mut(&mut self) -> &mut Space {
         &mut self.space
     }
 
     /// Who balances the nodes.
-    pub fn kswapd(&self) -> &Kswapd {
+    pub(crate) fn kswapd(&self) -> &Kswapd {
         &self.kswapd
     }
 
     /// As [`kswapd`](Self::kswapd), to change.
-    pub fn kswapd_mut(&mut self) -> &mut Kswapd {
+    pub(crate) fn kswapd_mut(&mut self) -> &mut Kswapd {
         &mut self.kswapd
     }
 
     /// A cache that has been made and not destroyed.
-    pub fn cache(&self, handle: CacheHandle) -> Option<&Cache> {
+    pub(crate) fn cache(&self, handle: CacheHandle) -> Option<&Cache> {
         self.caches.get(&handle)
     }
 
     /// The caches that have been made and not destroyed.
-    pub fn caches(&self) -> impl Iterator<Item = CacheHandle> {
+    pub(crate) fn caches(&self) -> impl Iterator<Item = CacheHandle> {
         self.caches.keys().copied()
     }
 
     /// The word that the constructor of an allocation's cache left all over it.
-    pub fn ctor_of(&self, kind: Kind) -> Option<u64> {
+    pub(crate) fn ctor_of(&self, kind: Kind) -> Option<u64> {
         let Kind::CacheObject(handle) = kind else { return None };
         self.caches.get(&handle)?.ctor
     }
 
     /// The size and the alignment that a request's caller may rely on.
-    pub fn promise(&self, want: &Want) -> (u64, u64) {
+    pub(crate) fn promise(&self, want: &Want) -> (u64, u64) {
         match want.family {
             Family::Cache(handle) => {
                 let cache = self.caches.get(&handle).copied();
@@ -247,24 +246,24 @@ impl Model {
     }
 
     /// Bytes from one object to the next of the cache that a request asks; 0 if it asks none.
-    pub fn stride(&self, want: &Want) -> u64 {
+    pub(crate) fn stride(&self, want: &Want) -> u64 {
         let Family::Cache(handle) = want.family else { return 0 };
         let (size, align) = self.promise(want);
         self.caches.get(&handle).map_or(0, |cache| rules::cache_stride(size, align, cache.ctor))
     }
 
     /// Whether an address lies in the vmalloc space.
-    pub fn is_vmalloc(&self, addr: u64) -> bool {
+    pub(crate) fn is_vmalloc(&self, addr: u64) -> bool {
         (self.layout.vmalloc_start..self.layout.vmalloc_end).contains(&addr)
     }
 
     /// Whether an address lies in the direct map.
-    pub fn is_direct(&self, addr: u64) -> bool {
+    pub(crate) fn is_direct(&self, addr: u64) -> bool {
         (self.layout.direct_start..self.layout.direct_end).contains(&addr)
     }
 
     /// Whether a request may come to vmalloc.
-    pub fn may_map(&self, want: &Want) -> bool {
+    pub(crate) fn may_map(&self, want: &Want) -> bool {
         let size = want.size.unwrap_or(0);
         match want.family {
             Family::Vmalloc { .. } => true,
@@ -274,7 +273,7 @@ impl Model {
     }
 
     /// What is known of memory that was granted to a request.
-    pub fn granted(&self, want: &Want, addr: u64, usable: u64) -> Granted {
+    pub(crate) fn granted(&self, want: &Want, addr: u64, usable: u64) -> Granted {
         let (size, align) = self.promise(want);
         let (kind, stays) = (self.kind_of(want, addr), self.is_same(want, addr));
         Granted { addr, usable, size, align, kind, stays }
@@ -301,13 +300,13 @@ impl Model {
     }
 
     /// A live allocation whose range meets `start..end`.
-    pub fn overlapping(&self, start: u64, end: u64) -> Option<&Allocation> {
+    pub(crate) fn overlapping(&self, start: u64, end: u64) -> Option<&Allocation> {
         let (_, below) = self.live.range(..end).next_back()?;
         (below.end() > start).then_some(below)
     }
 
     /// Whether a frame is in use in a way that memory of `kind` cannot share.
-    pub fn is_frame_taken(&self, frame: u32, kind: Kind) -> bool {
+    pub(crate) fn is_frame_taken(&self, frame: u32, kind: Kind) -> bool {
         let small = matches!(kind, Kind::Kmalloc | Kind::CacheObject(_));
         match self.frames.get(frame as usize) {
             None | Some(FrameUse::Whole) => true,
@@ -317,7 +316,7 @@ impl Model {
     }
 
     /// Enters an allocation. `frames` are the frames behind it, in order.
-    pub fn enter(&mut self, allocation: Allocation, frames: &[u32]) {
+    pub(crate) fn enter(&mut self, allocation: Allocation, frames: &[u32]) {
         self.just_freed = None;
         for frame in whose_frames(&allocation, frames) {
             let place = &mut self.frames[*frame as usize];
@@ -338,7 +337,7 @@ impl Model {
     }
 
     /// Strikes an allocation out; the frames behind it, in order, are nobody's from now on.
-    pub fn strike(&mut self, addr: u64, frames: &[u32], cpu: u8) -> Option<Allocation> {
+    pub(crate) fn strike(&mut self, addr: u64, frames: &[u32], cpu: u8) -> Option<Allocation> {
         let allocation = self.live.remove(&addr)?;
         for frame in whose_frames(&allocation, frames) {
             let place = &mut self.frames[*frame as usize];
@@ -367,7 +366,7 @@ impl Model {
     }
 
     /// The object that a CPU's request for memory of `kind` must get, if that is certain (R1.10).
-    pub fn next_object(&self, kind: Kind, size: u64, cpu: usize) -> Option<u64> {
+    pub(crate) fn next_object(&self, kind: Kind, size: u64, cpu: usize) -> Option<u64> {
         match kind {
             Kind::Kmalloc => self.classes.of(size_class(size)?).next(cpu),
             Kind::CacheObject(handle) => self.caches.get(&handle)?.reuse.next(cpu),
@@ -376,7 +375,7 @@ impl Model {
     }
 
     /// The block of `order` that a CPU freed just now, and nothing has happened since.
-    pub fn just_freed_block(&self, order: u32, cpu: u8) -> Option<u64> {
+    pub(crate) fn just_freed_block(&self, order: u32, cpu: u8) -> Option<u64> {
         let (addr, kind, freed_on) = self.just_freed?;
         let is_same = matches!(kind, Kind::Pages { order: freed, .. } if freed == order);
         (is_same && freed_on == cpu).then_some(addr)
@@ -384,27 +383,27 @@ impl Model {
 
     /// Says that the allocator has given back what it kept for later, so that no object is known
     /// to come next.
-    pub fn forget_reuse(&mut self) {
+    pub(crate) fn forget_reuse(&mut self) {
         self.classes = Classes::default();
         self.caches.values_mut().for_each(|cache| cache.reuse = Reuse::default());
     }
 
     /// The same for one cache.
-    pub fn forget_reuse_of(&mut self, handle: CacheHandle) {
+    pub(crate) fn forget_reuse_of(&mut self, handle: CacheHandle) {
         if let Some(cache) = self.caches.get_mut(&handle) {
             cache.reuse = Reuse::default();
         }
     }
 
     /// Changes what a live allocation holds.
-    pub fn set_contents(&mut self, addr: u64, contents: Contents) {
+    pub(crate) fn set_contents(&mut self, addr: u64, contents: Contents) {
         if let Some(allocation) = self.live.get_mut(&addr) {
             allocation.contents = contents;
         }
     }
 
     /// Says that a register no longer holds the allocation at an address, if it did.
-    pub fn forget_register(&mut self, addr: u64, reg: Reg) {
+    pub(crate) fn forget_register(&mut self, addr: u64, reg: Reg) {
         if let Some(allocation) = self.live.get_mut(&addr).filter(|held| held.reg == Some(reg)) {
             allocation.reg = None;
         }
@@ -412,17 +411,17 @@ impl Model {
 
     /// Says that something happened after the last free, so that its address may be anything by
     /// now.
-    pub fn forget_just_freed(&mut self) {
+    pub(crate) fn forget_just_freed(&mut self) {
         self.just_freed = None;
     }
 
     /// Enters a cache.
-    pub fn enter_cache(&mut self, handle: CacheHandle, cache: Cache) {
+    pub(crate) fn enter_cache(&mut self, handle: CacheHandle, cache: Cache) {
         self.caches.insert(handle, cache);
     }
 
     /// Strikes a cache out.
-    pub fn strike_cache(&mut self, handle: CacheHandle) {
+    pub(crate) fn strike_cache(&mut self, handle: CacheHandle) {
         self.caches.remove(&handle);
     }
 

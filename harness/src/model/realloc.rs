@@ -14,7 +14,7 @@ use std::ops::Range;
 
 /// Live memory that a reallocation replaces.
 #[derive(Clone, Debug)]
-pub struct Replaced<'a> {
+pub(crate) struct Replaced<'a> {
     /// The memory.
     pub old: &'a Allocation,
     /// Whether it must stay where it is.
@@ -28,7 +28,7 @@ pub struct Replaced<'a> {
 impl Model {
     /// What a request asks for, or `None` if it asks for no memory. A `kvrealloc` that knows what
     /// it replaces does not listen to its caller, and leaves mapped memory mapped (R5.5).
-    pub fn want(&self, request: &Request) -> Option<Want> {
+    pub(crate) fn want(&self, request: &Request) -> Option<Want> {
         let want = Want::of(request)?;
         let Some(Old { addr, size: Some(_) }) = want.from else { return Some(want) };
         if self.policy().tells_old_size() {
@@ -40,7 +40,7 @@ impl Model {
     }
 
     /// The live memory that a request replaces, if it is a reallocation of live memory.
-    pub fn replaced(&self, want: &Want) -> Option<Replaced<'_>> {
+    pub(crate) fn replaced(&self, want: &Want) -> Option<Replaced<'_>> {
         let from = want.from?;
         let old = self.at(from.addr)?;
         let size = want.size.unwrap_or(0);
@@ -78,7 +78,7 @@ impl Model {
 
     /// Whether a request is a reallocation of live memory that stays where it is, so that nothing
     /// is taken and nothing freed.
-    pub fn stays(&self, want: &Want) -> bool {
+    pub(crate) fn stays(&self, want: &Want) -> bool {
         let size = want.size.unwrap_or(0);
         let Some((from, old)) = want.from.and_then(|from| Some((from, self.at(from.addr)?))) else {
             return false;
@@ -90,12 +90,12 @@ impl Model {
     }
 
     /// Whether memory granted at `addr` is the memory that the request was to replace.
-    pub fn is_same(&self, want: &Want, addr: u64) -> bool {
+    pub(crate) fn is_same(&self, want: &Want, addr: u64) -> bool {
         want.from.is_some_and(|old| old.addr == addr)
     }
 
     /// Enters memory that stayed where it was, with its size and contents, for what was there.
-    pub fn renew(&mut self, allocation: Allocation) {
+    pub(crate) fn renew(&mut self, allocation: Allocation) {
         self.just_freed = None;
         self.live.insert(allocation.addr, allocation);
     }

@@ -24,16 +24,16 @@ struct Last {
 
 /// What each CPU took last from one cache.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Reuse([Last; NR_CPUS]);
+pub(crate) struct Reuse([Last; NR_CPUS]);
 
 impl Reuse {
     /// A CPU took an object.
-    pub fn take(&mut self, cpu: usize, addr: u64) {
+    pub(crate) fn take(&mut self, cpu: usize, addr: u64) {
         self.0[cpu] = Last { taken: addr, is_next: false };
     }
 
     /// A CPU freed an object.
-    pub fn free(&mut self, cpu: usize, addr: u64) {
+    pub(crate) fn free(&mut self, cpu: usize, addr: u64) {
         for (of, last) in self.0.iter_mut().enumerate() {
             if of == cpu {
                 last.is_next = last.taken == addr;
@@ -45,7 +45,7 @@ impl Reuse {
     }
 
     /// The object that a CPU must take next, if that is certain.
-    pub fn next(&self, cpu: usize) -> Option<u64> {
+    pub(crate) fn next(&self, cpu: usize) -> Option<u64> {
         let last = self.0[cpu];
         last.is_next.then_some(last.taken)
     }

@@ -18,18 +18,18 @@ use crate::words::{
 };
 
 /// The largest request that a slab serves; above it kmalloc takes whole blocks (R1.1).
-pub const KMALLOC_MAX_CACHE: u64 = 8192;
+pub(crate) const KMALLOC_MAX_CACHE: u64 = 8192;
 /// The largest request that kmalloc serves at all (R1.1).
-pub const KMALLOC_MAX: u64 = 4 << 20;
+pub(crate) const KMALLOC_MAX: u64 = 4 << 20;
 /// kvmalloc refuses anything larger (R5.1).
-pub const INT_MAX: u64 = i32::MAX as u64;
+pub(crate) const INT_MAX: u64 = i32::MAX as u64;
 /// The flags of a cache that may be asked for: `SLAB_HWCACHE_ALIGN`, `SLAB_RECLAIM_ACCOUNT`,
 /// `SLAB_PANIC`, `SLAB_NOLEAKTRACE` and `SLAB_ACCOUNT` (R2.1).
-pub const CACHE_FLAGS: u32 = 0x2000 | 0x2_0000 | 0x4_0000 | 0x80_0000 | 0x400_0000;
+pub(crate) const CACHE_FLAGS: u32 = 0x2000 | 0x2_0000 | 0x4_0000 | 0x80_0000 | 0x400_0000;
 
 /// Which interface a request came through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
+pub(crate) enum Family {
     /// `alloc_pages` and its wrappers.
     Pages {
         /// log2 of the number of pages.
@@ -59,7 +59,7 @@ pub enum Family {
 
 /// What a caller asked for, whatever the call's name.
 #[derive(Clone, Copy, Debug)]
-pub struct Want {
+pub(crate) struct Want {
     /// The interface.
     pub family: Family,
     /// The size in bytes; `None` if the array's size does not fit. For a cache the object size is
@@ -79,7 +79,7 @@ pub struct Want {
 
 /// What a reallocation is told of the memory that it replaces.
 #[derive(Clone, Copy, Debug)]
-pub struct Old {
+pub(crate) struct Old {
     /// Its address.
     pub addr: u64,
     /// How many bytes of it are to be kept, if the call does not know by itself.
@@ -89,7 +89,7 @@ pub struct Old {
 impl Want {
     /// What a request asks for, or `None` if it asks for no memory. Of a reallocation's old memory
     /// it takes what the caller says; [`Model::want`](super::Model::want) knows who is not asked.
-    pub fn of(request: &Request) -> Option<Self> {
+    pub(crate) fn of(request: &Request) -> Option<Self> {
         let CallSpec { makes, traits, .. } = *request.spec();
         let get = |role| request.get(role);
         let family = match makes {
@@ -121,22 +121,22 @@ impl Want {
     }
 
     /// Whether the request may not fail.
-    pub fn is_nofail(&self) -> bool {
+    pub(crate) fn is_nofail(&self) -> bool {
         self.gfp.has(__GFP_NOFAIL)
     }
 
     /// Whether the caller may sleep.
-    pub fn may_block(&self) -> bool {
+    pub(crate) fn may_block(&self) -> bool {
         self.gfp.has(__GFP_DIRECT_RECLAIM)
     }
 
     /// Whether the memory must read as zero.
-    pub fn wants_zero(&self) -> bool {
+    pub(crate) fn wants_zero(&self) -> bool {
         self.gfp.has(__GFP_ZERO)
     }
 
     /// The alignment that the caller may rely on (R1.3, R3.1; for kvmalloc what both sides keep).
-    pub fn alignment(&self, cache_align: u64) -> u64 {
+    pub(crate) fn alignment(&self, cache_align: u64) -> u64 {
         let size = self.size.unwrap_or(0);
         let natural = if size.is_power_of_two() { size.max(8) } else { 8 };
         match self.family {
@@ -154,7 +154,7 @@ impl Want {
 }
 
 /// The size class of a request that a slab serves (R1.1).
-pub fn size_class(size: u64) -> Option<u64> {
+pub(crate) fn size_class(size: u64) -> Option<u64> {
     match size {
         1..=8 => Some(8),
         65..=96 => Some(96),
@@ -166,7 +166,7 @@ pub fn size_class(size: u64) -> Option<u64> {
 
 /// The alignment of a cache's objects: what was asked for, but at least a word, and under
 /// `SLAB_HWCACHE_ALIGN` the smallest power of two that holds the object, up to a cache line (R2.2).
-pub fn cache_alignment(size: u64, align: u64, flags: SlabFlags) -> u64 {
+pub(crate) fn cache_alignment(size: u64, align: u64, flags: SlabFlags) -> u64 {
     let line = match size {
         _ if !flags.has(SLAB_HWCACHE_ALIGN) => 8,
         0..=8 => 8,
@@ -179,7 +179,7 @@ pub fn cache_alignment(size: u64, align: u64, flags: SlabFlags) -> u64 {
 
 /// Bytes from one object of a cache to the next: a constructed object has a word of the allocator's
 /// behind it (R2.3).
-pub fn cache_stride(size: u64, align: u64, ctor: Option<u64>) -> u64 {
+pub(crate) fn cache_stride(size: u64, align: u64, ctor: Option<u64>) -> u64 {
     let nr_words = size.div_ceil(8) + u64::from(ctor.is_some());
     (nr_words * 8).div_ceil(align) * align
 }
@@ -190,12 +190,12 @@ fn block_bytes(order: u32) -> u64 {
 }
 
 /// The order that a slab of a size class cannot do without (R1.9).
-pub fn min_slab_order(class: u64) -> u32 {
+pub(crate) fn min_slab_order(class: u64) -> u32 {
     order_of(class)
 }
 
 /// The frames that must stay free for a request with these flags (R3.6).
-pub fn watermark(gfp: Gfp, min_free: u64) -> u64 {
+pub(crate) fn watermark(gfp: Gfp, min_free: u64) -> u64 {
     let may_use_reserves = !gfp.has(__GFP_NOMEMALLOC);
     let urgent = if gfp.has(__GFP_HIGH) { min_free - min_free / 2 } else { min_free };
     if gfp.has(__GFP_MEMALLOC) && may_use_reserves {
@@ -209,14 +209,14 @@ pub fn watermark(gfp: Gfp, min_free: u64) -> u64 {
 
 /// The lowest watermark that any attempt of the request may go down to: a NOFAIL request gets half
 /// of the reserve in the end (R3.7).
-pub fn lowest_watermark(gfp: Gfp, min_free: u64) -> u64 {
+pub(crate) fn lowest_watermark(gfp: Gfp, min_free: u64) -> u64 {
     let usual = watermark(gfp, min_free);
     if gfp.has(__GFP_NOFAIL) { usual.min(min_free - min_free / 2) } else { usual }
 }
 
 /// Whether a block of `order` is free on some node above its `watermark` (R3.6), or on the only
 /// node that will do.
-pub fn has_block(
+pub(crate) fn has_block(
     facts: &Facts,
     order: u32,
     gfp: Gfp,
@@ -241,7 +241,7 @@ pub fn has_block(
 
 /// Frames and areas behind a vmalloc of `nr_pages`: its own and those of its page array, which is
 /// itself vmalloced when it is larger than a page (R4.2).
-pub fn vmalloc_cost(nr_pages: u64) -> VmallocCost {
+pub(crate) fn vmalloc_cost(nr_pages: u64) -> VmallocCost {
     let array = nr_pages * 8;
     let own = VmallocCost { nr_pages, nr_areas: 1, nr_area_pages: nr_pages + 1 };
     if array <= PAGE {
@@ -258,7 +258,7 @@ pub fn vmalloc_cost(nr_pages: u64) -> VmallocCost {
 /// The most pages of vmalloc space that may wait for a purge: 32 MiB with one CPU, and as much
 /// again each time that the number of CPUs doubles (R4.10). A space of less than 256 MiB counts an
 /// eighth of itself in place of the 32 MiB, or nothing would ever be purged in it for that reason.
-pub fn lazy_max(nr_vmalloc_pages: u64, nr_cpus: u32) -> u64 {
+pub(crate) fn lazy_max(nr_vmalloc_pages: u64, nr_cpus: u32) -> u64 {
     let share = if nr_vmalloc_pages < 8 * 8192 { nr_vmalloc_pages / 8 } else { 8192 };
     let nr_doublings = u64::from(nr_cpus.max(1).ilog2());
     share * (nr_doublings + 1)
@@ -266,7 +266,7 @@ pub fn lazy_max(nr_vmalloc_pages: u64, nr_cpus: u32) -> u64 {
 
 /// What one vmalloc takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct VmallocCost {
+pub(crate) struct VmallocCost {
     /// Frames.
     pub nr_pages: u64,
     /// Areas.

@@ -24,7 +24,7 @@ use crate::words::{HUGE_PAGE, PAGE, PAGE_ALLOC_COSTLY_ORDER, Route, order_of, pa
 const NR_METADATA_PAGES: u64 = 16;
 
 /// What was free around a refused request.
-pub struct Situation<'a> {
+pub(crate) struct Situation<'a> {
     /// Counters before.
     pub before: &'a Facts,
     /// Counters after.
@@ -49,7 +49,7 @@ pub struct Situation<'a> {
 
 impl Situation<'_> {
     /// Whether `refusal`, given to a request of `size` bytes, names a resource that was short.
-    pub fn is_real(&self, want: &Want, size: u64, refusal: Refusal) -> bool {
+    pub(crate) fn is_real(&self, want: &Want, size: u64, refusal: Refusal) -> bool {
         self.is_short(want, size, refusal)
             || self.relaxed.if_so(self.nr_faults > 0, Relaxation::InjectedFailure)
     }
@@ -100,7 +100,7 @@ impl Situation<'_> {
 
     /// Whether kmalloc could not serve a kvmalloc's first try. What vmalloc has reclaimed after it
     /// came too late.
-    pub fn is_first_try_short(&self, want: &Want, size: u64, route: Route) -> bool {
+    pub(crate) fn is_first_try_short(&self, want: &Want, size: u64, route: Route) -> bool {
         let first_try = Want { gfp: self.policy.first_try(size, want.gfp, route), ..*want };
         let order = order_of_kmalloc(size);
         self.nr_faults > 0 || size > KMALLOC_MAX || self.lacks_block(self.before, &first_try, order)
@@ -153,7 +153,7 @@ impl Situation<'_> {
     }
 
     /// Whether a node certainly has the frames for a vmalloc.
-    pub fn has_frames_on(&self, node: u8, size: u64) -> bool {
+    pub(crate) fn has_frames_on(&self, node: u8, size: u64) -> bool {
         let nr_free_pages = self.before.nodes[usize::from(node)].nr_free_pages;
         u64::from(nr_free_pages) > self.need(pages_of(size))
     }
@@ -165,7 +165,7 @@ impl Situation<'_> {
 
     /// Whether nothing stands in the way of an area of `nr_pages` pages in huge ones: there is
     /// room, and there are blocks for them, one of which the metadata may split.
-    pub fn has_huge_pages(&self, want: &Want, nr_pages: u64) -> bool {
+    pub(crate) fn has_huge_pages(&self, want: &Want, nr_pages: u64) -> bool {
         let blocks = self.before.nr_free_blocks[9..].iter().zip(0..);
         let nr_blocks: u64 = blocks.map(|(nr, order)| u64::from(*nr) << order).sum();
         let places = self.space.places(&Search::of(want, self.policy));
@@ -206,7 +206,7 @@ impl Situation<'_> {
 /// Whether so few frames are free that a search may have no node for a split in the middle of a
 /// hole, and without one the space counts as short (R4.9). At the edge of a hole, where all but
 /// aligned areas and those in a range go, there is no split.
-pub fn may_lack_node(search: &Search, before: &Facts, min_free: u64) -> bool {
+pub(crate) fn may_lack_node(search: &Search, before: &Facts, min_free: u64) -> bool {
     let may_split = search.range.is_some() || search.nr_huge_pages.is_some();
     may_split && before.nr_free_pages <= NR_METADATA_PAGES + reserve(before, min_free)
 }

@@ -12,7 +12,7 @@ use super::window::{Places, Search, Traces, Window};
 
 /// What a call has told of its search for room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
+pub(crate) enum Told {
     /// The area lies at this address.
     Place(u64),
     /// There is no room: a search that finds none has purged.
@@ -22,39 +22,39 @@ pub enum Told {
 }
 
 /// The vmalloc space, with every history of it that explains what its callers were told.
-pub struct Space {
+pub(crate) struct Space {
     /// At least one, no two the same.
     histories: Vec<Window>,
 }
 
 impl Space {
     /// An empty space of a machine with so many CPUs.
-    pub fn new(start: u64, end: u64, nr_cpus: u32) -> Self {
+    pub(crate) fn new(start: u64, end: u64, nr_cpus: u32) -> Self {
         Self { histories: vec![Window::new(start, end, nr_cpus)] }
     }
 
     /// Whether a caller's range is the whole space.
-    pub fn is_whole(&self, start: u64, end: u64) -> bool {
+    pub(crate) fn is_whole(&self, start: u64, end: u64) -> bool {
         self.histories[0].is_whole(start, end)
     }
 
     /// The most pages that may wait for a purge.
-    pub fn lazy_max(&self) -> u64 {
+    pub(crate) fn lazy_max(&self) -> u64 {
         self.histories[0].lazy_max()
     }
 
     /// The pages that wait for a purge, in each history.
-    pub fn waiting(&self) -> impl Iterator<Item = u64> {
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = u64> {
         self.histories.iter().map(Window::nr_lazy_pages)
     }
 
     /// Whether a purge may have happened or not, and it makes a difference.
-    pub fn is_in_doubt(&self) -> bool {
+    pub(crate) fn is_in_doubt(&self) -> bool {
         self.histories.len() > 1
     }
 
     /// Where a search may end; not known if that takes too long to find out.
-    pub fn places(&self, search: &Search) -> Option<Places> {
+    pub(crate) fn places(&self, search: &Search) -> Option<Places> {
         let [first, others @ ..] = &self.histories[..] else { return None };
         let mut places = first.places(search)?;
         for other in others {
@@ -66,27 +66,27 @@ impl Space {
     }
 
     /// Enters a live area of `nr_pages` pages and its guard, and the area of its page array.
-    pub fn enter(&mut self, addr: u64, nr_pages: u64) {
+    pub(crate) fn enter(&mut self, addr: u64, nr_pages: u64) {
         self.each(|history| history.enter(addr, nr_pages));
     }
 
     /// Frees an area: first its page array, as every free lazily.
-    pub fn retire(&mut self, addr: u64) {
+    pub(crate) fn retire(&mut self, addr: u64) {
         self.each(|history| history.retire(addr));
     }
 
     /// Sets what waits for a purge free.
-    pub fn purge(&mut self) {
+    pub(crate) fn purge(&mut self) {
         self.each(Window::purge);
     }
 
     /// Takes note that what waits may have been purged.
-    pub fn doubt(&mut self) {
+    pub(crate) fn doubt(&mut self) {
         self.follow(|_| Traces { unpurged: true, purged: true });
     }
 
     /// Takes note of a search, which was one of those given.
-    pub fn searched(&mut self, searches: &[Search], told: Told) {
+    pub(crate) fn searched(&mut self, searches: &[Search], told: Told) {
         let is_made = searches.iter().any(|search| self.histories[0].is_searched(search));
         let addr = match told {
             Told::NoRoom if is_made => return self.purge(),

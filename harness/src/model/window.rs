@@ -20,7 +20,7 @@ const NR_WALKED_MAX: usize = 256;
 
 /// Where an area may go if its pages are huge, and if they are not.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Places {
+pub(crate) struct Places {
     /// With huge pages; nowhere if the request may not have them.
     pub huge: Room,
     /// With small ones.
@@ -29,7 +29,7 @@ pub struct Places {
 
 /// Where an area may go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Room {
+pub(crate) struct Room {
     spots: Vec<Spot>,
     may_miss: bool,
 }
@@ -46,22 +46,22 @@ impl Room {
     const NOWHERE: Self = Self { spots: Vec::new(), may_miss: true };
 
     /// Whether an area may go to an address.
-    pub fn admits(&self, addr: u64) -> bool {
+    pub(crate) fn admits(&self, addr: u64) -> bool {
         self.spots.iter().any(|spot| spot.addr == addr)
     }
 
     /// Whether an area goes to an address, or the request fails.
-    pub fn is_only(&self, addr: u64) -> bool {
+    pub(crate) fn is_only(&self, addr: u64) -> bool {
         !self.spots.is_empty() && self.spots.iter().all(|spot| spot.addr == addr)
     }
 
     /// Whether a search finds a place for certain.
-    pub fn is_certain(&self) -> bool {
+    pub(crate) fn is_certain(&self) -> bool {
         !self.may_miss
     }
 
     /// The lowest place, if there is any.
-    pub fn lowest(&self) -> Option<u64> {
+    pub(crate) fn lowest(&self) -> Option<u64> {
         self.spots.iter().map(|spot| spot.addr).min()
     }
 
@@ -84,7 +84,7 @@ impl Room {
 
 /// A search for room: for an area, and for the area of its page array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Search {
+pub(crate) struct Search {
     /// Pages of the area, but for its guard.
     pub nr_pages: u64,
     /// Its pages if they are huge, which is tried first; none if they may not be (R4.12).
@@ -95,7 +95,7 @@ pub struct Search {
 
 impl Search {
     /// That of a request which comes to vmalloc.
-    pub fn of(want: &Want, policy: &Policy) -> Self {
+    pub(crate) fn of(want: &Want, policy: &Policy) -> Self {
         let range = match want.family {
             Family::Vmalloc { range } => range,
             _ => None,
@@ -105,7 +105,7 @@ impl Search {
     }
 
     /// The same without huge pages.
-    pub fn in_small_pages(self) -> Self {
+    pub(crate) fn in_small_pages(self) -> Self {
         Self { nr_huge_pages: None, ..self }
     }
 }
@@ -240,7 +240,7 @@ impl Holes<'_> {
 
 /// The taken parts of the vmalloc space.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Window {
+pub(crate) struct Window {
     start: u64,
     end: u64,
     taken: BTreeMap<u64, Taken>,
@@ -250,28 +250,28 @@ pub struct Window {
 
 impl Window {
     /// An empty space of a machine with so many CPUs.
-    pub fn new(start: u64, end: u64, nr_cpus: u32) -> Self {
+    pub(crate) fn new(start: u64, end: u64, nr_cpus: u32) -> Self {
         let lazy_max = lazy_max((end - start) / PAGE, nr_cpus);
         Self { start, end, taken: BTreeMap::new(), nr_lazy_pages: 0, lazy_max }
     }
 
     /// Whether a caller's range is the whole space.
-    pub fn is_whole(&self, start: u64, end: u64) -> bool {
+    pub(crate) fn is_whole(&self, start: u64, end: u64) -> bool {
         start == 0 && end == self.end - self.start
     }
 
     /// The pages that wait for a purge.
-    pub fn nr_lazy_pages(&self) -> u64 {
+    pub(crate) fn nr_lazy_pages(&self) -> u64 {
         self.nr_lazy_pages
     }
 
     /// The most pages that may wait for a purge.
-    pub fn lazy_max(&self) -> u64 {
+    pub(crate) fn lazy_max(&self) -> u64 {
         self.lazy_max
     }
 
     /// Enters a live area of `nr_pages` pages and its guard, and the area of its page array.
-    pub fn enter(&mut self, addr: u64, nr_pages: u64) {
+    pub(crate) fn enter(&mut self, addr: u64, nr_pages: u64) {
         let end = addr + (nr_pages + 1) * PAGE;
         self.taken.insert(addr, Taken { end, is_live: true, array: None });
         let Some(ask) = self.array_of(nr_pages) else { return };
@@ -285,7 +285,7 @@ impl Window {
     }
 
     /// Frees an area: first its page array, as every free lazily.
-    pub fn retire(&mut self, addr: u64) {
+    pub(crate) fn retire(&mut self, addr: u64) {
         let array = self.taken.get(&addr).and_then(|area| area.array);
         for start in array.into_iter().chain([addr]) {
             if let Some(area) = self.taken.get_mut(&start) {
@@ -299,13 +299,13 @@ impl Window {
     }
 
     /// Sets what waits for a purge free.
-    pub fn purge(&mut self) {
+    pub(crate) fn purge(&mut self) {
         self.taken.retain(|_, area| area.is_live);
         self.nr_lazy_pages = 0;
     }
 
     /// Where a search may end; not known if that takes too long to find out.
-    pub fn places(&self, search: &Search) -> Option<Places> {
+    pub(crate) fn places(&self, search: &Search) -> Option<Places> {
         (self.taken.len() <= NR_WALKED_MAX).then(|| self.walk(search))
     }
 

@@ -7,14 +7,14 @@ use super::{Event, ORACLES, Oracle};
 use crate::subject::{Caps, Pack};
 
 /// The oracles of one lane.
-pub struct Jury {
+pub(crate) struct Jury {
     seated: Vec<&'static Oracle>,
     excused: Vec<&'static Oracle>,
 }
 
 impl Jury {
     /// The oracles of some packs, for a subject with these capabilities.
-    pub fn of(packs: &[Pack], caps: Caps) -> Self {
+    pub(crate) fn of(packs: &[Pack], caps: Caps) -> Self {
         let summoned = ORACLES.iter().filter(|oracle| packs.contains(&oracle.pack));
         let can_judge = |oracle: &&Oracle| caps.cover(oracle.needs);
         let (seated, excused) = summoned.partition(can_judge);
@@ -22,7 +22,7 @@ impl Jury {
     }
 
     /// The oracles that cannot judge the lane, though it claims what they are about.
-    pub fn excused(&self) -> &[&'static Oracle] {
+    pub(crate) fn excused(&self) -> &[&'static Oracle] {
         &self.excused
     }
 
@@ -30,7 +30,7 @@ impl Jury {
     ///
     /// # Errors
     /// The oracle's name and its reason.
-    pub fn judge(&self, event: &Event) -> Result<(), (&'static str, String)> {
+    pub(crate) fn judge(&self, event: &Event) -> Result<(), (&'static str, String)> {
         for oracle in &self.seated {
             (oracle.judge)(event).map_err(|reason| (oracle.name, reason))?;
         }

@@ -1,6 +1,6 @@
 //! Oracles: each decides whether what a lane did was legal.
 //!
-//! The one idea: an oracle looks at an [`Event`] and says nothing, or says what is wrong. It calls
+//! The one idea: an oracle looks at an `Event` and says nothing, or says what is wrong. It calls
 //! nothing that changes anything, so every oracle runs on every event of every campaign. Each has
 //! its file, its sentence, and tests that it barks on a planted fault and is silent on correct
 //! conduct. Where it says nothing because it could not make sure, it names the relaxation, which is
@@ -15,7 +15,7 @@ mod generic;
 mod jury;
 mod linux;
 
-pub use jury::Jury;
+pub(crate) use jury::Jury;
 
 use crate::bytes::Damage;
 use crate::call::Request;
@@ -28,10 +28,10 @@ use crate::subject::{Answer, Caps, Effort, Facts, Pack};
 
 /// Nothing to object to, or the objection. What passes only because the oracle could not make sure
 /// is counted as a [relaxation](crate::relaxation) on the way.
-pub type Judgement = Result<(), String>;
+pub(crate) type Judgement = Result<(), String>;
 
 /// Something that happened in a run.
-pub enum Event<'a> {
+pub(crate) enum Event<'a> {
     /// A lane carried a request out; the book is as it was before.
     Step(&'a Step<'a>),
     /// The caller rewrote an allocation; what its bytes showed just before.
@@ -67,7 +67,7 @@ pub enum Event<'a> {
 }
 
 /// One request, as one lane carried it out.
-pub struct Step<'a> {
+pub(crate) struct Step<'a> {
     /// The book before the request.
     pub model: &'a Model,
     /// The min watermark of each node in frames.
@@ -83,19 +83,19 @@ pub struct Step<'a> {
 impl Step<'_> {
     /// What was wanted and what was granted, if memory, or `ZERO_SIZE_PTR`, came of the request.
     /// Of several pieces it is the first.
-    pub fn grant(&self) -> Option<(&Want, Granted)> {
+    pub(crate) fn grant(&self) -> Option<(&Want, Granted)> {
         self.record.want.as_ref().zip(self.record.granted)
     }
 
     /// The same of every piece.
-    pub fn grants(&self) -> impl Iterator<Item = (&Want, Granted)> {
+    pub(crate) fn grants(&self) -> impl Iterator<Item = (&Want, Granted)> {
         let want = self.record.want.as_ref();
         want.into_iter().flat_map(|want| self.record.grants().map(move |granted| (want, granted)))
     }
 }
 
 /// A waiter that asked again.
-pub struct Wake {
+pub(crate) struct Wake {
     /// The op that made it; it may have asked several times.
     pub id: u32,
     /// Its request.
@@ -123,7 +123,7 @@ pub struct View {
     pub is_kv: bool,
     /// For a call on an address: the allocation it points into, how far, and whether that is
     /// kvmalloc's.
-    pub target: Option<Target>,
+    pub(crate) target: Option<Target>,
     /// For a call on a cache: the op that made the cache which its register holds.
     pub cache: Option<u32>,
     /// The bytes that the allocation may use; 0 without a target.
@@ -136,7 +136,7 @@ pub struct View {
 
 /// What an address argument points at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Target {
+pub(crate) struct Target {
     /// The op that made the allocation.
     pub id: u32,
     /// Bytes from its start.
@@ -158,7 +158,7 @@ pub struct Oracle {
     /// What a subject must be able to do to be judged.
     pub needs: Caps,
     /// The judgement on an event.
-    pub judge: fn(&Event) -> Judgement,
+    pub(crate) judge: fn(&Event) -> Judgement,
 }
 
 /// Every oracle. Those of Linux come first: where both packs object, theirs is the sharper word.

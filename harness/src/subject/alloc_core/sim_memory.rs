@@ -21,7 +21,7 @@ const STALE: u32 = u32::MAX;
 
 /// The simulated machine.
 #[derive(Default)]
-pub struct SimMemory {
+pub(crate) struct SimMemory {
     nr_vmalloc_pages: u32,
     frames: Frames,
     /// Entry `n` belongs to the n-th page of the vmalloc space: `pfn + 1`, `EMPTY` or `STALE`.
@@ -32,14 +32,9 @@ pub struct SimMemory {
 }
 
 impl SimMemory {
-    /// A machine without memory; [`reset`](Self::reset) gives it its size.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// Makes this a fresh machine of the given size. What it took from the host it keeps for the
     /// next one.
-    pub fn reset(&mut self, nr_frames: u32, nr_vmalloc_pages: u32) {
+    pub(crate) fn reset(&mut self, nr_frames: u32, nr_vmalloc_pages: u32) {
         self.frames.reset(nr_frames as usize);
         self.page_table[..self.nr_entries_used].fill(EMPTY);
         self.nr_entries_used = 0;
@@ -59,12 +54,12 @@ impl SimMemory {
     }
 
     /// The first thing that no correct allocator does to its page tables, if it has happened.
-    pub fn fault(&self) -> Option<&'static str> {
+    pub(crate) fn fault(&self) -> Option<&'static str> {
         self.fault
     }
 
     /// The frame that a page of the direct map or the vmalloc space shows.
-    pub fn frame_of(&self, addr: u64) -> Option<u32> {
+    pub(crate) fn frame_of(&self, addr: u64) -> Option<u32> {
         if addr >= VMALLOC_START {
             return self.translate(Vaddr(addr & !(PAGE_SIZE - 1))).map(|pfn| pfn.0);
         }
@@ -73,7 +68,7 @@ impl SimMemory {
     }
 
     /// The frame that a device finds at an address of its bus, where frame 0 is at `DMA_OFFSET`.
-    pub fn frame_of_bus(&self, bus: u64) -> Option<u32> {
+    pub(crate) fn frame_of_bus(&self, bus: u64) -> Option<u32> {
         let pfn = bus.checked_sub(DMA_OFFSET)? >> PAGE_SHIFT;
         (pfn < self.frames.len() as u64).then_some(pfn as u32)
     }
@@ -85,19 +80,19 @@ impl SimMemory {
     }
 
     /// The bytes at `addr`, as many of `len` as lie in its page.
-    pub fn span(&self, addr: u64, len: u64) -> Option<&[u8]> {
+    pub(crate) fn span(&self, addr: u64, len: u64) -> Option<&[u8]> {
         Some(self.frames.span(self.place(addr)?, len as usize))
     }
 
     /// As [`span`](Self::span), to write to.
-    pub fn span_mut(&mut self, addr: u64, len: u64) -> Option<&mut [u8]> {
+    pub(crate) fn span_mut(&mut self, addr: u64, len: u64) -> Option<&mut [u8]> {
         let place = self.place(addr)?;
         Some(self.frames.span_mut(place, len as usize))
     }
 
     /// Writes the beginning of `bytes` at `addr`, as much of it as lies in one page, and says how
     /// much that was.
-    pub fn write(&mut self, addr: u64, bytes: &'static [u8]) -> Option<u64> {
+    pub(crate) fn write(&mut self, addr: u64, bytes: &'static [u8]) -> Option<u64> {
         let place = self.place(addr)?;
         Some(self.frames.write(place, bytes) as u64)
     }
@@ -182,7 +177,7 @@ mod test {
     use super::*;
 
     fn machine() -> SimMemory {
-        let mut memory = SimMemory::new();
+        let mut memory = SimMemory::default();
         memory.reset(8, 8);
         memory
     }
