@@ -58,7 +58,7 @@ pub struct Setting {
 impl Setting {
     /// The harness itself calls, as the same task on the same CPU, and where it may sleep.
     pub fn of_harness(self) -> Self {
-        let caller = Current { context: Context::Task, ..self.caller };
+        let caller = Current { context: Context::Task, killed: 0, ..self.caller };
         Self { faults: Faults::default(), caller }
     }
 }

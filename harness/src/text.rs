@@ -67,10 +67,11 @@ pub struct CallerField {
     pub end: u8,
 }
 
-/// Both numbers, in the order in which they are printed.
+/// Every such number, in the order in which they are printed.
 pub static CALLER_FIELDS: &[CallerField] = &[
     CallerField { name: "task", of: |c| c.task, of_mut: |c| &mut c.task, end: NR_TASKS as u8 },
     CallerField { name: "cpu", of: |c| c.cpu, of_mut: |c| &mut c.cpu, end: NR_CPUS as u8 },
+    CallerField { name: "killed", of: |c| c.killed, of_mut: |c| &mut c.killed, end: 2 },
 ];
 
 /// A field of the header line.

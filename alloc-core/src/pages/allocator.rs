@@ -155,9 +155,9 @@ impl<M: Memory> PageAllocator<M> {
 
     /// Says who makes the calls that follow.
     pub(crate) const fn set_current(&mut self, current: Current) {
-        let Current { cpu, task, context } = current;
+        let Current { cpu, task, context, is_killed } = current;
         let (cpu, task) = (cpu % self.nr_cpus, task % NR_TASKS as u8);
-        self.current = Current { cpu, task, context };
+        self.current = Current { cpu, task, context, is_killed };
     }
 
     /// The scopes of the current task.
@@ -241,8 +241,17 @@ impl<M: Memory> PageAllocator<M> {
     /// The last try of a request that must not fail, before it has to wait: it may take half of
     /// the reserve (R3.7).
     pub(crate) fn find_for_nofail(&self, gfp: Gfp, order: u32) -> Option<Found> {
-        let half = self.min_free_pages - self.min_free_pages / 2;
-        if gfp.has(__GFP_NOFAIL) { self.find_above(Some(half), gfp, order) } else { None }
+        if gfp.has(__GFP_NOFAIL) { self.find_above(self.half_reserve(), gfp, order) } else { None }
+    }
+
+    /// For who is being killed: half of the reserve, unless the flags forbid any of it (R3.12).
+    pub(crate) fn find_for_victim(&self, gfp: Gfp, order: u32) -> Option<Found> {
+        let may = !gfp.has(__GFP_NOMEMALLOC);
+        if may { self.find_above(self.half_reserve(), gfp, order) } else { None }
+    }
+
+    const fn half_reserve(&self) -> Option<u32> {
+        Some(self.min_free_pages - self.min_free_pages / 2)
     }
 
     /// Looks at the nodes in turn (`node_zonelist`).

@@ -82,14 +82,14 @@ mod test {
     use crate::pages::allocator::{BootParams, PageAllocator};
     use crate::test_memory::TestMemory;
     use crate::words::gfp::{GFP_KERNEL, GFP_NOWAIT};
-    use crate::words::task::{Context, Current};
+    use crate::words::task::Current;
 
     fn pages_with(pcp_high: u32) -> PageAllocator<TestMemory> {
         boot_with(256, &BootParams { nr_cpus: 2, pcp_high, ..BootParams::default() })
     }
 
     fn on_cpu(pages: &mut PageAllocator<TestMemory>, cpu: u8) {
-        pages.set_current(Current { cpu, task: 0, context: Context::Task });
+        pages.set_current(Current { cpu, ..Current::default() });
     }
 
     #[test]

@@ -54,6 +54,11 @@ impl<M: Memory> PageAllocator<M> {
             if spares_processes {
                 return self.give_up(gfp, order);
             }
+            // A task that is being killed is the victim itself, and others are spared.
+            if self.current.is_killed {
+                let found = self.find_for_victim(gfp, order);
+                return found.map_or_else(|| self.give_up(gfp, order), Ok);
+            }
             // For a request that may not enter a file system the OOM killer kills nothing either,
             // but Linux lets it try again for ever (R3.8).
             let killed = gfp.has(__GFP_FS) && self.kill_largest();
@@ -189,6 +194,7 @@ mod test {
     use crate::pages::allocator::test::{boot, boot_with};
     use crate::test_memory::TestMemory;
     use crate::words::gfp::{__GFP_NOWARN, GFP_ATOMIC, GFP_KERNEL, GFP_NOFS, GFP_NOIO, GFP_NOWAIT};
+    use crate::words::task::Current;
 
     /// A machine that is full of a kind of cache.
     fn full_of(kind: PageCacheKind) -> PageAllocator<TestMemory> {
@@ -251,6 +257,29 @@ mod test {
         pages.evict_others();
         pages.check().unwrap();
         assert_eq!(pages.nr_free_pages(), 139);
+    }
+
+    #[test]
+    fn a_task_that_is_being_killed_is_the_victim() {
+        let short = Shortage::Pages { order: 0 };
+        let mut pages = boot(256, 40, 0);
+        pages.start_process(30).unwrap();
+        while pages.alloc_pages(GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN, 0).is_ok() {}
+        assert_eq!(pages.nr_free_pages(), 40);
+        pages.set_current(Current { is_killed: true, ..Current::default() });
+        let brief = GFP_KERNEL | __GFP_RETRY_MAYFAIL | __GFP_NOWARN;
+        assert_eq!(pages.alloc_pages(brief, 0), Err(AllocError::NoMemory(short)));
+        for gfp in [GFP_KERNEL, GFP_NOFS] {
+            while pages.alloc_pages(gfp, 0).is_ok() {}
+            assert_eq!(pages.alloc_pages(gfp, 0), Err(AllocError::NoMemory(short)));
+            assert_eq!((pages.nr_free_pages(), pages.others.nr_processes()), (20, 1));
+        }
+        let nofail = GFP_KERNEL | __GFP_NOFAIL;
+        assert_eq!(pages.alloc_pages(nofail, 0), Err(AllocError::WouldBlock(short)));
+        pages.set_current(Current::default());
+        pages.alloc_pages(GFP_KERNEL, 0).unwrap();
+        assert_eq!(pages.others.nr_processes(), 0);
+        pages.check().unwrap();
     }
 
     #[test]

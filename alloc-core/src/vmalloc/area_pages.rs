@@ -14,8 +14,11 @@ use crate::vmalloc::vmap::VmapSpace;
 use crate::vmalloc::vmap_tree::VmapArea;
 use crate::words::addr::{PAGE_SHIFT, PAGE_SIZE, Paddr, Pfn, Vaddr};
 use crate::words::error::{AllocError, Shortage};
-use crate::words::gfp::{__GFP_NOFAIL, Gfp};
+use crate::words::gfp::{__GFP_DIRECT_RECLAIM, __GFP_NOFAIL, Gfp};
 use crate::words::task::Context;
+
+/// Pages that are asked for at once (`vm_area_alloc_pages`).
+const NR_BATCH: u64 = 100;
 
 /// vmalloc, which owns kmalloc and the address space.
 ///
@@ -90,7 +93,12 @@ impl<M: Memory> Vmalloc<M> {
     ) -> Result<(), AllocError> {
         let order = entry.order();
         let gfp = if order == 0 { gfp } else { gfp.without(__GFP_NOFAIL) };
+        let gives_up = self.kmalloc.slab.pages.current.is_killed && !gfp.has(__GFP_NOFAIL);
         for index in (0..nr).step_by(1 << order) {
+            // Pages are taken by the hundred, without an effort unless it is for one alone; and
+            // after that no more for a task that is being killed (R3.12).
+            let is_alone = index % NR_BATCH == 0 && index + 1 == nr;
+            let gfp = if gives_up && !is_alone { gfp.without(__GFP_DIRECT_RECLAIM) } else { gfp };
             let pages = &mut self.kmalloc.slab.pages;
             match pages.alloc_block(gfp, order, FrameState::Vmalloc) {
                 Ok(first) => {

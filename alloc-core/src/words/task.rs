@@ -53,6 +53,9 @@ pub struct Current {
     pub task: u8,
     /// Its context.
     pub context: Context,
+    /// Whether a fatal signal is pending: the task is as good as gone, and gives its memory back
+    /// as soon as it sees the signal (R3.12).
+    pub is_killed: bool,
 }
 
 /// A restriction that a task puts on its own allocations.

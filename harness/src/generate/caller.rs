@@ -22,6 +22,7 @@ pub(super) fn assign(op: &mut Op, swarm: &Swarm, rng: &mut Rng) {
         interrupt(op, swarm, rng);
     }
     op.caller.cpu = rng.u8(0..swarm.machine.cpus as u8);
+    op.caller.killed = u8::from(rng.u8(0..32) == 0);
     let may_wait = op.args.iter().any(|arg| matches!(arg, Arg::Gfp(gfp) if may_wait(*gfp)));
     // A scope is closed by the task that opened it.
     let has_task = matches!(

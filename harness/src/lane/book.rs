@@ -66,7 +66,7 @@ impl Lane {
             want.family,
             Family::Pages { .. } | Family::PagesExact | Family::DmaCoherent | Family::Kmalloc
         );
-        if asks_pages && self.model.powers(&want, record.caller.task, None).wakes_kswapd() {
+        if asks_pages && self.model.powers(&want, record.caller, None).wakes_kswapd() {
             let only_node = record.only_node(&want);
             self.model.kswapd_mut().wake(&record.before, self.min_free, only_node);
         }

@@ -196,7 +196,7 @@ impl Lane {
     /// where it may do anything.
     pub(super) fn as_understood(&self, caller: Current) -> Current {
         let knows = self.caps.has(Cap::Contexts);
-        if knows { caller } else { Current { context: Context::Task, ..caller } }
+        if knows { caller } else { Current { context: Context::Task, killed: 0, ..caller } }
     }
 
     /// Looks at memory that is about to be freed: what is wrong with its bytes, how many of them

@@ -207,13 +207,6 @@ pub(crate) fn watermark(gfp: Gfp, min_free: u64) -> u64 {
     }
 }
 
-/// The lowest watermark that any attempt of the request may go down to: a NOFAIL request gets half
-/// of the reserve in the end (R3.7).
-pub(crate) fn lowest_watermark(gfp: Gfp, min_free: u64) -> u64 {
-    let usual = watermark(gfp, min_free);
-    if gfp.has(__GFP_NOFAIL) { usual.min(min_free - min_free / 2) } else { usual }
-}
-
 /// Whether a block of `order` is free on some node above its `watermark` (R3.6), or on the only
 /// node that will do.
 pub(crate) fn has_block(

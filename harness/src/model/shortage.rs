@@ -7,17 +7,17 @@
 //! Where the exact need is not known (metadata, fragmentation of slabs) the rule leans to the
 //! allocator, and says so: each such answer is counted as a [`Relaxation`].
 
+use super::effort::lowest_watermark;
 use super::kvmalloc::Policy;
 use super::rules::{
-    Family, KMALLOC_MAX, VmallocCost, Want, has_block, lowest_watermark, min_slab_order,
-    size_class, vmalloc_cost,
+    Family, KMALLOC_MAX, VmallocCost, Want, has_block, min_slab_order, size_class, vmalloc_cost,
 };
 use super::space::Space;
 use super::window::Search;
 use crate::relaxation::{Relaxation, Relaxed};
 use crate::subject::Effort;
 use crate::subject::{Facts, Refusal};
-use crate::words::{HUGE_PAGE, PAGE, PAGE_ALLOC_COSTLY_ORDER, Route, order_of, pages_of};
+use crate::words::{Current, HUGE_PAGE, PAGE, PAGE_ALLOC_COSTLY_ORDER, Route, order_of, pages_of};
 
 /// Frames that the metadata of one vmalloc may need beyond what is counted for it: a slab each for
 /// vm_struct, vmap_area (twice) and the page array, the largest of order 3.
@@ -37,6 +37,8 @@ pub(crate) struct Situation<'a> {
     pub stride: u64,
     /// The min watermark of each node.
     pub min_free: u64,
+    /// Who makes the request.
+    pub caller: Current,
     /// The only node that will do, if the request says so.
     pub only_node: Option<u8>,
     /// Injected failures that fired.
@@ -128,7 +130,7 @@ impl Situation<'_> {
     }
 
     fn lacks_block(&self, facts: &Facts, want: &Want, order: u32) -> bool {
-        let watermark = lowest_watermark(want.gfp, self.min_free);
+        let watermark = lowest_watermark(want.gfp, order, self.caller, self.min_free);
         !has_block(facts, order, want.gfp, watermark, self.only_node)
     }
 
@@ -244,6 +246,7 @@ mod test {
             policy: &Policy::of(&Machine::default()),
             stride: 0,
             min_free: 16,
+            caller: Current::default(),
             only_node: None,
             nr_faults: 0,
             effort: Effort::default(),

@@ -103,7 +103,7 @@ impl Property {
             Self::Route => 1,
             Self::Context => 2,
             Self::Caller(place) => 4 << place,
-            Self::Fault(place) => 16 << place,
+            Self::Fault(place) => 32 << place,
         }
     }
 }

@@ -61,6 +61,7 @@ fn any_op(rng: &mut Rng) -> Op {
         caller: Current {
             task: rng.u8(0..8),
             cpu: rng.u8(0..8),
+            killed: rng.u8(0..2),
             context: CONTEXTS[rng.index(0..CONTEXTS.len())].1,
         },
         expect: rng.bool().then(|| CLASSES[rng.index(0..CLASSES.len())].0),

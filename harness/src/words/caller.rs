@@ -52,6 +52,8 @@ pub struct Current {
     pub task: u8,
     /// Its context.
     pub context: Context,
+    /// 1 for a task that has a fatal signal pending, so that it is as good as gone (R3.12).
+    pub killed: u8,
 }
 
 /// A restriction that a task puts on its own allocations (R3.10).

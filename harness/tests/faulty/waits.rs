@@ -4,7 +4,9 @@ use crate::answers::instead;
 use crate::memory::with_gfp;
 use crate::tenant::{Fault, RIGHT, Seen};
 use kvroute_harness::call::{Call, ask};
+use kvroute_harness::op::Setting;
 use kvroute_harness::subject::{Answer, Effort, Epochs, Refusal, Reply};
+use kvroute_harness::words::Current;
 use kvroute_harness::words::gfp::{__GFP_DIRECT_RECLAIM, __GFP_NOFAIL, GFP_KERNEL};
 
 pub(crate) static FAULTS: &[Fault] = &[
@@ -44,6 +46,24 @@ pub(crate) static FAULTS: &[Fault] = &[
                 }
                 _ => reply,
             }
+        },
+        ..RIGHT
+    },
+    Fault {
+        what: "has another killed for a task that is being killed itself",
+        oracle: "reclaim",
+        trace: "machine (frames: 64, min_free: 0)\nstart_process(8)\n\
+                r0 = alloc_pages(GFP_KERNEL|__GFP_NORETRY, 5)\n\
+                r1 = alloc_pages(GFP_KERNEL|__GFP_NORETRY, 4)\n\
+                r2 = alloc_pages(GFP_KERNEL|__GFP_NORETRY, 3)\n\
+                r3 = alloc_pages(GFP_KERNEL|__GFP_NORETRY, 2)\n\
+                r4 = alloc_pages(GFP_KERNEL|__GFP_NORETRY, 1)\n\
+                r5 = alloc_pages(GFP_KERNEL|__GFP_NORETRY, 0)\n\
+                r6 = alloc_pages(GFP_KERNEL|__GFP_NORETRY, 0)\n\
+                r7 = alloc_pages(GFP_KERNEL, 0) (killed: 1)",
+        apply: |tenant, request, setting| {
+            let caller = Current { killed: 0, ..setting.caller };
+            tenant.right.apply(request, &Setting { caller, ..*setting })
         },
         ..RIGHT
     },

@@ -9,9 +9,8 @@
 
 use super::situation;
 use crate::call::{Call, Request, Role};
-use crate::model::rules::{
-    Family, Want, cache_alignment, cache_stride, has_block, lowest_watermark, size_class,
-};
+use crate::model::effort::lowest_watermark;
+use crate::model::rules::{Family, Want, cache_alignment, cache_stride, has_block, size_class};
 use crate::model::window::{Places, Search};
 use crate::model::{Granted, Kind, rules};
 use crate::oracle::{Event, Judgement, Oracle, Step};
@@ -133,7 +132,7 @@ fn reserves(step: &Step, want: &Want, granted: Granted) -> Judgement {
         Family::Kvmalloc { route } => step.model.policy().first_try(size, want.gfp, route),
         _ => want.gfp,
     };
-    let watermark = lowest_watermark(gfp, step.min_free);
+    let watermark = lowest_watermark(gfp, order, step.record.caller, step.min_free);
     let before = &step.record.before;
     if order < NR_ORDERS && has_block(before, order, gfp, watermark, step.record.only_node(want)) {
         return Ok(());

@@ -84,7 +84,7 @@ fn wants_no_less(one: &Request, other: &Request) -> bool {
 /// Whether the request is too small to fail, and may not have a process killed: it waits like one
 /// that must not fail (R3.8).
 fn is_small(step: &Step, want: &Want, shortage: Refusal) -> bool {
-    let powers = step.model.powers(want, step.record.caller.task, None);
+    let powers = step.model.powers(want, step.record.caller, None);
     match shortage {
         Refusal::Pages { order } => waits_when_small(powers, order) || is_table(step, want),
         _ => false,
@@ -99,7 +99,7 @@ fn waits_when_small(powers: Powers, order: u32) -> bool {
 /// own, and even a request that may not sleep waits for it (R4.2, R4.4).
 fn is_table(step: &Step, want: &Want) -> bool {
     let maps = matches!(want.family, Family::Vmalloc { .. } | Family::Kvmalloc { .. });
-    maps && waits_when_small(step.model.page_table_powers(want, step.record.caller.task), 0)
+    maps && waits_when_small(step.model.page_table_powers(want, step.record.caller), 0)
 }
 
 fn waits(step: &Step, want: &Want, size: u64, shortage: Refusal) -> Judgement {

@@ -80,9 +80,9 @@ fn taken(step: &Step, want: &Want) -> Judgement {
     if took_nothing(record) {
         return Ok(());
     }
-    let task = record.caller.task;
-    let powers = step.model.powers(want, task, granted_at(step));
-    let tables = may_map(step, want).then(|| step.model.page_table_powers(want, task));
+    let caller = record.caller;
+    let powers = step.model.powers(want, caller, granted_at(step));
+    let tables = may_map(step, want).then(|| step.model.page_table_powers(want, caller));
     let may = |what: fn(Powers) -> bool| what(powers) || tables.is_some_and(what);
     let Effort { nr_reclaim_rounds, nr_oom_kills, .. } = record.reply.effort;
     if nr_reclaim_rounds > 0 && !may(Powers::may_reclaim) {
@@ -190,7 +190,7 @@ fn gave_up(step: &Step, want: &Want) -> Judgement {
     if step.relaxed.if_so(record.reply.nr_faults > 0, Relaxation::InjectedFailure) {
         return Ok(());
     }
-    let powers = step.model.powers(want, record.caller.task, None);
+    let powers = step.model.powers(want, record.caller, None);
     let is_block =
         matches!(want.family, Family::Pages { .. } | Family::PagesExact | Family::DmaCoherent);
     let nr_kept = record.after.nr_per_cpu_pages;
@@ -207,7 +207,7 @@ fn gave_up(step: &Step, want: &Want) -> Judgement {
         return Err(format!("{:?} is too small to fail, and failed", record.request));
     }
     let may_deadlock = |powers: Powers| powers.never_fails(order) && powers.may_kill();
-    let tables = || step.model.page_table_powers(want, record.caller.task);
+    let tables = || step.model.page_table_powers(want, record.caller);
     if is_deadlock && !may_deadlock(powers) && !(may_map(step, want) && may_deadlock(tables())) {
         return Err(format!("{:?} may fail, and is no deadlock", record.request));
     }

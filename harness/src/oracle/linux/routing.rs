@@ -7,7 +7,8 @@
 
 use crate::call::{Request, Role};
 use crate::model::Granted;
-use crate::model::rules::{Family, KMALLOC_MAX_CACHE, Want, has_block, lowest_watermark};
+use crate::model::effort::lowest_watermark;
+use crate::model::rules::{Family, KMALLOC_MAX_CACHE, Want, has_block};
 use crate::oracle::{Event, Judgement, Oracle, Step};
 use crate::relaxation::Relaxation;
 use crate::subject::{Cap, Caps, Pack};
@@ -75,7 +76,7 @@ fn must_be_slab(step: &Step, want: &Want, size: u64, route: Route) -> bool {
             &step.record.before,
             order_of(size),
             gfp,
-            lowest_watermark(gfp, step.min_free),
+            lowest_watermark(gfp, order_of(size), step.record.caller, step.min_free),
             step.record.only_node(want),
         )
 }

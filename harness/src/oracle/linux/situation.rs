@@ -17,6 +17,7 @@ pub(super) fn situation<'a>(step: &'a Step, want: &Want) -> Situation<'a> {
         policy: step.model.policy(),
         stride: step.model.stride(want),
         min_free: step.min_free,
+        caller: step.record.caller,
         only_node: step.record.only_node(want),
         nr_faults: step.record.reply.nr_faults,
         effort: step.record.reply.effort,

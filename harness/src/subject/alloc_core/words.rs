@@ -31,7 +31,8 @@ pub(super) fn current(caller: words::Current) -> Current {
         words::Context::Softirq => Context::Softirq,
         words::Context::Hardirq => Context::Hardirq,
     };
-    Current { cpu: caller.cpu, task: caller.task, context }
+    let is_killed = caller.killed > 0;
+    Current { cpu: caller.cpu, task: caller.task, context, is_killed }
 }
 
 pub(super) fn effort(effort: alloc_core::Effort) -> Effort {
