@@ -4,7 +4,8 @@
 //! A call that makes memory gives a pointer or [`NoMemory`], as C gives `NULL`.
 
 use super::kernel::{Kernel, NoMemory, Pointer};
-use crate::call::{Call, NUMA_NO_NODE, Request, for_each_call};
+use crate::call::{Call, List, MAX_ARGS, NUMA_NO_NODE, Request, Words, for_each_call};
+use crate::op::Reg;
 use crate::subject::Answer;
 use crate::words::{CacheHandle, Gfp, SlabFlags};
 
@@ -20,31 +21,66 @@ macro_rules! argument {
     (Freed) => { Pointer<'_> };
     (Replaced) => { Pointer<'_> };
     (Read) => { Pointer<'_> };
+    (FreedList) => { &[Pointer<'_>] };
     ($role:ident) => { u64 };
 }
 
-/// The value of an argument as a word.
-#[rustfmt::skip]
-macro_rules! word {
-    (Order, $value:expr) => { u64::from($value) };
-    (Gfp, $value:expr) => { u64::from($value.0) };
-    (Node, $value:expr) => { $value.map_or(NUMA_NO_NODE, u64::from) };
-    (Cache, $value:expr) => { $value.0 };
-    (SlabFlags, $value:expr) => { u64::from($value.0) };
-    (Ctor, $value:expr) => { $value.unwrap_or(0) };
-    (Freed, $value:expr) => { $value.addr };
-    (Replaced, $value:expr) => { $value.addr };
-    (Read, $value:expr) => { $value.addr };
-    ($role:ident, $value:expr) => { $value };
+/// What stands for an argument of a call.
+trait Argument {
+    /// Its words.
+    fn words(&self) -> Words;
+
+    /// Adds, for each of its words, the allocation that it was derived from.
+    fn add_origins(&self, origins: &mut Vec<Option<Reg>>) {
+        origins.push(None);
+    }
 }
 
-/// The allocation that an argument was derived from.
-#[rustfmt::skip]
-macro_rules! origin {
-    (Freed, $value:expr) => { $value.origin };
-    (Replaced, $value:expr) => { $value.origin };
-    (Read, $value:expr) => { $value.origin };
-    ($role:ident, $value:expr) => { None };
+macro_rules! numbers {
+    ($($number:ty: $word:expr;)*) => { $(impl Argument for $number {
+        fn words(&self) -> Words {
+            let word: fn($number) -> u64 = $word;
+            Words::One(word(*self))
+        }
+    })* };
+}
+
+numbers! {
+    u64: |number| number;
+    u32: u64::from;
+    Gfp: |flags| flags.0.into();
+    SlabFlags: |flags| flags.0.into();
+    CacheHandle: |cache| cache.0;
+    Option<u8>: |node| node.map_or(NUMA_NO_NODE, u64::from);
+    Option<u64>: |ctor| ctor.unwrap_or(0);
+}
+
+impl Argument for Pointer<'_> {
+    fn words(&self) -> Words {
+        Words::One(self.addr)
+    }
+
+    fn add_origins(&self, origins: &mut Vec<Option<Reg>>) {
+        origins.push(self.origin);
+    }
+}
+
+impl Argument for &[Pointer<'_>] {
+    fn words(&self) -> Words {
+        let addrs: Vec<u64> = self.iter().map(|pointer| pointer.addr).collect();
+        Words::List(List::of(&addrs))
+    }
+
+    fn add_origins(&self, origins: &mut Vec<Option<Reg>>) {
+        origins.extend(self.iter().map(|pointer| pointer.origin));
+    }
+}
+
+/// For each word of some arguments, the allocation that it was derived from.
+fn origins(arguments: &[&dyn Argument]) -> Vec<Option<Reg>> {
+    let mut origins = Vec::with_capacity(MAX_ARGS);
+    arguments.iter().for_each(|argument| argument.add_origins(&mut origins));
+    origins
 }
 
 /// The type of what a call returns, by what it makes and its name.
@@ -55,6 +91,7 @@ macro_rules! returned {
     (Fact virt_addr_valid) => { bool };
     (Fact $name:ident) => { u64 };
     (NewCache $name:ident) => { Result<CacheHandle, NoMemory> };
+    (Object kmem_cache_alloc_bulk) => { Result<Vec<Pointer<'_>>, NoMemory> };
     ($makes:ident $name:ident) => { Result<Pointer<'_>, NoMemory> };
 }
 
@@ -68,7 +105,15 @@ macro_rules! value {
     (NewCache $name:ident, $kernel:expr, $answer:expr) => {
         match $answer { Answer::Cache(cache) => Ok(cache), _ => Err(NoMemory) }
     };
-    ($makes:ident $name:ident, $kernel:expr, $answer:expr) => { $kernel.memory($answer) };
+    (Object kmem_cache_alloc_bulk, $kernel:expr, $answer:expr) => {
+        match $kernel.pieces($answer) {
+            pieces if pieces.is_empty() => Err(NoMemory),
+            pieces => Ok(pieces),
+        }
+    };
+    ($makes:ident $name:ident, $kernel:expr, $answer:expr) => {
+        $kernel.pieces($answer).pop().ok_or(NoMemory)
+    };
 }
 
 macro_rules! methods {
@@ -76,13 +121,14 @@ macro_rules! methods {
         $call:ident $name:ident $makes:ident $frees:ident [$($trait:ident)*]
             [$($free:ident)*] [$($campaign:ident)*] ($($arg:ident: $role:ident),*);
     )* })*) => {
-        /// The calls, under their C names.
+        /// The calls, under their C names. Those that give or take several pieces of memory do so
+        /// for at most [`MAX_LIST`](crate::call::MAX_LIST) at a time.
         #[expect(missing_docs, reason = "each method is a row of the table")]
         impl Kernel {
             $($(#[track_caller]
             pub fn $name(&self, $($arg: argument!($role)),*) -> returned!($makes $name) {
-                let request = Request::new(Call::$call, &[$(word!($role, $arg)),*]);
-                let answer = self.call(request, &[$(origin!($role, $arg)),*]);
+                let request = Request::of(Call::$call, &[$($arg.words()),*]);
+                let answer = self.call(request, &origins(&[$(&$arg),*]));
                 value!($makes $name, self, answer)
             })*)*
         }

@@ -201,14 +201,13 @@ impl Kernel {
         }
     }
 
-    /// The memory that was just given, if some was.
-    pub(super) fn memory(&self, answer: Answer) -> Result<Pointer<'_>, NoMemory> {
-        match answer {
-            Answer::Memory { addr, .. } => {
-                let origin = self.state.borrow().book.next().checked_sub(1);
-                Ok(Pointer { kernel: self, addr, origin })
-            }
-            _ => Err(NoMemory),
-        }
+    /// The pieces of memory that were just given.
+    pub(super) fn pieces(&self, answer: Answer) -> Vec<Pointer<'_>> {
+        let addrs = answer.granted();
+        let next = self.state.borrow().book.next();
+        let first = next.saturating_sub(addrs.len() as Reg);
+        let piece =
+            |(addr, reg): (&u64, Reg)| Pointer { kernel: self, addr: *addr, origin: Some(reg) };
+        addrs.iter().zip(first..).map(piece).collect()
     }
 }

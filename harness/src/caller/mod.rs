@@ -33,6 +33,7 @@ mod explore;
 mod finding;
 mod judge;
 mod kernel;
+mod log;
 mod misuse;
 mod placement;
 mod plan;

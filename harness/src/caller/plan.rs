@@ -7,6 +7,8 @@
 //! A plan is an input like a trace. It is drawn from a seed, made of a fuzzer's bytes, recorded in
 //! a run and shrunk, and its text can be put back into a test: `2: vmalloc, 5: fails`.
 
+use crate::call::Request;
+use crate::op::Faults;
 use crate::paint::mix;
 use crate::words::Route;
 use std::collections::BTreeMap;
@@ -86,6 +88,20 @@ impl Decision {
             place: if fails { Place::Natural } else { places[usize::from(number >> 2 & 7)] },
             contents,
         }
+    }
+
+    /// The route that a request takes. One that is to fail takes the side that falls back to no
+    /// other.
+    pub(super) fn route_of(self, request: &Request) -> Route {
+        match self.fails {
+            true if request.spec().traits.routed => Route::Slab,
+            _ => self.route,
+        }
+    }
+
+    /// The failures to inject.
+    pub(super) fn faults(self) -> Faults {
+        Faults { any: self.fails.into(), ..Faults::default() }
     }
 
     /// The same, with one part of it as a fresh machine would have it, for each part that differs.

@@ -6,16 +6,17 @@
 use super::book::{Book, Given};
 use super::config::{Config, Routing};
 use super::judge::objection;
+use super::log::Log;
 use super::misuse::{Misuse, Rule, Source};
 use super::placement::{self, Placement};
-use super::plan::{Contents, Decision, Plan};
-use crate::call::{Call, Frees, MAX_ARGS, Makes, Request, Role, Yields, ask};
-use crate::op::{Arg, Faults, Op, Ptr, Reg, Setting};
+use super::plan::{Contents, Decision, Place, Plan};
+use crate::call::{Call, Frees, Makes, Request, Role, Yields, ask};
+use crate::op::{Reg, Setting};
 use crate::paint::{ZEROS, mix, tile};
 use crate::subject::{Answer, Layout, Reply, Subject};
 use crate::trace::{Machine, Trace};
 use crate::words::gfp::{__GFP_DIRECT_RECLAIM, __GFP_FS, __GFP_NOFAIL, __GFP_ZERO, GFP_KERNEL};
-use crate::words::{CacheHandle, Current, Gfp, PAGE, Route};
+use crate::words::{Current, PAGE, Route};
 
 /// How often a request that must not fail asks again before it counts as one that hangs.
 const NR_TRIES: usize = 16;
@@ -43,7 +44,7 @@ pub(super) struct State {
     plan: Plan,
     pub(super) caller: Current,
     pub(super) book: Book,
-    ops: Vec<Op>,
+    pub(super) log: Log,
     made: Vec<(u32, Decision)>,
     nr_requests: u32,
     nr_refused: u32,
@@ -63,7 +64,7 @@ impl State {
             plan,
             caller: Current::default(),
             book: Book::default(),
-            ops: Vec::new(),
+            log: Log::default(),
             made: Vec::new(),
             nr_requests: 0,
             nr_refused: 0,
@@ -79,7 +80,7 @@ impl State {
     pub(super) fn into_told(self, machine: Machine) -> Told {
         Told {
             made: Plan::naming(self.made),
-            trace: Trace { machine, ops: self.ops, ..Trace::default() },
+            trace: self.log.into_trace(machine),
             nr_requests: self.nr_requests,
             nr_refused: self.nr_refused,
             nr_by_vmalloc: self.nr_by_vmalloc,
@@ -110,9 +111,9 @@ impl State {
         self.check_pointers(&request, origins)?;
         let is_request = request.spec().yields == Yields::Memory;
         let decision = if is_request { self.decide(&request) } else { Decision::NATURAL };
-        self.log(&request, decision, origins);
+        self.log.call(&self.book, &request, decision, (self.caller, origins));
         self.check_reentry(&request)?;
-        let request = request.by(route(decision, &request));
+        let request = request.by(decision.route_of(&request));
         let (reply, skew) = self.apply(&request, decision, origins);
         let about = origins.iter().flatten().next().map(|reg| self.book.given(*reg).request.spec());
         if let Some(misuse) = objection(&request, reply, about) {
@@ -145,8 +146,8 @@ impl State {
         if request.gfp().is_some_and(|gfp| gfp.has(__GFP_NOFAIL)) {
             decision.fails = false;
         }
-        if request.call.is_realloc() {
-            decision.place = Default::default();
+        if request.call.is_realloc() || request.nr_results() > 1 {
+            decision.place = Place::Natural;
         }
         if self.has_contents(request) {
             decision.contents = Contents::Zeros;
@@ -167,7 +168,7 @@ impl State {
         decision: Decision,
         origins: &[Option<Reg>],
     ) -> (Reply, u64) {
-        let setting = Setting { faults: faults(decision), caller: self.caller };
+        let setting = Setting { faults: decision.faults(), caller: self.caller };
         let skew_of = |origin: &Option<Reg>| origin.map_or(0, |reg| self.book.given(reg).skew);
         let old_skew = origins.iter().map(skew_of).find(|skew| *skew > 0).unwrap_or(0);
         let request = placement::unskewed(request, old_skew);
@@ -213,7 +214,7 @@ impl State {
         };
         let Some(reg) = origins.iter().flatten().find(freed) else { return Ok(()) };
         let (rule, of) = (self.book.given(*reg).request.spec().name, spec.name);
-        Err(if spec.has(Role::Freed) {
+        Err(if request.call.is_free() {
             Misuse::new(Rule::DoubleFree, format!("{of} of memory of {rule} that is freed already"))
         } else {
             Misuse::new(Rule::UseAfterFree, format!("{of} of memory of {rule} that is freed"))
@@ -229,31 +230,26 @@ impl State {
         decision: Decision,
         at: Source,
     ) -> Answer {
-        let spec = request.spec();
+        let given =
+            Given { request: *request, addr: 0, skew: 0, size: 0, asked_at: at, freed_at: None };
         match answer {
             Answer::Memory { addr, usable, bus } => {
                 let addr = addr + skew;
-                let old = request.replaced().and_then(|old| self.book.starting(old));
-                let nr_kept = old.map_or(0, |old| self.book.given(old).size);
-                if let Some(old) = old {
-                    self.book.free(self.book.given(old).addr, at);
-                }
-                let size = self.size(request, usable);
-                let is_by_vmalloc = self.layout.vmalloc_start <= addr;
-                self.nr_by_vmalloc += u32::from(spec.traits.routed && is_by_vmalloc);
-                let (asked_at, freed_at) = (at, None);
-                self.book.enter(Given { request: *request, addr, skew, size, asked_at, freed_at });
-                self.placement.note(addr, size);
-                if addr > 16 && !self.has_contents(request) {
-                    self.paint(addr, nr_kept.min(size)..size, decision.contents);
-                }
+                let given = Given { addr, skew, ..given };
+                self.enter_memory(given, usable, decision.contents);
                 return Answer::Memory { addr, usable, bus };
+            }
+            Answer::Several { addrs, .. } if addrs.is_empty() => self.nr_refused += 1,
+            Answer::Several { addrs, usable } => {
+                for addr in addrs.iter() {
+                    self.enter_memory(Given { addr: *addr, ..given }, usable, decision.contents);
+                }
             }
             Answer::Refused(_) => self.nr_refused += 1,
             Answer::Cache(handle) => {
                 self.book.enter_cache(handle, request, at);
             }
-            Answer::Done => match spec.frees {
+            Answer::Done => match request.spec().frees {
                 Frees::Destroy => {
                     if let Some(cache) = request.cache() {
                         self.book.destroy_cache(cache);
@@ -265,6 +261,32 @@ impl State {
             _ => {}
         }
         answer
+    }
+
+    /// Enters memory, and fills it.
+    fn enter_memory(&mut self, given: Given, usable: u64, contents: Contents) {
+        let Given { request, addr, asked_at: at, .. } = given;
+        let old = request.replaced().and_then(|old| self.book.starting(old));
+        let nr_kept = old.map_or(0, |old| self.book.given(old).size);
+        if let Some(old) = old {
+            self.book.free(self.book.given(old).addr, at);
+        }
+        let size = self.size(&request, usable);
+        let is_by_vmalloc = self.layout.vmalloc_start <= addr;
+        self.nr_by_vmalloc += u32::from(request.spec().traits.routed && is_by_vmalloc);
+        self.book.enter(Given { size, ..given });
+        self.placement.note(addr, size);
+        if addr > 16 && !self.has_contents(&request) {
+            self.paint(addr, nr_kept.min(size)..size, contents);
+        }
+    }
+
+    /// Writes down that the caller writes.
+    pub(super) fn log_write(&mut self, addr: u64, len: u64, origin: Option<Reg>) {
+        if let Some(reg) = origin.or_else(|| self.book.containing(addr)) {
+            let start = addr.wrapping_sub(self.book.given(reg).addr);
+            self.log.write(reg, start, len, self.caller);
+        }
     }
 
     fn note_scope(&mut self, call: Call, at: Source) {
@@ -305,78 +327,4 @@ impl State {
             at += tile.len() as u64;
         }
     }
-
-    /// Writes the call down as a line of a trace.
-    fn log(&mut self, request: &Request, decision: Decision, origins: &[Option<Reg>]) {
-        let spec = request.spec();
-        let mut args = [Arg::Number(0); MAX_ARGS];
-        let words = request.words().iter().zip(spec.args).zip(origins);
-        for (place, ((word, (_, role)), origin)) in args.iter_mut().zip(words) {
-            *place = match role {
-                Role::Gfp => Arg::Gfp(Gfp(*word as u32)),
-                Role::Cache => Arg::Cache(self.book.cache(CacheHandle(*word))),
-                role if role.is_address() => Arg::Ptr(self.book.written(*word, *origin)),
-                _ => Arg::Number(*word),
-            };
-        }
-        let dst = match spec.yields {
-            Yields::Memory => Some(self.book.next()),
-            Yields::Cache => Some(self.book.next_cache()),
-            Yields::Nothing => None,
-        };
-        self.ops.push(Op {
-            dst,
-            call: request.call,
-            args,
-            route: route(decision, request),
-            faults: faults(decision),
-            caller: self.caller,
-            ..self.blank()
-        });
-    }
-
-    /// Writes a write down; writes to one allocation that follow each other are one line.
-    pub(super) fn log_write(&mut self, addr: u64, len: u64, origin: Option<Reg>) {
-        let Some(reg) = origin.or_else(|| self.book.containing(addr)) else { return };
-        let start = addr.wrapping_sub(self.book.given(reg).addr);
-        let register = Arg::Ptr(Ptr::Reg(reg, 0));
-        let (mut first, mut end) = (start, start.saturating_add(len));
-        if let Some(last) = self.ops.last()
-            && let (Call::Write, [of, Arg::Number(offset), Arg::Number(len), ..]) =
-                (last.call, last.args)
-            && of == register
-        {
-            (first, end) = (first.min(offset), end.max(offset.saturating_add(len)));
-            self.ops.pop();
-        }
-        let mut args = [Arg::Number(0); MAX_ARGS];
-        args[..3].copy_from_slice(&[register, Arg::Number(first), Arg::Number(end - first)]);
-        let blank = self.blank();
-        self.ops.push(Op { call: Call::Write, args, ..blank });
-    }
-
-    fn blank(&self) -> Op {
-        Op {
-            dst: None,
-            call: Call::Tick,
-            args: [Arg::Number(0); MAX_ARGS],
-            route: Route::Policy,
-            faults: Faults::default(),
-            caller: self.caller,
-            expect: None,
-        }
-    }
-}
-
-/// The route of a request. One that is to fail takes the side that falls back to no other.
-fn route(decision: Decision, request: &Request) -> Route {
-    match decision.fails {
-        true if request.spec().traits.routed => Route::Slab,
-        _ => decision.route,
-    }
-}
-
-/// The failures to inject.
-fn faults(decision: Decision) -> Faults {
-    Faults { any: decision.fails.into(), ..Faults::default() }
 }

@@ -77,6 +77,35 @@ fn what_is_left_at_the_end_is_named() {
     });
 }
 
+#[test]
+fn several_objects_come_and_go_at_once() {
+    let bulk = |kv: &Kernel, free: fn(&Kernel, crate::words::CacheHandle, &[Pointer])| {
+        let cache = kv.kmem_cache_create(0x40, 0, SlabFlags(0), None)?;
+        let result = kv.kmem_cache_alloc_bulk(cache, GFP_KERNEL, 4).map(|objects| {
+            objects.iter().for_each(|object| object.fill(1, 0x40));
+            free(kv, cache, &objects);
+        });
+        kv.kmem_cache_destroy(cache);
+        result
+    };
+    let right = explore(&Config::new(), |kv| {
+        bulk(kv, |kv, cache, objects| {
+            kv.kmem_cache_free(cache, objects[1]);
+            kv.kmem_cache_free_bulk(cache, &[objects[0], objects[2], objects[3]]);
+        })
+    });
+    assert!(right.is_ok_and(|explored| explored.nr_refused > 10));
+    broken(Rule::BusyCache, |kv| {
+        bulk(kv, |kv, cache, all| kv.kmem_cache_free_bulk(cache, &all[1..]))
+    });
+    broken(Rule::DoubleFree, |kv| {
+        bulk(kv, |kv, cache, objects| {
+            kv.kmem_cache_free(cache, objects[1]);
+            kv.kmem_cache_free_bulk(cache, objects);
+        })
+    });
+}
+
 /// Memory that frees itself, as a Rust driver's would.
 struct Owned<'k>(&'k Kernel, Pointer<'k>);
 
