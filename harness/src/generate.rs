@@ -11,6 +11,7 @@
 mod boot;
 mod caller;
 pub(crate) mod draw;
+pub(crate) mod flags;
 mod machine;
 mod pick;
 mod profile;
@@ -237,10 +238,10 @@ fn make_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Option<Op> {
         _ => Some(scene.free_register(swarm.registers, op.nr_dst(), rng)),
     };
     if call.spec().traits.routed {
-        op.route = draw::route(swarm, rng);
+        op.route = flags::route(swarm, rng);
     }
     if swarm.faults.hit(rng) {
-        op.faults = draw::faults(rng);
+        op.faults = flags::faults(rng);
     }
     Some(op)
 }
@@ -278,10 +279,10 @@ fn realloc_op(mut op: Op, scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Op {
         _ => Some(scene.free_register(swarm.registers, 1, rng)),
     };
     if op.call.spec().traits.routed {
-        op.route = draw::route(swarm, rng);
+        op.route = flags::route(swarm, rng);
     }
     if swarm.faults.hit(rng) {
-        op.faults = draw::faults(rng);
+        op.faults = flags::faults(rng);
     }
     if let Some(register) = source.filter(|_| swarm.misuse.hit(rng)) {
         op.args[0] = Arg::Ptr(match scene.any_live(rng) {

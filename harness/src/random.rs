@@ -42,6 +42,18 @@ pub fn one_of<'a, T>(values: &'a [T], rng: &mut Rng) -> &'a T {
     &values[rng.index(0..values.len())]
 }
 
+/// One of some values, each by its weight.
+pub(crate) fn weighted<T: Copy>(rows: &[(T, u32)], rng: &mut Rng) -> T {
+    let mut left = rng.u32(0..rows.iter().map(|(_, weight)| weight).sum());
+    for &(value, weight) in rows {
+        if left < weight {
+            return value;
+        }
+        left -= weight;
+    }
+    rows[0].0
+}
+
 #[cfg(test)]
 mod test {
     use super::*;

@@ -15,6 +15,7 @@
 //! fuzzer's input is read leniently ([`Trace::parse_lenient`](crate::trace::Trace::parse_lenient)).
 //! This module does not judge whether a trace makes sense.
 
+mod arguments;
 mod cursor;
 mod parse;
 mod print;

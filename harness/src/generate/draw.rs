@@ -1,20 +1,18 @@
-//! What single values look like: sizes, counts, alignments, orders, flags, addresses.
+//! What single values look like: sizes, counts, alignments, orders, addresses.
 //!
 //! The one idea: bugs live at edges. About half of all sizes stand on or beside an edge of some
 //! allocator ([`EDGES`]), the rest is log-uniform, and the large ones are rare, since a trace that
 //! asks for megabytes gets few answers.
 //!
-//! This file does not choose calls; `generate` does.
+//! Flags, and what stands beside a call, are drawn in `flags`; calls are chosen in `generate`.
 
-use super::{Scene, Swarm};
-use crate::call::{Call, CallSpec, MAX_ARGS, MAX_LIST, NUMA_NO_NODE, Role, Yields};
-use crate::op::{Arg, Faults, Op, Ptr};
-use crate::random::{Draw, one_of};
-use crate::text::{FAULT_SITES, MAX_ORDER_WRITTEN};
+use super::{Scene, Swarm, flags};
+use crate::call::{Call, CallSpec, MAX_ARGS, MAX_LIST, Role, Yields};
+use crate::op::{Arg, Op, Ptr};
+use crate::random::{Draw, one_of, weighted};
+use crate::text::MAX_ORDER_WRITTEN;
 use crate::words::gfp::*;
-use crate::words::{
-    Gfp, HUGE_PAGE, PAGE, PAGE_OFFSET, Route, SLAB_FLAG_NAMES, SLAB_HWCACHE_ALIGN, VMALLOC_START,
-};
+use crate::words::{Gfp, HUGE_PAGE, PAGE, PAGE_OFFSET, VMALLOC_START};
 use fastrand::Rng;
 
 /// The sizes at which some allocator changes its mind, in order: the size classes, pages, the
@@ -58,43 +56,6 @@ pub(super) const BEYOND_A_GIB: u32 = (1 << 18) + (1 << 14);
 
 /// Most sizes stay below this one, whatever the ceiling of their trace.
 const USUAL_CEILING: u64 = 0x4000;
-
-/// Flag words to begin with, and how often each is drawn among those that are not plain.
-const FLAG_WORDS: &[(Gfp, u32)] = &[
-    (GFP_KERNEL, 40),
-    (GFP_NOFS, 12),
-    (GFP_NOIO, 12),
-    (GFP_ATOMIC, 14),
-    (GFP_NOWAIT, 12),
-    (GFP_KERNEL_ACCOUNT, 4),
-    (GFP_USER, 4),
-    (GFP_HIGHUSER, 2),
-];
-
-/// Flags to add to a word that is not plain, each in this many thousandths.
-const MODIFIERS: &[(Gfp, u16)] = &[
-    (__GFP_ZERO, 200),
-    (__GFP_NOWARN, 120),
-    (__GFP_NORETRY, 100),
-    (__GFP_RETRY_MAYFAIL, 100),
-    (__GFP_COMP, 100),
-    (__GFP_HIGH, 40),
-    (__GFP_ACCOUNT, 30),
-    (__GFP_NOMEMALLOC, 15),
-    (__GFP_MEMALLOC, 10),
-];
-
-/// One of some values, each by its weight.
-fn weighted<T: Copy>(rows: &[(T, u32)], rng: &mut Rng) -> T {
-    let mut left = rng.u32(0..rows.iter().map(|(_, weight)| weight).sum());
-    for &(value, weight) in rows {
-        if left < weight {
-            return value;
-        }
-        left -= weight;
-    }
-    rows[0].0
-}
 
 /// The largest size that a trace draws on purpose.
 pub(crate) fn ceiling(rng: &mut Rng) -> u64 {
@@ -200,9 +161,9 @@ pub(crate) fn arg(
         Role::Phys => Arg::Number(rng.u64(0..u64::from(swarm.machine.frames) * PAGE)),
         // Pages of a huge area must not be compound: its caller's fault, which Linux grants.
         Role::Gfp if may_be_huge(spec) && !swarm.misuse.hit(rng) => {
-            Arg::Gfp(gfp(swarm, rng).without(__GFP_COMP))
+            Arg::Gfp(flags::gfp(swarm, rng).without(__GFP_COMP))
         }
-        Role::Gfp => Arg::Gfp(gfp(swarm, rng)),
+        Role::Gfp => Arg::Gfp(flags::gfp(swarm, rng)),
         Role::Freed | Role::Replaced | Role::Read | Role::Written => {
             Arg::Ptr(match scene.any_live(rng) {
                 Some((register, _)) => Ptr::Reg(register, 0),
@@ -213,9 +174,9 @@ pub(crate) fn arg(
             Some((register, _)) => Arg::Regs(register, scene.nr_alike(register, MAX_LIST as u8)),
             None => Arg::Regs(0, 1),
         },
-        Role::Node => Arg::Number(node(swarm, rng)),
+        Role::Node => Arg::Number(flags::node(swarm, rng)),
         Role::Cache => Arg::Cache(scene.any_cache(rng).unwrap_or(0)),
-        Role::SlabFlags => Arg::Number(slab_flags(rng)),
+        Role::SlabFlags => Arg::Number(flags::slab_flags(rng)),
         Role::Ctor => Arg::Number(ctor(rng)),
     }
 }
@@ -265,16 +226,6 @@ fn align(rng: &mut Rng) -> u64 {
     }
 }
 
-/// Flags of a cache: mostly none, and seldom some that are not known.
-fn slab_flags(rng: &mut Rng) -> u64 {
-    match rng.u8(0..64) {
-        0 => 1 << rng.u32(0..33),
-        1..=3 => one_of(SLAB_FLAG_NAMES, rng).1,
-        4..=16 => SLAB_HWCACHE_ALIGN.0.into(),
-        _ => 0,
-    }
-}
-
 /// The word of a constructor, for a few caches.
 fn ctor(rng: &mut Rng) -> u64 {
     match rng.u8(0..16) {
@@ -321,63 +272,6 @@ fn vmalloc_offset(start: Option<u64>, swarm: &Swarm, rng: &mut Rng) -> u64 {
         // Sometimes before the start, or beyond the space.
         (Some(_), _) => rng.u64(0..=whole + PAGE),
     }
-}
-
-/// A flag word: plain `GFP_KERNEL`, or what the swarm's variety makes of it.
-pub(crate) fn gfp(swarm: &Swarm, rng: &mut Rng) -> Gfp {
-    let mut flags = GFP_KERNEL;
-    if swarm.variety.hit(rng) {
-        flags = weighted(FLAG_WORDS, rng);
-        for &(flag, share) in MODIFIERS {
-            if rng.u16(0..1000) < share {
-                flags |= flag;
-            }
-        }
-    }
-    if swarm.nofail.hit(rng) {
-        flags |= __GFP_NOFAIL;
-    }
-    if swarm.machine.nodes > 1 && rng.u8(0..16) == 0 {
-        flags |= __GFP_THISNODE;
-    }
-    flags
-}
-
-/// A node of the machine, none, or seldom one that it does not have.
-fn node(swarm: &Swarm, rng: &mut Rng) -> u64 {
-    match rng.u8(0..64) {
-        0 => u64::from(swarm.machine.nodes) + rng.u64(0..2),
-        1..=8 => NUMA_NO_NODE,
-        _ => rng.u64(0..swarm.machine.nodes.into()),
-    }
-}
-
-/// A single flag that a caller might set or forget.
-pub(crate) fn modifier(rng: &mut Rng) -> Gfp {
-    one_of(MODIFIERS, rng).0
-}
-
-/// The route beside a routable call.
-pub(super) fn route(swarm: &Swarm, rng: &mut Rng) -> Route {
-    if swarm.route_slab.hit(rng) {
-        Route::Slab
-    } else if swarm.route_vmalloc.hit(rng) {
-        Route::Vmalloc
-    } else {
-        Route::Policy
-    }
-}
-
-/// One fault, mostly in one of the first calls of its site.
-pub(crate) fn faults(rng: &mut Rng) -> Faults {
-    let count = match rng.u8(0..8) {
-        0..=3 => 1,
-        4..=6 => rng.u16(2..=4),
-        _ => rng.u16(5..=64),
-    };
-    let mut faults = Faults::default();
-    *(one_of(FAULT_SITES, rng).of_mut)(&mut faults) = count;
-    faults
 }
 
 /// Arguments for a call about the memory of others: up to a quarter of the machine.

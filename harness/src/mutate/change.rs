@@ -7,7 +7,7 @@
 
 use super::{Knife, any_place};
 use crate::call::{CALLS, Call, CallSpec, MAX_LIST, Role, Yields};
-use crate::generate::{Scene, Share, draw, plain_op};
+use crate::generate::{Scene, Share, draw, flags, plain_op};
 use crate::op::{Arg, Faults, Op, Ptr, Reg};
 use crate::random::{Draw, one_of};
 use crate::text::{CALLER_FIELDS, FAULT_SITES, MAX_ORDER_WRITTEN};
@@ -79,7 +79,7 @@ fn change_arg(op: &Op, place: usize, scene: &Scene, knife: &mut Knife<'_>) -> Ar
         (_, Arg::Number(_)) if rng.u8(0..6) == 0 => Arg::Number(draw::extreme(rng)),
         (_, Arg::Number(number)) => Arg::Number(nudged(number, rng)),
         (_, Arg::Gfp(flags)) => {
-            let flag = draw::modifier(rng);
+            let flag = flags::modifier(rng);
             Arg::Gfp(if flags.has(flag) { flags.without(flag) } else { flags | flag })
         }
         (_, Arg::Cache(cache)) => Arg::Cache(match scene.any_cache(rng) {
@@ -157,7 +157,7 @@ fn change_caller(caller: &mut Current, rng: &mut Rng) {
 }
 
 fn change_faults(faults: &mut Faults, rng: &mut Rng) {
-    let drawn = draw::faults(rng);
+    let drawn = flags::faults(rng);
     if *faults == Faults::default() {
         *faults = drawn;
         return;

@@ -9,14 +9,12 @@
 use super::cursor::{Cursor, END, is_word};
 use super::words::{Bad, Expected, ParseError, Vocabulary};
 use super::{
-    CALLER_FIELDS, FAULT_SITES, MACHINE_FIELDS, MAX_FUZZ_OPS, MAX_ORDER_WRITTEN, MachineField,
-    Written, clamp_machine,
+    CALLER_FIELDS, FAULT_SITES, MACHINE_FIELDS, MAX_FUZZ_OPS, MachineField, Written, clamp_machine,
 };
-use crate::call::{CALLS, CallSpec, MAX_ARGS, MAX_LIST, NUMA_NO_NODE, Role, Yields};
-use crate::op::{Arg, CLASSES, Faults, Op, Ptr, Reg};
+use crate::call::{CALLS, CallSpec, Yields};
+use crate::op::{CLASSES, Faults, Op, Reg};
 use crate::trace::{Machine, Trace};
-use crate::words::gfp::{GFP_NAMES, Gfp};
-use crate::words::{CONTEXTS, Current, ROUTES, Route, SLAB_FLAG_NAMES};
+use crate::words::{CONTEXTS, Current, ROUTES, Route};
 
 impl Trace {
     /// Reads a trace that a person wrote. The first mistake is an error.
@@ -191,7 +189,7 @@ impl Cursor<'_> {
             self.list(|cursor| {
                 let (at, word) = cursor.word();
                 let place = MACHINE_FIELDS.iter().position(|f| f.name.as_bytes() == word);
-                let place = place.ok_or(one_of(at, Vocabulary::MachineField))?;
+                let place = place.ok_or(Bad::one_of(at, Vocabulary::MachineField))?;
                 if fields[place].is_some() {
                     return Err(Bad { at, expected: Expected::Phrase("each field once") });
                 }
@@ -213,7 +211,7 @@ impl Cursor<'_> {
         let Written::Name(names) = field.written else { return self.number("a number", u64::MAX) };
         let (at, name) = self.name();
         let place = names.iter().position(|known| known.as_bytes() == name);
-        place.map(|place| place as u64).ok_or(one_of(at, Vocabulary::Names(field.name, names)))
+        place.map(|place| place as u64).ok_or(Bad::one_of(at, Vocabulary::Names(field.name, names)))
     }
 
     /// Whether nothing but a comment follows on the line.
@@ -268,7 +266,7 @@ impl Cursor<'_> {
         if self.take(b'#') && self.take(b'-') && self.take(b'>') {
             let (at, word) = self.word();
             let row = CLASSES.iter().find(|(_, name, _)| name.as_bytes() == word);
-            op.expect = Some(row.ok_or(one_of(at, Vocabulary::Class))?.0);
+            op.expect = Some(row.ok_or(Bad::one_of(at, Vocabulary::Class))?.0);
             self.skip_spaces();
             if self.peek() != END {
                 return self.bad(Expected::Phrase("the end of the line"));
@@ -294,150 +292,14 @@ impl Cursor<'_> {
     fn call(&mut self) -> Result<&'static CallSpec, Bad> {
         let (at, word) = self.word();
         let row = CALLS.iter().find(|spec| spec.name.as_bytes() == word);
-        row.ok_or(one_of(at, Vocabulary::Call))
-    }
-
-    fn arguments(&mut self, spec: &CallSpec) -> Result<[Arg; MAX_ARGS], Bad> {
-        let mut args = [Arg::Number(0); MAX_ARGS];
-        self.expect(b'(')?;
-        for (place, &(_, kind)) in spec.args.iter().enumerate() {
-            if place > 0 && !self.take(b',') {
-                if kind.is_optional() {
-                    break;
-                }
-                return self.bad(Expected::Argument(spec.call, place));
-            }
-            args[place] = self.argument(kind)?;
-        }
-        match self.take(b')') {
-            true => Ok(args),
-            false => self.bad(Expected::Close(spec.call)),
-        }
-    }
-
-    fn argument(&mut self, kind: Role) -> Result<Arg, Bad> {
-        Ok(match kind {
-            Role::Size | Role::Held => Arg::Number(self.number("a number of bytes", u64::MAX)?),
-            Role::Count => Arg::Number(self.number("a number of elements", u64::MAX)?),
-            Role::Results => Arg::Number(self.number("a number of results", MAX_LIST as u64)?),
-            Role::Align => Arg::Number(self.number("an alignment", u64::MAX)?),
-            Role::Order => Arg::Number(self.number("an order", MAX_ORDER_WRITTEN)?),
-            Role::RangeStart | Role::RangeEnd | Role::Offset => {
-                Arg::Number(self.number("an offset in bytes", u64::MAX)?)
-            }
-            Role::Phys => Arg::Number(self.number("a physical address", u64::MAX)?),
-            Role::Gfp => Arg::Gfp(self.gfp()?),
-            Role::SlabFlags => Arg::Number(self.slab_flags()?),
-            Role::Ctor => Arg::Number(self.named(
-                "NULL",
-                0,
-                "`NULL` or the word that the constructor writes",
-            )?),
-            Role::Node => {
-                Arg::Number(self.named("NUMA_NO_NODE", NUMA_NO_NODE, "a node or `NUMA_NO_NODE`")?)
-            }
-            Role::Freed | Role::Replaced | Role::Read | Role::Written => Arg::Ptr(self.ptr()?),
-            Role::FreedList => {
-                self.skip_spaces();
-                if self.peek() != b'r' || !self.at_register() {
-                    return self.bad(Expected::Phrase("memory registers `r0`, `r0..r3`, …"));
-                }
-                let first = self.register()?;
-                Arg::Regs(first, self.registers_from(first)? as u8)
-            }
-            Role::Cache => {
-                self.skip_spaces();
-                if self.peek() != b'c' || !self.at_register() {
-                    return self.bad(Expected::Phrase("a cache register `c0`, `c1`, …"));
-                }
-                Arg::Cache(self.register()?)
-            }
-        })
-    }
-
-    fn gfp(&mut self) -> Result<Gfp, Bad> {
-        let bits = |word: &[u8]| {
-            let row = GFP_NAMES.iter().find(|(name, _)| name.as_bytes() == word);
-            row.map(|row| row.1.0.into())
-        };
-        let flags = self.flags(Vocabulary::Flag, "GFP flags", u32::MAX.into(), bits)?;
-        Ok(Gfp(flags as u32))
-    }
-
-    fn slab_flags(&mut self) -> Result<u64, Bad> {
-        let bits = |word: &[u8]| {
-            let row = SLAB_FLAG_NAMES.iter().find(|(name, _)| name.as_bytes() == word);
-            row.map(|row| row.1)
-        };
-        self.flags(Vocabulary::SlabFlag, "flags of a cache", u64::MAX, bits)
-    }
-
-    /// Reads names of flags and numbers, joined with `|`.
-    fn flags(
-        &mut self,
-        vocabulary: Vocabulary,
-        what: &'static str,
-        most: u64,
-        bits_of: impl Fn(&[u8]) -> Option<u64>,
-    ) -> Result<u64, Bad> {
-        let mut flags = 0;
-        loop {
-            self.skip_spaces();
-            if self.peek().is_ascii_digit() {
-                flags |= self.number(what, most)?;
-            } else {
-                let (at, word) = self.word();
-                flags |= bits_of(word).ok_or(one_of(at, vocabulary))?;
-            }
-            if !self.take(b'|') {
-                return Ok(flags);
-            }
-        }
-    }
-
-    fn named(&mut self, name: &str, value: u64, what: &'static str) -> Result<u64, Bad> {
-        self.skip_spaces();
-        if self.peek().is_ascii_digit() {
-            return self.number(what, u64::MAX);
-        }
-        match self.word() {
-            (_, word) if word == name.as_bytes() => Ok(value),
-            (at, _) => Err(Bad { at, expected: Expected::Phrase(what) }),
-        }
-    }
-
-    fn ptr(&mut self) -> Result<Ptr, Bad> {
-        const OFFSET: &str = "an offset in bytes";
-        self.skip_spaces();
-        if self.peek() == b'r' && self.at_register() {
-            let register = self.register()?;
-            let offset = if self.take(b'+') {
-                self.number(OFFSET, i64::MAX.unsigned_abs())? as i64
-            } else if self.take(b'-') {
-                (self.number(OFFSET, i64::MIN.unsigned_abs())? as i64).wrapping_neg()
-            } else {
-                0
-            };
-            return Ok(Ptr::Reg(register, offset));
-        }
-        if self.peek().is_ascii_digit() {
-            return Ok(Ptr::Const(self.number("an address", u64::MAX)?));
-        }
-        match self.word() {
-            (_, b"NULL") => Ok(Ptr::Const(0)),
-            (_, b"ZERO_SIZE_PTR") => Ok(Ptr::Const(16)),
-            (at, _) => Err(Bad {
-                at,
-                expected: Expected::Phrase("a register `r0`, `r1`, … or an address"),
-            }),
-        }
+        row.ok_or(Bad::one_of(at, Vocabulary::Call))
     }
 
     fn properties(&mut self, spec: &CallSpec, op: &mut Op) -> Result<(), Bad> {
         let mut seen = 0_u16;
         self.list(|cursor| {
             let (at, word) = cursor.word();
-            let property = Property::named(word).ok_or(one_of(at, Vocabulary::Property))?;
+            let property = Property::named(word).ok_or(Bad::one_of(at, Vocabulary::Property))?;
             let bit = property.bit();
             if seen & bit != 0 {
                 return Err(Bad { at, expected: Expected::Phrase("each property once") });
@@ -473,7 +335,7 @@ impl Cursor<'_> {
     fn row<T: Copy>(&mut self, rows: &[(&str, T)], vocabulary: Vocabulary) -> Result<T, Bad> {
         let (at, word) = self.word();
         let row = rows.iter().find(|(name, _)| name.as_bytes() == word);
-        Ok(row.ok_or(one_of(at, vocabulary))?.1)
+        Ok(row.ok_or(Bad::one_of(at, vocabulary))?.1)
     }
 
     /// Reads items up to the closing parenthesis; the opening one has been read.
@@ -491,8 +353,4 @@ impl Cursor<'_> {
             }
         }
     }
-}
-
-fn one_of(at: usize, vocabulary: Vocabulary) -> Bad {
-    Bad { at, expected: Expected::OneOf(vocabulary) }
 }

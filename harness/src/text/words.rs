@@ -153,6 +153,11 @@ pub(super) struct Bad {
 }
 
 impl Bad {
+    /// The word at `at` is none of this kind.
+    pub(super) fn one_of(at: usize, vocabulary: Vocabulary) -> Self {
+        Self { at, expected: Expected::OneOf(vocabulary) }
+    }
+
     /// Says in words what is wrong with `text`.
     pub(super) fn explain(self, text: &str) -> ParseError {
         let before = &text.as_bytes()[..self.at];
