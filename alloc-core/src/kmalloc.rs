@@ -15,6 +15,7 @@ use crate::words::addr::{
 };
 use crate::words::error::AllocError;
 use crate::words::gfp::{__GFP_ZERO, Gfp};
+use crate::words::task::Context;
 
 /// The largest size that has a class (`KMALLOC_MAX_CACHE_SIZE`, R0.2).
 const KMALLOC_MAX_CACHE_SIZE: u64 = CLASS_SIZES[CLASS_SIZES.len() - 1];
@@ -118,6 +119,9 @@ impl<M: Memory> Kmalloc<M> {
     ) -> Result<Result<Vaddr, AllocError>, Refused> {
         let room = self.usable(addr)?;
         if size == 0 {
+            if self.slab.pages.current.context == Context::Nmi && !addr.is_zero_or_null() {
+                return Ok(Err(AllocError::BadContext));
+            }
             self.kfree(addr)?;
             return Ok(Ok(Vaddr::ZERO_SIZE_PTR));
         }

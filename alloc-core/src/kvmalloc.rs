@@ -161,6 +161,9 @@ impl<M: Memory> Kvmalloc<M> {
             return Err(Refused);
         }
         if size == 0 {
+            if self.vmalloc.context() == Context::Nmi && !addr.is_zero_or_null() {
+                return Ok(Err(AllocError::BadContext));
+            }
             self.kvfree(addr)?;
             return Ok(Ok(if is_area { Vaddr::NULL } else { Vaddr::ZERO_SIZE_PTR }));
         }

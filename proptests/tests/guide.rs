@@ -115,11 +115,12 @@ fn last_answer(ops: &str) -> String {
 fn where_all(test: impl Fn(&str, Context) -> bool) -> Contexts {
     let both = ["slab", "vmalloc"];
     let is_in = |context| both.iter().all(|route| test(route, context));
-    let [task, atomic, softirq, hardirq] =
+    let [task, atomic, softirq, hardirq, nmi] =
         CONTEXTS.iter().map(|(_, context)| is_in(*context)).collect::<Vec<_>>()[..]
     else {
-        panic!("the guide knows four contexts")
+        panic!("the guide knows five contexts")
     };
+    assert!(!nmi, "any context is any but a non-maskable interrupt");
     Contexts { task, atomic, softirq, hardirq }
 }
 

@@ -65,11 +65,13 @@ impl<M: Memory> Kvmalloc<M> {
         };
         let nobodys = if addr.is_zero_or_null() { 0 } else { PAGE_SIZE };
         let own = live.map_or(nobodys, |live| live.usable);
-        let Cell { verdict, on_linux } = fate::cell(spot, called, fit(called, own, told));
         let context = self.vmalloc.context();
+        let fit = fit(called, own, told, context);
+        let Cell { verdict, on_linux } = fate::cell(spot, called, fit);
         let askew = live.is_some_and(|live| !(addr.0 - live.start.0).is_multiple_of(live.step));
         let verdict = match verdict {
             Some(FreeVerdict::Interior) if askew => FreeVerdict::Misaligned,
+            None if context == Context::Nmi => FreeVerdict::BadContext,
             // vfree may sleep, which Linux 6.1 notices in an interrupt only (R4.13).
             None | Some(FreeVerdict::WrongSize)
                 if context == Context::Atomic && is == AddrKind::Vmalloc =>
@@ -84,12 +86,16 @@ impl<M: Memory> Kvmalloc<M> {
             None => FreeVerdict::WrongAllocator,
         };
         let on_linux = match (verdict, is) {
+            // `BUG_ON(in_nmi())` in vfree; others take locks without asking.
+            (FreeVerdict::BadContext, AddrKind::Vmalloc) if context == Context::Nmi => Fate::Bug,
+            (FreeVerdict::BadContext, _) if context == Context::Nmi => Fate::MaySpin,
             // `WARN_ON(irqs_disabled())` in dma_free_attrs, which goes on.
             (FreeVerdict::BadContext, AddrKind::DmaCoherent) => Fate::WarnFreed,
             _ if called == FreeCall::FreePagesExact && told == Some(0) => Fate::Nothing,
             _ => on_linux,
         };
         let right = match verdict {
+            FreeVerdict::BadContext if context == Context::Nmi => None,
             FreeVerdict::BadContext if is == AddrKind::Vmalloc => Some(FreeCall::VfreeAtomic),
             _ => live.and_then(|_| right_free(is)),
         };
@@ -257,7 +263,7 @@ impl Live {
 }
 
 /// How what a refused call was told fits memory of `own` bytes.
-fn fit(called: FreeCall, own: u64, told: Option<u64>) -> Fit {
+fn fit(called: FreeCall, own: u64, told: Option<u64>, context: Context) -> Fit {
     // How the call counts what it frees or clears.
     let count = |bytes| match called {
         FreeCall::FreePages | FreeCall::DmaFreeCoherent => order_for(bytes).into(),
@@ -269,8 +275,8 @@ fn fit(called: FreeCall, own: u64, told: Option<u64>) -> Fit {
         Some(0) if !may_be_less => Fit::Smaller,
         Some(bytes) if count(bytes) > count(own) => Fit::Other,
         Some(bytes) if count(bytes) < count(own) && !may_be_less => Fit::Smaller,
-        // Had it been the right cache, nothing would have been refused.
-        None if called == FreeCall::KmemCacheFree => Fit::Other,
+        // Had it been the right cache, nothing would have been refused but in an NMI.
+        None if called == FreeCall::KmemCacheFree && context != Context::Nmi => Fit::Other,
         _ => Fit::Right,
     }
 }

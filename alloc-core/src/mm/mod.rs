@@ -19,6 +19,7 @@ use crate::vmalloc::areas::VmallocRange;
 use crate::words::addr::{Paddr, Pfn, Vaddr};
 use crate::words::error::{AddrKind, AllocError, ConvertCall, ConvertFault, FreeCall, FreeFault};
 use crate::words::gfp::{GFP_KERNEL, Gfp};
+use crate::words::task::Context;
 
 pub use early::{BootError, EarlyMm};
 
@@ -53,6 +54,20 @@ impl<M: Memory> Mm<M> {
 
     const fn slab_floor(&mut self) -> &mut SlabAllocator<M> {
         &mut self.kvmalloc.vmalloc.kmalloc.slab
+    }
+
+    /// Refuses to free anything in a non-maskable interrupt (R1.13). What is nothing to free is not
+    /// looked at.
+    pub(crate) fn check_free(
+        &self,
+        addr: Vaddr,
+        called: FreeCall,
+        told: Option<u64>,
+    ) -> Result<(), FreeFault> {
+        if self.kvmalloc.vmalloc.context() != Context::Nmi || addr.is_zero_or_null() {
+            return Ok(());
+        }
+        Err(self.kvmalloc.fault(addr, called, told))
     }
 
     fn freed(
@@ -92,6 +107,7 @@ impl<M: Memory> Mm<M> {
 
     /// Gives an object back to the cache it came from.
     pub fn kmem_cache_free(&mut self, cache: CacheId, addr: Vaddr) -> Result<(), FreeFault> {
+        self.check_free(addr, FreeCall::KmemCacheFree, None)?;
         let result = match direct_phys(addr) {
             Some(at) => self.slab_floor().free_by_name(cache, at),
             None => Err(Refused),
@@ -117,6 +133,10 @@ impl<M: Memory> Mm<M> {
         objects: &[Vaddr],
     ) -> Result<(), FreeFault> {
         let called = FreeCall::KmemCacheFree;
+        // In a non-maskable interrupt the first address decides, be it right, wrong or nothing.
+        if let (Context::Nmi, Some(first)) = (self.kvmalloc.vmalloc.context(), objects.first()) {
+            return Err(self.kvmalloc.fault(*first, called, None));
+        }
         self.kmalloc_floor().free_bulk(cache, objects).map_err(|refused| match refused {
             BulkRefused::Wrong(place) => self.kvmalloc.fault(objects[place], called, None),
             BulkRefused::Again(place) => self.kvmalloc.fault_of_again(objects[place], called),
@@ -176,12 +196,14 @@ impl<M: Memory> Mm<M> {
     /// Gives back memory of kmalloc or of any cache; NULL and `ZERO_SIZE_PTR` are nothing to do.
     #[inline]
     pub fn kfree(&mut self, addr: Vaddr) -> Result<(), FreeFault> {
+        self.check_free(addr, FreeCall::Kfree, None)?;
         let result = self.kmalloc_floor().kfree(addr);
         self.freed(result, addr, FreeCall::Kfree)
     }
 
     /// [`Self::kfree`] of memory that held a secret: all of it is cleared first.
     pub fn kfree_sensitive(&mut self, addr: Vaddr) -> Result<(), FreeFault> {
+        self.check_free(addr, FreeCall::KfreeSensitive, None)?;
         let result = self.kmalloc_floor().kfree_sensitive(addr);
         self.freed(result, addr, FreeCall::KfreeSensitive)
     }
@@ -234,12 +256,14 @@ impl<M: Memory> Mm<M> {
 
     /// Gives an area back; NULL is nothing to do.
     pub fn vfree(&mut self, addr: Vaddr) -> Result<(), FreeFault> {
+        self.check_free(addr, FreeCall::Vfree, None)?;
         let result = self.kvmalloc.vmalloc.vfree(addr);
         self.freed(result, addr, FreeCall::Vfree)
     }
 
     /// Gives an area back at the next [`Self::tick`], and so in any context; NULL is nothing to do.
     pub fn vfree_atomic(&mut self, addr: Vaddr) -> Result<(), FreeFault> {
+        self.check_free(addr, FreeCall::VfreeAtomic, None)?;
         let result = self.kvmalloc.vmalloc.vfree_atomic(addr);
         self.freed(result, addr, FreeCall::VfreeAtomic)
     }
@@ -296,6 +320,7 @@ impl<M: Memory> Mm<M> {
 
     /// Gives back memory from either side.
     pub fn kvfree(&mut self, addr: Vaddr) -> Result<(), FreeFault> {
+        self.check_free(addr, FreeCall::Kvfree, None)?;
         let result = self.kvmalloc.kvfree(addr);
         self.freed(result, addr, FreeCall::Kvfree)
     }

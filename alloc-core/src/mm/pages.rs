@@ -37,6 +37,7 @@ impl<M: Memory> Mm<M> {
 
     /// Gives back a block, which must have been taken with the same order.
     pub fn __free_pages(&mut self, pfn: Pfn, order: u32) -> Result<(), FreeFault> {
+        self.check_free(pfn.to_virt(), FreeCall::FreePages, Some(block_bytes(order)))?;
         let pages = &mut self.slab_floor().pages;
         let is_block =
             pages.map.head_of(&pages.memory, pfn.to_phys()).is_some_and(|(head, frame)| {
@@ -69,6 +70,7 @@ impl<M: Memory> Mm<M> {
     /// block without `__GFP_COMP` Linux would free the first page and lose the others (R6), so that
     /// is refused.
     pub fn put_page(&mut self, page: Pfn) -> Result<(), FreeFault> {
+        self.check_free(page.to_virt(), FreeCall::PutPage, None)?;
         let pages = &mut self.slab_floor().pages;
         let frame = pages.map.head_of(&pages.memory, page.to_phys());
         let is_whole = frame.is_some_and(|(head, frame)| {

@@ -28,6 +28,7 @@ impl<M: Memory> Mm<M> {
     /// Gives back all pages of an [`Self::alloc_pages_exact`] of as many pages; NULL is nothing to
     /// do.
     pub fn free_pages_exact(&mut self, addr: Vaddr, size: u64) -> Result<(), FreeFault> {
+        self.check_free(addr, FreeCall::FreePagesExact, Some(size))?;
         let result = match direct_phys(addr) {
             _ if addr == Vaddr::NULL => Ok(()),
             Some(at) if self.slab_floor().pages.free_exact(at, size) => Ok(()),
@@ -45,6 +46,7 @@ impl<M: Memory> Mm<M> {
     /// Gives back memory of [`Self::dma_alloc_coherent`] of the same order, but not in an interrupt
     /// handler, for it may have to be unmapped; NULL is nothing to do.
     pub fn dma_free_coherent(&mut self, addr: Vaddr, size: u64) -> Result<(), FreeFault> {
+        self.check_free(addr, FreeCall::DmaFreeCoherent, Some(size))?;
         let is_irq = self.kvmalloc.vmalloc.context() == Context::Hardirq;
         let result = match direct_phys(addr) {
             _ if addr == Vaddr::NULL => Ok(()),
@@ -109,6 +111,7 @@ impl<M: Memory> Mm<M> {
 
     /// [`Self::kvfree`] of memory whose first `len` bytes held a secret: these are cleared first.
     pub fn kvfree_sensitive(&mut self, addr: Vaddr, len: u64) -> Result<(), FreeFault> {
+        self.check_free(addr, FreeCall::KvfreeSensitive, Some(len))?;
         let result = self.kvmalloc.kvfree_sensitive(addr, len);
         self.freed_sized(result, addr, FreeCall::KvfreeSensitive, len)
     }

@@ -102,7 +102,7 @@ impl<M: Memory> Vmalloc<M> {
         match self.context() {
             Context::Task => self.free_area(area, RangeReuse::Lazily),
             Context::Softirq | Context::Hardirq => self.defer(area),
-            Context::Atomic => return Err(Refused),
+            Context::Atomic | Context::Nmi => return Err(Refused),
         }
         Ok(())
     }

@@ -77,19 +77,21 @@ pub enum AllocError {
     /// `__GFP_NOFAIL` in a request that cannot keep the promise, refused up front.
     ImpossibleNofail(Impossible),
     /// The call may sleep and its caller must not, by its context or by its flags (R1.12, R4.4,
-    /// R4.13, R5.7).
+    /// R4.13, R5.7); or it may take a lock, and its caller may have interrupted who holds it
+    /// (R1.13).
     BadContext,
 }
 
 impl AllocError {
     /// Refuses what flags and context rule out, before anything is changed: to sleep where that is
-    /// forbidden (R1.12), and `__GFP_NOFAIL` to a request that may not sleep (R3.7).
+    /// forbidden (R1.12), anything in a non-maskable interrupt (R1.13), and `__GFP_NOFAIL` to a
+    /// request that may not sleep (R3.7).
     ///
     /// # Errors
     /// [`AllocError::BadContext`], or [`AllocError::ImpossibleNofail`] with
     /// [`Impossible::NonBlocking`].
     pub const fn check_caller(gfp: Gfp, context: Context) -> Result<(), Self> {
-        if gfp.may_block() && !context.may_sleep() {
+        if gfp.may_block() && !context.may_sleep() || matches!(context, Context::Nmi) {
             Err(Self::BadContext)
         } else if gfp.has(__GFP_NOFAIL) && !gfp.may_block() {
             Err(Self::ImpossibleNofail(Impossible::NonBlocking))

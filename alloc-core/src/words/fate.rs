@@ -50,6 +50,8 @@ pub enum Fate {
     BadPage,
     /// Corrupts memory without a word; the machine fails later, elsewhere.
     SilentCorruption,
+    /// Spins for ever if the caller has interrupted who holds the lock.
+    MaySpin,
     /// Oopses inside the call.
     Oops,
     /// Stops at a `BUG()` inside the call.
@@ -79,6 +81,7 @@ impl Fate {
             Self::SilentLeak => "leaks a part, silently",
             Self::BadPage => "reports a bad page and loses it",
             Self::SilentCorruption => "corrupts memory, silently",
+            Self::MaySpin => "frees it, or spins for ever on a lock",
             Self::Oops => "oopses",
             Self::Bug => "stops at a BUG",
         }

@@ -29,6 +29,9 @@ pub enum Context {
     Softirq,
     /// An interrupt handler.
     Hardirq,
+    /// The handler of a non-maskable interrupt, which may have interrupted whoever holds a lock
+    /// (R1.13).
+    Nmi,
 }
 
 impl Context {
@@ -39,7 +42,7 @@ impl Context {
 
     /// `in_interrupt`.
     pub const fn in_interrupt(self) -> bool {
-        matches!(self, Self::Softirq | Self::Hardirq)
+        matches!(self, Self::Softirq | Self::Hardirq | Self::Nmi)
     }
 }
 

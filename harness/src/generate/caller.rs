@@ -64,8 +64,10 @@ fn may_wait(gfp: Gfp) -> bool {
 /// Moves the call to a context that may not sleep, if it can bear that.
 fn interrupt(op: &mut Op, swarm: &Swarm, rng: &mut Rng) {
     let contexts = [Context::Atomic, Context::Softirq, Context::Hardirq];
-    let context = *one_of(&contexts, rng);
     let wrong = swarm.misuse.hit(rng);
+    // In a non-maskable interrupt nothing is right.
+    let is_nmi = wrong && rng.u8(0..4) == 0;
+    let context = if is_nmi { Context::Nmi } else { *one_of(&contexts, rng) };
     let is_area = matches!(op.call, Call::Vfree | Call::Kvfree);
     if !wrong && (op.call.sleeps() || (is_area && context == Context::Atomic)) {
         return;

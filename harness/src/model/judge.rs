@@ -47,9 +47,15 @@ impl Model {
     pub(crate) fn freeing(&self, request: &Request, context: Context) -> Option<Freeing> {
         let free = Free::of(request, self.policy().tells_old_size())?;
         let addrs = List::of(request.freed());
+        // A reallocation is refused as a request, and nothing interrupts before the hand-over.
+        let is_apart = request.replaced().is_some() || free.how == Frees::Boot;
+        let is_forbidden = context == Context::Nmi && !is_apart;
         let mut decisive = (*addrs.first()?, Verdict::NoOp);
         for (place, &addr) in addrs.iter().enumerate() {
             decisive = match self.judge_free(free, addr, context) {
+                Verdict::Accept(_) if is_forbidden => {
+                    (addr, Verdict::Refuse(Class::BadContext, None))
+                }
                 // What comes before it in the list is free by then.
                 Verdict::Accept(_) if addrs[..place].contains(&addr) => {
                     (addr, Verdict::Refuse(Class::DoubleFree, None))
@@ -114,6 +120,10 @@ impl Model {
                 }
             }
             Cell::RightBut(bad) if bad == context && fits => refuse(Class::BadContext),
+            // Who may not free does not look at whose the object is.
+            _ if !fits && free.how == Frees::Object && context == Context::Nmi => {
+                Verdict::Refuse(Class::BadContext, None)
+            }
             _ if !fits => refuse(matrix::misfit(free.how)),
             _ => Verdict::Accept(addr),
         }

@@ -21,6 +21,9 @@ pub enum Context {
     Softirq,
     /// An interrupt handler.
     Hardirq,
+    /// The handler of a non-maskable interrupt, which may have interrupted whoever holds a lock
+    /// (R1.13).
+    Nmi,
 }
 
 /// The names of the contexts.
@@ -29,6 +32,7 @@ pub static CONTEXTS: &[(&str, Context)] = &[
     ("atomic", Context::Atomic),
     ("softirq", Context::Softirq),
     ("hardirq", Context::Hardirq),
+    ("nmi", Context::Nmi),
 ];
 
 impl Context {
@@ -39,7 +43,7 @@ impl Context {
 
     /// `in_interrupt`.
     pub const fn in_interrupt(self) -> bool {
-        matches!(self, Self::Softirq | Self::Hardirq)
+        matches!(self, Self::Softirq | Self::Hardirq | Self::Nmi)
     }
 }
 

@@ -239,6 +239,20 @@ pub(crate) static FAULTS: &[Fault] = &[
         ..RIGHT
     },
     Fault {
+        what: "grants in a non-maskable interrupt",
+        oracle: "context",
+        trace: "r0 = kmalloc(0x40, GFP_ATOMIC) (context: nmi)",
+        apply: in_hardirq,
+        ..RIGHT
+    },
+    Fault {
+        what: "frees in a non-maskable interrupt",
+        oracle: "wrong-free",
+        trace: "r0 = kmalloc(0x40, GFP_ATOMIC)\nkfree(r0) (context: nmi)",
+        apply: in_hardirq,
+        ..RIGHT
+    },
+    Fault {
         what: "lets nobody sleep",
         oracle: "context",
         trace: "vm_unmap_aliases()",
@@ -333,4 +347,10 @@ fn refused(
         change(refusal);
     }
     reply
+}
+
+/// Makes the call as if in an interrupt handler.
+fn in_hardirq(tenant: &mut Tenant, request: &Request, setting: &Setting) -> Reply {
+    let caller = Current { context: Context::Hardirq, ..setting.caller };
+    tenant.right.apply(request, &Setting { caller, ..*setting })
 }

@@ -36,8 +36,12 @@ fn allowed(step: &Step) -> Judgement {
     let context = record.caller.context;
     let spares_sleep = context == Context::Atomic && step.model.policy().vmalloc_spares_sleep();
     let enables_irqs = record.request.spec().traits.enables_irqs;
-    let forbidden = context != Context::Task && may_sleep(step, spares_sleep)
-        || context == Context::Hardirq && enables_irqs;
+    let forbidden = match context {
+        Context::Task => false,
+        Context::Nmi => takes_locks(step),
+        Context::Hardirq if enables_irqs => true,
+        _ => may_sleep(step, spares_sleep),
+    };
     let refused = matches!(record.reply.answer, Answer::Refused(Refusal::BadContext));
     // What means nothing in any context may be refused for that.
     let is_nonsense = matches!(record.reply.answer, Answer::Refused(Refusal::BadArgument));
@@ -75,6 +79,22 @@ fn may_sleep(step: &Step, spares_sleep: bool) -> bool {
         // Page tables are taken with GFP_KERNEL, whatever the caller says (R4.4).
         (Family::Vmalloc { .. }, _) => !spares_sleep || want.may_block(),
         _ => want.may_block(),
+    }
+}
+
+/// Whether a request looks for memory, or replaces some, and so takes locks that whoever it has
+/// interrupted may hold (R1.13). A mere free is judged with all frees.
+fn takes_locks(step: &Step) -> bool {
+    let record = step.record;
+    let Some(want) = record.want else { return record.request.spec().traits.sleeps };
+    match (want.family, want.size) {
+        (Family::Boot(_), _) | (_, None) => false,
+        (_, Some(0)) if want.from.is_some() => {
+            let frees = record.freeing.is_some_and(|freeing| !freeing.accepted().is_empty());
+            frees && !step.model.stays(&want)
+        }
+        (Family::Kmalloc | Family::Kvmalloc { .. }, Some(0)) => false,
+        _ => true,
     }
 }
 
@@ -116,7 +136,7 @@ mod test {
             (ask::vm_unmap_aliases(), Answer::Done),
         ];
         for (request, granted) in sleepers {
-            for context in [Context::Atomic, Context::Softirq, Context::Hardirq] {
+            for context in [Context::Atomic, Context::Softirq, Context::Hardirq, Context::Nmi] {
                 let mut granted = record(request, granted);
                 silent(&ORACLE, &model(), &granted);
                 granted.caller.context = context;
@@ -149,6 +169,19 @@ mod test {
         barks(&ORACLE, &model(), &refused, "context");
         refused.caller.context = Context::Hardirq;
         barks(&ORACLE, &model(), &refused, "context");
+    }
+
+    #[test]
+    fn barks_on_any_grant_in_an_nmi() {
+        let request = ask::kmalloc(8, GFP_ATOMIC);
+        let mut granted = record(request, memory(DIRECT, 8));
+        granted.caller.context = Context::Hardirq;
+        silent(&ORACLE, &model(), &granted);
+        granted.caller.context = Context::Nmi;
+        barks(&ORACLE, &model(), &granted, "context");
+        let mut nothing = record(ask::kmalloc(0, GFP_ATOMIC), memory(16, 0));
+        nothing.caller.context = Context::Nmi;
+        silent(&ORACLE, &model(), &nothing);
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub(super) fn current(caller: words::Current) -> Current {
         words::Context::Atomic => Context::Atomic,
         words::Context::Softirq => Context::Softirq,
         words::Context::Hardirq => Context::Hardirq,
+        words::Context::Nmi => Context::Nmi,
     };
     let is_killed = caller.killed > 0;
     Current { cpu: caller.cpu, task: caller.task, context, is_killed }
