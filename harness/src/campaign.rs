@@ -41,6 +41,10 @@ const fn lane(name: &'static str, routing: Routing) -> LaneSpec {
     LaneSpec { name, routing, boot, packs: &[Pack::Generic, Pack::Linux] }
 }
 
+const fn caller(name: &'static str, routing: Routing) -> LaneSpec {
+    LaneSpec { packs: &[Pack::Generic, Pack::Linux, Pack::Caller], ..lane(name, routing) }
+}
+
 /// One lane, routed as the trace says.
 const AS_WRITTEN: &[LaneSpec] = &[lane("as-written", Routing::AsWritten)];
 
@@ -50,6 +54,14 @@ const ROUTED_LANES: &[LaneSpec] = &[
     lane("policy", Routing::Policy),
     lane("always-slab", Routing::AlwaysSlab),
     lane("always-vmalloc", Routing::AlwaysVmalloc),
+];
+
+/// The same, for a trace that is a caller.
+const CALLERS_LANES: &[LaneSpec] = &[
+    caller("policy", Routing::Policy),
+    caller("always-slab", Routing::AlwaysSlab),
+    caller("always-vmalloc", Routing::AlwaysVmalloc),
+    caller("as-written", Routing::AsWritten),
 ];
 
 /// The lanes of a replayed recording: the policy, both extremes, and three recorded random
@@ -106,6 +118,17 @@ pub static REPLAY: Campaign = Campaign {
     every_op: EveryOp::Nothing,
 };
 
+/// The campaign that judges a trace as a caller: what Linux would object to is its failure, and so
+/// is what it leaves. It has no fuzz target: generated traces misuse memory.
+pub static CALLERS: Campaign = Campaign {
+    name: "callers",
+    sentence: "A trace as calling code: wrong frees, leaks and misplaced calls are its failures.",
+    lanes: CALLERS_LANES,
+    follows: 3,
+    profile: Profile::new(CallSet::All),
+    every_op: EveryOp::Nothing,
+};
+
 /// The campaign that asks what a trace costs under one policy. It has no fuzz target: its traces
 /// are those of others.
 pub static SWEEP: Campaign = Campaign {
@@ -119,5 +142,9 @@ pub static SWEEP: Campaign = Campaign {
 
 /// The campaign of this name.
 pub fn by_name(name: &str) -> Option<&'static Campaign> {
-    CAMPAIGNS.iter().copied().chain([&REPLAY, &SWEEP]).find(|campaign| campaign.name == name)
+    CAMPAIGNS
+        .iter()
+        .copied()
+        .chain([&REPLAY, &SWEEP, &CALLERS])
+        .find(|campaign| campaign.name == name)
 }

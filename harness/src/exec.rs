@@ -209,6 +209,9 @@ impl Runner<'_> {
         let view = match self.try_op(op, index, stats) {
             Ok(view) => view?,
             Err(skip) => {
+                if (op.call, skip) == (Call::Write, Skip::NoMemory) {
+                    self.jury.judge(&Event::Stray)?;
+                }
                 stats.skip(op.call, skip);
                 View { is_kv: op.call.spec().traits.routed, ..View::default() }
             }
@@ -325,6 +328,7 @@ impl Runner<'_> {
         setting: &Setting,
         stats: &mut Stats,
     ) -> Result<(), Objection> {
+        self.jury.judge(&Event::Left { request: &request })?;
         stats.nr_releases += 1;
         self.step(id, request, &setting.of_harness(), None, stats)?;
         self.serve_waiters(false, stats)

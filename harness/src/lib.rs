@@ -62,3 +62,9 @@ pub fn check(campaign: &Campaign, trace: &Trace) -> Result<Stats, Box<Failure>> 
 pub fn check_expected(campaign: &Campaign, trace: &Trace) -> Result<Stats, Box<Failure>> {
     exec::run(campaign, trace, Expectations::Checked)
 }
+
+/// The examples of the documents, which are run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+#[doc = include_str!("../../docs/your-caller.md")]
+struct Documents;

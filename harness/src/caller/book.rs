@@ -3,9 +3,10 @@
 //! Every allocation keeps its number for as long as the run lasts, so that a pointer to one that
 //! was freed is never taken for a pointer to what lies there now.
 
-use super::misuse::{Misuse, Rule, Source};
+use super::misuse::{Misuse, Source};
 use crate::call::Request;
 use crate::op::{Ptr, Reg};
+use crate::oracle::caller::Rule;
 use crate::words::CacheHandle;
 use std::collections::BTreeMap;
 

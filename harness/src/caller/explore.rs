@@ -8,10 +8,11 @@
 use super::config::{Config, Phase};
 use super::finding::{Finding, shrink};
 use super::kernel::Kernel;
-use super::misuse::{Misuse, Rule};
+use super::misuse::Misuse;
 use super::plan::{Contents, Decision, Others, Place, Plan};
 use super::state::Told;
 use crate::exec::{catch_quietly, last_panic_place, message};
+use crate::oracle::caller::Rule;
 use crate::words::Route;
 use std::any::Any;
 use std::fmt::Debug;

@@ -8,11 +8,12 @@
 //! Which plan is tried when is `explore`'s business.
 
 use super::config::Config;
-use super::misuse::{Misuse, Rule, stop};
+use super::misuse::{Misuse, stop};
 use super::plan::Plan;
 use super::state::{State, Told};
 use crate::call::Request;
 use crate::op::Reg;
+use crate::oracle::caller::Rule;
 use crate::subject::{Answer, Layout, Refusal};
 use crate::trace::Machine;
 use crate::words::{Context, Current};

@@ -31,7 +31,6 @@ pub mod catalogue;
 mod config;
 mod explore;
 mod finding;
-mod judge;
 mod kernel;
 mod log;
 mod misuse;
@@ -46,7 +45,8 @@ pub use config::{Config, PHASES, Phase, Routing};
 pub use explore::{Explored, explore, fuzz};
 pub use finding::Finding;
 pub use kernel::{Kernel, NoMemory, Pointer};
-pub use misuse::{Misuse, RULES, Rule};
+pub use misuse::Misuse;
 pub use plan::{Contents, Decision, Others, Place, Plan, PlanError};
 
+pub use crate::oracle::caller::{RULES, Rule};
 pub use crate::words::{Context, gfp};

@@ -6,7 +6,7 @@
 //! judged when it is used.
 
 use super::kernel::Pointer;
-use super::misuse::Rule;
+use crate::oracle::caller::Rule;
 
 impl Pointer<'_> {
     /// Its address.

@@ -5,13 +5,13 @@
 
 use super::book::{Book, Given};
 use super::config::{Config, Routing};
-use super::judge::objection;
 use super::log::Log;
-use super::misuse::{Misuse, Rule, Source};
+use super::misuse::{Misuse, Source};
 use super::placement::{self, Placement};
 use super::plan::{Contents, Decision, Place, Plan};
 use crate::call::{Call, Frees, Makes, Request, Role, Yields, ask};
 use crate::op::{Reg, Setting};
+use crate::oracle::caller::{About, Rule, objection};
 use crate::paint::{ZEROS, mix, tile};
 use crate::subject::{Answer, Layout, Reply, Subject};
 use crate::trace::{Machine, Trace};
@@ -115,11 +115,18 @@ impl State {
         self.check_reentry(&request)?;
         let request = request.by(decision.route_of(&request));
         let (reply, skew) = self.apply(&request, decision, origins);
-        let about = origins.iter().flatten().next().map(|reg| self.book.given(*reg).request.spec());
-        if let Some(misuse) = objection(&request, reply, about) {
-            return Err(misuse);
+        if let Some((rule, says)) = objection(&request, reply, self.about(origins)) {
+            return Err(Misuse::new(rule, says));
         }
         Ok(self.enter(&request, reply.answer, skew, decision, at))
+    }
+
+    /// What the caller knows of the memory that it names.
+    fn about(&self, origins: &[Option<Reg>]) -> About {
+        let Some(reg) = origins.iter().flatten().next() else { return About::default() };
+        let maker = self.book.given(*reg).request.spec();
+        let right = maker.freed_by.first().map(|free| free.spec().name);
+        About { maker: Some(maker.name), right }
     }
 
     /// Objects to a request of a file system that lets reclaim enter a file system.

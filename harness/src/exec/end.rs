@@ -79,6 +79,7 @@ impl Runner<'_> {
 
     fn free_everything(&mut self, stats: &mut Stats) -> Result<(), Objection> {
         for request in self.lane.frees_at_end() {
+            self.jury.judge(&Event::Left { request: &request })?;
             stats.nr_releases += 1;
             self.step(u32::MAX, request, &Setting::default(), None, stats)?;
         }
@@ -87,6 +88,7 @@ impl Runner<'_> {
 
     fn destroy_caches(&mut self, stats: &mut Stats) -> Result<(), Objection> {
         for request in self.lane.destroys_at_end() {
+            self.jury.judge(&Event::Left { request: &request })?;
             stats.nr_releases += 1;
             self.step(u32::MAX, request, &Setting::default(), None, stats)?;
         }

@@ -45,7 +45,7 @@ mod test {
 
     #[test]
     fn who_cannot_see_is_excused_and_who_is_not_claimed_is_not_summoned() {
-        let all = Jury::of(&[Pack::Generic, Pack::Linux], Caps::ALL);
+        let all = Jury::of(&[Pack::Generic, Pack::Linux, Pack::Caller], Caps::ALL);
         assert_eq!((all.seated.len(), all.excused.len()), (ORACLES.len(), 0));
         let poor = Jury::of(&[Pack::Generic], Caps::NONE);
         assert!(poor.seated.iter().chain(&poor.excused).all(|it| it.pack == Pack::Generic));

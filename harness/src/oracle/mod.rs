@@ -9,6 +9,7 @@
 //! The deciding rules stand in `model`; what lanes may legally differ in stands in `agreement`
 //! alone.
 
+pub(crate) mod caller;
 #[cfg(test)]
 mod fixture;
 mod generic;
@@ -43,6 +44,13 @@ pub(crate) enum Event<'a> {
     Overrun {
         /// The first wrong byte.
         seen: Option<Damage>,
+    },
+    /// The caller writes where no memory of its own is; nothing was written.
+    Stray,
+    /// The harness frees, or destroys, what the caller has left.
+    Left {
+        /// The request that does.
+        request: &'a Request,
     },
     /// Now and then, and at the end: a look at everything.
     Check {
@@ -186,4 +194,5 @@ pub static ORACLES: &[Oracle] = &[
     generic::drain::ORACLE,
     generic::structure::ORACLE,
     generic::agreement::ORACLE,
+    caller::ORACLE,
 ];

@@ -83,6 +83,8 @@ pub enum Pack {
     Generic,
     /// What only Linux promises: for subjects that claim to be Linux.
     Linux,
+    /// What Linux asks of calling code: for traces that are callers.
+    Caller,
 }
 
 #[cfg(test)]

@@ -95,7 +95,8 @@ fn every_oracle_has_a_fault_to_object_to() {
         assert!(objector != Some(PANIC) || fault.oracle == PANIC, "{}", fault.what);
         played.extend(objector);
     }
-    let missing = ORACLES.iter().filter(|oracle| !played.contains(oracle.name));
+    let missing = ORACLES.iter().filter(|oracle| CLAIMS.contains(&oracle.pack));
+    let missing = missing.filter(|oracle| !played.contains(oracle.name));
     assert_eq!(missing.map(|oracle| oracle.name).collect::<Vec<_>>(), [""; 0]);
 }
 

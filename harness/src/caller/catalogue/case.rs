@@ -2,7 +2,7 @@
 
 use crate::caller::config::Phase;
 use crate::caller::kernel::{Kernel, NoMemory};
-use crate::caller::misuse::Rule;
+use crate::oracle::caller::Rule;
 
 /// What a caller of the catalogue returns; those that compute something return it.
 pub(super) type Returned = Result<u64, NoMemory>;

@@ -3,13 +3,13 @@
 use super::case::{Case, Returned};
 use crate::caller::config::Phase;
 use crate::caller::kernel::Kernel;
-use crate::caller::misuse::Rule;
+use crate::oracle::caller::Rule;
 use crate::words::gfp::{__GFP_NOWARN, GFP_KERNEL};
 
 pub(super) static CASES: &[Case] = &[
     Case {
         name: "memory is zero without __GFP_ZERO",
-        source: "KMSAN's reports; slabs of a fresh machine are often zero",
+        source: "slabs of a fresh machine are often zero",
         rule: Rule::Difference,
         phase: Phase::Placement,
         wrong: |kv| flags(kv, false),
@@ -17,7 +17,7 @@ pub(super) static CASES: &[Case] = &[
     },
     Case {
         name: "what kvrealloc adds is zero",
-        source: "R5.5: only __GFP_ZERO, kept from the beginning, clears what is added",
+        source: "only __GFP_ZERO clears what is added (R5.5)",
         rule: Rule::Difference,
         phase: Phase::Placement,
         wrong: |kv| added(kv, false),
@@ -25,7 +25,7 @@ pub(super) static CASES: &[Case] = &[
     },
     Case {
         name: "the slack of the size class is the caller's",
-        source: "reports of KASAN and of FORTIFY_SOURCE since 6.2 (`kmalloc_size_roundup`)",
+        source: "users of the rest of a size class; since 6.2 they ask `kmalloc_size_roundup`",
         rule: Rule::OutOfBounds,
         phase: Phase::Policy,
         wrong: |kv| slack(kv, 97),
@@ -33,7 +33,7 @@ pub(super) static CASES: &[Case] = &[
     },
     Case {
         name: "ksize bytes are the caller's",
-        source: "users of ksize that were rewritten for 6.2",
+        source: "users of ksize, rewritten for 6.2",
         rule: Rule::OutOfBounds,
         phase: Phase::Policy,
         wrong: |kv| copied(kv, true),
@@ -41,7 +41,7 @@ pub(super) static CASES: &[Case] = &[
     },
     Case {
         name: "the size of an array overflows",
-        source: "LWN 2017 and 2018: kvmalloc_array exists for it",
+        source: "why kvmalloc_array exists",
         rule: Rule::OutOfBounds,
         phase: Phase::Policy,
         wrong: |kv| array(kv, false),

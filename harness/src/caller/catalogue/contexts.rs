@@ -4,7 +4,7 @@
 use super::case::{Case, Returned};
 use crate::caller::config::Phase;
 use crate::caller::kernel::{Kernel, Pointer};
-use crate::caller::misuse::Rule;
+use crate::oracle::caller::Rule;
 use crate::words::Context;
 use crate::words::gfp::{GFP_ATOMIC, GFP_KERNEL, GFP_NOFS, Gfp};
 
@@ -18,8 +18,8 @@ pub(super) static CASES: &[Case] = &[
         right: |kv| under_lock(kv, GFP_ATOMIC),
     },
     Case {
-        name: "kvfree in an interrupt of what was large",
-        source: "R4.13: vfree may sleep but in interrupts; under a spinlock it must not be called",
+        name: "kvfree under a spinlock of what was large",
+        source: "vfree may sleep under a spinlock (R4.13)",
         rule: Rule::Context,
         phase: Phase::Routing,
         wrong: |kv| freed_under_lock(kv, Context::Atomic),
@@ -27,7 +27,7 @@ pub(super) static CASES: &[Case] = &[
     },
     Case {
         name: "kvrealloc in a probe, where kmalloc does not do",
-        source: "KernelSU issue 3087: kvrealloc with GFP_ATOMIC in a kprobe",
+        source: "KernelSU pull 3087: kvrealloc with GFP_ATOMIC in a kprobe",
         rule: Rule::Context,
         phase: Phase::Routing,
         wrong: |kv| probe(kv, Context::Atomic),
@@ -35,7 +35,7 @@ pub(super) static CASES: &[Case] = &[
     },
     Case {
         name: "a file system's vmalloc enters the file system",
-        source: "XFS, `kmem_zalloc_large`, before memalloc_nofs_save (seeds, 2017)",
+        source: "XFS, `kmem_zalloc_large`, before memalloc_nofs_save",
         rule: Rule::Reentry,
         phase: Phase::Policy,
         wrong: |kv| transaction(kv, false),
@@ -43,7 +43,7 @@ pub(super) static CASES: &[Case] = &[
     },
     Case {
         name: "a scope is left open on the error path",
-        source: "the error paths of memalloc_nofs_save's users",
+        source: "error paths between save and restore",
         rule: Rule::OpenScope,
         phase: Phase::Failure,
         wrong: |kv| scope(kv, false),

@@ -3,13 +3,13 @@
 use super::case::{Case, Returned};
 use crate::caller::config::Phase;
 use crate::caller::kernel::{Kernel, NoMemory, Pointer};
-use crate::caller::misuse::Rule;
+use crate::oracle::caller::Rule;
 use crate::words::gfp::{__GFP_NOFAIL, GFP_KERNEL, Gfp};
 
 pub(super) static CASES: &[Case] = &[
     Case {
         name: "the result is not checked",
-        source: "the first fault that failslab finds in most drivers",
+        source: "what failslab was made for",
         rule: Rule::NoAddress,
         phase: Phase::Failure,
         wrong: |kv| unchecked(kv, Check::None),
@@ -17,7 +17,7 @@ pub(super) static CASES: &[Case] = &[
     },
     Case {
         name: "GFP_KERNEL never fails",
-        source: "the 'too small to fail' debate (LWN 2014); what must not fail says __GFP_NOFAIL",
+        source: "the 'too small to fail' rule (LWN 2014), which is no promise",
         rule: Rule::Panic,
         phase: Phase::Failure,
         wrong: |kv| needed(kv, GFP_KERNEL),
@@ -25,7 +25,7 @@ pub(super) static CASES: &[Case] = &[
     },
     Case {
         name: "asks again until it is served",
-        source: "the loops around kmalloc that __GFP_NOFAIL replaces (XFS, jbd2)",
+        source: "loops around kmalloc, which __GFP_NOFAIL replaces",
         rule: Rule::Endless,
         phase: Phase::Failure,
         wrong: |kv| retried(kv, u32::MAX),
@@ -33,7 +33,7 @@ pub(super) static CASES: &[Case] = &[
     },
     Case {
         name: "leaks what it has on the error path",
-        source: "half of the fixes that mention failslab",
+        source: "error paths, which only an injected failure runs",
         rule: Rule::Leak,
         phase: Phase::Failure,
         wrong: |kv| two(kv, |_, _| {}),
@@ -41,7 +41,7 @@ pub(super) static CASES: &[Case] = &[
     },
     Case {
         name: "loses memory when krealloc fails",
-        source: "`p = krealloc(p, …)`, which checkpatch and cocci warn of",
+        source: "`p = krealloc(p, …)`",
         rule: Rule::Leak,
         phase: Phase::Failure,
         wrong: |kv| regrown(kv, |_, _| {}),
@@ -49,7 +49,7 @@ pub(super) static CASES: &[Case] = &[
     },
     Case {
         name: "a wrong free on the error path of what vmalloc served",
-        source: "error paths need a failure and a route at once: neither alone shows them",
+        source: "needs a failure and a route at once: neither alone shows it",
         rule: Rule::WrongFree,
         phase: Phase::Random,
         wrong: |kv| unwound(kv, |kv, table| kv.kfree(table)),

@@ -3,14 +3,14 @@
 use super::case::{Case, Returned};
 use crate::caller::config::Phase;
 use crate::caller::kernel::{Kernel, Pointer};
-use crate::caller::misuse::Rule;
+use crate::oracle::caller::Rule;
 use crate::words::SlabFlags;
 use crate::words::gfp::GFP_KERNEL;
 
 pub(super) static CASES: &[Case] = &[
     Case {
         name: "kvmalloc, freed by kfree",
-        source: "virtio-net 2018, found by random routing (dm-devel, Patocka)",
+        source: "virtio-net, found by random routing (Patocka 2018); amdgpu (ROCm issue 785); lunatik pull 578",
         rule: Rule::WrongFree,
         phase: Phase::Routing,
         wrong: |kv| queues(kv, |kv, table| kv.kfree(table)),
@@ -18,7 +18,7 @@ pub(super) static CASES: &[Case] = &[
     },
     Case {
         name: "kvcalloc, freed by kfree where setting up fails",
-        source: "gve, `gve_alloc_tx_rings`",
+        source: "gve (compute-virtual-ethernet-linux pull 23)",
         rule: Rule::WrongFree,
         phase: Phase::Random,
         wrong: |kv| rings(kv, |kv, ring| kv.kfree(ring)),
@@ -26,7 +26,7 @@ pub(super) static CASES: &[Case] = &[
     },
     Case {
         name: "kvmalloc, freed by vfree",
-        source: "lunatik, 2023; also the other way round: amdgpu",
+        source: "code that took large memory for an area, as it was before kvmalloc (LWN 2017)",
         rule: Rule::WrongFree,
         phase: Phase::Policy,
         wrong: |kv| queues(kv, |kv, table| kv.vfree(table)),
@@ -34,7 +34,7 @@ pub(super) static CASES: &[Case] = &[
     },
     Case {
         name: "kvmalloc, grown by krealloc",
-        source: "R5.5: krealloc has no vmalloc side; kvrealloc exists since 5.15",
+        source: "krealloc has no vmalloc side (R5.5)",
         rule: Rule::WrongFree,
         phase: Phase::Routing,
         wrong: |kv| grown(kv, true),
@@ -42,7 +42,7 @@ pub(super) static CASES: &[Case] = &[
     },
     Case {
         name: "a block of pages, freed with another order",
-        source: "a kernel test robot report (LKP 22)",
+        source: "a report of the kernel test robot",
         rule: Rule::WrongFree,
         phase: Phase::Policy,
         wrong: |kv| block(kv, 1),
@@ -50,7 +50,7 @@ pub(super) static CASES: &[Case] = &[
     },
     Case {
         name: "freed on the error path and by the caller again",
-        source: "the most frequent fault of error paths that failslab finds",
+        source: "error paths, which only an injected failure runs",
         rule: Rule::DoubleFree,
         phase: Phase::Failure,
         wrong: |kv| pair(kv, true),
@@ -58,7 +58,7 @@ pub(super) static CASES: &[Case] = &[
     },
     Case {
         name: "a cache, destroyed before its objects on the error path",
-        source: "R2.8: `kmem_cache_destroy` of a cache with objects",
+        source: "error paths; Linux reports a bug and keeps the cache (R2.8)",
         rule: Rule::BusyCache,
         phase: Phase::Failure,
         wrong: |kv| pool(kv, true),

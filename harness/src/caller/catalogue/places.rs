@@ -3,7 +3,7 @@
 use super::case::{Case, Returned};
 use crate::caller::config::Phase;
 use crate::caller::kernel::{Kernel, NoMemory, Pointer};
-use crate::caller::misuse::Rule;
+use crate::oracle::caller::Rule;
 use crate::words::gfp::GFP_KERNEL;
 
 const PAGE: u64 = 0x1000;
@@ -11,7 +11,7 @@ const PAGE: u64 = 0x1000;
 pub(super) static CASES: &[Case] = &[
     Case {
         name: "kvmalloc memory, mapped for a device",
-        source: "dm-integrity and virtio drivers; since 4.x DMA on vmalloc memory is rejected",
+        source: "dm-integrity, found by random routing (Patocka 2018)",
         rule: Rule::Dma,
         phase: Phase::Routing,
         wrong: |kv| command(kv, false),
@@ -19,7 +19,7 @@ pub(super) static CASES: &[Case] = &[
     },
     Case {
         name: "kvmalloc memory, converted by virt_to_page",
-        source: "`sg_set_buf` on memory of kvmalloc (crypto users)",
+        source: "`sg_set_buf` on memory of kvmalloc",
         rule: Rule::WrongConversion,
         phase: Phase::Routing,
         wrong: |kv| page_of(kv, |kv, buffer| kv.virt_to_page(buffer)),
@@ -32,7 +32,7 @@ pub(super) static CASES: &[Case] = &[
     },
     Case {
         name: "physically contiguous beyond the first page",
-        source: "drivers that add a page to the frame of an area's first page",
+        source: "code that adds a page to the frame of an area's first",
         rule: Rule::NoAddress,
         phase: Phase::Routing,
         wrong: |kv| scattered(kv, |kv, area, page| frame(kv, area) + page),
@@ -40,7 +40,7 @@ pub(super) static CASES: &[Case] = &[
     },
     Case {
         name: "a list of pages, made with a stride of one byte",
-        source: "a page list of kvmalloc memory that is only walked where vmalloc served it",
+        source: "a branch that is taken only where vmalloc served the request",
         rule: Rule::Difference,
         phase: Phase::Routing,
         wrong: |kv| page_list(kv, 1),
@@ -48,7 +48,7 @@ pub(super) static CASES: &[Case] = &[
     },
     Case {
         name: "kmalloc of pages is aligned to a page",
-        source: "OpenZFS issue 9813, on kernels with slab debugging",
+        source: "OpenZFS issue 9813, seen only where the slab has red zones",
         rule: Rule::Panic,
         phase: Phase::Placement,
         wrong: |kv| whole_pages(kv, false),
@@ -56,7 +56,7 @@ pub(super) static CASES: &[Case] = &[
     },
     Case {
         name: "kmalloc is aligned for SIMD",
-        source: "an aligned load of state of 24 words in slab memory (R1.3: 8 bytes are promised)",
+        source: "SIMD state in slab memory, of which 8 bytes are promised (R1.3)",
         rule: Rule::Alignment,
         phase: Phase::Placement,
         wrong: |kv| vectors(kv, 0),

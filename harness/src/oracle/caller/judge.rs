@@ -2,20 +2,24 @@
 //!
 //! A request that is refused for want of memory is no mistake: the caller has to live with it.
 
-use super::misuse::{Misuse, Rule};
-use crate::call::{CallSpec, Family, Request, Role};
+use super::rule::Rule;
+use crate::call::{Family, Request, Role};
 use crate::op::Class;
 use crate::subject::{Answer, FreeRefusal, Refusal, Reply};
 
-/// The mistake that a request is, by what it was answered. `about` is the call that made the memory
-/// that it names.
-pub(super) fn objection(
-    request: &Request,
-    reply: Reply,
-    about: Option<&'static CallSpec>,
-) -> Option<Misuse> {
+/// The memory that a request is about, as its caller knows it, by the C names of calls.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct About {
+    /// What made it.
+    pub(crate) maker: Option<&'static str>,
+    /// What should free it.
+    pub(crate) right: Option<&'static str>,
+}
+
+/// The rule that a request breaks, by what it was answered, and what it does.
+pub(crate) fn objection(request: &Request, reply: Reply, about: About) -> Option<(Rule, String)> {
     let name = request.spec().name;
-    let (rule, says) = match reply.answer {
+    Some(match reply.answer {
         Answer::BadFree(refusal) => wrong_free(request, refusal, about),
         Answer::WrongKind(right) => {
             let says = format!("{request:?}: it is not for such an address{}", instead(right));
@@ -29,24 +33,18 @@ pub(super) fn objection(
         Answer::Unsupported => (Rule::Arguments, format!("the machine has no {name}")),
         Answer::Refused(refusal) => refused(request, refusal, reply.effort.nr_warnings > 0)?,
         _ => return None,
-    };
-    Some(Misuse::new(rule, says))
+    })
 }
 
-fn wrong_free(
-    request: &Request,
-    refusal: FreeRefusal,
-    about: Option<&'static CallSpec>,
-) -> (Rule, String) {
+fn wrong_free(request: &Request, refusal: FreeRefusal, about: About) -> (Rule, String) {
     let rule = match refusal.verdict {
         Class::DoubleFree => Rule::DoubleFree,
         Class::BadContext => Rule::Context,
         _ => Rule::WrongFree,
     };
     // The allocator knows what the memory is; the caller has to know how it asked for it.
-    let as_asked = about.and_then(|maker| maker.freed_by.first()).map(|free| free.spec().name);
-    let right = if rule == Rule::WrongFree { as_asked.or(refusal.right) } else { None };
-    let of = about.map(|maker| format!(", of memory of {}", maker.name)).unwrap_or_default();
+    let right = about.right.or(refusal.right).filter(|_| rule == Rule::WrongFree);
+    let of = about.maker.map(|maker| format!(", of memory of {maker}")).unwrap_or_default();
     let on_linux = refusal.on_linux.map(|verb| format!("; Linux {verb}")).unwrap_or_default();
     let (what, right) = (refusal.verdict.name(), instead(right));
     (rule, format!("{request:?}{of}: {what}{right}{on_linux}"))
