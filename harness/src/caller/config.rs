@@ -73,14 +73,19 @@ impl Config {
         Self { machine: Machine { policy, ..self.machine }, ..self }
     }
 
-    /// Under this plan alone: what the report of a finding says under `repeat`.
+    /// Under this plan alone.
+    #[must_use]
+    pub fn under(self, plan: Plan) -> Self {
+        Self { plan: Some(plan), ..self }
+    }
+
+    /// Under the plan of this text alone: what the report of a finding says under `repeat`.
     ///
     /// # Panics
     /// If the text is no plan.
     #[must_use]
     pub fn plan(self, text: &str) -> Self {
-        let plan = text.parse().unwrap_or_else(|error: PlanError| panic!("plan '{text}', {error}"));
-        Self { plan: Some(plan), ..self }
+        self.under(text.parse().unwrap_or_else(|error: PlanError| panic!("plan '{text}', {error}")))
     }
 }
 

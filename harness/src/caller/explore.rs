@@ -170,8 +170,7 @@ pub fn fuzz<T: Debug + PartialEq, E: Debug>(
     bytes: &[u8],
     caller: impl Fn(&Kernel) -> Result<T, E>,
 ) {
-    let config = Config { plan: Some(Plan::from_bytes(bytes)), ..Config::default() };
-    if let Err(finding) = explore(&config, caller) {
+    if let Err(finding) = explore(&Config::new().under(Plan::from_bytes(bytes)), caller) {
         panic!("{finding}");
     }
 }
