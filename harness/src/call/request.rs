@@ -74,6 +74,12 @@ impl Request {
         self
     }
 
+    /// The same request with a list of addresses for its last argument.
+    #[must_use]
+    pub fn with_list(self, list: List) -> Self {
+        self.listing(self.spec().args.len() - 1, list)
+    }
+
     /// The same request by another route.
     #[must_use]
     pub fn by(self, route: Route) -> Self {
@@ -163,13 +169,16 @@ impl Request {
 
     /// The addresses of what the call frees; none if it frees no memory.
     pub fn freed(&self) -> &[u64] {
+        let CallSpec { frees, args, .. } = self.spec();
+        if matches!(frees, Frees::Nothing | Frees::Destroy) {
+            return &[];
+        }
         let is_freed =
             |role: Role| role.is_address() || matches!(role, Role::Phys | Role::FreedList);
-        let place = self.spec().args.iter().position(|(_, role)| is_freed(*role));
-        match (self.spec().frees, place) {
-            (Frees::Nothing | Frees::Destroy, _) | (_, None) => &[],
-            _ if self.spec().has(Role::FreedList) => &self.words()[self.spec().args.len() - 1..],
-            (_, Some(place)) => &self.words[place..=place],
+        match args.iter().position(|(_, role)| is_freed(*role)) {
+            Some(place) if args[place].1 == Role::FreedList => &self.words()[place..],
+            Some(place) => &self.words[place..=place],
+            None => &[],
         }
     }
 

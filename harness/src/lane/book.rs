@@ -8,10 +8,10 @@
 use super::{Lane, Record, Waiter};
 use crate::bytes::{self, Damage};
 use crate::call::{Call, MAX_LIST};
+use crate::model::room::Search;
 use crate::model::rules::{Family, Want};
 use crate::model::shortage::may_lack_node;
 use crate::model::space::Told;
-use crate::model::window::Search;
 use crate::model::{Allocation, Cache, Contents, Free, Granted, Kind};
 use crate::op::Reg;
 use crate::paint::mix;

@@ -3,7 +3,7 @@
 //! Nothing is carried out here.
 
 use super::{Lane, Skip, Waiter};
-use crate::call::{Call, Frees, List, MAX_ARGS, MAX_LIST, Request, Role, Words, ask};
+use crate::call::{Call, Frees, List, MAX_ARGS, MAX_LIST, Request, Role, ask};
 use crate::model::Allocation;
 use crate::op::{Arg, Op, Reg};
 use crate::subject::Cap;
@@ -67,10 +67,10 @@ impl Lane {
 
     /// The op's call with every register resolved.
     fn request(&self, op: &Op, index: u32) -> Result<Request, Skip> {
-        let mut words = [Words::One(0); MAX_ARGS];
+        let (mut words, mut list) = ([0; MAX_ARGS], None);
         let args = op.args.iter().zip(op.call.spec().args);
-        for (place, (arg, (_, role))) in args.enumerate() {
-            words[place] = Words::One(match (*arg, role) {
+        for (word, (arg, (_, role))) in words.iter_mut().zip(args) {
+            *word = match (*arg, role) {
                 // A trace names physical addresses by their place in the direct map.
                 (Arg::Number(at), Role::Phys) => {
                     self.model.layout().direct_start.saturating_add(at)
@@ -80,12 +80,15 @@ impl Lane {
                 (Arg::Ptr(ptr), _) => self.registers.resolve(ptr)?,
                 (Arg::Cache(reg), _) => self.registers.cache(reg).ok_or(Skip::NoCache)?.0,
                 (Arg::Regs(first, nr), _) => {
-                    words[place] = Words::List(self.addresses(first, nr)?);
-                    continue;
+                    list = Some(self.addresses(first, nr)?);
+                    0
                 }
-            });
+            };
         }
-        let request = Request::of(op.call, &words[..op.call.spec().args.len()]);
+        let mut request = Request::new(op.call, &words);
+        if let Some(list) = list {
+            request = request.with_list(list);
+        }
         if let (Frees::Destroy, Some(cache)) = (op.call.spec().frees, request.cache()) {
             self.unwaited(cache)?;
         }

@@ -19,6 +19,7 @@ pub(crate) mod kvmalloc;
 pub mod matrix;
 mod realloc;
 mod reuse;
+pub(crate) mod room;
 pub(crate) mod rules;
 pub(crate) mod shortage;
 pub(crate) mod space;

@@ -9,11 +9,11 @@
 
 use super::effort::lowest_watermark;
 use super::kvmalloc::Policy;
+use super::room::Search;
 use super::rules::{
     Family, KMALLOC_MAX, VmallocCost, Want, has_block, min_slab_order, size_class, vmalloc_cost,
 };
 use super::space::Space;
-use super::window::Search;
 use crate::relaxation::{Relaxation, Relaxed};
 use crate::subject::Effort;
 use crate::subject::{Facts, Refusal};

@@ -8,7 +8,8 @@
 //!
 //! What the allocator says that waits is not looked at here.
 
-use super::window::{Places, Search, Traces, Window};
+use super::room::{Places, Search, Traces};
+use super::window::Window;
 
 /// What a call has told of its search for room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +95,14 @@ impl Space {
             Told::Place(addr) => Some(addr),
             Told::Nothing => None,
         };
+        if let ([history], [search], Some(addr)) = (&mut self.histories[..], searches, addr)
+            && let Some(has_purged) = history.has_purged(search, addr)
+        {
+            if has_purged {
+                history.purge();
+            }
+            return;
+        }
         self.follow(|history| {
             let traces = searches.iter().map(|search| history.traces(search, addr));
             traces.reduce(Traces::or).unwrap_or(Traces::NONE)
@@ -103,9 +112,12 @@ impl Space {
     /// Goes on with the histories that `traces` leaves of each. If it leaves none, an oracle that
     /// knows more than the histories do has let the answer pass, and each may go on in both ways.
     fn follow(&mut self, traces: impl Fn(&Window) -> Traces) {
-        let is_calm = self.histories.iter().all(|history| history.nr_lazy_pages() == 0);
-        if is_calm && self.histories.len() == 1 {
-            return;
+        if let [history] = &mut self.histories[..] {
+            match traces_if_any_wait(history, &traces) {
+                Traces { unpurged: true, purged: false } => return,
+                Traces { unpurged: false, purged: true } => return history.purge(),
+                _ => {}
+            }
         }
         let mut all: Vec<Traces> = self.histories.iter().map(traces).collect();
         if all.iter().all(|traces| *traces == Traces::NONE) {
@@ -137,6 +149,14 @@ impl Space {
         if !self.histories.contains(&history) {
             self.histories.push(history);
         }
+    }
+}
+
+/// What a search leaves of a history; where nothing waits, that is what was there.
+fn traces_if_any_wait(history: &Window, traces: impl Fn(&Window) -> Traces) -> Traces {
+    match history.nr_lazy_pages() {
+        0 => Traces { unpurged: true, purged: false },
+        _ => traces(history),
     }
 }
 
@@ -203,6 +223,9 @@ mod test {
 
     #[test]
     fn an_address_that_no_history_explains_leaves_them_all() {
-        after(Told::Place(9 * PAGE), 1, &[0, 2]);
+        let mut space = space();
+        let aligned = Search { range: Some((0, 16 * PAGE, 8 * PAGE)), ..pages(1) };
+        space.searched(&[aligned], Told::Place(9 * PAGE));
+        assert_eq!(space.waiting().collect::<Vec<_>>(), [0, 2]);
     }
 }

@@ -10,8 +10,8 @@
 use super::situation;
 use crate::call::{Call, Request, Role};
 use crate::model::effort::lowest_watermark;
+use crate::model::room::{Places, Search};
 use crate::model::rules::{Family, Want, cache_alignment, cache_stride, has_block, size_class};
-use crate::model::window::{Places, Search};
 use crate::model::{Granted, Kind, rules};
 use crate::oracle::{Event, Judgement, Oracle, Step};
 use crate::relaxation::Relaxation;

@@ -41,10 +41,11 @@ fn judge(event: &Event) -> Judgement {
         }
         _ => judge_free(record, step.relaxed),
     }?;
-    match (record.reply.answer, model.on_linux(&record.request)) {
-        (Answer::BadFree(FreeRefusal { on_linux: Some(words), .. }), Some(expected))
-            if words != expected =>
-        {
+    let Answer::BadFree(FreeRefusal { on_linux: Some(words), .. }) = record.reply.answer else {
+        return Ok(());
+    };
+    match model.on_linux(&record.request) {
+        Some(expected) if words != expected => {
             Err(format!("{:?}: Linux 6.1 {expected}, and not '{words}'", record.request))
         }
         _ => Ok(()),
