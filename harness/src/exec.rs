@@ -406,8 +406,8 @@ impl Runner<'_> {
         self.jury.judge(&Event::Check { damage, structure })
     }
 
-    /// What the op's address argument points at, and how many bytes that may use. Of a list the
-    /// first address counts.
+    /// What the op's address arguments point at, and how many bytes that may use. Of a list the
+    /// first address counts, with what the others point at beside it.
     fn target(&self, op: &Op) -> Option<(Target, u64)> {
         let model = self.lane.model();
         let point_at = |address: u64| {
@@ -417,11 +417,17 @@ impl Runner<'_> {
         let addrs = self.lane.pointers(op).unwrap_or_default();
         let address = addrs.first().copied().or_else(|| self.lane.pointer(op))?;
         let (id, offset, held) = point_at(address)?;
-        let further = addrs.iter().skip(1).fold(0, |all, addr| {
-            let (id, offset) =
-                point_at(*addr).map_or((0, 0), |(id, offset, _)| (id.into(), offset));
-            mix(mix(all, id), offset)
-        });
-        Some((Target { id, offset, further, is_kv: held.is_kv }, held.usable))
+        let mut target = Target { id, offset, further: 0, is_kv: held.is_kv };
+        let mut usable = held.usable;
+        for addr in addrs.iter().skip(1) {
+            let pointed_at = point_at(*addr);
+            let (id, offset) = pointed_at.map_or((0, 0), |(id, offset, _)| (id.into(), offset));
+            target.further = mix(mix(target.further, id), offset);
+            if let Some((.., held)) = pointed_at {
+                target.is_kv |= held.is_kv;
+                usable = usable.saturating_add(held.usable);
+            }
+        }
+        Some((target, usable))
     }
 }

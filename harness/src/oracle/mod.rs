@@ -134,7 +134,7 @@ pub struct View {
     pub(crate) target: Option<Target>,
     /// For a call on a cache: the op that made the cache which its register holds.
     pub cache: Option<u32>,
-    /// The bytes that the allocation may use; 0 without a target.
+    /// The bytes that the allocations which it names may use; 0 without a target.
     pub usable: u64,
     /// For a free that was refused: what Linux 6.1 does in its place, if the subject knows.
     pub on_linux: Option<&'static str>,
@@ -151,7 +151,7 @@ pub(crate) struct Target {
     pub offset: u64,
     /// What the further addresses of a list point at, as one number.
     pub further: u64,
-    /// Whether it came through kvmalloc.
+    /// Whether it, or what a further address points at, came through kvmalloc.
     pub is_kv: bool,
 }
 
