@@ -126,7 +126,7 @@ impl Situation<'_> {
         let nr_pages: u64 = blocks.map(|(nr, order)| u64::from(*nr) << order).sum();
         // No slab is larger than this where a smaller one would do (R1.9).
         let most = want.nr_pieces << order.max(PAGE_ALLOC_COSTLY_ORDER);
-        want.nr_pieces > 1 && nr_pages.min(self.before.nr_free_pages) <= most + self.reserve()
+        want.nr_pieces > 1 && nr_pages.min(self.nr_free_pages(self.before)) <= most + self.reserve()
     }
 
     fn lacks_block(&self, facts: &Facts, want: &Want, order: u32) -> bool {
@@ -136,14 +136,18 @@ impl Situation<'_> {
 
     fn are_frames_short(&self, size: u64) -> bool {
         // What was taken has been given back, and what was reclaimed on the way is free now.
-        let nr_free_pages = |facts: &Facts| match self.only_node {
-            Some(node) => facts.nodes[usize::from(node)].nr_free_pages.into(),
-            None => facts.nr_free_pages,
-        };
-        let nr_free = nr_free_pages(self.before).max(nr_free_pages(self.after));
+        let nr_free = self.nr_free_pages(self.before).max(self.nr_free_pages(self.after));
         let is_plain = nr_free < vmalloc_cost(pages_of(size)).nr_pages;
         let may_be = nr_free <= self.need(pages_of(size));
         is_plain || self.relaxed.if_so(may_be, Relaxation::Metadata)
+    }
+
+    /// Free frames where the request may take them.
+    fn nr_free_pages(&self, facts: &Facts) -> u64 {
+        match self.only_node {
+            Some(node) => facts.nodes[usize::from(node)].nr_free_pages.into(),
+            None => facts.nr_free_pages,
+        }
     }
 
     /// Frames that a vmalloc of so many pages is certainly served with: its own, those of its page

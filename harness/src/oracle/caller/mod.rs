@@ -47,3 +47,44 @@ fn judge(event: &Event) -> Judgement {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use crate::call::ask;
+    use crate::model::Kind;
+    use crate::op::Class;
+    use crate::oracle::fixture::{DIRECT, barks, enter, model, record, silent};
+    use crate::subject::{Answer, FreeRefusal, Refusal};
+    use crate::words::gfp::GFP_KERNEL;
+
+    #[test]
+    fn barks_on_a_refused_free_and_says_what_would_be_right() {
+        let mut model = model();
+        enter(&mut model, DIRECT, 64, Kind::Kmalloc, &[0]);
+        let refused =
+            FreeRefusal { verdict: Class::WrongAllocator, right: None, on_linux: Some("oopses") };
+        let wrong = record(ask::vfree(DIRECT), Answer::BadFree(refused));
+        barks(&ORACLE, &model, &wrong, "kfree would be right; Linux oopses");
+    }
+
+    #[test]
+    fn barks_on_what_linux_warns_of_and_on_what_is_left() {
+        let refused = |refusal| record(ask::kmalloc(64, GFP_KERNEL), Answer::Refused(refusal));
+        barks(&ORACLE, &model(), &refused(Refusal::BadContext), "may sleep");
+        barks(&ORACLE, &model(), &refused(Refusal::Deadlock { order: 0 }), "exhaustion");
+        assert!(judge(&Event::Stray).is_err());
+        assert!(judge(&Event::Overrun { seen: None }).is_err());
+        let left = judge(&Event::Left { request: &ask::kfree(DIRECT) });
+        assert!(left.is_err_and(|reason| reason.contains("leak")));
+    }
+
+    #[test]
+    fn silent_on_a_right_free_and_on_a_request_that_is_not_served() {
+        let mut model = model();
+        enter(&mut model, DIRECT, 64, Kind::Kmalloc, &[0]);
+        silent(&ORACLE, &model, &record(ask::kfree(DIRECT), Answer::Done));
+        let short = Answer::Refused(Refusal::Pages { order: 0 });
+        silent(&ORACLE, &model, &record(ask::kmalloc(64, GFP_KERNEL), short));
+    }
+}
