@@ -235,6 +235,8 @@ fn json_is_json_whatever_happens() {
         ("run --json kmalloc --ops 1", 0, "ok"),
         ("sweep --json kmalloc --traces 1", 0, "ok"),
         ("show --json routed good", 0, "ok"),
+        ("callers --json krealloc --seeds 1", 0, "ok"),
+        ("callers --json missing", 2, "error"),
         ("show --json routed failing", 1, "failure"),
         ("show --json routed missing", 2, "error"),
         ("shrink --json routed failing", 1, "failure"),
@@ -294,6 +296,7 @@ mod on_linux {
     const EACH: &[(&str, i32)] = &[
         ("run kmalloc --ops 1", 0),
         ("run kmalloc --ops 1 --json", 0),
+        ("callers krealloc --seeds 1", 0),
         ("check routed good", 0),
         ("check routed failing", 1),
         ("check routed failing --json", 1),
