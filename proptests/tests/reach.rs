@@ -8,7 +8,7 @@ use kvroute_harness::generate::generate;
 use kvroute_harness::reach::{boundaries, reached};
 
 /// Traces of each campaign.
-const NR_TRACES: u64 = 1400;
+const NR_TRACES: u64 = 2000;
 
 #[test]
 fn each_boundary_is_reached_by_the_campaigns_that_must() {

@@ -149,16 +149,17 @@ fn drop_decisions(best: &mut Finding, attempt: &mut impl FnMut(&mut Finding, Pla
     }
 }
 
-/// Takes from each decision what is not needed.
+/// Takes from each decision what is not needed, one part after another.
 fn simplify_decisions(best: &mut Finding, attempt: &mut impl FnMut(&mut Finding, Plan) -> bool) {
     let numbers: Vec<u32> = best.plan.decisions().map(|(number, _)| number).collect();
     for number in numbers {
-        for simpler in best.plan.decision(number).simpler() {
-            let others = best.plan.decisions().filter(|(of, _)| *of != number);
-            let candidate = others.chain([(number, simpler)]).collect::<Vec<_>>();
-            if attempt(best, Plan::naming(candidate)) {
-                break;
-            }
+        let mut is_simpler = true;
+        while is_simpler {
+            is_simpler = best.plan.decision(number).simpler().any(|simpler| {
+                let others = best.plan.decisions().filter(|(of, _)| *of != number);
+                let decisions: Vec<_> = others.chain([(number, simpler)]).collect();
+                attempt(best, Plan::naming(decisions))
+            });
         }
     }
 }

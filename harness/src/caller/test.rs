@@ -211,6 +211,20 @@ fn a_machine_that_is_too_small_is_no_mistake_of_the_caller() {
 }
 
 #[test]
+fn every_part_of_a_decision_that_is_not_needed_goes() {
+    let caller = |kv: &Kernel| {
+        let first = kv.kvmalloc(0x1800, GFP_KERNEL)?;
+        let second = kv.kvmalloc(0x1800, GFP_KERNEL).inspect_err(|_| kv.kfree(first))?;
+        kv.kvfree(second);
+        kv.kvfree(first);
+        Ok::<_, NoMemory>(())
+    };
+    let plan = "1: vmalloc touching junk, 2: slab fails page-end junk, 3: junk";
+    let finding = explore(&Config::new().plan(plan), caller).expect_err("a wrong free");
+    assert_eq!(finding.plan.to_string(), "1: vmalloc, 2: fails");
+}
+
+#[test]
 fn a_report_shows_the_way_to_the_mistake() {
     let line = line!() + 2;
     let caller = |kv: &Kernel| {
