@@ -78,7 +78,9 @@ impl Lane {
         let Some(told) = self.told_of_search(record, &want) else { return };
         let search = Search::of(&want, self.model.policy());
         let space = self.model.space_mut();
-        if may_lack_node(&search, &record.before, self.min_free) {
+        // Without a node for a split, be it by an injected failure, it has purged and tried again.
+        let may_lose_node = search.may_split() && record.reply.nr_faults > 0;
+        if may_lose_node || may_lack_node(&search, &record.before, self.min_free) {
             space.doubt();
         }
         // An injected failure can end the attempt with huge pages before its search.

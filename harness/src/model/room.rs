@@ -92,6 +92,12 @@ impl Search {
         Self { nr_pages, nr_huge_pages: policy.huge_pages(want), range }
     }
 
+    /// Whether it may end in the middle of a hole, which takes a node: all but aligned areas and
+    /// those in a range go to the edge of one.
+    pub(crate) fn may_split(&self) -> bool {
+        self.range.is_some() || self.nr_huge_pages.is_some()
+    }
+
     /// The same without huge pages.
     pub(crate) fn in_small_pages(self) -> Self {
         Self { nr_huge_pages: None, ..self }

@@ -210,11 +210,9 @@ impl Situation<'_> {
 }
 
 /// Whether so few frames are free that a search may have no node for a split in the middle of a
-/// hole, and without one the space counts as short (R4.9). At the edge of a hole, where all but
-/// aligned areas and those in a range go, there is no split.
+/// hole, and without one the space counts as short (R4.9).
 pub(crate) fn may_lack_node(search: &Search, before: &Facts, min_free: u64) -> bool {
-    let may_split = search.range.is_some() || search.nr_huge_pages.is_some();
-    may_split && before.nr_free_pages <= NR_METADATA_PAGES + reserve(before, min_free)
+    search.may_split() && before.nr_free_pages <= NR_METADATA_PAGES + reserve(before, min_free)
 }
 
 fn reserve(facts: &Facts, min_free: u64) -> u64 {
