@@ -417,15 +417,18 @@ impl Runner<'_> {
         let addrs = self.lane.pointers(op).unwrap_or_default();
         let address = addrs.first().copied().or_else(|| self.lane.pointer(op))?;
         let (id, offset, held) = point_at(address)?;
-        let mut target = Target { id, offset, further: 0, is_kv: held.is_kv };
+        let mut target = Target { id, offset, further: 0, is_kv: held.is_kv, is_free: false };
         let mut usable = held.usable;
         for addr in addrs.iter().skip(1) {
             let pointed_at = point_at(*addr);
             let (id, offset) = pointed_at.map_or((0, 0), |(id, offset, _)| (id.into(), offset));
             target.further = mix(mix(target.further, id), offset);
-            if let Some((.., held)) = pointed_at {
-                target.is_kv |= held.is_kv;
-                usable = usable.saturating_add(held.usable);
+            match pointed_at {
+                Some((.., held)) => {
+                    target.is_kv |= held.is_kv;
+                    usable = usable.saturating_add(held.usable);
+                }
+                None => target.is_free = true,
             }
         }
         Some((target, usable))

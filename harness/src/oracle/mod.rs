@@ -153,6 +153,9 @@ pub(crate) struct Target {
     pub further: u64,
     /// Whether it, or what a further address points at, came through kvmalloc.
     pub is_kv: bool,
+    /// Whether a further address points at nothing that is held: at memory that is free already,
+    /// or at none.
+    pub is_free: bool,
 }
 
 /// A row of [`ORACLES`].

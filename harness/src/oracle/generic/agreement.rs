@@ -50,7 +50,8 @@ fn may_differ(one: &View, two: &View, first: Class, second: Class) -> Option<Rel
     let refuses_free = |class: Class| class >= Class::WrongAllocator;
     let is_about_free_memory =
         is_about_an_address(first, second) || refuses_free(first) || refuses_free(second);
-    if one.target.is_none() && is_about_free_memory {
+    let is_free = one.target.is_none_or(|target| target.is_free);
+    if is_free && is_about_free_memory {
         return Some(Relaxation::FreeTarget);
     }
     // A call that is right for one side only, on memory whose side the caller cannot know.
@@ -124,6 +125,10 @@ mod test {
         View { class: Some(class), ..View::default() }
     }
 
+    fn at(offset: u64) -> Target {
+        Target { id: 1, offset, further: 0, is_kv: false, is_free: false }
+    }
+
     fn check(one: View, two: View) -> Judgement {
         judge(&Event::Across(&[one, two], &Relaxed::default()))
     }
@@ -134,7 +139,7 @@ mod test {
         assert!(check(view(Class::ZeroSizePtr), view(Class::Slab)).is_err());
         assert!(check(view(Class::Slab), view(Class::TooLarge)).is_err());
         assert!(check(view(Class::Unbalanced), view(Class::Slab)).is_err());
-        let target = Some(Target { id: 1, offset: 0, further: 0, is_kv: false });
+        let target = Some(at(0));
         let done = View { target, cache: Some(2), usable: 8, ..view(Class::Done) };
         assert!(check(done, View { class: Some(Class::WrongCache), ..done }).is_err());
         assert!(check(done, View { class: Some(Class::WrongAllocator), ..done }).is_err());
@@ -155,16 +160,18 @@ mod test {
         let kv = |class| View { is_kv: true, ..view(class) };
         assert!(check(kv(Class::Slab), kv(Class::Vmalloc)).is_ok());
         assert!(check(kv(Class::NoMemory), kv(Class::TooLarge)).is_ok());
-        let at = |offset| Some(Target { id: 1, offset, further: 0, is_kv: false });
-        let answers = |offset, class| View { target: at(offset), ..view(class) };
+        let answers = |offset, class| View { target: Some(at(offset)), ..view(class) };
         assert!(check(answers(0x1fff, Class::Yes), answers(0x1fff, Class::No)).is_ok());
         assert!(check(answers(0x1ffe, Class::Yes), answers(0x1ffe, Class::No)).is_err());
-        let target = Some(Target { id: 1, offset: 0, further: 0, is_kv: true });
+        let target = Some(Target { is_kv: true, ..at(0) });
         let done = View { target, ..view(Class::Done) };
         assert!(check(done, View { target, ..view(Class::WrongAllocator) }).is_ok());
+        let list = |class| View { target: Some(Target { is_free: true, ..at(0) }), ..view(class) };
+        assert!(check(list(Class::DoubleFree), list(Class::Wild)).is_ok());
+        assert!(check(list(Class::Slab), list(Class::Overflow)).is_err());
         assert!(check(View { class: None, ..done }, view(Class::Overflow)).is_ok());
         assert!(check(view(Class::Unbalanced), view(Class::Done)).is_ok());
-        let (target, usable) = (at(0), 16);
+        let (target, usable) = (Some(at(0)), 16);
         let larger = View { target, usable, ..view(Class::Done) };
         assert!(check(larger, View { target, usable: 8, ..view(Class::WrongSize) }).is_ok());
         let inside = View { target, usable: 4096, ..view(Class::Misaligned) };
