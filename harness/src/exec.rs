@@ -328,7 +328,7 @@ impl Runner<'_> {
         setting: &Setting,
         stats: &mut Stats,
     ) -> Result<(), Objection> {
-        self.jury.judge(&Event::Left { request: &request })?;
+        self.jury.judge(&Event::Left(&[request]))?;
         stats.nr_releases += 1;
         self.step(id, request, &setting.of_harness(), None, stats)?;
         self.serve_waiters(false, stats)

@@ -3,7 +3,7 @@
 
 use kvroute_harness::caller::catalogue::{Case, cases};
 use kvroute_harness::caller::gfp::GFP_KERNEL;
-use kvroute_harness::caller::{Config, Finding, NoMemory, RULES, Routing, Rule, explore};
+use kvroute_harness::caller::{Config, Finding, NoMemory, RULES, Rule, explore};
 use kvroute_harness::campaign;
 use kvroute_harness::{Trace, check};
 
@@ -104,8 +104,7 @@ fn the_guide_has_the_catalogue() {
     let (mut nr_only, mut nr) = (0, 0);
     for case in cases() {
         let finding = explore(&Config::new(), case.wrong).expect_err(case.name);
-        let by_policy = Config::new().routing(Routing::Policy);
-        let is_only = explore(&by_policy, case.wrong).is_ok();
+        let is_only = explore(&Config::new().by_policy(), case.wrong).is_ok();
         let (by, decisions) = (finding.phase.name(), finding.nr_decisions());
         let only = if is_only { "yes" } else { "" };
         table += &format!("\n| {} | {} | {by} | {decisions} | {only} |", case.name, case.source);
@@ -113,6 +112,9 @@ fn the_guide_has_the_catalogue() {
     }
     table += &format!("\n| all {nr} are found | | | | {nr_only} |");
     assert_eq!(part(GUIDE, "catalogue"), table, "docs/your-caller.md should have\n{table}\n");
+    let readme = include_str!("../../README.md");
+    assert!(readme.contains(&format!("in {nr} small callers")), "README: {nr} callers");
+    assert!(readme.contains(&format!("all of them, {nr_only} only because of")), "{nr_only}");
 }
 
 #[test]

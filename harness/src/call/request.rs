@@ -34,8 +34,8 @@ pub struct Request {
     pub route: Route,
     /// A word for each argument; 0 beyond them.
     words: [u64; MAX_WORDS],
-    /// The addresses of a list among them.
-    nr_listed: u8,
+    /// How many words it has.
+    nr_words: u8,
 }
 
 impl Request {
@@ -45,7 +45,12 @@ impl Request {
     /// If there are more than [`MAX_ARGS`].
     pub const fn new(call: Call, words: &[u64]) -> Self {
         assert!(words.len() <= MAX_ARGS);
-        let mut request = Self { call, route: Route::Policy, words: [0; MAX_WORDS], nr_listed: 0 };
+        let nr_words = match call.spec().args {
+            [before @ .., (_, Role::FreedList)] => before.len(),
+            args => args.len(),
+        };
+        let (route, nr_words) = (Route::Policy, nr_words as u8);
+        let mut request = Self { call, route, words: [0; MAX_WORDS], nr_words };
         let (places, _) = request.words.split_at_mut(words.len());
         places.copy_from_slice(words);
         request
@@ -70,7 +75,7 @@ impl Request {
         let addrs = list.as_slice();
         let (places, _) = self.words.split_at_mut(place).1.split_at_mut(addrs.len());
         places.copy_from_slice(addrs);
-        self.nr_listed = addrs.len() as u8;
+        self.nr_words = (place + addrs.len()) as u8;
         self
     }
 
@@ -103,9 +108,13 @@ impl Request {
 
     /// A word for each argument, and for each address of a list.
     pub fn words(&self) -> &[u64] {
-        let nr_args = self.spec().args.len();
-        let is_listing = self.spec().has(Role::FreedList);
-        &self.words[..if is_listing { nr_args - 1 + usize::from(self.nr_listed) } else { nr_args }]
+        &self.words[..usize::from(self.nr_words)]
+    }
+
+    /// The part that each word plays; the addresses of a list all play that of the last argument.
+    pub fn roles(&self) -> impl Iterator<Item = Role> {
+        let args = self.spec().args;
+        (0..usize::from(self.nr_words)).map(|place| args[place.min(args.len() - 1)].1)
     }
 
     /// The word of the argument that plays a part, if the call has one.
@@ -116,6 +125,12 @@ impl Request {
     /// The bytes that are asked for, of one element if there are several.
     pub fn size(&self) -> Option<u64> {
         self.get(Role::Size)
+    }
+
+    /// The bytes that are asked for in all, of every element; the most there can be if that does not
+    /// fit.
+    pub fn bytes(&self) -> u64 {
+        self.size().unwrap_or(0).saturating_mul(self.get(Role::Count).unwrap_or(1))
     }
 
     /// The bytes that the caller says it has.
@@ -197,10 +212,7 @@ impl Request {
 impl Debug for Request {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
         write!(out, "{}(", self.spec().name)?;
-        let args = self.spec().args;
-        // The last argument may be a list.
-        let roles = (0..).map(|place| args.get(place).or(args.last()).map(|(_, role)| role));
-        for (place, (word, role)) in self.words().iter().zip(roles.flatten()).enumerate() {
+        for (place, (word, role)) in self.words().iter().zip(self.roles()).enumerate() {
             let comma = if place > 0 { ", " } else { "" };
             match role {
                 Role::Gfp => write!(out, "{comma}{}", Gfp(*word as u32))?,

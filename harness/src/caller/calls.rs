@@ -4,7 +4,7 @@
 //! A call that makes memory gives a pointer or [`NoMemory`], as C gives `NULL`.
 
 use super::kernel::{Kernel, NoMemory, Pointer};
-use crate::call::{Call, List, MAX_ARGS, NUMA_NO_NODE, Request, Words, for_each_call};
+use crate::call::{Call, List, MAX_ARGS, MAX_LIST, NUMA_NO_NODE, Request, Words, for_each_call};
 use crate::op::Reg;
 use crate::subject::Answer;
 use crate::words::{CacheHandle, Gfp, SlabFlags};
@@ -67,6 +67,7 @@ impl Argument for Pointer<'_> {
 
 impl Argument for &[Pointer<'_>] {
     fn words(&self) -> Words {
+        assert!(self.len() <= MAX_LIST, "at most {MAX_LIST} pieces of memory at a time");
         let addrs: Vec<u64> = self.iter().map(|pointer| pointer.addr).collect();
         Words::List(List::of(&addrs))
     }

@@ -1,8 +1,6 @@
 //! How a caller is explored: the machine, how much is tried, and in which order.
 
 use super::plan::{Plan, PlanError};
-use crate::subject::Boot;
-use crate::subject::alloc_core::boot;
 use crate::trace::Machine;
 
 /// How a caller is explored.
@@ -16,26 +14,15 @@ pub struct Config {
     pub calls_max: u32,
     /// The one plan to try, if it is not to be explored.
     pub plan: Option<Plan>,
-    /// Whether routes are tried that the policy would not take.
-    pub routing: Routing,
-    pub(super) boot: Boot,
-}
-
-/// Whether routes are tried that the policy would not take.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Routing {
-    /// They are.
-    #[default]
-    Random,
-    /// Every request is routed by the policy. What is found only with the other is found by random
-    /// routing alone.
-    Policy,
+    /// Whether the policy routes every request. What is not found then is found by random routing
+    /// alone.
+    pub by_policy: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
         let machine = Machine { frames: 4096, ..Machine::default() };
-        Self { machine, seeds: 256, calls_max: 10_000, plan: None, routing: Routing::Random, boot }
+        Self { machine, seeds: 256, calls_max: 10_000, plan: None, by_policy: false }
     }
 }
 
@@ -51,10 +38,16 @@ impl Config {
         Self { seeds, ..self }
     }
 
-    /// With or without random routing.
+    /// So many calls in one run at most.
     #[must_use]
-    pub fn routing(self, routing: Routing) -> Self {
-        Self { routing, ..self }
+    pub fn calls_max(self, calls_max: u32) -> Self {
+        Self { calls_max, ..self }
+    }
+
+    /// Without random routing: the policy routes every request.
+    #[must_use]
+    pub fn by_policy(self) -> Self {
+        Self { by_policy: true, ..self }
     }
 
     /// On another machine.

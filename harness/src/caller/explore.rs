@@ -9,7 +9,7 @@ use super::config::{Config, Phase};
 use super::finding::{Finding, shrink};
 use super::kernel::Kernel;
 use super::misuse::Misuse;
-use super::plan::{Contents, Decision, Others, Place, Plan};
+use super::plan::{Decision, Filling, Others, Place, Plan};
 use super::state::Told;
 use crate::exec::{catch_quietly, last_panic_place, message};
 use crate::oracle::caller::Rule;
@@ -52,21 +52,18 @@ pub(super) fn run<T, E: Debug>(
         Err(payload) => panicked(payload.as_ref()),
     });
     let mut told = kernel.into_told(config.machine);
-    let result = match (result, told.left.take()) {
-        (Ok(_), Some(misuse)) => Err(misuse),
-        (Ok(Err(error)), None) if told.nr_refused == 0 => {
-            let says = format!("it returns {error:?} although it got all that it asked for");
-            Err(Misuse::new(Rule::Unprovoked, says))
-        }
-        (result, _) => result,
+    let result = match (told.misuse.take(), result, told.left.take()) {
+        (Some(misuse), ..) | (None, Ok(_), Some(misuse)) => Err(misuse),
+        // One that panics has had no time to free.
+        (None, result, _) => result,
     };
     Run { result, told }
 }
 
 /// The mistake of a caller that panics.
 fn panicked(panic: &(dyn Any + Send)) -> Misuse {
-    let place = last_panic_place().map(|place| format!(", at {place}")).unwrap_or_default();
-    Misuse::new(Rule::Panic, format!("it panics: {}{place}", message(panic)))
+    let misuse = Misuse::new(Rule::Panic, format!("it panics: {}", message(panic)));
+    Misuse { panicked_at: last_panic_place(), ..misuse }
 }
 
 /// Runs `caller` under one plan after another.
@@ -82,7 +79,7 @@ pub fn explore<T: Debug + PartialEq, E: Debug>(
     caller: impl Fn(&Kernel) -> Result<T, E>,
 ) -> Result<Explored, Box<Finding>> {
     let mut explored = Explored::default();
-    let mut usual: Option<T> = None;
+    let mut usual: Option<Usual<T>> = None;
     let mut attempt = |phase, plan: Plan| {
         let (tried, returned) = compared(run(config, &plan, &caller), usual.as_ref());
         explored.note(&tried.told);
@@ -98,7 +95,8 @@ pub fn explore<T: Debug + PartialEq, E: Debug>(
             };
             return Err(Box::new(shrink(found, again)));
         }
-        if usual.is_none() {
+        // What is usual is what the ordinary run does, which is the first.
+        if explored.nr_runs == 1 {
             usual = returned;
         }
         Ok(explored)
@@ -114,18 +112,32 @@ pub fn explore<T: Debug + PartialEq, E: Debug>(
     Ok(explored)
 }
 
-/// A run that was given all it asked for must return what an ordinary one does.
-fn compared<T: Debug + PartialEq, E>(
+/// What an ordinary run returned, and which of its requests were refused.
+struct Usual<T> {
+    value: T,
+    refused: Vec<u32>,
+}
+
+/// A run that was given all that an ordinary one is given must return what that does, and one that
+/// was given all it asked for must not return an error.
+fn compared<T: Debug + PartialEq, E: Debug>(
     run: Run<Result<T, E>>,
-    usual: Option<&T>,
-) -> (Run<()>, Option<T>) {
+    usual: Option<&Usual<T>>,
+) -> (Run<()>, Option<Usual<T>>) {
     let Run { result, told } = run;
+    let usual = usual.filter(|usual| usual.refused == told.refused);
+    let broken = |rule, says| (Err(Misuse::new(rule, says)), None);
     let (result, returned) = match (result, usual) {
-        (Ok(Ok(value)), Some(usual)) if told.nr_refused == 0 && value != *usual => {
+        (Ok(Ok(value)), Some(usual)) if value != usual.value => {
+            let usual = &usual.value;
             let says = format!("it returns {value:?}, and in an ordinary run {usual:?}");
-            (Err(Misuse::new(Rule::Difference, says)), None)
+            broken(Rule::Difference, says)
         }
-        (Ok(Ok(value)), _) => (Ok(()), Some(value)),
+        (Ok(Err(error)), usual) if usual.is_some() || told.refused.is_empty() => {
+            let says = format!("it returns {error:?} although it got all that it asked for");
+            broken(Rule::Unprovoked, says)
+        }
+        (Ok(Ok(value)), _) => (Ok(()), Some(Usual { value, refused: told.refused.clone() })),
         (Ok(Err(_)), _) => (Ok(()), None),
         (Err(misuse), _) => (Err(misuse), None),
     };
@@ -138,7 +150,7 @@ fn plans(nr_sites: u32, seeds: u64) -> impl Iterator<Item = (Phase, Plan)> {
     let natural = Decision::NATURAL;
     let routings = [Route::Slab, Route::Vmalloc].map(|route| Decision { route, ..natural });
     let places = [Place::LeastAligned, Place::PageEnd, Place::Touching, Place::Fresh];
-    let junk = Decision { contents: Contents::Junk, ..natural };
+    let junk = Decision { filling: Filling::Junk, ..natural };
     let placements = places.map(|place| Decision { place, ..natural }).into_iter().chain([junk]);
     let failures = (1..=nr_sites).flat_map(|number| {
         [Plan::naming([(number, Decision::FAILS)]), Plan::of(Others::From(number, Decision::FAILS))]
@@ -157,7 +169,7 @@ impl Explored {
         }
         self.nr_runs += 1;
         self.nr_requests += u64::from(told.nr_requests);
-        self.nr_refused += u64::from(told.nr_refused);
+        self.nr_refused += told.refused.len() as u64;
         self.nr_by_vmalloc += u64::from(told.nr_by_vmalloc);
     }
 }

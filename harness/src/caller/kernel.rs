@@ -8,15 +8,16 @@
 //! Which plan is tried when is `explore`'s business.
 
 use super::config::Config;
-use super::misuse::{Misuse, stop};
+use super::misuse::Misuse;
 use super::plan::Plan;
 use super::state::{State, Told};
 use crate::call::Request;
 use crate::op::Reg;
 use crate::oracle::caller::Rule;
+use crate::subject::alloc_core::boot;
 use crate::subject::{Answer, Layout, Refusal};
 use crate::trace::Machine;
-use crate::words::{Context, Current};
+use crate::words::{Context, Current, PAGE};
 use std::cell::RefCell;
 use std::fmt::{self, Debug, Display, Formatter};
 use std::panic::Location;
@@ -66,7 +67,7 @@ impl Kernel {
     /// # Panics
     /// If the machine does not boot.
     pub(super) fn boot(config: &Config, plan: Plan) -> Self {
-        let mut subject = (config.boot)(&config.machine)
+        let mut subject = boot(&config.machine)
             .unwrap_or_else(|reason| panic!("the machine does not boot: {reason}"));
         subject.hand_over();
         Self { state: RefCell::new(State::new(subject, config, plan)) }
@@ -92,9 +93,10 @@ impl Kernel {
     /// Runs a part of the caller inside a file system, in a transaction: what it asks for must not
     /// let reclaim enter a file system again, which would wait for that transaction.
     pub fn in_filesystem<T>(&self, part: impl FnOnce() -> T) -> T {
-        let before = std::mem::replace(&mut self.state.borrow_mut().is_in_filesystem, true);
+        let task = Some(self.current().task);
+        let before = std::mem::replace(&mut self.state.borrow_mut().in_filesystem, task);
         let result = part();
-        self.state.borrow_mut().is_in_filesystem = before;
+        self.state.borrow_mut().in_filesystem = before;
         result
     }
 
@@ -116,7 +118,7 @@ impl Kernel {
 
     /// A pointer made of a number.
     pub fn pointer(&self, addr: u64) -> Pointer<'_> {
-        Pointer { kernel: self, addr, origin: self.state.borrow().book.containing(addr) }
+        Pointer { kernel: self, addr, origin: self.state.borrow().held.containing(addr) }
     }
 
     /// Has a device see memory (`dma_map_single`): the address at which it does. Linux refuses
@@ -135,11 +137,24 @@ impl Kernel {
         memory.addr.wrapping_sub(direct_start)
     }
 
-    /// What a device does that writes to memory that it sees.
+    /// Where a device sees coherent memory (`dma_alloc_coherent`); none for any other.
+    pub fn bus_of(&self, memory: Pointer) -> Option<u64> {
+        let state = self.state.borrow();
+        let given = state.held.given(memory.origin?);
+        Some(given.bus? + memory.addr.wrapping_sub(given.addr))
+    }
+
+    /// What a device does that writes to memory that it sees, page by page.
     #[track_caller]
     pub fn device_write(&self, bus: u64, bytes: &[u8]) {
-        let addr = self.state.borrow().addr_of_bus(bus);
-        self.pointer(addr).write(bytes);
+        let (mut bus, mut rest) = (bus, bytes);
+        while !rest.is_empty() {
+            let len = rest.len().min((PAGE - bus % PAGE) as usize);
+            let (part, after) = rest.split_at(len);
+            let addr = self.state.borrow().addr_of_bus(bus);
+            self.pointer(addr).write(part);
+            (bus, rest) = (bus.wrapping_add(len as u64), after);
+        }
     }
 
     #[track_caller]
@@ -152,7 +167,7 @@ impl Kernel {
     pub(super) fn write(&self, to: Pointer, bytes: &[u8]) {
         let len = bytes.len() as u64;
         self.state.borrow_mut().log_write(to.addr, len, to.origin);
-        if self.check_access(to, bytes.len() as u64) {
+        if self.check_access(to, len) {
             self.state.borrow_mut().subject.write(to.addr, bytes);
         }
     }
@@ -161,7 +176,7 @@ impl Kernel {
     /// stopped by it.
     #[track_caller]
     fn check_access(&self, to: Pointer, len: u64) -> bool {
-        let objection = self.state.borrow().book.objection(to.addr, len, to.origin);
+        let objection = self.state.borrow().held.objection(to.addr, len, to.origin);
         let is_allowed = objection.is_none();
         if let Some(misuse) = objection {
             self.object_with(misuse, to.origin);
@@ -178,10 +193,16 @@ impl Kernel {
     #[track_caller]
     fn object_with(&self, misuse: Misuse, about: Option<Reg>) {
         let at = Some(Location::caller());
-        let given = about.map(|reg| *self.state.borrow().book.given(reg));
+        let given = about.map(|reg| *self.state.borrow().held.given(reg));
         let asked_at = given.map(|given| given.asked_at);
         let freed_at = given.and_then(|given| given.freed_at);
-        stop(Misuse { at, asked_at, freed_at, ..misuse });
+        // A caller that is unwinding already may free things on the way, and is not stopped twice.
+        if !std::thread::panicking() {
+            let misuse = Misuse { at, asked_at, freed_at, ..misuse };
+            // It may be caught on its way out, and counts all the same.
+            self.state.borrow_mut().misuse.get_or_insert(misuse.clone());
+            std::panic::resume_unwind(Box::new(misuse));
+        }
     }
 
     /// Makes a call. `origins` are the allocations that its addresses were derived from.
@@ -191,6 +212,7 @@ impl Kernel {
             return Answer::Refused(Refusal::Injected);
         }
         let at = Location::caller();
+        let origins = &self.state.borrow().known(&request, origins)[..];
         let about = origins.iter().copied().flatten().next();
         let step = self.state.borrow_mut().step(request, origins, at);
         match step {
@@ -205,7 +227,7 @@ impl Kernel {
     /// The pieces of memory that were just given.
     pub(super) fn pieces(&self, answer: Answer) -> Vec<Pointer<'_>> {
         let addrs = answer.granted();
-        let next = self.state.borrow().book.next();
+        let next = self.state.borrow().held.next();
         let first = next.saturating_sub(addrs.len() as Reg);
         let piece =
             |(addr, reg): (&u64, Reg)| Pointer { kernel: self, addr: *addr, origin: Some(reg) };

@@ -1,6 +1,6 @@
 //! What a caller has done, as a trace: its calls and what it wrote.
 
-use super::book::Book;
+use super::holdings::Holdings;
 use super::plan::Decision;
 use crate::call::{Call, MAX_ARGS, Request, Role, Yields};
 use crate::op::{Arg, Faults, Op, Ptr, Reg};
@@ -22,7 +22,7 @@ impl Log {
     /// Writes a call down: who makes it, and the allocations that its addresses come from.
     pub(super) fn call(
         &mut self,
-        book: &Book,
+        held: &Holdings,
         request: &Request,
         decision: Decision,
         (caller, origins): (Current, &[Option<Reg>]),
@@ -33,14 +33,14 @@ impl Log {
         for (place, ((word, (_, role)), origin)) in args.iter_mut().zip(words) {
             *place = match role {
                 Role::Gfp => Arg::Gfp(Gfp(*word as u32)),
-                Role::Cache => Arg::Cache(book.cache(CacheHandle(*word))),
-                role if role.is_address() => Arg::Ptr(book.written(*word, *origin)),
+                Role::Cache => Arg::Cache(held.cache(CacheHandle(*word))),
+                role if role.is_address() => Arg::Ptr(held.written(*word, *origin)),
                 _ => Arg::Number(*word),
             };
         }
         let dst = match spec.yields {
-            Yields::Memory => Some(book.next()),
-            Yields::Cache => Some(book.next_cache()),
+            Yields::Memory => Some(held.next()),
+            Yields::Cache => Some(held.next_cache()),
             Yields::Nothing => None,
         };
         let (route, faults) = (decision.route_of(request), decision.faults());

@@ -21,17 +21,27 @@ pub struct Misuse {
     pub asked_at: Option<&'static Location<'static>>,
     /// Where it was freed.
     pub freed_at: Option<&'static Location<'static>>,
+    /// Where it panicked, if it did.
+    pub panicked_at: Option<String>,
 }
 
 impl Misuse {
     /// A broken rule, of which no place is known yet.
     pub(super) fn new(rule: Rule, says: impl Into<String>) -> Self {
-        Self { rule, says: says.into(), at: None, asked_at: None, freed_at: None }
+        Self {
+            rule,
+            says: says.into(),
+            at: None,
+            asked_at: None,
+            freed_at: None,
+            panicked_at: None,
+        }
     }
 
     /// Whether another run shows the same mistake: the same rule, broken at the same place.
     pub fn is_like(&self, other: &Self) -> bool {
-        (self.rule, self.at, self.asked_at) == (other.rule, other.at, other.asked_at)
+        let places = |it: &Self| (it.rule, it.at, it.asked_at);
+        places(self) == places(other) && self.panicked_at == other.panicked_at
     }
 }
 
@@ -45,14 +55,9 @@ impl Display for Misuse {
                 writeln!(out, "  {:<8}{place}", format!("{what}:"))?;
             }
         }
-        Ok(())
-    }
-}
-
-/// What stands in a caller's way out when it must not go on: nothing that it could catch by `?`.
-pub(super) fn stop(misuse: Misuse) {
-    // A caller that is unwinding already may free things on the way, and is not stopped twice.
-    if !std::thread::panicking() {
-        std::panic::resume_unwind(Box::new(misuse));
+        match &self.panicked_at {
+            Some(place) => writeln!(out, "  at:     {place}"),
+            None => Ok(()),
+        }
     }
 }

@@ -25,12 +25,12 @@
 //! The memory is simulated, so a caller needs no unsafe code, and what it does with a pointer is
 //! seen to the byte. The allocator itself is not judged here: `check` does that.
 
-mod book;
 mod calls;
 pub mod catalogue;
 mod config;
 mod explore;
 mod finding;
+mod holdings;
 mod kernel;
 mod log;
 mod misuse;
@@ -41,12 +41,12 @@ mod state;
 #[cfg(test)]
 mod test;
 
-pub use config::{Config, PHASES, Phase, Routing};
+pub use config::{Config, PHASES, Phase};
 pub use explore::{Explored, explore, fuzz};
 pub use finding::Finding;
 pub use kernel::{Kernel, NoMemory, Pointer};
 pub use misuse::Misuse;
-pub use plan::{Contents, Decision, Others, Place, Plan, PlanError};
+pub use plan::{Decision, Filling, Others, Place, Plan, PlanError};
 
 pub use crate::oracle::caller::{RULES, Rule};
 pub use crate::words::{Context, gfp};

@@ -6,7 +6,8 @@
 //! caller only ever gets memory that a real allocator could have given it.
 
 use super::plan::Place;
-use crate::call::{Makes, Request, Role};
+use crate::call::{Call, Makes, Request, Role};
+use crate::model::rules::KMALLOC_MAX;
 use crate::op::{Faults, Setting};
 use crate::subject::{Answer, Reply, Subject};
 use crate::trace::Machine;
@@ -44,16 +45,20 @@ impl Placement {
             return (*request, 0);
         }
         let size = request.size().unwrap_or(0);
-        let bytes = size.saturating_mul(request.get(Role::Count).unwrap_or(1));
+        let bytes = request.bytes();
         let divisor = 1 << bytes.trailing_zeros().min(PAGE.ilog2());
         let skew = if self.aligns_to_divisor { divisor.max(MINALIGN) } else { MINALIGN };
-        if bytes < skew || bytes.is_power_of_two() {
+        if bytes < skew || bytes.is_power_of_two() || bytes > KMALLOC_MAX {
             return (*request, 0);
         }
+        // In a block of the next power of two, which it would take without that room too.
+        let most = bytes.next_power_of_two();
         match request.get(Role::Count) {
-            None => (request.with(Role::Size, size.saturating_add(skew)), skew),
-            Some(nr) if size >= skew => (request.with(Role::Count, nr.saturating_add(1)), skew),
-            Some(_) => (*request, 0),
+            None if size + skew <= most => (request.with(Role::Size, size + skew), skew),
+            Some(nr) if size >= skew && bytes + size <= most => {
+                (request.with(Role::Count, nr + 1), skew)
+            }
+            _ => (*request, 0),
         }
     }
 
@@ -90,7 +95,7 @@ impl Placement {
         let chosen = (0..replies.len()).min_by_key(key).unwrap_or(0);
         for (at, reply) in replies.iter().enumerate() {
             if let (true, Answer::Memory { addr, .. }) = (at != chosen, reply.answer) {
-                subject.apply(&free_of(request, addr), &setting);
+                subject.apply(&free_of(request, addr), &setting.of_harness());
             }
         }
         replies[chosen]
@@ -109,14 +114,18 @@ impl Placement {
     }
 }
 
-/// A request about an address of a caller's, as the allocator knows the address.
+/// A request about memory of a caller's, as the allocator knows its address. What an address is, and
+/// what is behind it, is asked of the address itself.
 pub(super) fn unskewed(request: &Request, skew: u64) -> Request {
-    [Role::Freed, Role::Replaced, Role::Read].into_iter().fold(*request, |request, role| {
-        match request.get(role) {
-            Some(addr) => request.with(role, addr.wrapping_sub(skew)),
-            None => request,
-        }
-    })
+    let role = match request.call {
+        Call::Ksize => Role::Read,
+        call if call.is_realloc() => Role::Replaced,
+        _ => Role::Freed,
+    };
+    match request.get(role) {
+        Some(addr) => request.with(role, addr.wrapping_sub(skew)),
+        None => *request,
+    }
 }
 
 /// Copies bytes from one place to another, as far as both can be accessed.

@@ -33,7 +33,7 @@ pub enum Place {
 
 /// What fresh memory holds that is not to be zeroed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Contents {
+pub enum Filling {
     /// Zeros, as on a fresh machine.
     #[default]
     Zeros,
@@ -51,17 +51,13 @@ pub struct Decision {
     /// Where its memory lies.
     pub place: Place,
     /// What its memory holds.
-    pub contents: Contents,
+    pub filling: Filling,
 }
 
 impl Decision {
     /// What a fresh machine does by itself.
-    pub const NATURAL: Self = Self {
-        route: Route::Policy,
-        fails: false,
-        place: Place::Natural,
-        contents: Contents::Zeros,
-    };
+    pub const NATURAL: Self =
+        Self { route: Route::Policy, fails: false, place: Place::Natural, filling: Filling::Zeros };
 
     /// A failure.
     pub const FAILS: Self = Self { fails: true, ..Self::NATURAL };
@@ -81,12 +77,12 @@ impl Decision {
         ];
         // The sixteen numbers with these four bits.
         let fails = number & 0x3c == 0x3c;
-        let contents = if number & 0x80 == 0 { Contents::Zeros } else { Contents::Junk };
+        let filling = if number & 0x80 == 0 { Filling::Zeros } else { Filling::Junk };
         Self {
             route: routes[usize::from(number & 3)],
             fails,
             place: if fails { Place::Natural } else { places[usize::from(number >> 2 & 7)] },
-            contents,
+            filling,
         }
     }
 
@@ -112,7 +108,7 @@ impl Decision {
             Self { route: natural.route, ..self },
             Self { fails: natural.fails, ..self },
             Self { place: natural.place, ..self },
-            Self { contents: natural.contents, ..self },
+            Self { filling: natural.filling, ..self },
         ]
         .into_iter()
         .filter(move |simpler| *simpler != self)
@@ -196,7 +192,7 @@ impl Display for Decision {
         let route = (self.route != Route::Policy).then(|| self.route.name());
         let fails = self.fails.then_some("fails");
         let place = PLACES.iter().find(|(_, place)| *place == self.place).map(|(name, _)| *name);
-        let junk = (self.contents == Contents::Junk).then_some("junk");
+        let junk = (self.filling == Filling::Junk).then_some("junk");
         let words: Vec<&str> = [route, fails, place, junk].into_iter().flatten().collect();
         out.write_str(&words.join(" "))
     }
@@ -279,7 +275,7 @@ fn decision(words: &str) -> Result<Decision, (&str, String)> {
             "slab" => decision.route = Route::Slab,
             "vmalloc" => decision.route = Route::Vmalloc,
             "fails" => decision.fails = true,
-            "junk" => decision.contents = Contents::Junk,
+            "junk" => decision.filling = Filling::Junk,
             _ => {
                 let place = PLACES.iter().find(|(name, _)| *name == word);
                 let unknown = || (word, format!("'{word}' is no decision: {WORDS}"));
@@ -340,8 +336,8 @@ mod test {
         assert_eq!(nr_failing, 16);
         for (_, place) in PLACES {
             for route in [Route::Policy, Route::Slab, Route::Vmalloc] {
-                for contents in [Contents::Zeros, Contents::Junk] {
-                    let decision = Decision { route, fails: false, place, contents };
+                for filling in [Filling::Zeros, Filling::Junk] {
+                    let decision = Decision { route, fails: false, place, filling };
                     assert!(all.contains(&decision), "{decision}");
                 }
             }

@@ -3,13 +3,13 @@
 //! The plan decides it, it is written down as a line of a trace, carried out, judged, and only then
 //! entered in the book.
 
-use super::book::{Book, Given};
-use super::config::{Config, Routing};
+use super::config::Config;
+use super::holdings::{Given, Holdings};
 use super::log::Log;
 use super::misuse::{Misuse, Source};
 use super::placement::{self, Placement};
-use super::plan::{Contents, Decision, Place, Plan};
-use crate::call::{Call, Frees, Makes, Request, Role, Yields, ask};
+use super::plan::{Decision, Filling, Place, Plan};
+use crate::call::{Call, Family, Frees, Makes, Request, Role, Yields, ask};
 use crate::op::{Reg, Setting};
 use crate::oracle::caller::{About, Rule, objection};
 use crate::paint::{ZEROS, mix, tile};
@@ -29,10 +29,12 @@ pub(super) struct Told {
     pub(super) trace: Trace,
     /// The requests for memory.
     pub(super) nr_requests: u32,
-    /// Those that were given none.
-    pub(super) nr_refused: u32,
+    /// Those that were given none, by their numbers.
+    pub(super) refused: Vec<u32>,
     /// Those of kvmalloc that were served by vmalloc.
     pub(super) nr_by_vmalloc: u32,
+    /// The first mistake that it was stopped at.
+    pub(super) misuse: Option<Misuse>,
     /// What is left that should not be.
     pub(super) left: Option<Misuse>,
 }
@@ -43,15 +45,18 @@ pub(super) struct State {
     pub(super) layout: Layout,
     plan: Plan,
     pub(super) caller: Current,
-    pub(super) book: Book,
+    pub(super) held: Holdings,
     pub(super) log: Log,
     made: Vec<(u32, Decision)>,
     nr_requests: u32,
-    nr_refused: u32,
+    refused: Vec<u32>,
     nr_by_vmalloc: u32,
     calls_left: u32,
-    routing: Routing,
-    pub(super) is_in_filesystem: bool,
+    by_policy: bool,
+    /// The task that is in a file system.
+    pub(super) in_filesystem: Option<u8>,
+    /// The first mistake.
+    pub(super) misuse: Option<Misuse>,
     placement: Placement,
 }
 
@@ -63,15 +68,16 @@ impl State {
             subject,
             plan,
             caller: Current::default(),
-            book: Book::default(),
+            held: Holdings::default(),
             log: Log::default(),
             made: Vec::new(),
             nr_requests: 0,
-            nr_refused: 0,
+            refused: Vec::new(),
             nr_by_vmalloc: 0,
             calls_left: config.calls_max,
-            routing: config.routing,
-            is_in_filesystem: false,
+            by_policy: config.by_policy,
+            in_filesystem: None,
+            misuse: None,
             placement: Placement::on(&config.machine),
         }
     }
@@ -82,17 +88,21 @@ impl State {
             made: Plan::naming(self.made),
             trace: self.log.into_trace(machine),
             nr_requests: self.nr_requests,
-            nr_refused: self.nr_refused,
+            refused: self.refused,
             nr_by_vmalloc: self.nr_by_vmalloc,
-            left: self.book.left(),
+            misuse: self.misuse,
+            left: self.held.left(),
         }
     }
 
     /// Where the caller finds what a device finds at an address of its bus.
     pub(super) fn addr_of_bus(&self, bus: u64) -> u64 {
         let direct = self.layout.direct_start.wrapping_add(bus);
+        if let Some(coherent) = self.held.coherent_at(bus) {
+            return coherent;
+        }
         let frame = u32::try_from(bus / PAGE).ok();
-        let pages = self.book.live().flat_map(|(addr, size)| (addr..addr + size).step_by(4096));
+        let pages = self.held.live().flat_map(|(addr, size)| (addr..addr + size).step_by(4096));
         let mut mapped = pages.filter(|page| self.layout.vmalloc_start <= *page);
         let page = mapped.find(|page| frame.is_some() && self.subject.frame_of(*page) == frame);
         page.map_or(direct, |page| page + bus % PAGE)
@@ -105,13 +115,16 @@ impl State {
         origins: &[Option<Reg>],
         at: Source,
     ) -> Result<Answer, Misuse> {
-        self.calls_left = self.calls_left.checked_sub(1).ok_or_else(|| {
-            Misuse::new(Rule::Endless, format!("asks again and again: {request:?}"))
-        })?;
+        self.calls_left =
+            self.calls_left.checked_sub(1).filter(|_| !self.held.is_full()).ok_or_else(|| {
+                let says =
+                    format!("{request:?}, after all the calls that a run may make (`calls_max`)");
+                Misuse::new(Rule::Endless, says)
+            })?;
         self.check_pointers(&request, origins)?;
-        let is_request = request.spec().yields == Yields::Memory;
+        let is_request = request.spec().yields != Yields::Nothing;
         let decision = if is_request { self.decide(&request) } else { Decision::NATURAL };
-        self.log.call(&self.book, &request, decision, (self.caller, origins));
+        self.log.call(&self.held, &request, decision, (self.caller, origins));
         self.check_reentry(&request)?;
         let request = request.by(decision.route_of(&request));
         let (reply, skew) = self.apply(&request, decision, origins);
@@ -121,10 +134,21 @@ impl State {
         Ok(self.enter(&request, reply.answer, skew, decision, at))
     }
 
+    /// The allocations that the words of a request come from: those that are known, and for an
+    /// address that was made of a number the one that it lies in.
+    pub(super) fn known(&self, request: &Request, origins: &[Option<Reg>]) -> Vec<Option<Reg>> {
+        let words = request.words().iter().zip(request.roles()).zip(origins);
+        let origin = |((word, role), origin): ((&u64, Role), &Option<Reg>)| match origin {
+            None if role.is_address() => self.held.containing(*word),
+            known => *known,
+        };
+        words.map(origin).collect()
+    }
+
     /// What the caller knows of the memory that it names.
     fn about(&self, origins: &[Option<Reg>]) -> About {
         let Some(reg) = origins.iter().flatten().next() else { return About::default() };
-        let maker = self.book.given(*reg).request.spec();
+        let maker = self.held.given(*reg).request.spec();
         let right = maker.freed_by.first().map(|free| free.spec().name);
         About { maker: Some(maker.name), right }
     }
@@ -133,7 +157,8 @@ impl State {
     fn check_reentry(&self, request: &Request) -> Result<(), Misuse> {
         let gfp = request.gfp().unwrap_or(GFP_KERNEL);
         let enters = gfp.has(__GFP_FS) && gfp.has(__GFP_DIRECT_RECLAIM);
-        if !self.is_in_filesystem || !enters || self.book.is_in_scope() {
+        let is_inside = self.in_filesystem == Some(self.caller.task);
+        if !is_inside || !enters || self.held.is_in_scope(self.caller.task) {
             return Ok(());
         }
         if request.spec().yields == Yields::Nothing {
@@ -147,7 +172,7 @@ impl State {
     fn decide(&mut self, request: &Request) -> Decision {
         self.nr_requests += 1;
         let mut decision = self.plan.decision(self.nr_requests);
-        if !request.spec().traits.routed || self.routing == Routing::Policy {
+        if !request.spec().traits.routed || self.by_policy {
             decision.route = Route::Policy;
         }
         if request.gfp().is_some_and(|gfp| gfp.has(__GFP_NOFAIL)) {
@@ -157,7 +182,7 @@ impl State {
             decision.place = Place::Natural;
         }
         if self.has_contents(request) {
-            decision.contents = Contents::Zeros;
+            decision.filling = Filling::Zeros;
         }
         if decision.fails {
             decision = Decision::FAILS;
@@ -176,23 +201,26 @@ impl State {
         origins: &[Option<Reg>],
     ) -> (Reply, u64) {
         let setting = Setting { faults: decision.faults(), caller: self.caller };
-        let skew_of = |origin: &Option<Reg>| origin.map_or(0, |reg| self.book.given(reg).skew);
-        let old_skew = origins.iter().map(skew_of).find(|skew| *skew > 0).unwrap_or(0);
+        let given = |origin: &Option<Reg>| origin.map(|reg| *self.held.given(reg));
+        let skewed = origins.iter().filter_map(given).find(|given| given.skew > 0);
+        let old_skew = skewed.map_or(0, |given| given.skew);
         let request = placement::unskewed(request, old_skew);
-        let replaced = request.replaced().filter(|_| old_skew > 0);
+        // What is replaced is moved to where the allocator knows it.
+        let replaced = request.replaced().zip(skewed).map(|(old, given)| (old, given.size));
         let subject = self.subject.as_mut();
-        if let Some(old) = replaced {
-            placement::move_bytes(subject, old + old_skew, old, request.size().unwrap_or(0));
+        if let Some((old, size)) = replaced {
+            placement::move_bytes(subject, old + old_skew, old, size);
         }
         let (wide, skew) = self.placement.widened(&request, decision.place);
         let first = self.try_often(&wide, &setting);
         let subject = self.subject.as_mut();
         let reply = self.placement.choose(subject, &wide, &setting, decision.place, first);
         match (reply.answer, replaced) {
+            (Answer::Size(_), _) => (reply, old_skew),
             (Answer::Memory { addr, .. }, _) if addr >= self.layout.vmalloc_start => (reply, 0),
             (Answer::Memory { .. }, _) => (reply, skew),
-            (_, Some(old)) => {
-                placement::move_bytes(subject, old, old + old_skew, request.size().unwrap_or(0));
+            (_, Some((old, size))) => {
+                placement::move_bytes(subject, old, old + old_skew, size);
                 (reply, 0)
             }
             _ => (reply, 0),
@@ -212,20 +240,19 @@ impl State {
         reply
     }
 
-    /// Objects to pointers to what was freed, before the allocator sees their addresses.
+    /// Objects to pointers to what was freed, before the allocator sees their addresses. What an
+    /// address is may be asked of any.
     fn check_pointers(&self, request: &Request, origins: &[Option<Reg>]) -> Result<(), Misuse> {
-        let spec = request.spec();
-        let freed = |reg: &&Reg| {
-            let given = self.book.given(**reg);
-            given.addr > 16 && given.freed_at.is_some()
-        };
-        let Some(reg) = origins.iter().flatten().find(freed) else { return Ok(()) };
-        let (rule, of) = (self.book.given(*reg).request.spec().name, spec.name);
-        Err(if request.call.is_free() {
-            Misuse::new(Rule::DoubleFree, format!("{of} of memory of {rule} that is freed already"))
-        } else {
-            Misuse::new(Rule::UseAfterFree, format!("{of} of memory of {rule} that is freed"))
-        })
+        if request.spec().family == Family::Addresses {
+            return Ok(());
+        }
+        let given = origins.iter().flatten().map(|reg| self.held.given(*reg));
+        let mut freed = given.filter(|given| given.addr > 16 && given.freed_at.is_some());
+        let Some(freed) = freed.next() else { return Ok(()) };
+        let (name, maker) = (request.spec().name, freed.request.spec().name);
+        let says = format!("{name} of memory of {maker} that is freed already");
+        let rule = if request.call.is_free() { Rule::DoubleFree } else { Rule::UseAfterFree };
+        Err(Misuse::new(rule, says))
     }
 
     /// Enters what came of a request; the answer as the caller sees it.
@@ -237,98 +264,112 @@ impl State {
         decision: Decision,
         at: Source,
     ) -> Answer {
-        let given =
-            Given { request: *request, addr: 0, skew: 0, size: 0, asked_at: at, freed_at: None };
+        let given = Given {
+            request: *request,
+            addr: 0,
+            skew: 0,
+            size: 0,
+            bus: None,
+            asked_at: at,
+            freed_at: None,
+        };
         match answer {
             Answer::Memory { addr, usable, bus } => {
                 let addr = addr + skew;
-                let given = Given { addr, skew, ..given };
-                self.enter_memory(given, usable, decision.contents);
+                let given = Given { addr, skew, bus, ..given };
+                self.enter_memory(given, usable, decision.filling);
                 return Answer::Memory { addr, usable, bus };
             }
-            Answer::Several { addrs, .. } if addrs.is_empty() => self.nr_refused += 1,
+            Answer::Several { addrs, .. } if addrs.is_empty() => {
+                self.refused.push(self.nr_requests);
+            }
             Answer::Several { addrs, usable } => {
                 for addr in addrs.iter() {
-                    self.enter_memory(Given { addr: *addr, ..given }, usable, decision.contents);
+                    self.enter_memory(Given { addr: *addr, ..given }, usable, decision.filling);
                 }
             }
-            Answer::Refused(_) => self.nr_refused += 1,
+            Answer::Refused(_) => self.refused.push(self.nr_requests),
             Answer::Cache(handle) => {
-                self.book.enter_cache(handle, request, at);
+                self.held.enter_cache(handle, request, at);
             }
             Answer::Done => match request.spec().frees {
                 Frees::Destroy => {
                     if let Some(cache) = request.cache() {
-                        self.book.destroy_cache(cache);
+                        self.held.destroy_cache(cache);
                     }
                 }
                 Frees::Nothing => self.note_scope(request.call, at),
-                _ => request.freed().iter().for_each(|addr| self.book.free(*addr, at)),
+                _ => request.freed().iter().for_each(|addr| self.held.free(*addr, at)),
             },
+            // What a red zone takes before the memory is not behind it.
+            Answer::Size(size) => return Answer::Size(size - skew),
             _ => {}
         }
         answer
     }
 
     /// Enters memory, and fills it.
-    fn enter_memory(&mut self, given: Given, usable: u64, contents: Contents) {
+    fn enter_memory(&mut self, given: Given, usable: u64, filling: Filling) {
         let Given { request, addr, asked_at: at, .. } = given;
-        let old = request.replaced().and_then(|old| self.book.starting(old));
-        let nr_kept = old.map_or(0, |old| self.book.given(old).size);
+        let old = request.replaced().and_then(|old| self.held.starting(old));
+        let nr_kept = old.map_or(0, |old| self.held.given(old).size);
         if let Some(old) = old {
-            self.book.free(self.book.given(old).addr, at);
+            self.held.free(self.held.given(old).addr, at);
         }
         let size = self.size(&request, usable);
         let is_by_vmalloc = self.layout.vmalloc_start <= addr;
         self.nr_by_vmalloc += u32::from(request.spec().traits.routed && is_by_vmalloc);
-        self.book.enter(Given { size, ..given });
-        self.placement.note(addr, size);
+        self.held.enter(Given { size, ..given });
+        self.placement.note(addr - given.skew, size + given.skew);
         if addr > 16 && !self.has_contents(&request) {
-            self.paint(addr, nr_kept.min(size)..size, contents);
+            self.paint(addr, nr_kept.min(size)..size, filling);
         }
     }
 
     /// Writes down that the caller writes.
     pub(super) fn log_write(&mut self, addr: u64, len: u64, origin: Option<Reg>) {
-        if let Some(reg) = origin.or_else(|| self.book.containing(addr)) {
-            let start = addr.wrapping_sub(self.book.given(reg).addr);
+        if let Some(reg) = origin.or_else(|| self.held.containing(addr)) {
+            let start = addr.wrapping_sub(self.held.given(reg).addr);
             self.log.write(reg, start, len, self.caller);
         }
     }
 
     fn note_scope(&mut self, call: Call, at: Source) {
         match call {
-            Call::MemallocNofsSave | Call::MemallocNoioSave => self.book.open_scope(at),
-            Call::MemallocNofsRestore | Call::MemallocNoioRestore => self.book.close_scope(),
+            Call::MemallocNofsSave | Call::MemallocNoioSave => {
+                self.held.open_scope(self.caller.task, at);
+            }
+            Call::MemallocNofsRestore | Call::MemallocNoioRestore => {
+                self.held.close_scope(self.caller.task);
+            }
             _ => {}
         }
     }
 
     /// The bytes that a caller may use of what it was given.
     fn size(&self, request: &Request, usable: u64) -> u64 {
-        let elements = request.get(Role::Count).unwrap_or(1);
         match request.spec().makes {
-            Makes::Pages | Makes::PagesExact | Makes::DmaCoherent => usable,
-            Makes::Object => request.cache().map_or(0, |cache| self.book.object_size(cache)),
-            _ => request.size().unwrap_or(0).saturating_mul(elements),
+            Makes::Pages => usable,
+            Makes::Object => request.cache().map_or(0, |cache| self.held.object_size(cache)),
+            _ => request.bytes(),
         }
     }
 
     /// Whether what a request gives has contents that are promised.
     fn has_contents(&self, request: &Request) -> bool {
         let is_zeroed = request.gfp().is_some_and(|gfp| gfp.has(__GFP_ZERO));
-        let is_constructed = request.cache().is_some_and(|cache| self.book.is_constructed(cache));
+        let is_constructed = request.cache().is_some_and(|cache| self.held.is_constructed(cache));
         request.spec().traits.zeroes || is_zeroed || is_constructed
     }
 
     /// Fills a part of fresh memory.
-    fn paint(&mut self, addr: u64, part: std::ops::Range<u64>, contents: Contents) {
+    fn paint(&mut self, addr: u64, part: std::ops::Range<u64>, filling: Filling) {
         let seed = mix(self.nr_requests.into(), addr);
         let mut at = part.start;
         while at < part.end {
-            let tile = match contents {
-                Contents::Junk => tile(at, (part.end - at).min(PAGE) as usize, seed),
-                Contents::Zeros => &ZEROS[..(part.end - at).min(PAGE) as usize],
+            let tile = match filling {
+                Filling::Junk => tile(at, (part.end - at).min(PAGE) as usize, seed),
+                Filling::Zeros => &ZEROS[..(part.end - at).min(PAGE) as usize],
             };
             self.subject.paint(addr + at, tile);
             at += tile.len() as u64;

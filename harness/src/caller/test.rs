@@ -166,6 +166,161 @@ fn contents_move_with_memory_wherever_it_lies() {
 }
 
 #[test]
+fn a_reallocation_leaves_its_neighbours_alone() {
+    let explored = explore(&Config::new(), |kv| {
+        let small = kv.kmalloc(100, GFP_KERNEL)?;
+        let beside = kv.kmalloc(100, GFP_KERNEL).inspect_err(|_| kv.kfree(small))?;
+        small.write(&[7; 100]);
+        beside.write(&[9; 100]);
+        let larger = kv.krealloc(small, 3000, GFP_KERNEL);
+        let (kept, refused) = match larger {
+            Ok(larger) => (larger, None),
+            Err(error) => (small, Some(error)),
+        };
+        assert_eq!((kept.read(100), beside.read(100)), (vec![7; 100], vec![9; 100]));
+        kv.kfree(kept);
+        kv.kfree(beside);
+        refused.map_or(Ok(()), Err)
+    });
+    assert!(explored.is_ok(), "{explored:?}");
+}
+
+#[test]
+fn scopes_are_the_tasks_own() {
+    let explored = explore(&Config::new(), |kv| {
+        kv.memalloc_nofs_save();
+        kv.as_task(1, || kv.memalloc_nofs_save());
+        kv.memalloc_nofs_restore();
+        kv.as_task(1, || kv.in_filesystem(|| kv.vmalloc(8).map(|area| kv.vfree(area))))?;
+        kv.as_task(1, || kv.memalloc_nofs_restore());
+        Ok::<_, NoMemory>(())
+    });
+    let finding = explored.expect_err("left open where the area is refused");
+    assert_eq!(finding.misuse.rule, Rule::OpenScope, "{finding}");
+    broken(Rule::Reentry, |kv| {
+        kv.as_task(1, || kv.memalloc_nofs_save());
+        let area = kv.in_filesystem(|| kv.vmalloc(8));
+        kv.as_task(1, || kv.memalloc_nofs_restore());
+        area.map(|area| kv.vfree(area))
+    });
+}
+
+#[test]
+fn a_device_writes_across_scattered_pages() {
+    let explored = explore(&Config::new(), |kv| {
+        let area = kv.vzalloc(0x2000)?;
+        for page in 0..2 {
+            kv.device_write(kv.vmalloc_to_page(area.at(page * 0x1000)) * 0x1000, &[5; 0x1000]);
+        }
+        assert_eq!(area.read(0x2000), [5; 0x2000]);
+        kv.vfree(area);
+        Ok::<_, NoMemory>(())
+    });
+    assert!(explored.is_ok(), "{explored:?}");
+}
+
+#[test]
+fn what_is_behind_an_address_is_there_whatever_lies_before_it() {
+    let explored = explore(&Config::new(), |kv| {
+        let memory = kv.kmalloc(0x1800, GFP_KERNEL)?;
+        kv.device_write(kv.virt_to_phys(memory), &[3; 0x1800]);
+        assert_eq!(memory.read(0x1800), [3; 0x1800]);
+        assert_eq!(kv.virt_to_phys(memory) % 0x1000, memory.addr() % 0x1000);
+        assert!(kv.ksize(memory) >= 0x1800);
+        kv.kfree(kv.pointer(memory.addr()));
+        Ok::<_, NoMemory>(())
+    });
+    assert!(explored.is_ok(), "{explored:?}");
+}
+
+#[test]
+fn a_device_sees_coherent_memory_at_its_own_address() {
+    let explored = explore(&Config::new(), |kv| {
+        let ring = kv.dma_alloc_coherent(0x1800, GFP_KERNEL)?;
+        let bus = kv.bus_of(ring.at(8)).expect("it is coherent");
+        kv.device_write(bus, &[4; 8]);
+        let seen = ring.at(8).load();
+        kv.dma_free_coherent(ring, 0x1800);
+        Ok::<_, NoMemory>(seen)
+    });
+    assert!(explored.is_ok(), "{explored:?}");
+}
+
+#[test]
+fn making_a_cache_fails_like_any_request() {
+    let explored = explore(&Config::new(), |kv| {
+        let cache = kv.kmem_cache_create(0x40, 0, SlabFlags(0), None)?;
+        kv.kmem_cache_destroy(cache);
+        Ok::<_, NoMemory>(())
+    });
+    assert!(explored.is_ok_and(|explored| explored.nr_sites == 1 && explored.nr_refused > 2));
+}
+
+#[test]
+fn a_caller_that_makes_do_with_less_is_compared_with_its_like() {
+    // What is refused in every run leaves the rest to be judged.
+    let caller = |kv: &Kernel, filling: u8| {
+        assert!(kv.kmalloc(1 << 23, GFP_KERNEL | super::gfp::__GFP_NOWARN).is_err());
+        let table = kv.kvmalloc(64, GFP_KERNEL)?;
+        table.fill(filling, 32);
+        let sum: u32 =
+            table.read(if filling > 0 { 32 } else { 64 }).into_iter().map(u32::from).sum();
+        kv.kvfree(table);
+        Ok::<_, NoMemory>(sum)
+    };
+    assert!(explore(&Config::new(), |kv| caller(kv, 1)).is_ok());
+    let finding = explore(&Config::new(), |kv| caller(kv, 0)).expect_err("bytes that it never set");
+    assert_eq!(finding.misuse.rule, Rule::Difference, "{finding}");
+    // Who falls back to less returns less.
+    let falls_back = explore(&Config::new(), |kv| {
+        let large = kv.kvmalloc(0x4000, GFP_KERNEL).map(|table| (table, 4));
+        let (table, nr) = large.or_else(|_| Ok((kv.kvmalloc(0x1000, GFP_KERNEL)?, 1)))?;
+        kv.kvfree(table);
+        Ok::<_, NoMemory>(nr)
+    });
+    assert!(falls_back.is_ok(), "{falls_back:?}");
+}
+
+#[test]
+fn a_mistake_that_is_caught_on_its_way_out_counts() {
+    let finding = mistake(|kv| {
+        let table = kv.kmalloc(64, GFP_KERNEL)?;
+        let worker = std::panic::AssertUnwindSafe(|| kv.vfree(table));
+        assert!(std::panic::catch_unwind(worker).is_err());
+        kv.kfree(table);
+        Ok(())
+    });
+    assert_eq!(finding.misuse.rule, Rule::WrongFree, "{finding}");
+}
+
+#[test]
+fn one_panic_is_not_another() {
+    let caller = |kv: &Kernel| {
+        let table = kv.kvmalloc(0x2000, GFP_KERNEL).expect("a table");
+        let is_mapped = kv.is_vmalloc_addr(table);
+        kv.kvfree(table);
+        assert!(!is_mapped, "the table is mapped");
+        Ok::<_, NoMemory>(())
+    };
+    let finding = explore(&Config::new().plan("1: vmalloc, 2: fails"), caller).expect_err("mapped");
+    assert_eq!(finding.misuse.says, "it panics: the table is mapped");
+    assert_eq!(finding.plan.to_string(), "1: vmalloc");
+    assert!(finding.to_string().contains("test.rs:"), "{finding}");
+}
+
+#[test]
+fn who_makes_many_calls_says_how_many() {
+    let caller = |kv: &Kernel| {
+        for _ in 0..6_000 {
+            kv.kfree(kv.kmalloc(8, GFP_KERNEL)?);
+        }
+        Ok::<_, NoMemory>(())
+    };
+    broken(Rule::Endless, caller);
+    assert!(explore(&Config::new().calls_max(20_000).plan(""), caller).is_ok());
+}
+
+#[test]
 fn what_must_not_fail_does_not_and_the_rest_does() {
     let counts = |flags| {
         let caller = |kv: &Kernel| {

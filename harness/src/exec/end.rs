@@ -52,10 +52,12 @@ impl Runner<'_> {
         self.check(stats)?;
         self.step(u32::MAX, ask::tick(), &Setting::default(), None, stats)?;
         self.serve_waiters(true, stats)?;
+        self.jury.judge(&Event::Left(&self.lane.frees_at_end()))?;
         self.free_everything(stats)?;
         while let Some(waiter) = self.lane.take_first_waiter() {
             self.settle_waiter(waiter, stats)?;
         }
+        self.jury.judge(&Event::Left(&self.lane.destroys_at_end()))?;
         self.destroy_caches(stats)?;
         let now = self.lane.settle();
         self.check(stats)?;
@@ -79,7 +81,6 @@ impl Runner<'_> {
 
     fn free_everything(&mut self, stats: &mut Stats) -> Result<(), Objection> {
         for request in self.lane.frees_at_end() {
-            self.jury.judge(&Event::Left { request: &request })?;
             stats.nr_releases += 1;
             self.step(u32::MAX, request, &Setting::default(), None, stats)?;
         }
@@ -88,7 +89,6 @@ impl Runner<'_> {
 
     fn destroy_caches(&mut self, stats: &mut Stats) -> Result<(), Objection> {
         for request in self.lane.destroys_at_end() {
-            self.jury.judge(&Event::Left { request: &request })?;
             stats.nr_releases += 1;
             self.step(u32::MAX, request, &Setting::default(), None, stats)?;
         }

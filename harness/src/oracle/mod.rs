@@ -47,11 +47,8 @@ pub(crate) enum Event<'a> {
     },
     /// The caller writes where no memory of its own is; nothing was written.
     Stray,
-    /// The harness frees, or destroys, what the caller has left.
-    Left {
-        /// The request that does.
-        request: &'a Request,
-    },
+    /// What the caller has left: the requests by which the harness frees or destroys it.
+    Left(&'a [Request]),
     /// Now and then, and at the end: a look at everything.
     Check {
         /// The first wrong byte of all live memory.

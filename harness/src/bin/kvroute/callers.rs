@@ -6,7 +6,7 @@
 use crate::document::Document;
 use crate::{Outcome, interrupt, ranges};
 use kvroute_harness::caller::catalogue::{Case, cases};
-use kvroute_harness::caller::{Config, Explored, Finding, Routing, explore};
+use kvroute_harness::caller::{Config, Explored, Finding, explore};
 use kvroute_harness::report::{grouped, table};
 use serde_json::{Value, json};
 use std::time::Instant;
@@ -44,20 +44,25 @@ impl Row {
         let began = Instant::now();
         let finding = explore(&config, case.wrong).err();
         let millis = began.elapsed().as_secs_f64() * 1e3;
-        let by_policy = config.clone().routing(Routing::Policy);
-        let is_found_by_policy = explore(&by_policy, case.wrong).is_err();
+        let is_found_by_policy = explore(&config.clone().by_policy(), case.wrong).is_err();
         let twin = explore(&config, case.right);
         Self { case, finding, millis, is_found_by_policy, twin }
     }
 
     /// What is not as the catalogue says.
-    fn shortfall(&self) -> Option<String> {
+    fn shortfalls(&self) -> impl Iterator<Item = String> {
         let name = self.case.name;
-        let Some(finding) = &self.finding else { return Some(format!("'{name}' is not found")) };
-        if (finding.misuse.rule, finding.phase) != (self.case.rule, self.case.phase) {
-            return Some(format!("'{name}' is found otherwise than its row says"));
-        }
-        self.twin.is_err().then(|| format!("the corrected twin of '{name}' is objected to"))
+        let wrong = match &self.finding {
+            None => Some(format!("'{name}' is not found")),
+            Some(finding) => {
+                let is_as_said =
+                    (finding.misuse.rule, finding.phase) == (self.case.rule, self.case.phase);
+                (!is_as_said).then(|| format!("'{name}' is found otherwise than its row says"))
+            }
+        };
+        let twin = self.twin.as_ref().err();
+        let right = twin.map(|_| format!("the corrected twin of '{name}' is objected to"));
+        wrong.into_iter().chain(right)
     }
 
     fn cells(&self) -> Vec<String> {
@@ -75,7 +80,7 @@ impl Row {
     }
 
     fn as_json(&self) -> Value {
-        let found = self.finding.as_ref().map(|finding| {
+        let found = |finding: &Finding| {
             json!({
                 "rule": finding.misuse.rule.name(),
                 "by": finding.phase.name(),
@@ -83,12 +88,13 @@ impl Row {
                 "decisions": finding.nr_decisions(),
                 "plan": finding.plan.to_string(),
             })
-        });
+        };
         json!({
             "name": self.case.name,
             "source": self.case.source,
-            "found": found,
+            "found": self.finding.as_deref().map(found),
             "only_by_routing": self.finding.is_some() && !self.is_found_by_policy,
+            "twin_found": self.twin.as_ref().err().map(|finding| found(finding)),
             "twin_runs": self.twin.as_ref().map_or(0, |explored| explored.nr_runs),
         })
     }
@@ -106,13 +112,16 @@ pub(crate) fn callers(options: &Options, document: &mut Document) -> Outcome {
     if rows.is_empty() && !document.is_interrupted() {
         return Err(format!("no caller's name contains '{filter}'"));
     }
-    for finding in rows.iter().filter(|_| options.reports).filter_map(|row| row.finding.as_ref()) {
-        document.say(&format!("{finding}\n\n"));
+    for row in &rows {
+        let wrong = row.finding.as_ref().filter(|_| options.reports);
+        for finding in wrong.into_iter().chain(row.twin.as_ref().err()) {
+            document.say(&format!("{finding}\n\n"));
+        }
     }
     document.say(&as_text(&rows));
     document.put("callers", rows.iter().map(Row::as_json).collect::<Vec<_>>());
     for row in &rows {
-        if let Some(what) = row.shortfall() {
+        for what in row.shortfalls() {
             document.shortfall("not as the catalogue says", &what);
         }
     }

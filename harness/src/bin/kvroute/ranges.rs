@@ -36,7 +36,7 @@ pub(crate) fn traces(text: &str) -> Result<u64, String> {
 
 /// Random plans of a caller.
 pub(crate) fn plans(text: &str) -> Result<u64, String> {
-    within(text, 0, 1_000_000_000, "each is a run of every caller, and that many take days")
+    within(text, 1, 1_000_000_000, "each is a run of every caller, and that many take days")
 }
 
 /// Memory in percent of what a recording needs.

@@ -3,7 +3,7 @@
 //!
 //! It is the claim of random routing as a table that a command prints (`kvroute callers`): what
 //! shows each mistake, after how many runs, and how few decisions it needs. The last line counts
-//! those that neither an ordinary run nor a failed request shows.
+//! those that nothing shows without random routing.
 
 mod case;
 mod contents;

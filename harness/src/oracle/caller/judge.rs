@@ -3,7 +3,7 @@
 //! A request that is refused for want of memory is no mistake: the caller has to live with it.
 
 use super::rule::Rule;
-use crate::call::{Family, Request, Role};
+use crate::call::{Family, Request};
 use crate::op::Class;
 use crate::subject::{Answer, FreeRefusal, Refusal, Reply};
 
@@ -76,11 +76,9 @@ fn refused(request: &Request, refusal: Refusal, is_warned_of: bool) -> Option<(R
 /// Whether a request that is too large for the machine is told in the log, and not by a backtrace:
 /// `vmalloc error: size …, exceeds total pages`.
 fn is_only_logged(request: &Request) -> bool {
-    let size = request.size().unwrap_or(0);
-    let bytes = size.saturating_mul(request.get(Role::Count).unwrap_or(1));
     match request.spec().family {
-        Family::Vmalloc => bytes > 0,
-        Family::Kvmalloc => bytes <= i32::MAX as u64,
+        Family::Vmalloc => request.bytes() > 0,
+        Family::Kvmalloc => request.bytes() <= i32::MAX as u64,
         _ => false,
     }
 }

@@ -11,8 +11,10 @@ pub(crate) use judge::{About, objection};
 pub use rule::{RULES, Rule};
 
 use super::{Event, Judgement, Oracle};
+use crate::call::Frees;
+use crate::lane::{Record, Retry};
 use crate::model::Allocation;
-use crate::subject::{Caps, Pack};
+use crate::subject::{Answer, Caps, Pack};
 
 pub(super) const ORACLE: Oracle = Oracle {
     name: "caller",
@@ -26,8 +28,14 @@ fn judge(event: &Event) -> Judgement {
     let broken = |rule: Rule, says: &str| Err(format!("{}: {says}", rule.name()));
     match event {
         Event::Step(step) => {
-            let (request, model) = (&step.record.request, step.model);
-            let held = request.address().and_then(|addr| model.at(addr));
+            let Record { request, freeing, retry, .. } = step.record;
+            // Who waits may be served when others free; who still waits when all is free may not.
+            let waits = matches!(step.record.reply.answer, Answer::WouldBlock(_));
+            if waits && *retry != Some(Retry::Alone) {
+                return Ok(());
+            }
+            let about = freeing.map(|freeing| freeing.addr).or(request.address());
+            let held = about.and_then(|addr| step.model.at(addr));
             let right = held.map(Allocation::right_free).map(|free| free.spec().name);
             match objection(request, step.record.reply, About { maker: None, right }) {
                 Some((rule, says)) => broken(rule, &says),
@@ -36,12 +44,9 @@ fn judge(event: &Event) -> Judgement {
         }
         Event::Overrun { .. } => broken(Rule::OutOfBounds, "it writes beyond what it asked for"),
         Event::Stray => broken(Rule::NoAddress, "it writes where no memory of its own is"),
-        Event::Left { request } => {
-            let what = if request.cache().is_some() && request.freed().is_empty() {
-                "a cache is not destroyed"
-            } else {
-                "memory is not freed"
-            };
+        Event::Left([request, ..]) => {
+            let is_cache = request.spec().frees == Frees::Destroy;
+            let what = if is_cache { "a cache is not destroyed" } else { "memory is not freed" };
             broken(Rule::Leak, &format!("{what}: {request:?} would be right"))
         }
         _ => Ok(()),
@@ -55,7 +60,7 @@ mod test {
     use crate::model::Kind;
     use crate::op::Class;
     use crate::oracle::fixture::{DIRECT, barks, enter, model, record, silent};
-    use crate::subject::{Answer, FreeRefusal, Refusal};
+    use crate::subject::{FreeRefusal, Refusal};
     use crate::words::gfp::GFP_KERNEL;
 
     #[test]
@@ -75,8 +80,9 @@ mod test {
         barks(&ORACLE, &model(), &refused(Refusal::Deadlock { order: 0 }), "exhaustion");
         assert!(judge(&Event::Stray).is_err());
         assert!(judge(&Event::Overrun { seen: None }).is_err());
-        let left = judge(&Event::Left { request: &ask::kfree(DIRECT) });
+        let left = judge(&Event::Left(&[ask::kfree(DIRECT)]));
         assert!(left.is_err_and(|reason| reason.contains("leak")));
+        assert_eq!(judge(&Event::Left(&[])), Ok(()));
     }
 
     #[test]

@@ -43,8 +43,12 @@ fn judge(event: &Event) -> Judgement {
         Event::Overrun { seen } => {
             Err(format!("a write of one byte too many shows as {seen:?} and not in the guard"))
         }
-        Event::Stray | Event::Left { .. } => Ok(()),
-        Event::End(_) | Event::Again { .. } | Event::Wakes(_) | Event::Across(..) => Ok(()),
+        Event::Stray
+        | Event::Left(_)
+        | Event::End(_)
+        | Event::Again { .. }
+        | Event::Wakes(_)
+        | Event::Across(..) => Ok(()),
     }
 }
 

@@ -4,7 +4,7 @@
 //! was freed is never taken for a pointer to what lies there now.
 
 use super::misuse::{Misuse, Source};
-use crate::call::Request;
+use crate::call::{MAX_LIST, Request};
 use crate::op::{Ptr, Reg};
 use crate::oracle::caller::Rule;
 use crate::words::CacheHandle;
@@ -21,6 +21,8 @@ pub(super) struct Given {
     pub(super) skew: u64,
     /// The bytes that the caller may use.
     pub(super) size: u64,
+    /// Where a device sees it, if it is coherent.
+    pub(super) bus: Option<u64>,
     /// Where it was asked for.
     pub(super) asked_at: Source,
     /// Where it was freed.
@@ -38,16 +40,16 @@ struct Cache {
 
 /// Everything that a caller was given.
 #[derive(Default)]
-pub(super) struct Book {
+pub(super) struct Holdings {
     given: Vec<Given>,
     /// What is live, by its first byte.
     live: BTreeMap<u64, Reg>,
     caches: Vec<Cache>,
-    /// The scopes that are open, by where they were opened.
-    scopes: Vec<Source>,
+    /// The scopes that are open: whose, and where each was opened.
+    scopes: Vec<(u8, Source)>,
 }
 
-impl Book {
+impl Holdings {
     /// Enters memory, and says its number.
     pub(super) fn enter(&mut self, given: Given) -> Reg {
         let reg = self.next();
@@ -56,6 +58,11 @@ impl Book {
         }
         self.given.push(given);
         reg
+    }
+
+    /// Whether there may be no number left for what a call gives.
+    pub(super) fn is_full(&self) -> bool {
+        self.given.len() + MAX_LIST > usize::from(Reg::MAX)
     }
 
     /// The number of what is given next.
@@ -74,14 +81,22 @@ impl Book {
         &self.given[usize::from(reg)]
     }
 
-    /// Whether a scope is open.
-    pub(super) fn is_in_scope(&self) -> bool {
-        !self.scopes.is_empty()
+    /// Whether a task has a scope open.
+    pub(super) fn is_in_scope(&self, task: u8) -> bool {
+        self.scopes.iter().any(|(of, _)| *of == task)
     }
 
     /// The live memory that was given, the first byte and the bytes of each.
     pub(super) fn live(&self) -> impl Iterator<Item = (u64, u64)> {
         self.live.values().map(|reg| self.given(*reg)).map(|given| (given.addr, given.size))
+    }
+
+    /// Where the coherent memory is that a device sees at an address of its bus.
+    pub(super) fn coherent_at(&self, bus: u64) -> Option<u64> {
+        self.live.values().map(|reg| self.given(*reg)).find_map(|given| {
+            let offset = bus.checked_sub(given.bus?)?;
+            (offset < given.size).then_some(given.addr + offset)
+        })
     }
 
     /// The live memory that an address lies in.
@@ -165,12 +180,15 @@ impl Book {
         }
     }
 
-    pub(super) fn open_scope(&mut self, at: Source) {
-        self.scopes.push(at);
+    pub(super) fn open_scope(&mut self, task: u8, at: Source) {
+        self.scopes.push((task, at));
     }
 
-    pub(super) fn close_scope(&mut self) {
-        self.scopes.pop();
+    /// Closes the innermost scope of a task.
+    pub(super) fn close_scope(&mut self, task: u8) {
+        if let Some(place) = self.scopes.iter().rposition(|(of, _)| *of == task) {
+            self.scopes.remove(place);
+        }
     }
 
     /// What is left at the end that should not be.
@@ -188,7 +206,7 @@ impl Book {
             let leak = Misuse::new(Rule::Leak, "a cache is not destroyed");
             return Some(Misuse { asked_at: Some(cache.made_at), ..leak });
         }
-        let opened = self.scopes.last()?;
+        let (_, opened) = self.scopes.last()?;
         let open = Misuse::new(Rule::OpenScope, "a scope is still open at the end");
         Some(Misuse { asked_at: Some(*opened), ..open })
     }
