@@ -179,6 +179,11 @@ impl Lane {
         self.subject.as_ref()
     }
 
+    /// Whether it is held to what only Linux promises.
+    fn claims_linux(&self) -> bool {
+        self.spec.packs.contains(&Pack::Linux)
+    }
+
     /// The NOFAIL requests that wait.
     pub(crate) fn waiters(&self) -> &[Waiter] {
         &self.waiters

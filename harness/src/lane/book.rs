@@ -54,10 +54,11 @@ impl Lane {
         if record.request.call == Call::Tick {
             self.model.kswapd_mut().rest();
         }
-        let is_short = matches!(
-            record.reply.answer,
-            Answer::Refused(Pages { .. } | Deadlock { .. }) | Answer::WouldBlock(Pages { .. })
-        );
+        let is_short = self.claims_linux()
+            && matches!(
+                record.reply.answer,
+                Answer::Refused(Pages { .. } | Deadlock { .. }) | Answer::WouldBlock(Pages { .. })
+            );
         let Some(want) = record.want.filter(|_| is_short && record.reply.nr_faults == 0) else {
             return;
         };
@@ -74,7 +75,7 @@ impl Lane {
 
     /// Takes note of what a call's search for room, if it made one, may have purged.
     fn note_search(&mut self, record: &Record) {
-        let Some(want) = record.want else { return };
+        let Some(want) = record.want.filter(|_| self.claims_linux()) else { return };
         let Some(told) = self.told_of_search(record, &want) else { return };
         let search = Search::of(&want, self.model.policy());
         let space = self.model.space_mut();

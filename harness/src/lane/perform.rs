@@ -295,7 +295,9 @@ impl Lane {
         if self.model.is_vmalloc(addr) && record.unmapped.is_none() {
             record.guard_page_mapped = subject.frame_of(addr + usable).is_some();
         }
-        collect_frames(subject, addr, usable, &mut record.frames);
+        // Beyond a byte that cannot be accessed there is nothing to see, however far it would go.
+        let seen = record.unmapped.map_or(usable, |at| at.min(usable));
+        collect_frames(subject, addr, seen, &mut record.frames);
     }
 }
 

@@ -40,7 +40,7 @@ impl Model {
                 let first_try = self.policy().first_try(size, want.gfp, route);
                 let is_last = first_try.has(__GFP_NOFAIL) && size <= KMALLOC_MAX;
                 let is_slab = addr.map_or(is_last, |addr| !self.is_vmalloc(addr));
-                maps = !is_slab;
+                maps = !is_slab && self.may_map(want);
                 if is_slab { first_try } else { want.gfp }
             }
             _ => want.gfp,

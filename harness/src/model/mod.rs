@@ -13,6 +13,7 @@ mod convert;
 pub(crate) mod effort;
 mod fate;
 mod free;
+mod grant;
 mod judge;
 pub(crate) mod kswapd;
 pub(crate) mod kvmalloc;
@@ -29,17 +30,17 @@ use crate::call::{Request, Role};
 use crate::op::Reg;
 use crate::subject::Layout;
 use crate::trace::Machine;
-use crate::words::gfp::__GFP_COMP;
 use crate::words::{CacheHandle, PAGE, order_of, pages_of};
 pub(crate) use allocation::{Allocation, Contents, Kind};
 use boot::whose_frames;
 pub(crate) use free::{Free, Verdict, right_call};
+pub(crate) use grant::Granted;
 pub(crate) use judge::Freeing;
 use kswapd::Kswapd;
 use kvmalloc::Policy;
 use reuse::Classes;
 pub(crate) use reuse::Reuse;
-use rules::{Family, KMALLOC_MAX_CACHE, Want, cache_alignment, size_class, vmalloc_cost};
+use rules::{cache_alignment, size_class, vmalloc_cost};
 use space::Space;
 use std::collections::BTreeMap;
 
@@ -67,30 +68,6 @@ impl Cache {
         let align = request.get(Role::Align).unwrap_or(0);
         let align = cache_alignment(size, align, request.slab_flags());
         Self { id, size, align, ctor: request.ctor(), nr_objects: 0, reuse: Reuse::default() }
-    }
-}
-
-/// Memory that was granted to a request, as its caller sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Granted {
-    /// First byte; up to 16 for no memory.
-    pub addr: u64,
-    /// Bytes that the allocator says may be used.
-    pub usable: u64,
-    /// Bytes that the caller may rely on.
-    pub size: u64,
-    /// The alignment that the caller may rely on.
-    pub align: u64,
-    /// What it is.
-    pub kind: Kind,
-    /// Whether it is the memory that the request was to replace, where it was.
-    pub stays: bool,
-}
-
-impl Granted {
-    /// Whether there is any memory.
-    pub(crate) fn is_memory(&self) -> bool {
-        self.addr > 16
     }
 }
 
@@ -234,25 +211,6 @@ impl Model {
         self.caches.get(&handle)?.ctor
     }
 
-    /// The size and the alignment that a request's caller may rely on.
-    pub(crate) fn promise(&self, want: &Want) -> (u64, u64) {
-        match want.family {
-            Family::Cache(handle) => {
-                let cache = self.caches.get(&handle).copied();
-                let (size, align) = cache.map_or((0, 0), |cache| (cache.size, cache.align));
-                (size, want.alignment(align))
-            }
-            _ => (want.size.unwrap_or(0), want.alignment(0)),
-        }
-    }
-
-    /// Bytes from one object to the next of the cache that a request asks; 0 if it asks none.
-    pub(crate) fn stride(&self, want: &Want) -> u64 {
-        let Family::Cache(handle) = want.family else { return 0 };
-        let (size, align) = self.promise(want);
-        self.caches.get(&handle).map_or(0, |cache| rules::cache_stride(size, align, cache.ctor))
-    }
-
     /// Whether an address lies in the vmalloc space.
     pub(crate) fn is_vmalloc(&self, addr: u64) -> bool {
         (self.layout.vmalloc_start..self.layout.vmalloc_end).contains(&addr)
@@ -261,43 +219,6 @@ impl Model {
     /// Whether an address lies in the direct map.
     pub(crate) fn is_direct(&self, addr: u64) -> bool {
         (self.layout.direct_start..self.layout.direct_end).contains(&addr)
-    }
-
-    /// Whether a request may come to vmalloc.
-    pub(crate) fn may_map(&self, want: &Want) -> bool {
-        let size = want.size.unwrap_or(0);
-        match want.family {
-            Family::Vmalloc { .. } => true,
-            Family::Kvmalloc { route } => self.policy.sides(size, want.gfp, route).vmalloc,
-            _ => false,
-        }
-    }
-
-    /// What is known of memory that was granted to a request.
-    pub(crate) fn granted(&self, want: &Want, addr: u64, usable: u64) -> Granted {
-        let (size, align) = self.promise(want);
-        let (kind, stays) = (self.kind_of(want, addr), self.is_same(want, addr));
-        Granted { addr, usable, size, align, kind, stays }
-    }
-
-    /// What memory granted at `addr` is.
-    fn kind_of(&self, want: &Want, addr: u64) -> Kind {
-        if self.is_same(want, addr)
-            && let Some(old) = self.at(addr)
-        {
-            return old.kind;
-        }
-        match want.family {
-            Family::Pages { order } => Kind::Pages { order, is_compound: want.gfp.has(__GFP_COMP) },
-            Family::PagesExact => Kind::PagesExact { nr_pages: pages_of(want.size.unwrap_or(0)) },
-            Family::DmaCoherent => Kind::DmaCoherent { order: order_of(want.size.unwrap_or(0)) },
-            Family::Cache(handle) => Kind::CacheObject(handle),
-            Family::Vmalloc { .. } => Kind::Vmalloc,
-            Family::Boot(_) => Kind::Boot,
-            Family::Kvmalloc { .. } if self.is_vmalloc(addr) => Kind::Vmalloc,
-            _ if want.size.unwrap_or(0) > KMALLOC_MAX_CACHE => Kind::LargeKmalloc,
-            _ => Kind::Kmalloc,
-        }
     }
 
     /// A live allocation whose range meets `start..end`.

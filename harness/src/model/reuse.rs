@@ -8,9 +8,9 @@
 //!
 //! Nothing is said about the first object of a slab, nor about objects taken earlier.
 
-/// The size classes of kmalloc.
 use crate::words::NR_CPUS;
 
+/// The size classes of kmalloc.
 const NR_CLASSES: usize = 13;
 
 /// What one CPU took last.

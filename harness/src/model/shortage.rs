@@ -124,9 +124,12 @@ impl Situation<'_> {
         let order = order_of(self.stride);
         let blocks = self.before.nr_free_blocks.iter().zip(0_u32..).skip(order as usize);
         let nr_pages: u64 = blocks.map(|(nr, order)| u64::from(*nr) << order).sum();
-        // No slab is larger than this where a smaller one would do (R1.9).
-        let most = want.nr_pieces << order.max(PAGE_ALLOC_COSTLY_ORDER);
-        want.nr_pieces > 1 && nr_pages.min(self.nr_free_pages(self.before)) <= most + self.reserve()
+        // Before the slab that could not be had, as many as all objects but one fill; no slab is
+        // larger than this where a smaller one would do (R1.9).
+        let nr_objects = ((PAGE << order) / self.stride.max(1)).max(1);
+        let nr_made = want.nr_pieces.saturating_sub(1) / nr_objects;
+        let most = (nr_made + 1) << order.max(PAGE_ALLOC_COSTLY_ORDER);
+        nr_made > 0 && nr_pages.min(self.nr_free_pages(self.before)) <= most + self.reserve()
     }
 
     fn lacks_block(&self, facts: &Facts, want: &Want, order: u32) -> bool {

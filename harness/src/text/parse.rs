@@ -101,7 +101,7 @@ impl Property {
             Self::Route => 1,
             Self::Context => 2,
             Self::Caller(place) => 4 << place,
-            Self::Fault(place) => 32 << place,
+            Self::Fault(place) => (4 << CALLER_FIELDS.len()) << place,
         }
     }
 }

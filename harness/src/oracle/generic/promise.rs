@@ -19,9 +19,9 @@ pub(in crate::oracle) const ORACLE: Oracle = Oracle {
 
 fn judge(event: &Event) -> Judgement {
     let Event::Step(step) = event else { return Ok(()) };
-    let asked = step.record.want.map_or(0, |want| want.nr_pieces);
+    let asked = step.record.want.map_or(1, |want| want.nr_pieces);
     let given = step.record.reply.answer.granted().len() as u64;
-    if given > asked.max(1) {
+    if given > asked {
         return Err(format!("{given} pieces of memory of {asked} asked for"));
     }
     step.grants().try_for_each(|(want, granted)| kept(step, want, granted))

@@ -31,6 +31,10 @@ fn judge(event: &Event) -> Judgement {
     let Event::Step(step) = event else { return Ok(()) };
     let Some(want) = &step.record.want else { return judge_cache(step.record.request, step) };
     match step.record.reply.answer {
+        Answer::Memory { .. } if step.record.request.spec().has(Role::Results) => Err(format!(
+            "{:?} was answered with one piece, and not with a list",
+            step.record.request
+        )),
         Answer::Memory { .. } => kept(step, want),
         // A cache gives all that were asked for, or none.
         Answer::Several { addrs, .. } if addrs.len() as u64 != want.nr_pieces => {

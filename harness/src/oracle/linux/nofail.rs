@@ -98,8 +98,8 @@ fn waits_when_small(powers: Powers, order: u32) -> bool {
 /// Whether a page table of the request is too small to fail: it is asked for with flags of its
 /// own, and even a request that may not sleep waits for it (R4.2, R4.4).
 fn is_table(step: &Step, want: &Want) -> bool {
-    let maps = matches!(want.family, Family::Vmalloc { .. } | Family::Kvmalloc { .. });
-    maps && waits_when_small(step.model.page_table_powers(want, step.record.caller), 0)
+    step.model.may_map(want)
+        && waits_when_small(step.model.page_table_powers(want, step.record.caller), 0)
 }
 
 fn waits(step: &Step, want: &Want, size: u64, shortage: Refusal) -> Judgement {

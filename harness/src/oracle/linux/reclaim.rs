@@ -166,7 +166,10 @@ fn must_warn(step: &Step, want: &Want) -> bool {
 fn may_map(step: &Step, want: &Want) -> bool {
     match want.family {
         Family::Vmalloc { .. } => true,
-        Family::Kvmalloc { .. } => granted_at(step).is_none_or(|addr| step.model.is_vmalloc(addr)),
+        Family::Kvmalloc { .. } => {
+            step.model.may_map(want)
+                && granted_at(step).is_none_or(|addr| step.model.is_vmalloc(addr))
+        }
         _ => false,
     }
 }
