@@ -4,8 +4,8 @@
 //! allocator and noticed by the model. Where the two differ, one of them has a fault, or a new call
 //! has a column in one only; the cell is named here before any trace comes across it.
 //!
-//! The allocator's has more rows: what lies inside memory, and what is free. In which contexts a right
-//! free is forbidden is not compared.
+//! The allocator's has more rows: what lies inside memory, and what is free. In which contexts a
+//! right free is forbidden is not compared.
 
 use alloc_core::error::FreeCall;
 use alloc_core::fate::{self, Fit};

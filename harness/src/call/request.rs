@@ -127,8 +127,8 @@ impl Request {
         self.get(Role::Size)
     }
 
-    /// The bytes that are asked for in all, of every element; the most there can be if that does not
-    /// fit.
+    /// The bytes that are asked for in all, of every element; the most there can be if that does
+    /// not fit.
     pub fn bytes(&self) -> u64 {
         self.size().unwrap_or(0).saturating_mul(self.get(Role::Count).unwrap_or(1))
     }

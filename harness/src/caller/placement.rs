@@ -114,8 +114,8 @@ impl Placement {
     }
 }
 
-/// A request about memory of a caller's, as the allocator knows its address. What an address is, and
-/// what is behind it, is asked of the address itself.
+/// A request about memory of a caller's, as the allocator knows its address. What an address is,
+/// and what is behind it, is asked of the address itself.
 pub(super) fn unskewed(request: &Request, skew: u64) -> Request {
     let role = match request.call {
         Call::Ksize => Role::Read,
