@@ -11,7 +11,8 @@ use super::rules::{Family, KMALLOC_MAX, Want, watermark};
 use crate::subject::Facts;
 use crate::words::gfp::{
     __GFP_DIRECT_RECLAIM, __GFP_DMA, __GFP_DMA32, __GFP_FS, __GFP_IO, __GFP_KSWAPD_RECLAIM,
-    __GFP_NOFAIL, __GFP_NOMEMALLOC, __GFP_NORETRY, __GFP_RETRY_MAYFAIL, __GFP_THISNODE, Gfp,
+    __GFP_NOFAIL, __GFP_NOMEMALLOC, __GFP_NORETRY, __GFP_NOWARN, __GFP_RETRY_MAYFAIL,
+    __GFP_THISNODE, Gfp,
 };
 use crate::words::{Current, PAGE};
 
@@ -94,6 +95,11 @@ impl Powers {
     /// ('too small to fail').
     pub(crate) fn never_fails(self, order: u32) -> bool {
         order <= LARGEST_CHEAP_ORDER && self.is_persistent() && !self.is_killed
+    }
+
+    /// Whether the page allocator may give up on a block of this order, and say so.
+    pub(crate) fn may_warn(self, order: u32) -> bool {
+        !self.never_fails(order) && !self.gfp.has(__GFP_NOWARN)
     }
 
     /// Whether the page allocator gives up only when there is nothing left to reclaim.

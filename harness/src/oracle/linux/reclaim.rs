@@ -117,7 +117,8 @@ fn warned(step: &Step, want: &Want) -> Judgement {
     let nr_warnings = record.reply.effort.nr_warnings;
     let must_warn = must_warn(step, want);
     let is_served = || granted_at(step).is_some();
-    let is_declined = may_decline(want) && want.gfp.has(__GFP_NOWARN);
+    let is_declined =
+        may_decline(want) && want.gfp.has(__GFP_NOWARN) && !tables_may_warn(step, want);
     let is_silent = || is_declined || is_served() && !maps_memory(step, want);
     if nr_warnings > 0 && is_silent() {
         let why = if is_first_try(want) { ", on kvmalloc's first try" } else { "" };
@@ -135,6 +136,12 @@ fn warned(step: &Step, want: &Want) -> Judgement {
 /// Whether `__GFP_NOWARN` has an effect: a vmalloc of 0 bytes warns in any case (R4.2).
 fn may_decline(want: &Want) -> bool {
     want.size != Some(0) || !matches!(want.family, Family::Vmalloc { .. })
+}
+
+/// Whether a page table may be missing and say so: it is asked for with flags of its own (R4.4),
+/// and for a task that is being killed even so small a request is refused (R3.12).
+fn tables_may_warn(step: &Step, want: &Want) -> bool {
+    may_map(step, want) && step.model.page_table_powers(want, step.record.caller).may_warn(0)
 }
 
 /// Whether a request was refused in a way that goes to the log: for want of pages or of vmalloc
