@@ -82,8 +82,11 @@ macro_rules! campaigns {
             name: $name, sentence: $sentence, lanes: $lanes, follows: 0, profile: $profile,
             every_op: campaigns!(@every_op $($every_op)?),
         };)*
-        /// Every campaign.
+        /// The campaigns that have a fuzz target.
         pub static CAMPAIGNS: &[&Campaign] = &[$(&$place),*];
+
+        /// Every campaign that can be named: those, and the ones whose traces come from elsewhere.
+        pub static EVERY: &[&Campaign] = &[$(&$place,)* &REPLAY, &SWEEP, &CALLERS];
     };
     (@every_op) => { EveryOp::Nothing };
     (@every_op $every_op:ident) => { EveryOp::$every_op };
@@ -142,9 +145,5 @@ pub static SWEEP: Campaign = Campaign {
 
 /// The campaign of this name.
 pub fn by_name(name: &str) -> Option<&'static Campaign> {
-    CAMPAIGNS
-        .iter()
-        .copied()
-        .chain([&REPLAY, &SWEEP, &CALLERS])
-        .find(|campaign| campaign.name == name)
+    EVERY.iter().copied().find(|campaign| campaign.name == name)
 }

@@ -13,6 +13,8 @@ mod bytes;
 pub mod call;
 pub mod caller;
 pub mod campaign;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod exec;
 pub mod fuzz;
 pub mod generate;

@@ -25,9 +25,9 @@ struct House {
 impl House {
     fn here() -> Self {
         let files = walk();
-        let is_of_binary = |name: &str| name.starts_with("harness/src/bin/");
-        let binary = files.iter().filter(|(name, _)| is_of_binary(name));
-        let command_line = binary.filter_map(|(_, text)| text.as_deref()).collect();
+        let is_of_cli = |name: &str| name.starts_with("harness/src/cli/");
+        let cli = files.iter().filter(|(name, _)| is_of_cli(name));
+        let command_line = cli.filter_map(|(_, text)| text.as_deref()).collect();
         Self { command_line, files: files.into_iter().map(|(name, _)| name).collect() }
     }
 

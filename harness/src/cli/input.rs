@@ -6,10 +6,10 @@
 //!
 //! Folders are walked whole, in the order of their names.
 
-use crate::output::{read, shown};
+use crate::cli::output::{read, shown};
+use crate::verdict::{FUZZ_INPUT_OPTION, Reading};
+use crate::{Trace, bound};
 use bytesize::ByteSize;
-use kvroute_harness::verdict::{FUZZ_INPUT_OPTION, Reading};
-use kvroute_harness::{Trace, bound};
 use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 

@@ -3,8 +3,8 @@
 //! Whoever trusts a replay must be able to see what was left out of it. Every event, field and flag
 //! that was not used stands here by name, as it does in the JSON.
 
-use kvroute_harness::recording::{DEFAULT_KERNEL, Recording, is_probe};
-use kvroute_harness::report::grouped;
+use crate::recording::{DEFAULT_KERNEL, Recording, is_probe};
+use crate::report::grouped;
 use std::collections::BTreeMap;
 
 /// Columns of a paragraph.

@@ -5,7 +5,7 @@
 //!
 //! Nothing is computed here. The same numbers give the same bytes.
 
-use kvroute_harness::sweep::{COLUMNS, CUTOFFS, Column, Costs, Cutoff, LEVELS};
+use crate::sweep::{COLUMNS, CUTOFFS, Column, Costs, Cutoff, LEVELS};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 

@@ -3,12 +3,12 @@
 //! What was found is on the screen before anything else is tried with it. If no file takes the
 //! trace, the screen takes all of it.
 //!
-//! How it is made shorter is in `kvroute_harness::shrink`.
+//! How it is made shorter is in `crate::shrink`.
 
-use crate::document::Document;
-use crate::{interrupt, output};
-use kvroute_harness::campaign::Campaign;
-use kvroute_harness::{Failure, check_expected, shrink};
+use crate::campaign::Campaign;
+use crate::cli::document::Document;
+use crate::cli::{interrupt, output};
+use crate::{Failure, check_expected, shrink};
 use std::path::{Path, PathBuf};
 
 /// Candidates that are tried at most; each is a run of the trace.

@@ -3,15 +3,15 @@
 //! It prints a table with a row for every op that was run, the failing one included, so that what
 //! led to an objection can be read from it. The verdict stands below.
 
-use crate::document::Document;
-use crate::input::{ReadingOption, as_read};
-use crate::memory::MemoryOption;
-use crate::output::shown;
-use crate::{Outcome, parse_campaign};
-use kvroute_harness::campaign::Campaign;
-use kvroute_harness::exec::{self, Explanation};
-use kvroute_harness::verdict::END_OF_TRACE;
-use kvroute_harness::{Failure, Trace, report};
+use crate::campaign::Campaign;
+use crate::cli::document::Document;
+use crate::cli::input::{ReadingOption, as_read};
+use crate::cli::memory::MemoryOption;
+use crate::cli::output::shown;
+use crate::cli::{Outcome, parse_campaign};
+use crate::exec::{self, Explanation};
+use crate::verdict::END_OF_TRACE;
+use crate::{Failure, Trace, report};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 

@@ -1,5 +1,8 @@
-//! The `kvroute` command line: run campaigns, check and shrink traces, replay
-//! recordings and ask what another cutoff would have cost.
+//! The command line: run campaigns, check and shrink traces, replay recordings and ask what another
+//! cutoff would have cost.
+//!
+//! It is a library, so that who brings allocators and campaigns of their own has the same commands
+//! for them: their program is a call of [`main`], as the binary `kvroute` is.
 //!
 //! Every subcommand is a few lines around one call of the library, and enters what it meets in a
 //! [`Document`]. Its exit code is 1 for an objection, 2 for bad input or a report that could not be
@@ -27,11 +30,12 @@ mod show;
 mod shrink;
 mod sweep;
 
+use crate::campaign::Campaign;
+use crate::exec;
 use clap::{Parser, Subcommand};
 use document::Document;
-use kvroute_harness::campaign::{self, CAMPAIGNS, Campaign};
-use kvroute_harness::exec;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 /// The version, and the commit that this was built from.
 const VERSION: &str = git_version::git_version!(
@@ -77,9 +81,17 @@ enum Command {
 /// that kept it from going on.
 type Outcome = Result<(), String>;
 
+/// The campaigns that may be named. Reading an argument has no other way to them.
+static CAMPAIGNS: OnceLock<&[&Campaign]> = OnceLock::new();
+
+/// Does what the arguments of the process ask for; `run`, `check`, `show` and `shrink` know
+/// `campaigns`. A program calls it once. What it returns is how the process ends: 1 for an
+/// objection, 2 for bad input, that of the signal if one ended it.
+///
 /// An allocator under test may panic, which is a finding like any other; a panic that nobody
 /// catches is a fault of this program.
-fn main() -> ExitCode {
+pub fn main(campaigns: &'static [&'static Campaign]) -> ExitCode {
+    CAMPAIGNS.get_or_init(|| campaigns);
     exec::keep_panics_quiet();
     interrupt::listen();
     let arguments = match Arguments::try_parse() {
@@ -140,6 +152,8 @@ fn carry_out(command: &Command) -> ExitCode {
 
 /// Reads the name of a campaign on the command line.
 fn parse_campaign(name: &str) -> Result<&'static Campaign, String> {
-    let known = || CAMPAIGNS.iter().map(|known| known.name).collect::<Vec<_>>().join(", ");
-    campaign::by_name(name).ok_or_else(|| format!("no such campaign; there are {}", known()))
+    let campaigns = CAMPAIGNS.get().copied().unwrap_or_default();
+    let known = || campaigns.iter().map(|known| known.name).collect::<Vec<_>>().join(", ");
+    let found = campaigns.iter().copied().find(|campaign| campaign.name == name);
+    found.ok_or_else(|| format!("no such campaign; there are {}", known()))
 }

@@ -5,15 +5,15 @@
 //!
 //! There is no feedback from coverage here; `ci/fuzz.sh` has that.
 
-use crate::document::Document;
-use crate::memory::MemoryOption;
-use crate::{Outcome, finding, interrupt, output, parse_campaign, pool, ranges};
+use crate::bound::Bound;
+use crate::campaign::Campaign;
+use crate::cli::document::Document;
+use crate::cli::memory::MemoryOption;
+use crate::cli::{Outcome, finding, interrupt, output, parse_campaign, pool, ranges};
+use crate::generate::generate;
+use crate::paint::mix;
+use crate::{Failure, Stats, check, report};
 use indicatif::{ProgressBar, ProgressStyle};
-use kvroute_harness::bound::Bound;
-use kvroute_harness::campaign::Campaign;
-use kvroute_harness::generate::generate;
-use kvroute_harness::paint::mix;
-use kvroute_harness::{Failure, Stats, check, report};
 use std::num::NonZero;
 use std::ops::ControlFlow;
 use std::path::PathBuf;

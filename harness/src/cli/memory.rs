@@ -4,15 +4,15 @@
 //! so whatever could take all memory of the host is refused with both numbers, and whoever has the
 //! memory says so.
 //!
-//! How it is counted is in `kvroute_harness::bound`.
+//! How it is counted is in `crate::bound`.
 
-use crate::input::read_trace;
-use crate::output::shown;
-use crate::{pool, ranges};
+use crate::bound::{Bound, TooLarge, admit};
+use crate::cli::input::read_trace;
+use crate::cli::output::shown;
+use crate::cli::{pool, ranges};
+use crate::verdict::Reading;
+use crate::{Campaign, Trace};
 use bytesize::ByteSize;
-use kvroute_harness::bound::{Bound, TooLarge, admit};
-use kvroute_harness::verdict::Reading;
-use kvroute_harness::{Campaign, Trace};
 use std::num::NonZero;
 use std::path::Path;
 

@@ -6,7 +6,7 @@
 //!
 //! What is printed at the end is the subcommand's to say.
 
-use crate::output;
+use crate::cli::output;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};

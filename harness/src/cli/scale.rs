@@ -4,14 +4,14 @@
 //! same everywhere; the time beside them is of this machine and this moment. The harness around it,
 //! with all its checks, has time alone.
 //!
-//! What is done is decided in `kvroute_harness::scale`.
+//! What is done is decided in `crate::subject::alloc_core::scale`.
 
-use crate::document::Document;
-use crate::{Outcome, ranges};
-use kvroute_harness::campaign::KMALLOC;
-use kvroute_harness::report::{grouped, table};
-use kvroute_harness::subject::alloc_core::scale::{Bench, CASES, Work};
-use kvroute_harness::{Trace, check};
+use crate::campaign::KMALLOC;
+use crate::cli::document::Document;
+use crate::cli::{Outcome, ranges};
+use crate::report::{grouped, table};
+use crate::subject::alloc_core::scale::{Bench, CASES, Work};
+use crate::{Trace, check};
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::time::Instant;

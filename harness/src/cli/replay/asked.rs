@@ -4,13 +4,13 @@
 //! that was asked for, and the two answers stand side by side. `sweep` asks for every cutoff and
 //! level of fragmentation at once.
 
+use crate::stats::Stats;
+use crate::trace::{Limits, Machine, POLICIES};
 use clap::builder::PossibleValuesParser;
-use kvroute_harness::stats::Stats;
-use kvroute_harness::trace::{Limits, Machine, POLICIES};
 use serde_json::{Value, json};
 
 use super::rows::Extra;
-use kvroute_harness::report::grouped;
+use crate::report::grouped;
 
 #[derive(clap::Args)]
 pub(crate) struct Asked {

@@ -4,10 +4,10 @@
 //! Sizes that the allocators treat alike are one line. Lanes may come from one run or from several
 //! of the same trace.
 
-use kvroute_harness::call::Call;
-use kvroute_harness::op::{Arg, Class, Op};
-use kvroute_harness::recording::Served;
-use kvroute_harness::report::{grouped, table};
+use crate::call::Call;
+use crate::op::{Arg, Class, Op};
+use crate::recording::Served;
+use crate::report::{grouped, table};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 

@@ -1,16 +1,16 @@
 //! `kvroute shrink`: a failing trace, made as short as it can be while the same oracle has the same
 //! complaint.
 //!
-//! The search is `kvroute_harness::shrink`'s; here it is given its question, whether a candidate
+//! The search is `crate::shrink`'s; here it is given its question, whether a candidate
 //! still fails in the same way, and its answer is written down as a trace or as a test.
 
-use crate::document::Document;
-use crate::input::{ReadingOption, as_read};
-use crate::memory::MemoryOption;
-use crate::output::{self, shown};
-use crate::{Outcome, finding, parse_campaign};
-use kvroute_harness::campaign::Campaign;
-use kvroute_harness::{Failure, check_expected, report};
+use crate::campaign::Campaign;
+use crate::cli::document::Document;
+use crate::cli::input::{ReadingOption, as_read};
+use crate::cli::memory::MemoryOption;
+use crate::cli::output::{self, shown};
+use crate::cli::{Outcome, finding, parse_campaign};
+use crate::{Failure, check_expected, report};
 use serde_json::Value;
 use std::path::PathBuf;
 

@@ -7,9 +7,9 @@
 //!
 //! What is looked for is the subcommands' business.
 
-use crate::interrupt::{self, Signal};
-use crate::output;
-use kvroute_harness::Failure;
+use crate::Failure;
+use crate::cli::interrupt::{self, Signal};
+use crate::cli::output;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 use std::process::ExitCode;
@@ -138,7 +138,7 @@ impl Document {
         };
         if self.as_json {
             let mut document = json!({
-                "command": self.command, "version": crate::VERSION, "verdict": verdict,
+                "command": self.command, "version": crate::cli::VERSION, "verdict": verdict,
                 "interrupted": self.interrupted.map(Signal::name), "failures": self.failures,
                 "errors": self.errors, "warnings": self.warnings,
             });

@@ -3,14 +3,14 @@
 //! One file that cannot be read, or one that fails, does not keep the others from being looked at.
 //! All of them are counted.
 
-use crate::document::Document;
-use crate::input::{Found, ReadingOption, as_read, files};
-use crate::memory::MemoryOption;
-use crate::output::shown;
-use crate::{Outcome, parse_campaign};
-use kvroute_harness::campaign::Campaign;
-use kvroute_harness::verdict::Reading;
-use kvroute_harness::{Failure, Stats, Trace, check_expected, report};
+use crate::campaign::Campaign;
+use crate::cli::document::Document;
+use crate::cli::input::{Found, ReadingOption, as_read, files};
+use crate::cli::memory::MemoryOption;
+use crate::cli::output::shown;
+use crate::cli::{Outcome, parse_campaign};
+use crate::verdict::Reading;
+use crate::{Failure, Stats, Trace, check_expected, report};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 

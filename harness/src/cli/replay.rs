@@ -5,25 +5,25 @@
 //! which side the kernel served the requests and from which side each lane did. Asked 'what if',
 //! two machines take the place of the six lanes.
 //!
-//! How a recording is read is in `kvroute_harness::recording`.
+//! How a recording is read is in `crate::recording`.
 
 mod agreement;
 mod asked;
 mod holds;
 mod rows;
 
-use crate::document::Document;
-use crate::memory::MemoryOption;
-use crate::output::{self, shown};
-use crate::{Outcome, finding};
-use kvroute_harness::campaign::{REPLAY, ROUTED, SWEEP};
-use kvroute_harness::exec::{self, Expectations};
-use kvroute_harness::op::Class;
-use kvroute_harness::recorded::Agreement;
-use kvroute_harness::recording::{Kernel, Recording};
-use kvroute_harness::report::grouped;
-use kvroute_harness::trace::Machine;
-use kvroute_harness::{Campaign, Failure, Stats, Trace, check};
+use crate::campaign::{REPLAY, ROUTED, SWEEP};
+use crate::cli::document::Document;
+use crate::cli::memory::MemoryOption;
+use crate::cli::output::{self, shown};
+use crate::cli::{Outcome, finding};
+use crate::exec::{self, Expectations};
+use crate::op::Class;
+use crate::recorded::Agreement;
+use crate::recording::{Kernel, Recording};
+use crate::report::grouped;
+use crate::trace::Machine;
+use crate::{Campaign, Failure, Stats, Trace, check};
 use rows::Rows;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -172,7 +172,7 @@ fn down_all_lanes(recording: &Recording, path: &Path) -> Result<Replayed, Box<Fa
         text: format!("{}\n{table}", agreement::as_text(&agreement, path)),
         json: json!({
             "agreement": agreement, "table": rows.as_json(),
-            "stats": kvroute_harness::report::json(&stats),
+            "stats": crate::report::json(&stats),
         }),
     })
 }
@@ -194,7 +194,7 @@ fn side_by_side(
         rows.count(&trace.ops[index], recording.served[index], 1, classes);
     })?;
     let machines = [&recording.trace.machine, machine];
-    let stats = [&own, &asked].map(kvroute_harness::report::json);
+    let stats = [&own, &asked].map(crate::report::json);
     let in_json = machines.map(asked::as_json);
     let [as_recorded, as_asked] = machines.map(asked::as_text);
     let table = rows.as_text(asked::costs(&[&own, &asked]));

@@ -1,19 +1,19 @@
 //! `kvroute reach`: which boundaries the traces of each campaign reach, as a table.
 //!
-//! The boundaries are `kvroute_harness::reach`'s; here a campaign's traces are made and run as
+//! The boundaries are `crate::reach`'s; here a campaign's traces are made and run as
 //! `kvroute run` does it, and a boundary that a campaign must reach and has not is an objection.
 //!
 //! What lies beyond a boundary is judged by the oracles, as ever.
 
-use crate::document::Document;
-use crate::memory::MemoryOption;
-use crate::{Outcome, finding, interrupt, parse_campaign, pool, ranges};
-use kvroute_harness::bound::Bound;
-use kvroute_harness::generate::generate;
-use kvroute_harness::paint::mix;
-use kvroute_harness::reach::{BEYOND, Boundary, boundaries, reached};
-use kvroute_harness::report::{grouped, table};
-use kvroute_harness::{CAMPAIGNS, Campaign, Failure};
+use crate::bound::Bound;
+use crate::cli::document::Document;
+use crate::cli::memory::MemoryOption;
+use crate::cli::{Outcome, finding, interrupt, parse_campaign, pool, ranges};
+use crate::generate::generate;
+use crate::paint::mix;
+use crate::reach::{BEYOND, Boundary, boundaries, reached};
+use crate::report::{grouped, table};
+use crate::{CAMPAIGNS, Campaign, Failure};
 use serde_json::{Map, Value, json};
 use std::ops::ControlFlow;
 

@@ -3,10 +3,10 @@
 //! It shows a share of requests, then fact by fact, then every rule that explains a difference,
 //! then what no rule explains, with its place.
 //!
-//! What is compared, and how, is in `kvroute_harness::recorded`.
+//! What is compared, and how, is in `crate::recorded`.
 
-use kvroute_harness::recorded::{Agreement, Fact, Rule, Tally};
-use kvroute_harness::report::{grouped, table};
+use crate::recorded::{Agreement, Fact, Rule, Tally};
+use crate::report::{grouped, table};
 use std::collections::BTreeMap;
 use std::path::Path;
 

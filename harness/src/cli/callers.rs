@@ -1,13 +1,13 @@
 //! `kvroute callers`: the catalogue of hidden assumptions, and what shows each of them.
 //!
-//! The callers and what they assume are `kvroute_harness::caller::catalogue`'s. An assumption that
+//! The callers and what they assume are `crate::caller::catalogue`'s. An assumption that
 //! is not found as its row says, or a corrected twin that is objected to, is an objection.
 
-use crate::document::Document;
-use crate::{Outcome, interrupt, ranges};
-use kvroute_harness::caller::catalogue::{Case, cases};
-use kvroute_harness::caller::{Config, Explored, Finding, explore};
-use kvroute_harness::report::{grouped, table};
+use crate::caller::catalogue::{Case, cases};
+use crate::caller::{Config, Explored, Finding, explore};
+use crate::cli::document::Document;
+use crate::cli::{Outcome, interrupt, ranges};
+use crate::report::{grouped, table};
 use serde_json::{Value, json};
 use std::time::Instant;
 

@@ -4,22 +4,22 @@
 //! up, and one table per kind of cost shows cutoffs down and levels across; the figure shows the
 //! same numbers.
 //!
-//! What is counted is decided in `kvroute_harness::sweep`.
+//! What is counted is decided in `crate::sweep`.
 
-use crate::document::Document;
-use crate::memory::MemoryOption;
-use crate::output::{self, shown};
-use crate::plot::{self, Grid};
-use crate::{Outcome, finding, interrupt, parse_campaign, ranges};
+use crate::bound::Bound;
+use crate::campaign::SWEEP;
+use crate::cli::document::Document;
+use crate::cli::memory::MemoryOption;
+use crate::cli::output::{self, shown};
+use crate::cli::plot::{self, Grid};
+use crate::cli::{Outcome, finding, interrupt, parse_campaign, ranges};
+use crate::generate::{NR_OPS_MAX, Profile, Share, generate, largest_machine};
+use crate::paint::mix;
+use crate::recording::Recording;
+use crate::report::{grouped, table};
+use crate::sweep::{COLUMNS, CUTOFFS, Column, Costs, LEVELS, prepare, run};
+use crate::{Campaign, Failure, Trace};
 use indicatif::ProgressBar;
-use kvroute_harness::bound::Bound;
-use kvroute_harness::campaign::SWEEP;
-use kvroute_harness::generate::{NR_OPS_MAX, Profile, Share, generate, largest_machine};
-use kvroute_harness::paint::mix;
-use kvroute_harness::recording::Recording;
-use kvroute_harness::report::{grouped, table};
-use kvroute_harness::sweep::{COLUMNS, CUTOFFS, Column, Costs, LEVELS, prepare, run};
-use kvroute_harness::{Campaign, Failure, Trace};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 

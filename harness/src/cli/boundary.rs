@@ -1,17 +1,17 @@
 //! `kvroute boundary`: the ends of every argument of every call, all of them or a sample.
 //!
-//! The cases are `kvroute_harness::boundary`'s; here they are dealt out to threads in parts, and a
+//! The cases are `crate::boundary`'s; here they are dealt out to threads in parts, and a
 //! failure is shrunk and written down as `kvroute run` does it.
 //!
 //! Nothing is drawn here but the numbers of a sample.
 
-use crate::document::Document;
-use crate::memory::MemoryOption;
-use crate::{Outcome, finding, interrupt, output, parse_campaign, pool, ranges};
+use crate::boundary::{self, Block, Tally};
+use crate::campaign::{Campaign, FREES};
+use crate::cli::document::Document;
+use crate::cli::memory::MemoryOption;
+use crate::cli::{Outcome, finding, interrupt, output, parse_campaign, pool, ranges};
+use crate::report;
 use indicatif::{ProgressBar, ProgressStyle};
-use kvroute_harness::boundary::{self, Block, Tally};
-use kvroute_harness::campaign::{Campaign, FREES};
-use kvroute_harness::report;
 use std::num::NonZero;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
