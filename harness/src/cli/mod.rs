@@ -5,7 +5,7 @@
 //! for them: their program is a call of [`main`], as the binary `kvroute` is.
 //!
 //! Every subcommand is a few lines around one call of the library, and enters what it meets in a
-//! [`Document`]. Its exit code is 1 for an objection, 2 for bad input or a report that could not be
+//! `Document`. Its exit code is 1 for an objection, 2 for bad input or a report that could not be
 //! written, and that of the signal if one ended it early.
 //!
 //! Nothing is decided here that a fuzz target or a test would have to decide again.
