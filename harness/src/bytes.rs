@@ -158,6 +158,25 @@ pub(crate) fn echo(subject: &dyn Subject, addr: u64, len: u64) -> Box<[u8]> {
     bytes.into()
 }
 
+/// What a range of an allocation, or of its guard, holds.
+pub(crate) fn contents(allocation: &Allocation, range: Range<u64>) -> Box<[u8]> {
+    let Allocation { size, .. } = *allocation;
+    let mut bytes = Vec::with_capacity((range.end - range.start) as usize);
+    let mut at = range.start;
+    while at < range.end {
+        let end = if at < size { range.end.min(size) } else { range.end };
+        let len = (end - at) as usize;
+        let piece = match &allocation.contents {
+            Contents::Painted(seed) if at < size => paint::tile(at, len, *seed),
+            Contents::Echo(echo) if at < size => &echo[at as usize..][..len],
+            _ => paint::tile(at, len, allocation.guard_seed()),
+        };
+        bytes.extend_from_slice(piece);
+        at += piece.len() as u64;
+    }
+    bytes.into()
+}
+
 /// Writes an allocation's contents and its guard, the bytes between the requested and the usable
 /// size.
 pub(crate) fn write_all(subject: &mut dyn Subject, allocation: &Allocation) {

@@ -411,8 +411,9 @@ impl Runner<'_> {
     fn target(&self, op: &Op) -> Option<(Target, u64)> {
         let model = self.lane.model();
         let point_at = |address: u64| {
-            let held = model.containing(address)?;
-            Some((held.id, address - held.addr, held))
+            let held = model.containing(address).map(|held| (held, address - held.addr));
+            let (held, offset) = held.or_else(|| model.behind(address))?;
+            Some((held.id, offset, held))
         };
         let addrs = self.lane.pointers(op).unwrap_or_default();
         let address = addrs.first().copied().or_else(|| self.lane.pointer(op))?;

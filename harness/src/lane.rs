@@ -244,11 +244,12 @@ impl Lane {
         self.model.at(addr).map(Allocation::right_free)
     }
 
-    /// The requests that free every live allocation that can be freed, but for those that a waiting
-    /// request replaces.
+    /// The requests that drop every reference, and then free every live allocation that can be
+    /// freed, but for those that a waiting request replaces.
     pub(crate) fn frees_at_end(&self) -> Vec<Request> {
         let free = |held: &&Allocation| self.model.can_free(held) && !self.is_awaited(held.addr);
-        self.model.live().filter(free).map(Allocation::right_free).collect()
+        let frees = self.model.live().filter(free).map(Allocation::right_free);
+        self.model.references().map(ask::put_page).chain(frees).collect()
     }
 
     /// The requests that destroy every cache.

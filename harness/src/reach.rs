@@ -6,7 +6,7 @@
 //!
 //! What happens at a boundary is judged by the oracles, as ever.
 
-use crate::call::{Call, Role, Yields};
+use crate::call::{Call, Frees, Role, Yields};
 use crate::campaign::Campaign;
 use crate::exec;
 use crate::model::Kind;
@@ -63,6 +63,8 @@ const ARRAYS: Campaigns = &["kmalloc", "kvmalloc", "routed", "frees", "nofail", 
 const CACHES: Campaigns = &["kmalloc", "routed", "frees", "nofail", "faults"];
 /// Those that make vmalloc areas.
 const AREAS: Campaigns = &["vmalloc", "kvmalloc", "routed", "frees", "nofail", "faults"];
+/// Those that make blocks or areas, and take references to their pages.
+const PAGED: Campaigns = &["pages", "vmalloc", "kvmalloc", "routed", "frees", "nofail", "faults"];
 /// Those that call kvmalloc.
 const KV: Campaigns = &["kvmalloc", "routed", "frees", "nofail", "faults"];
 /// Those that take memory before the page allocator is there.
@@ -115,6 +117,12 @@ const STEPS: &[OfStep] = &[
         is_free && !is_asked_for && purges(s)
     }),
     ("an area that is freed at the next tick", AREAS, |s| s.record.after.nr_deferred_areas > 0),
+    ("a page that outlives its free", PAGED, |s| {
+        s.record.freeing.is_some_and(|freeing| {
+            let mut shared = s.record.frames.iter().map(|frame| s.model.page(*frame));
+            freeing.free.how != Frees::PutPage && shared.any(|page| s.model.is_shared(page))
+        })
+    }),
     ("CPUs that together keep what one may", ALL, |s| {
         s.pcp_high > 0 && s.record.after.nr_per_cpu_pages >= s.pcp_high
     }),

@@ -86,7 +86,8 @@ pub(crate) struct Frame {
     pub(crate) is_compound: bool,
     /// Of a slab: how many objects it holds.
     pub(crate) objects: u16,
-    /// Of a slab: how many of them are live.
+    /// Of a slab: how many of them are live. Of pages: how many references there are beside that
+    /// of their holder (R3.13).
     pub(crate) inuse: u16,
     /// Of a slab: how many have ever been handed out; the rest are not on the free list yet.
     pub(crate) fresh: u16,

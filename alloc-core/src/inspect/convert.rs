@@ -10,7 +10,7 @@ use crate::kmalloc::direct_phys;
 use crate::kvmalloc::Kvmalloc;
 use crate::memory::Memory;
 use crate::words::addr::{PAGE_SHIFT, PAGE_SIZE, Paddr, Pfn, VMALLOC_START, Vaddr};
-use crate::words::error::{ConvertCall, ConvertFault};
+use crate::words::error::{AddrKind, ConvertCall, ConvertFault};
 use crate::words::guide::{CONVERSIONS, Mapping};
 
 impl<M: Memory> Kvmalloc<M> {
@@ -48,6 +48,24 @@ impl<M: Memory> Kvmalloc<M> {
     pub(crate) fn page_address(&self, pfn: Pfn) -> Result<Vaddr, ConvertFault> {
         let addr = pfn.to_virt();
         self.page_of(addr, ConvertCall::PageAddress).map(|_| addr)
+    }
+
+    /// The page behind an address to which `get_page` may take a reference: a page of an area, the
+    /// first of a block, and of a compound one the first for all; and by its address in the direct
+    /// map a page of an area to which there is a reference already (R3.13).
+    pub(crate) fn counted_page(&self, addr: Vaddr) -> Result<Pfn, AddrKind> {
+        let (is, live) = self.describe(addr);
+        let page = self.page_of(addr, ConvertCall::VmallocToPage).map_err(|_| is)?;
+        let pages = &self.vmalloc.kmalloc.slab.pages;
+        match (is, live) {
+            (AddrKind::Vmalloc, _) => Ok(page),
+            (AddrKind::Pages, Some(live)) => {
+                let first = self.page_of(live.start, ConvertCall::VirtToPage).map_err(|_| is)?;
+                if page == first || live.is_compound { Ok(first) } else { Err(is) }
+            }
+            _ if !self.vmalloc.vmap.contains(addr) && pages.is_shared(page) => Ok(page),
+            _ => Err(is),
+        }
     }
 
     /// How an address is mapped, and the frame that it shows; `None` where nothing is mapped.

@@ -30,7 +30,7 @@ pub(crate) struct Live {
     /// Whether it must be given back as it was constructed.
     has_ctor: bool,
     /// Whether it is a block whose tails know their head.
-    is_compound: bool,
+    pub(crate) is_compound: bool,
 }
 
 impl<M: Memory> Kvmalloc<M> {

@@ -10,7 +10,7 @@ use crate::frames::frame::FrameState;
 use crate::kmalloc::direct_phys;
 use crate::memory::Memory;
 use crate::words::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, Vaddr};
-use crate::words::error::{AllocError, FreeCall, FreeFault};
+use crate::words::error::{AddrKind, AllocError, FreeCall, FreeFault};
 use crate::words::gfp::{__GFP_ZERO, Gfp};
 
 /// The page interface (R3).
@@ -48,7 +48,7 @@ impl<M: Memory> Mm<M> {
             let told = Some(block_bytes(order));
             return Err(self.kvmalloc.fault(pfn.to_virt(), FreeCall::FreePages, told));
         }
-        pages.free_block(pfn);
+        pages.put_block(pfn);
         Ok(())
     }
 
@@ -66,10 +66,28 @@ impl<M: Memory> Mm<M> {
         }
     }
 
-    /// Drops the one reference to a page, or to the compound block that it is the head of. Of a
-    /// block without `__GFP_COMP` Linux would free the first page and lose the others (R6), so that
-    /// is refused.
+    /// Takes one more reference to the page behind an address, as [`Self::vmalloc_to_page`] finds
+    /// it: of a block, be it of one page or compound, or of an area. Such memory outlives the call
+    /// that frees it until [`Self::put_page`] has dropped every reference (R3.13). Returns the page
+    /// to drop, which of a compound block is the first.
+    ///
+    /// # Errors
+    /// What the address is, if no page is behind it whose references count for its memory.
+    pub fn get_page(&mut self, addr: Vaddr) -> Result<Pfn, AddrKind> {
+        let page = self.kvmalloc.counted_page(addr)?;
+        let is_counted = self.slab_floor().pages.get_page(page);
+        if is_counted { Ok(page) } else { Err(self.describe(addr)) }
+    }
+
+    /// Drops a reference to a page, or to the compound block that it is the head of; with the last
+    /// one it is freed. Of a block without `__GFP_COMP` Linux would then free the first page and
+    /// lose the others (R6), so that is refused. To drop one that is not the last is only to count,
+    /// and allowed anywhere.
     pub fn put_page(&mut self, page: Pfn) -> Result<(), FreeFault> {
+        if self.slab_floor().pages.is_shared(page) {
+            self.slab_floor().pages.put_shared(page);
+            return Ok(());
+        }
         self.check_free(page.to_virt(), FreeCall::PutPage, None)?;
         let pages = &mut self.slab_floor().pages;
         let frame = pages.map.head_of(&pages.memory, page.to_phys());

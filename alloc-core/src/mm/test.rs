@@ -15,6 +15,7 @@ mod guide;
 mod huge;
 mod matrix;
 mod node;
+mod page_ref;
 mod realloc;
 
 fn boot(nr_frames: u32, nr_vmalloc_pages: u64) -> Mm<TestMemory> {

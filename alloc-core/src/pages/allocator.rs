@@ -190,6 +190,12 @@ impl<M: Memory> PageAllocator<M> {
         self.nr_pages[state as usize]
     }
 
+    /// Counts pages that were handed out for one use under another.
+    pub(crate) const fn recount(&mut self, from: FrameState, to: FrameState, nr_pages: u32) {
+        self.nr_pages[from as usize] -= nr_pages;
+        self.nr_pages[to as usize] += nr_pages;
+    }
+
     /// `split_page`: makes each page of a block of `order` that was just handed out a block of its
     /// own, in the same state.
     pub(crate) fn split_page(&mut self, pfn: Pfn, order: u32) {

@@ -120,11 +120,12 @@ impl<M: Memory> Vmalloc<M> {
         Ok(())
     }
 
-    /// Gives the first `nr` pages of a page array back.
+    /// Gives the first `nr` pages of a page array back, but for those that somebody else has a
+    /// reference to.
     pub(crate) fn free_pages(&mut self, array: Vaddr, nr: u64) {
         for index in 0..nr {
             if let Some(pfn) = self.page(array, index) {
-                self.kmalloc.slab.pages.free_block(pfn);
+                self.kmalloc.slab.pages.put_block(pfn);
             }
         }
     }

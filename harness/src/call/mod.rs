@@ -114,6 +114,8 @@ pub enum Makes {
     Kvmalloc,
     /// Memory of the boot allocator.
     Boot,
+    /// A reference to a page that somebody holds, by the page's address in the direct map.
+    Reference,
 }
 
 impl Makes {

@@ -20,7 +20,7 @@ macro_rules! for_each_call {
         GetZeroedPage      get_zeroed_page       Pages       Nothing         [zeroes] [FreePages FreePage PutPage] [pages] (gfp: Gfp);
         FreePagesPage      __free_pages          Nothing     Pages           [] [] [pages kmalloc kvmalloc] (page: Freed, order: Order);
         FreePages          free_pages            Nothing     Pages           [] [] [pages] (addr: Freed, order: Order);
-        PutPage            put_page              Nothing     PutPage         [] [] [pages] (page: Freed);
+        PutPage            put_page              Nothing     PutPage         [] [] [pages vmalloc kvmalloc] (page: Freed);
         FreePage           free_page             Nothing     Pages           [] [] [pages] (addr: Freed);
         AllocPagesExact    alloc_pages_exact     PagesExact  Nothing         [] [FreePagesExact] [pages] (size: Size, gfp: Gfp);
         FreePagesExact     free_pages_exact      Nothing     PagesExact      [] [] [pages] (addr: Freed, size: Held);
@@ -81,6 +81,7 @@ macro_rules! for_each_call {
         PageAddress        page_address          Fact        Nothing         [] [] [pages vmalloc] (page: Read);
         VirtToPhys         virt_to_phys          Fact        Nothing         [] [] [kmalloc] (addr: Read);
         VmallocToPage      vmalloc_to_page       Fact        Nothing         [] [] [vmalloc kvmalloc] (addr: Read);
+        GetPage            get_page              Reference   Nothing         [] [PutPage] [pages vmalloc kvmalloc] (page: Read);
     }
     Scopes {
         MemallocNofsSave   memalloc_nofs_save    Nothing     Nothing         [] [] [] ();

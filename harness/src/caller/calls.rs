@@ -93,6 +93,7 @@ macro_rules! returned {
     (Fact $name:ident) => { u64 };
     (NewCache $name:ident) => { Result<CacheHandle, NoMemory> };
     (Object kmem_cache_alloc_bulk) => { Result<Vec<Pointer<'_>>, NoMemory> };
+    (Reference $name:ident) => { Pointer<'_> };
     ($makes:ident $name:ident) => { Result<Pointer<'_>, NoMemory> };
 }
 
@@ -112,6 +113,7 @@ macro_rules! value {
             pieces => Ok(pieces),
         }
     };
+    (Reference $name:ident, $kernel:expr, $answer:expr) => { $kernel.pointer(number($answer)) };
     ($makes:ident $name:ident, $kernel:expr, $answer:expr) => {
         $kernel.pieces($answer).pop().ok_or(NoMemory)
     };

@@ -44,6 +44,8 @@ pub(super) struct Holdings {
     given: Vec<Given>,
     /// What is live, by its first byte.
     live: BTreeMap<u64, Reg>,
+    /// The references to what is live, beside the first to each, by where it begins.
+    references: Vec<u64>,
     caches: Vec<Cache>,
     /// The scopes that are open: whose, and where each was opened.
     scopes: Vec<(u8, Source)>,
@@ -70,8 +72,23 @@ impl Holdings {
         self.given.len() as Reg
     }
 
-    /// Takes note that what begins at an address was freed.
+    /// Enters a reference to a page. To a block of the caller's own it is one more; an area's page
+    /// is memory of its own, which the caller may still use when the area is gone.
+    pub(super) fn enter_reference(&mut self, given: Given) {
+        if self.live.contains_key(&given.addr) {
+            self.references.push(given.addr);
+            self.given.push(given);
+        } else {
+            self.enter(given);
+        }
+    }
+
+    /// Takes note that what begins at an address was freed, or a reference to it dropped.
     pub(super) fn free(&mut self, addr: u64, at: Source) {
+        if let Some(place) = self.references.iter().position(|page| *page == addr) {
+            self.references.swap_remove(place);
+            return;
+        }
         if let Some(reg) = self.live.remove(&addr) {
             self.given[usize::from(reg)].freed_at = Some(at);
         }

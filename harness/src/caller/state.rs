@@ -9,7 +9,7 @@ use super::log::Log;
 use super::misuse::{Misuse, Source};
 use super::placement::{self, Placement};
 use super::plan::{Decision, Filling, Place, Plan};
-use crate::call::{Call, Family, Frees, Makes, Request, Role, Yields, ask};
+use crate::call::{Call, CallSpec, Family, Frees, Makes, Request, Role, Yields, ask};
 use crate::op::{Reg, Setting};
 use crate::oracle::caller::{About, Rule, objection};
 use crate::paint::{ZEROS, mix, tile};
@@ -122,7 +122,8 @@ impl State {
                 Misuse::new(Rule::Endless, says)
             })?;
         self.check_pointers(&request, origins)?;
-        let is_request = request.spec().yields != Yields::Nothing;
+        let CallSpec { yields, makes, .. } = *request.spec();
+        let is_request = yields != Yields::Nothing && makes != Makes::Reference;
         let decision = if is_request { self.decide(&request) } else { Decision::NATURAL };
         self.log.call(&self.held, &request, decision, (self.caller, origins));
         self.check_reentry(&request)?;
@@ -289,6 +290,9 @@ impl State {
                 }
             }
             Answer::Refused(_) => self.refused.push(self.nr_requests),
+            Answer::Address(addr) if request.spec().makes == Makes::Reference => {
+                self.held.enter_reference(Given { addr, size: PAGE, ..given });
+            }
             Answer::Cache(handle) => {
                 self.held.enter_cache(handle, request, at);
             }

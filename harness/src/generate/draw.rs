@@ -6,8 +6,9 @@
 //!
 //! Flags, and what stands beside a call, are drawn in `flags`; calls are chosen in `generate`.
 
+use super::scene::{self, Slot};
 use super::{Scene, Swarm, flags};
-use crate::call::{Call, CallSpec, MAX_ARGS, MAX_LIST, Role, Yields};
+use crate::call::{Call, CallSpec, MAX_ARGS, MAX_LIST, Makes, Role, Yields};
 use crate::op::{Arg, Op, Ptr};
 use crate::random::{Draw, one_of, weighted};
 use crate::text::MAX_ORDER_WRITTEN;
@@ -164,11 +165,10 @@ pub(crate) fn arg(
             Arg::Gfp(flags::gfp(swarm, rng).without(__GFP_COMP))
         }
         Role::Gfp => Arg::Gfp(flags::gfp(swarm, rng)),
+        Role::Read if spec.makes == Makes::Reference => Arg::Ptr(page(scene, swarm, rng)),
         Role::Freed | Role::Replaced | Role::Read | Role::Written => {
-            Arg::Ptr(match scene.any_live(rng) {
-                Some((register, _)) => Ptr::Reg(register, 0),
-                None => Ptr::Const(0),
-            })
+            let live = scene.any_live(rng);
+            Arg::Ptr(live.map_or(Ptr::Const(0), |(register, _)| Ptr::Reg(register, 0)))
         }
         Role::FreedList => match scene.any_live(rng) {
             Some((register, _)) => Arg::Regs(register, scene.nr_alike(register, MAX_LIST as u8)),
@@ -179,6 +179,17 @@ pub(crate) fn arg(
         Role::SlabFlags => Arg::Number(flags::slab_flags(rng)),
         Role::Ctor => Arg::Number(ctor(rng)),
     }
+}
+
+/// An address in memory that is pages, or seldom in any other.
+fn page(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Ptr {
+    let is_aimed = !swarm.misuse.hit(rng);
+    let fits = |slot: &Slot| !is_aimed || scene::has_pages(slot.made_by);
+    let found = (0..8).filter_map(|_| scene.any_live(rng)).find(|(_, slot)| fits(slot));
+    found.map_or(Ptr::Const(0), |(register, slot)| {
+        let offset = if rng.bool() { 0 } else { inside(slot.bytes.max(1), rng).0 };
+        Ptr::Reg(register, offset as i64)
+    })
 }
 
 /// Whether the call may be answered with huge pages.

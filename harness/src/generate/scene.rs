@@ -23,6 +23,11 @@ pub(super) fn is_contiguous(maker: Call) -> bool {
     !matches!(maker.spec().makes, Makes::Vmalloc | Makes::Kvmalloc)
 }
 
+/// Whether what `maker` returns may be pages to which references can be taken.
+pub(super) fn has_pages(maker: Call) -> bool {
+    matches!(maker.spec().makes, Makes::Pages | Makes::Vmalloc | Makes::Kvmalloc | Makes::Reference)
+}
+
 /// Whether the call opens a scope.
 pub(super) fn is_save(call: Call) -> bool {
     matches!(call, Call::MemallocNofsSave | Call::MemallocNoioSave)

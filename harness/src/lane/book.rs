@@ -7,7 +7,7 @@
 
 use super::{Lane, Record, Waiter};
 use crate::bytes::{self, Damage};
-use crate::call::{Call, MAX_LIST};
+use crate::call::{Call, Frees, MAX_LIST};
 use crate::model::room::Search;
 use crate::model::rules::{Family, Want};
 use crate::model::shortage::may_lack_node;
@@ -16,7 +16,7 @@ use crate::model::{Allocation, Cache, Contents, Free, Granted, Kind};
 use crate::op::Reg;
 use crate::paint::mix;
 use crate::subject::{Answer, Refusal};
-use crate::words::Scope;
+use crate::words::{PAGE, Scope};
 use std::mem::take;
 
 /// The largest allocation whose bytes may be left as the allocator left them.
@@ -123,7 +123,12 @@ impl Lane {
                 self.forget_given_back(record);
                 registers_of(record, dst).for_each(|dst| self.assign_nothing(dst));
             }
-            Answer::BadFree(_) => self.assign_nothing(dst),
+            Answer::BadFree(_) | Answer::WrongKind(_) => self.assign_nothing(dst),
+            Answer::Address(page) if record.request.call == Call::GetPage => {
+                let addr = record.request.address().unwrap_or(page);
+                self.model.share(addr, page, dst);
+                self.assign(dst, page);
+            }
             Answer::WouldBlock(shortage) => {
                 self.model.forget_just_freed();
                 self.forget_given_back(record);
@@ -183,7 +188,11 @@ impl Lane {
         let task = record.caller.task;
         match record.request.call {
             Call::MemblockReserve => self.enter_reserved(record),
-            Call::Tick => self.model.free_deferred(),
+            Call::Tick => {
+                for (area, frames) in self.model.free_deferred() {
+                    self.keep_shared(&area, &frames);
+                }
+            }
             Call::VmUnmapAliases => self.model.space_mut().purge(),
             Call::MemallocNofsSave => self.model.open_scope(task, Scope::Nofs),
             Call::MemallocNoioSave => self.model.open_scope(task, Scope::Noio),
@@ -200,10 +209,49 @@ impl Lane {
 
     /// Strikes out memory that was freed, now or at the next tick.
     fn bury(&mut self, record: &Record, free: Free, addr: u64, frames: &[u32]) {
+        let is_counted = free.how == Frees::PutPage && self.model.unshare(addr).is_some();
+        if is_counted || self.model.pass_on(addr) {
+            return;
+        }
+        self.note_cleared(free, addr);
         if self.model.is_deferred_by(free, addr, record.caller.context) {
             self.model.defer(addr, frames);
-        } else {
-            self.model.strike(addr, frames, record.caller.cpu);
+        } else if let Some(old) = self.model.strike(addr, frames, record.caller.cpu) {
+            self.keep_shared(&old, frames);
+        }
+    }
+
+    /// What a call clears before it frees it is zero in the pages that stay.
+    fn note_cleared(&mut self, free: Free, addr: u64) {
+        let Some(held) = self.model.at(addr).filter(|_| self.model.references().next().is_some())
+        else {
+            return;
+        };
+        let nr_cleared = free.nr_cleared(held.usable) as usize;
+        if nr_cleared > 0 {
+            let mut bytes = bytes::contents(held, 0..held.usable);
+            bytes[..nr_cleared].fill(0);
+            self.model.set_bytes(addr, bytes);
+        }
+    }
+
+    /// Enters the pages of memory that was struck out to which somebody has a reference: each is an
+    /// allocation of its own from now on, and holds what it held.
+    fn keep_shared(&mut self, old: &Allocation, frames: &[u32]) {
+        for (start, frame) in (0..).step_by(PAGE as usize).zip(frames) {
+            let addr = self.model.page(*frame);
+            let Some(reg) = self.model.unshare(addr) else { continue };
+            let page = Allocation {
+                addr,
+                size: PAGE,
+                usable: PAGE,
+                kind: Kind::Pages { order: 0, is_compound: false },
+                is_kv: false,
+                reg,
+                contents: Contents::Echo(bytes::contents(old, start..start + PAGE)),
+                ..*old
+            };
+            self.model.enter(page, &[*frame]);
         }
     }
 

@@ -31,9 +31,13 @@ impl Lane {
         let request = self.request(op, index)?;
         if op.call == Call::Write {
             let get = |role| request.get(role).unwrap_or(0);
-            let held = self.model.at(get(Role::Written)).ok_or(Skip::NoMemory)?;
-            let end = get(Role::Offset).saturating_add(get(Role::Size));
-            return Ok(Action::Write { addr: held.addr, end });
+            let (addr, end) =
+                (get(Role::Written), get(Role::Offset).saturating_add(get(Role::Size)));
+            // Who writes to a page that he shares writes to its holder's memory.
+            let held =
+                self.model.at(addr).map(|held| (held, 0)).or_else(|| self.model.behind(addr));
+            let (held, start) = held.ok_or(Skip::NoMemory)?;
+            return Ok(Action::Write { addr: held.addr, end: end.saturating_add(start) });
         }
         let is_awaited = request.freed().iter().any(|addr| self.is_awaited(*addr));
         match () {
@@ -123,6 +127,7 @@ impl Lane {
             |held: &&Allocation| source.is_some_and(|at| (held.addr..held.end()).contains(&at));
         match held.filter(|held| self.model.can_free(held) && !replaces(held)) {
             Some(held) if self.is_awaited(held.addr) => Err(Skip::Waiting),
+            None if self.model.holds_reference(dst, addr) => Ok(Some(ask::put_page(addr))),
             held => Ok(held.map(Allocation::right_free)),
         }
     }

@@ -75,15 +75,16 @@ impl Model {
         self.callers.deferred.len()
     }
 
-    /// Frees what was put off, the last first.
-    pub(crate) fn free_deferred(&mut self) {
-        for (area, frames) in std::mem::take(&mut self.callers.deferred).into_iter().rev() {
-            let addr = area.addr;
-            let cpu = area.cpu as u8;
-            self.live.insert(addr, area);
-            self.strike(addr, &frames, cpu);
+    /// Frees what was put off, and says what that was, the last first.
+    pub(crate) fn free_deferred(&mut self) -> Vec<(Allocation, Vec<u32>)> {
+        let mut areas = std::mem::take(&mut self.callers.deferred);
+        areas.reverse();
+        for (area, frames) in &areas {
+            self.live.insert(area.addr, area.clone());
+            self.strike(area.addr, frames, area.cpu as u8);
         }
         self.just_freed = None;
+        areas
     }
 }
 

@@ -18,7 +18,8 @@ impl Model {
         let is_direct = self.is_direct(addr);
         // Linux counts the last byte of the space out (R4.6).
         let is_vmalloc = (layout.vmalloc_start..layout.vmalloc_end - 1).contains(&addr);
-        let refused = Answer::WrongKind(frame.map(|_| "vmalloc_to_page"));
+        let instead = frame.filter(|_| call != Call::GetPage).map(|_| "vmalloc_to_page");
+        let refused = Answer::WrongKind(instead);
         match (call, frame) {
             (Call::IsVmallocAddr, _) => Answer::Flag(is_vmalloc),
             (Call::VirtAddrValid, _) => Answer::Flag(is_direct),
@@ -29,6 +30,9 @@ impl Model {
             (Call::VmallocToPage, Some(frame)) => Answer::Frame(frame),
             (Call::PageAddress, Some(frame)) => {
                 Answer::Address(layout.direct_start + u64::from(frame) * PAGE)
+            }
+            (Call::GetPage, Some(frame)) => {
+                self.counted_page(addr, frame).map_or(refused, Answer::Address)
             }
             _ => refused,
         }

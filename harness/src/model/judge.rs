@@ -48,7 +48,9 @@ impl Model {
         let free = Free::of(request, self.policy().tells_old_size())?;
         let addrs = List::of(request.freed());
         // A reallocation is refused as a request, and nothing interrupts before the hand-over.
-        let is_apart = request.replaced().is_some() || free.how == Frees::Boot;
+        // A reference that is not the last is only counted.
+        let counts = free.how == Frees::PutPage && self.is_shared(*addrs.first()?);
+        let is_apart = request.replaced().is_some() || free.how == Frees::Boot || counts;
         let is_forbidden = context == Context::Nmi && !is_apart;
         let mut decisive = (*addrs.first()?, Verdict::NoOp);
         for (place, &addr) in addrs.iter().enumerate() {
@@ -79,6 +81,9 @@ impl Model {
         }
         if addr <= 16 {
             return judge_nothing(free, addr);
+        }
+        if free.how == Frees::PutPage && self.is_shared(addr) {
+            return Verdict::Accept(addr);
         }
         if let Some(allocation) = self.containing(addr) {
             return self.judge_live(free, allocation, addr, context);

@@ -19,6 +19,7 @@ pub(crate) mod kswapd;
 pub(crate) mod kvmalloc;
 pub mod matrix;
 mod realloc;
+mod reference;
 mod reuse;
 pub(crate) mod room;
 pub(crate) mod rules;
@@ -38,6 +39,7 @@ pub(crate) use grant::Granted;
 pub(crate) use judge::Freeing;
 use kswapd::Kswapd;
 use kvmalloc::Policy;
+use reference::SharedPage;
 use reuse::Classes;
 pub(crate) use reuse::Reuse;
 use rules::{cache_alignment, size_class, vmalloc_cost};
@@ -115,6 +117,8 @@ pub(crate) struct Model {
     classes: Classes,
     callers: caller::Callers,
     kswapd: Kswapd,
+    /// The pages that somebody beside their holder has a reference to.
+    shared: BTreeMap<u64, SharedPage>,
     /// The last thing freed, as long as nothing has happened since.
     just_freed: Option<(u64, Kind, u8)>,
 }
@@ -135,6 +139,7 @@ impl Model {
             classes: Classes::default(),
             callers: caller::Callers::default(),
             kswapd: Kswapd::default(),
+            shared: BTreeMap::new(),
             just_freed: None,
         }
     }
@@ -321,6 +326,13 @@ impl Model {
     pub(crate) fn set_contents(&mut self, addr: u64, contents: Contents) {
         if let Some(allocation) = self.live.get_mut(&addr) {
             allocation.contents = contents;
+        }
+    }
+
+    /// Says what all the bytes of a live allocation hold, those beyond the requested size too.
+    pub(crate) fn set_bytes(&mut self, addr: u64, bytes: Box<[u8]>) {
+        if let Some(held) = self.live.get_mut(&addr) {
+            (held.size, held.contents) = (held.usable, Contents::Echo(bytes));
         }
     }
 

@@ -93,7 +93,7 @@ impl Want {
         let CallSpec { makes, traits, .. } = *request.spec();
         let get = |role| request.get(role);
         let family = match makes {
-            Makes::Nothing | Makes::Fact | Makes::NewCache => return None,
+            Makes::Nothing | Makes::Fact | Makes::NewCache | Makes::Reference => return None,
             Makes::Pages => Family::Pages { order: request.order() },
             Makes::PagesExact => Family::PagesExact,
             Makes::DmaCoherent => Family::DmaCoherent,

@@ -12,6 +12,7 @@ mod answers;
 mod counts;
 mod lists;
 mod memory;
+mod references;
 mod tenant;
 mod waits;
 
@@ -51,9 +52,16 @@ static MODEST: Campaign = campaign(&[lane("tenant", boot, &[Pack::Generic])]);
 
 /// Every fault.
 fn faults() -> impl Iterator<Item = &'static Fault> {
-    [memory::FAULTS, lists::FAULTS, answers::FAULTS, counts::FAULTS, waits::FAULTS]
-        .into_iter()
-        .flatten()
+    [
+        memory::FAULTS,
+        lists::FAULTS,
+        references::FAULTS,
+        answers::FAULTS,
+        counts::FAULTS,
+        waits::FAULTS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 fn run(campaign: &Campaign, fault: &'static Fault, trace: &Trace) -> Result<(), Box<Failure>> {

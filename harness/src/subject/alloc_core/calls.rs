@@ -271,6 +271,12 @@ impl Calls for AllocCore {
         converted(self.mm().vmalloc_to_page(Vaddr(addr)).map(|page| Answer::Frame(page.0)))
     }
 
+    /// A trace names a page by an address that shows it, and holds it by that of the direct map.
+    fn get_page(&mut self, page: u64) -> Answer {
+        let page = self.mm_mut().get_page(Vaddr(page));
+        page.map_or(Answer::WrongKind(None), |page| Answer::Address(page.to_virt().0))
+    }
+
     fn memalloc_nofs_save(&mut self) -> Answer {
         scoped(self.mm_mut().memalloc_save(Scope::Nofs))
     }

@@ -7,7 +7,7 @@
 //! How many there are is counted by the subject, and judged by nobody.
 
 use super::sim_memory::SimMemory;
-use crate::call::{Frees, Request};
+use crate::call::{Call, Frees, Request};
 use crate::op::Class;
 use crate::subject::{Answer, FreeRefusal};
 use alloc_core::Mm;
@@ -47,19 +47,18 @@ impl Held {
         self.0.len() as u32
     }
 
-    /// What comes of a free of one of them.
+    /// What comes of a free of one of them, or of a reference to it.
     pub(super) fn refusal(&self, memory: &SimMemory, request: &Request) -> Option<Answer> {
-        if !matches!(request.spec().frees, Frees::Pages | Frees::PutPage) {
-            return None;
-        }
-        let addr = *request.freed().first()?;
-        let frame = memory.frame_of(addr).filter(|_| !self.0.is_empty())?;
-        let is_held = self.0.binary_search(&Pfn(frame)).is_ok();
-        is_held.then_some(Answer::BadFree(FreeRefusal {
-            verdict: Class::Wild,
-            right: None,
-            on_linux: None,
-        }))
+        let refusal = match (request.call, request.spec().frees) {
+            (Call::GetPage, _) => Answer::WrongKind(None),
+            (_, Frees::Pages | Frees::PutPage) => {
+                let (verdict, right, on_linux) = (Class::Wild, None, None);
+                Answer::BadFree(FreeRefusal { verdict, right, on_linux })
+            }
+            _ => return None,
+        };
+        let frame = memory.frame_of(request.address()?).filter(|_| !self.0.is_empty())?;
+        self.0.binary_search(&Pfn(frame)).is_ok().then_some(refusal)
     }
 }
 
@@ -73,7 +72,10 @@ mod test {
         // Every frame of the upper half is either held or a hole.
         let frees = (0x200..0x220_u64).map(|frame| {
             let addr = 0xffff_8880_0000_0000 + frame * 0x1000;
-            format!("free_pages({addr:#x}, 0)\nfree_page({addr:#x})\nput_page({addr:#x})\n")
+            format!(
+                "free_pages({addr:#x}, 0)\nfree_page({addr:#x})\nput_page({addr:#x})\n\
+                     get_page({addr:#x})\n"
+            )
         });
         let text = "machine (frames: 1024, fragmented: 100)\n\
                     r0 = kmalloc(8, GFP_KERNEL) # -> Slab\n"

@@ -1,0 +1,106 @@
+//! References to pages beside that of their holder, and what outlives its free (R3.13).
+//!
+//! The one idea: while its holder lives, a reference is no memory of its own, only a mark at the
+//! page; once the holder has freed its memory, the page is an allocation like any other, which
+//! holds what it held, and the mark is spent. So whatever is judged of live memory is judged of a
+//! page that outlived its free.
+//!
+//! The contents of such a page are the lane's to say.
+
+use super::{Allocation, Kind, Model};
+use crate::op::Reg;
+use crate::words::PAGE;
+
+/// A page to which there are references beside that of its holder.
+#[derive(Debug)]
+pub(super) struct SharedPage {
+    /// Where the memory of its holder starts.
+    owner: u64,
+    /// Where in that memory the page is.
+    offset: u64,
+    /// The register that each reference was put into.
+    registers: Vec<Option<Reg>>,
+}
+
+impl Model {
+    /// The page, by its address in the direct map, to which a reference to `addr` counts, behind
+    /// which the page table shows `frame`.
+    pub(crate) fn counted_page(&self, addr: u64, frame: u32) -> Option<u64> {
+        let page = self.page(frame);
+        let Some(held) = self.containing(addr) else {
+            let is_known = self.is_direct(addr) && self.shared.contains_key(&page);
+            return is_known.then_some(page);
+        };
+        match held.kind {
+            Kind::Vmalloc => Some(page),
+            Kind::Pages { is_compound, .. } if is_compound || addr - held.addr < PAGE => {
+                Some(held.addr)
+            }
+            _ => None,
+        }
+    }
+
+    /// Where the direct map shows a frame.
+    pub(crate) fn page(&self, frame: u32) -> u64 {
+        self.layout.direct_start + u64::from(frame) * PAGE
+    }
+
+    /// Enters a reference to a page, which was taken by an address of its holder's memory.
+    pub(crate) fn share(&mut self, addr: u64, page: u64, register: Option<Reg>) {
+        let (owner, offset) = match self.containing(addr) {
+            Some(held) if held.kind == Kind::Vmalloc => {
+                (held.addr, (addr - held.addr) / PAGE * PAGE)
+            }
+            _ => (page, 0),
+        };
+        let new = SharedPage { owner, offset, registers: Vec::new() };
+        self.shared.entry(page).or_insert(new).registers.push(register);
+    }
+
+    /// Whether somebody beside its holder has a reference to a page.
+    pub(crate) fn is_shared(&self, page: u64) -> bool {
+        self.shared.contains_key(&page)
+    }
+
+    /// Strikes out a reference to a page, and says which register it was put into.
+    pub(crate) fn unshare(&mut self, page: u64) -> Option<Option<Reg>> {
+        let shared = self.shared.get_mut(&page)?;
+        let register = shared.registers.pop()?;
+        if shared.registers.is_empty() {
+            self.shared.remove(&page);
+        }
+        Some(register)
+    }
+
+    /// Passes a page, or a compound block, from the holder that frees it to who has a reference to
+    /// it; `false` if there is nobody, or only a part of the memory can stay.
+    pub(crate) fn pass_on(&mut self, addr: u64) -> bool {
+        let stays = self.at(addr).is_some_and(|held| {
+            matches!(held.kind, Kind::Pages { order, is_compound } if order == 0 || is_compound)
+        });
+        let Some(register) = stays.then(|| self.unshare(addr)).flatten() else { return false };
+        if let Some(held) = self.live.get_mut(&addr) {
+            held.reg = register;
+        }
+        true
+    }
+
+    /// The references that a register holds to a page that it names.
+    pub(crate) fn holds_reference(&self, register: Reg, page: u64) -> bool {
+        let shared = self.shared.get(&page);
+        shared.is_some_and(|shared| shared.registers.contains(&Some(register)))
+    }
+
+    /// The live memory, and the place in it, of which an address of the direct map shows a shared
+    /// page.
+    pub(crate) fn behind(&self, addr: u64) -> Option<(&Allocation, u64)> {
+        let inside = addr % PAGE;
+        let shared = self.shared.get(&(addr - inside))?;
+        Some((self.at(shared.owner)?, shared.offset + inside))
+    }
+
+    /// Every reference, by the page that it is to.
+    pub(crate) fn references(&self) -> impl Iterator<Item = u64> {
+        self.shared.iter().flat_map(|(page, shared)| shared.registers.iter().map(|_| *page))
+    }
+}
