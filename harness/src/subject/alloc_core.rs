@@ -1,7 +1,8 @@
-//! alloc-core on a simulated machine, as a subject.
+//! alloc-core on a machine, as a subject.
 //!
-//! It translates requests into calls and errors into answers, word for word. The simulated
-//! machine is kept from one trace to the next, so that booting costs what the trace before touched.
+//! It translates requests into calls and errors into answers, word for word. The machine below may
+//! be any [`Machine`]; the simulated one is kept from one trace to the next, so that booting costs
+//! what the trace before touched.
 //!
 //! It judges nothing; what it cannot translate does not exist.
 
@@ -10,6 +11,7 @@ mod calls;
 mod early;
 mod frames;
 mod held;
+mod machine;
 pub mod scale;
 pub mod sim_memory;
 mod words;
@@ -18,7 +20,7 @@ use super::{Answer, Caps, Epochs, Facts, Layout, Mismatch, Reply, Subject};
 use crate::call::{Request, dispatch};
 use crate::op::{Faults, Setting};
 use crate::paint::first_difference_of;
-use crate::trace::Machine;
+use crate::trace;
 use crate::words::Route;
 use alloc_core::addr::{PAGE_OFFSET, PAGE_SIZE, VMALLOC_START};
 use alloc_core::error::Shortage;
@@ -26,24 +28,20 @@ use alloc_core::task::Current;
 use alloc_core::{BootParams, EarlyMm, FaultPlan, KvmallocVersion, Mm};
 use held::Held;
 use sim_memory::SimMemory;
-use std::cell::RefCell;
 use words::{current, effort, nodes};
 
-thread_local! {
-    /// Machines of traces that have ended, for the next ones.
-    static MACHINES: RefCell<Vec<SimMemory>> = const { RefCell::new(Vec::new()) };
-}
+pub use machine::Machine;
 
 /// alloc-core, before and after the hand-over of its boot allocator.
-enum Machinery {
-    Early(Box<EarlyMm<SimMemory>>),
-    Ready(Box<Mm<SimMemory>>),
+enum Machinery<M> {
+    Early(Box<EarlyMm<M>>),
+    Ready(Box<Mm<M>>),
 }
 
 /// alloc-core, booted.
-struct AllocCore {
+struct AllocCore<M: Machine> {
     /// Present until it is dropped.
-    machinery: Option<Machinery>,
+    machinery: Option<Machinery<M>>,
     /// The share of free memory that is to be holes after the hand-over, in percent.
     fragmented: u32,
     /// Frames held for ever, to fragment the machine.
@@ -54,13 +52,22 @@ struct AllocCore {
     route: Route,
 }
 
-/// Boots alloc-core on a fresh machine.
+/// Boots alloc-core on a fresh simulated machine.
 ///
 /// # Errors
 /// If the machine is too small to boot; `Limits` keeps traces above that.
-pub fn boot(machine: &Machine) -> Result<Box<dyn Subject>, String> {
-    let mut memory = MACHINES.with_borrow_mut(Vec::pop).unwrap_or_default();
-    memory.reset(machine.frames, machine.vmalloc_pages);
+pub fn boot(machine: &trace::Machine) -> Result<Box<dyn Subject>, String> {
+    boot_on(SimMemory::fresh(machine.frames, machine.vmalloc_pages), machine)
+}
+
+/// Boots alloc-core on memory of the machine's size, in which no page is mapped.
+///
+/// # Errors
+/// As [`boot`].
+pub fn boot_on<M: Machine + 'static>(
+    memory: M,
+    machine: &trace::Machine,
+) -> Result<Box<dyn Subject>, String> {
     let params = BootParams {
         min_free_pages: machine.min_free,
         shuffle: machine.shuffle,
@@ -83,40 +90,39 @@ fn version(name: &str) -> KvmallocVersion {
     *version.expect("alloc-core has every version that a trace can name")
 }
 
-impl Drop for AllocCore {
+impl<M: Machine> Drop for AllocCore<M> {
     fn drop(&mut self) {
-        let memory = match self.machinery.take() {
-            Some(Machinery::Early(early)) => early.into_memory(),
-            Some(Machinery::Ready(mm)) => mm.into_memory(),
-            None => return,
-        };
-        MACHINES.with_borrow_mut(|machines| machines.push(memory));
+        match self.machinery.take() {
+            Some(Machinery::Early(early)) => early.into_memory().retire(),
+            Some(Machinery::Ready(mm)) => mm.into_memory().retire(),
+            None => {}
+        }
     }
 }
 
-impl AllocCore {
-    fn mm(&self) -> &Mm<SimMemory> {
+impl<M: Machine> AllocCore<M> {
+    fn mm(&self) -> &Mm<M> {
         match &self.machinery {
             Some(Machinery::Ready(mm)) => mm,
             _ => unreachable!("nothing else is asked before the hand-over"),
         }
     }
 
-    fn mm_mut(&mut self) -> &mut Mm<SimMemory> {
+    fn mm_mut(&mut self) -> &mut Mm<M> {
         match &mut self.machinery {
             Some(Machinery::Ready(mm)) => mm,
             _ => unreachable!("nothing else is asked before the hand-over"),
         }
     }
 
-    fn memory(&self) -> &SimMemory {
+    fn memory(&self) -> &M {
         match &self.machinery {
             Some(Machinery::Early(early)) => early.memory(),
             _ => self.mm().memory(),
         }
     }
 
-    fn memory_mut(&mut self) -> &mut SimMemory {
+    fn memory_mut(&mut self) -> &mut M {
         match &mut self.machinery {
             Some(Machinery::Early(early)) => early.memory_mut(),
             Some(Machinery::Ready(mm)) => mm.memory_mut(),
@@ -125,7 +131,7 @@ impl AllocCore {
     }
 
     /// The boot allocator, until it hands over.
-    fn early(&mut self) -> Option<&mut EarlyMm<SimMemory>> {
+    fn early(&mut self) -> Option<&mut EarlyMm<M>> {
         match &mut self.machinery {
             Some(Machinery::Early(early)) => Some(early),
             _ => None,
@@ -133,13 +139,8 @@ impl AllocCore {
     }
 }
 
-/// For each machine that is kept for the next traces: the frames whose bytes it keeps. They are
-/// kept no longer.
 #[cfg(test)]
-pub(crate) fn take_frames_kept() -> Vec<u64> {
-    let machines = MACHINES.take();
-    machines.iter().map(|machine| machine.nr_frames_kept() as u64).collect()
-}
+pub(crate) use sim_memory::take_frames_kept;
 
 /// Goes through `len` bytes in pieces that lie next to each other: `piece` is told how many are
 /// done and how many are left, and says how many it did, or that it can do no more.
@@ -152,7 +153,7 @@ fn in_spans(len: usize, mut piece: impl FnMut(usize, u64) -> Option<usize>) -> u
     done
 }
 
-impl Subject for AllocCore {
+impl<M: Machine> Subject for AllocCore<M> {
     fn caps(&self) -> Caps {
         Caps::ALL
     }
@@ -171,6 +172,7 @@ impl Subject for AllocCore {
         let refusal = self.held.refusal(self.mm().memory(), request);
         let made = || dispatch(self, request).unwrap_or(Answer::Unsupported);
         let answer = refusal.unwrap_or_else(made);
+        self.memory_mut().settle();
         let mm = self.mm();
         let effort = effort(mm.effort().since(effort_before));
         let epochs = Epochs {
@@ -198,7 +200,7 @@ impl Subject for AllocCore {
 
     fn paint(&mut self, addr: u64, bytes: &'static [u8]) -> usize {
         in_spans(bytes.len(), |done, _| {
-            let nr_written = self.memory_mut().write(addr + done as u64, &bytes[done..])?;
+            let nr_written = self.memory_mut().paint(addr + done as u64, &bytes[done..])?;
             Some(nr_written as usize)
         })
     }
@@ -261,7 +263,6 @@ impl Subject for AllocCore {
     }
 
     fn layout(&self) -> Layout {
-        use alloc_core::memory::Memory;
         let memory = self.memory();
         Layout {
             direct_start: PAGE_OFFSET,
@@ -312,5 +313,6 @@ impl Subject for AllocCore {
         mm.evict_others();
         mm.vm_unmap_aliases().expect("a task may sleep");
         mm.shrink_all();
+        mm.memory_mut().settle();
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! The boot allocator's are in `early`, since they need what there is before the hand-over.
 
+use super::Machine;
 use super::answer::{bad_free, done, freed, refused, scoped};
-use super::sim_memory::SimMemory;
 use super::words::{cache_flags, flags, side};
 use super::{AllocCore, early};
 use crate::call::{Calls, List, MAX_LIST};
@@ -24,23 +24,23 @@ fn count(nr: u64) -> u32 {
 }
 
 /// Memory, or why there is none.
-fn granted(mm: &Mm<SimMemory>, result: Result<Vaddr, AllocError>) -> Answer {
+fn granted<M: Machine>(mm: &Mm<M>, result: Result<Vaddr, AllocError>) -> Answer {
     result.map_or_else(refused, |addr| memory(mm, addr, None))
 }
 
-fn memory(mm: &Mm<SimMemory>, addr: Vaddr, bus: Option<u64>) -> Answer {
+fn memory<M: Machine>(mm: &Mm<M>, addr: Vaddr, bus: Option<u64>) -> Answer {
     let usable = mm.usable_size(addr).unwrap_or(0);
     Answer::Memory { addr: addr.0, usable, bus }
 }
 
 /// Memory in several pieces of one size.
-fn several(mm: &Mm<SimMemory>, pieces: &[Vaddr]) -> Answer {
+fn several<M: Machine>(mm: &Mm<M>, pieces: &[Vaddr]) -> Answer {
     let usable = pieces.first().and_then(|first| mm.usable_size(*first)).unwrap_or(0);
     let addrs: Vec<u64> = pieces.iter().map(|piece| piece.0).collect();
     Answer::Several { addrs: List::of(&addrs), usable }
 }
 
-fn reallocated(mm: &Mm<SimMemory>, result: Result<Vaddr, ReallocError>) -> Answer {
+fn reallocated<M: Machine>(mm: &Mm<M>, result: Result<Vaddr, ReallocError>) -> Answer {
     match result {
         Ok(addr) => memory(mm, addr, None),
         Err(ReallocError::Alloc(error)) => refused(error),
@@ -53,7 +53,7 @@ fn converted(result: Result<Answer, ConvertFault>) -> Answer {
 }
 
 /// The page whose first byte is at an address of the direct map.
-fn page_at(mm: &Mm<SimMemory>, addr: u64) -> Option<Pfn> {
+fn page_at<M: Machine>(mm: &Mm<M>, addr: u64) -> Option<Pfn> {
     mm.virt_to_page(Vaddr(addr)).ok().filter(|_| addr.is_multiple_of(PAGE_SIZE))
 }
 
@@ -90,7 +90,7 @@ macro_rules! frees {
     };
 }
 
-impl Calls for AllocCore {
+impl<M: Machine> Calls for AllocCore<M> {
     type Answer = Answer;
 
     allocates! {

@@ -6,7 +6,7 @@
 //!
 //! How many there are is counted by the subject, and judged by nobody.
 
-use super::sim_memory::SimMemory;
+use super::Machine;
 use crate::call::{Call, Frees, Request};
 use crate::op::Class;
 use crate::subject::{Answer, FreeRefusal};
@@ -21,7 +21,7 @@ pub(super) struct Held(Vec<Pfn>);
 impl Held {
     /// Holds one page of each of so many pairs that the other pages, now holes, make `percent` of
     /// what is free (R8.3).
-    pub(super) fn fragment(mm: &mut Mm<SimMemory>, percent: u32) -> Self {
+    pub(super) fn fragment<M: Machine>(mm: &mut Mm<M>, percent: u32) -> Self {
         // As many pages as become holes are held, and no longer free.
         let nr_holes =
             u64::from(mm.stat().nr_free_pages) * u64::from(percent) / u64::from(100 + percent);
@@ -48,7 +48,7 @@ impl Held {
     }
 
     /// What comes of a free of one of them, or of a reference to it.
-    pub(super) fn refusal(&self, memory: &SimMemory, request: &Request) -> Option<Answer> {
+    pub(super) fn refusal(&self, memory: &impl Machine, request: &Request) -> Option<Answer> {
         let refusal = match (request.call, request.spec().frees) {
             (Call::GetPage, _) => Answer::WrongKind(None),
             (_, Frees::Pages | Frees::PutPage) => {

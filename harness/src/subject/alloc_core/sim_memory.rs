@@ -8,16 +8,29 @@
 //! It does not know which frames are allocated. Times and caches are not simulated.
 
 use super::frames::Frames;
-use alloc_core::addr::{
-    DMA_OFFSET, PAGE_OFFSET, PAGE_SHIFT, PAGE_SIZE, Paddr, Pfn, VMALLOC_START, Vaddr,
-};
+use super::machine::Machine;
+use alloc_core::addr::{PAGE_SHIFT, PAGE_SIZE, Paddr, Pfn, VMALLOC_START, Vaddr};
 use alloc_core::memory::{MapError, Memory};
+use std::cell::RefCell;
 
 pub use super::frames::POISON;
 
 /// A page-table entry: empty, a mapping, or an unmapped page whose translation may still be cached.
 const EMPTY: u32 = 0;
 const STALE: u32 = u32::MAX;
+
+thread_local! {
+    /// Machines of traces that have ended, for the next ones.
+    static MACHINES: RefCell<Vec<SimMemory>> = const { RefCell::new(Vec::new()) };
+}
+
+/// For each machine that is kept for the next traces: the frames whose bytes it keeps. They are
+/// kept no longer.
+#[cfg(test)]
+pub(crate) fn take_frames_kept() -> Vec<u64> {
+    let machines = MACHINES.take();
+    machines.iter().map(|machine| machine.nr_frames_kept() as u64).collect()
+}
 
 /// The simulated machine.
 #[derive(Default)]
@@ -32,6 +45,13 @@ pub(crate) struct SimMemory {
 }
 
 impl SimMemory {
+    /// A fresh machine of the given size.
+    pub(super) fn fresh(nr_frames: u32, nr_vmalloc_pages: u32) -> Self {
+        let mut memory = MACHINES.with_borrow_mut(Vec::pop).unwrap_or_default();
+        memory.reset(nr_frames, nr_vmalloc_pages);
+        memory
+    }
+
     /// Makes this a fresh machine of the given size. What it took from the host it keeps for the
     /// next one.
     pub(crate) fn reset(&mut self, nr_frames: u32, nr_vmalloc_pages: u32) {
@@ -53,48 +73,10 @@ impl SimMemory {
         self.frames.nr_kept()
     }
 
-    /// The first thing that no correct allocator does to its page tables, if it has happened.
-    pub(crate) fn fault(&self) -> Option<&'static str> {
-        self.fault
-    }
-
-    /// The frame that a page of the direct map or the vmalloc space shows.
-    pub(crate) fn frame_of(&self, addr: u64) -> Option<u32> {
-        if addr >= VMALLOC_START {
-            return self.translate(Vaddr(addr & !(PAGE_SIZE - 1))).map(|pfn| pfn.0);
-        }
-        let pfn = addr.checked_sub(PAGE_OFFSET)? >> PAGE_SHIFT;
-        (pfn < self.frames.len() as u64).then_some(pfn as u32)
-    }
-
-    /// The frame that a device finds at an address of its bus, where frame 0 is at `DMA_OFFSET`.
-    pub(crate) fn frame_of_bus(&self, bus: u64) -> Option<u32> {
-        let pfn = bus.checked_sub(DMA_OFFSET)? >> PAGE_SHIFT;
-        (pfn < self.frames.len() as u64).then_some(pfn as u32)
-    }
-
     /// The physical place of `addr`.
     fn place(&self, addr: u64) -> Option<usize> {
         let pfn = self.frame_of(addr)?;
         Some(((pfn as usize) << PAGE_SHIFT) + (addr & (PAGE_SIZE - 1)) as usize)
-    }
-
-    /// The bytes at `addr`, as many of `len` as lie in its page.
-    pub(crate) fn span(&self, addr: u64, len: u64) -> Option<&[u8]> {
-        Some(self.frames.span(self.place(addr)?, len as usize))
-    }
-
-    /// As [`span`](Self::span), to write to.
-    pub(crate) fn span_mut(&mut self, addr: u64, len: u64) -> Option<&mut [u8]> {
-        let place = self.place(addr)?;
-        Some(self.frames.span_mut(place, len as usize))
-    }
-
-    /// Writes the beginning of `bytes` at `addr`, as much of it as lies in one page, and says how
-    /// much that was.
-    pub(crate) fn write(&mut self, addr: u64, bytes: &'static [u8]) -> Option<u64> {
-        let place = self.place(addr)?;
-        Some(self.frames.write(place, bytes) as u64)
     }
 
     fn entry(page: Vaddr) -> usize {
@@ -172,9 +154,34 @@ impl Memory for SimMemory {
     }
 }
 
+impl Machine for SimMemory {
+    fn span(&self, addr: u64, len: u64) -> Option<&[u8]> {
+        Some(self.frames.span(self.place(addr)?, len as usize))
+    }
+
+    fn span_mut(&mut self, addr: u64, len: u64) -> Option<&mut [u8]> {
+        let place = self.place(addr)?;
+        Some(self.frames.span_mut(place, len as usize))
+    }
+
+    fn paint(&mut self, addr: u64, bytes: &'static [u8]) -> Option<u64> {
+        let place = self.place(addr)?;
+        Some(self.frames.write(place, bytes) as u64)
+    }
+
+    fn fault(&self) -> Option<&'static str> {
+        self.fault
+    }
+
+    fn retire(self) {
+        MACHINES.with_borrow_mut(|machines| machines.push(self));
+    }
+}
+
 #[cfg(test)]
 mod test {
     use super::*;
+    use alloc_core::addr::PAGE_OFFSET;
 
     fn machine() -> SimMemory {
         let mut memory = SimMemory::default();
