@@ -25,6 +25,19 @@ pub struct Campaign {
     pub profile: Profile,
     /// What is validated after every op; everything is now and then.
     pub every_op: EveryOp,
+    /// Where its allocators live.
+    pub isolation: Isolation,
+}
+
+/// Where the allocators of a campaign live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// In the process that asks.
+    #[default]
+    Here,
+    /// The command line runs their traces in another process, of which they may die: for allocators
+    /// on real memory.
+    Worker,
 }
 
 /// What a campaign validates after every op.
@@ -80,7 +93,7 @@ macro_rules! campaigns {
         $(validates $every_op:ident)?;)*) => {
         $(#[doc = $sentence] pub static $place: Campaign = Campaign {
             name: $name, sentence: $sentence, lanes: $lanes, follows: 0, profile: $profile,
-            every_op: campaigns!(@every_op $($every_op)?),
+            every_op: campaigns!(@every_op $($every_op)?), isolation: Isolation::Here,
         };)*
         /// The campaigns that have a fuzz target.
         pub static CAMPAIGNS: &[&Campaign] = &[$(&$place),*];
@@ -119,6 +132,7 @@ pub static REPLAY: Campaign = Campaign {
     follows: 0,
     profile: Profile::new(CallSet::All),
     every_op: EveryOp::Nothing,
+    isolation: Isolation::Here,
 };
 
 /// The campaign that judges a trace as a caller: what Linux would object to is its failure, and so
@@ -130,6 +144,7 @@ pub static CALLERS: Campaign = Campaign {
     follows: 3,
     profile: Profile::new(CallSet::All),
     every_op: EveryOp::Nothing,
+    isolation: Isolation::Here,
 };
 
 /// The campaign that asks what a trace costs under one policy. It has no fuzz target: its traces
@@ -141,6 +156,7 @@ pub static SWEEP: Campaign = Campaign {
     follows: 0,
     profile: Profile::new(CallSet::All),
     every_op: EveryOp::Nothing,
+    isolation: Isolation::Here,
 };
 
 /// The campaign of this name.

@@ -28,6 +28,11 @@ use watch::{AnswersOnly, Progress, Watch, describe};
 
 pub(crate) use panics::catch_quietly;
 pub use panics::{keep_panics_quiet, last_panic_place, message};
+#[cfg(feature = "worker")]
+use watch::Noting;
+pub(crate) use watch::Place;
+#[cfg(feature = "worker")]
+pub(crate) use watch::explain_noting;
 pub use watch::{Explanation, explain};
 
 /// All memory and all structures are checked at the end, and before that every this many ops, or
@@ -78,6 +83,21 @@ pub(crate) fn witness(
     watch_closely(campaign, trace, Expectations::Ignored, nobody, witness)
 }
 
+/// Runs a trace, and `note` is told of every lane's turn before it is taken.
+///
+/// # Errors
+/// As [`run`].
+#[cfg(feature = "worker")]
+pub(crate) fn run_noting(
+    campaign: &Campaign,
+    trace: &Trace,
+    expectations: Expectations,
+    note: impl FnMut(Place),
+) -> Result<Stats, Box<Failure>> {
+    let watcher = &mut Noting(AnswersOnly(|_: &[View]| ()), note);
+    watch_closely(campaign, trace, expectations, watcher, &|_| ())
+}
+
 /// Who is shown every step.
 type Witness<'a> = &'a dyn Fn(&Step);
 
@@ -113,6 +133,7 @@ fn run_lanes(
     stats.nr_ops = trace.ops.len() as u64;
     stats.nr_dropped_lines = trace.nr_dropped_lines.into();
     let boot = |(place, spec): (usize, LaneSpec)| {
+        watcher.turn(Place { op: 0, lane: place });
         let lane = Lane::boot(spec, &trace.machine).map_err(|reason| (spec.name, reason))?;
         Ok(Runner {
             place,
@@ -140,6 +161,7 @@ fn run_lanes(
         progress.op = index;
         for runner in &mut runners {
             progress.lane = Some(runner.lane.spec.name);
+            watcher.turn(Place { op: index, lane: runner.place });
             let view = runner.op(op, index, &mut stats);
             let view = view.map_err(|objection| fail(progress, objection))?;
             progress.views.push(view);
@@ -151,15 +173,14 @@ fn run_lanes(
         std::mem::swap(&mut seen, &mut progress.views);
         progress.views.clear();
         watcher.op(&seen);
-        let means = |view: &View| (view.target, view.cache);
-        let incomparable = seen.iter().any(|view| means(view) != means(&seen[0]));
-        stats.nr_incomparable += u64::from(incomparable);
+        stats.nr_incomparable += u64::from(is_incomparable(&seen));
         let across = Event::Across(&seen, &stats.relaxed);
         between.judge(&across).map_err(|objection| fail(progress, objection))?;
     }
     progress.op = trace.ops.len();
     for runner in &mut runners {
         progress.lane = Some(runner.lane.spec.name);
+        watcher.turn(Place { op: progress.op, lane: runner.place });
         let lane = &mut stats.lanes[runner.place];
         runner.lane.hand_over();
         (lane.at_boot, lane.left) = (runner.lane.at_boot, *runner.lane.facts());
@@ -167,6 +188,12 @@ fn run_lanes(
         stats.excuse(runner.jury.excused(), runner.nr_steps);
     }
     Ok(stats)
+}
+
+/// Whether the op means different things in two lanes.
+fn is_incomparable(views: &[View]) -> bool {
+    let means = |view: &View| (view.target, view.cache);
+    views.iter().any(|view| means(view) != means(&views[0]))
 }
 
 /// Whether the `# -> …` comments of a trace are checked.

@@ -38,6 +38,8 @@ pub mod text;
 pub mod trace;
 pub mod verdict;
 pub mod words;
+#[cfg(all(unix, feature = "worker"))]
+pub mod worker;
 
 pub use campaign::{CAMPAIGNS, Campaign};
 pub use fuzz::fuzz;

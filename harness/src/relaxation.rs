@@ -86,6 +86,12 @@ impl Relaxed {
         counts.filter(|(_, nr)| *nr > 0)
     }
 
+    /// Every count.
+    #[cfg(feature = "worker")]
+    pub(crate) fn counts_mut(&mut self) -> impl Iterator<Item = &mut u64> {
+        self.0.iter_mut().map(Cell::get_mut)
+    }
+
     fn add(&self, relaxation: Relaxation, nr: u64) {
         let count = &self.0[relaxation as usize];
         count.set(count.get() + nr);

@@ -168,6 +168,54 @@ impl Stats {
         }
     }
 
+    /// Every count of a run, in one order: so they go to another process. Those that oracles have
+    /// not judged are known by name, and a lane's counters stay with whoever asked for them.
+    #[cfg(feature = "worker")]
+    pub(crate) fn counts_mut(&mut self) -> Vec<&mut u64> {
+        let Self {
+            nr_traces,
+            nr_ops,
+            nr_lane_ops,
+            nr_releases,
+            calls,
+            skips,
+            lanes,
+            nr_faults,
+            effort,
+            nr_retries,
+            nr_served,
+            nr_unservable,
+            nr_checks,
+            nr_incomparable,
+            nr_dropped_lines,
+            relaxed,
+            excused: _,
+        } = self;
+        let Effort { nr_reclaim_rounds, nr_oom_kills, nr_warnings } = effort;
+        let single = [
+            nr_traces,
+            nr_ops,
+            nr_lane_ops,
+            nr_releases,
+            nr_faults,
+            nr_reclaim_rounds,
+            nr_oom_kills,
+            nr_warnings,
+            nr_retries,
+            nr_served,
+            nr_unservable,
+            nr_checks,
+            nr_incomparable,
+            nr_dropped_lines,
+        ];
+        let by_call = calls.iter_mut().flatten().chain(skips.iter_mut().flatten());
+        let lanes = lanes.iter_mut().flat_map(|lane| {
+            let LaneStats { name: _, classes, kv_classes, peak_pages, at_boot: _, left: _ } = lane;
+            classes.iter_mut().chain(kv_classes).chain([peak_pages])
+        });
+        single.into_iter().chain(by_call).chain(relaxed.counts_mut()).chain(lanes).collect()
+    }
+
     fn count_effort(&mut self, effort: Effort) {
         self.effort.nr_reclaim_rounds += effort.nr_reclaim_rounds;
         self.effort.nr_oom_kills += effort.nr_oom_kills;

@@ -61,18 +61,63 @@ pub const PANIC: &str = "panic";
 /// The oracle name of an allocator that does not boot on the trace's machine.
 pub(crate) const NO_BOOT: &str = "no-boot";
 
+/// The oracle name of an allocator that ended the worker process that it lived in.
+pub const DEATH: &str = "death";
+
+/// The oracle name of an allocator that did not come back from a request.
+pub const HANG: &str = "hang";
+
+/// The oracle name of a worker process that could not be started.
+pub const NO_WORKER: &str = "no-worker";
+
+/// Objections that no oracle makes, and what they are about.
+const OTHERS: [(&str, &str); 6] = [
+    (EXPECTATION, "the answer is the one that the trace expects"),
+    (PANIC, "no request makes an allocator panic"),
+    (NO_BOOT, "an allocator boots on every machine of a trace"),
+    (DEATH, "no request ends the process that the allocator lives in"),
+    (HANG, "every request comes to an end"),
+    (NO_WORKER, "an allocator that is to be kept apart has a process of its own"),
+];
+
+/// Every name under which something is objected to, and what it is about.
+fn objectors() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ORACLES.iter().map(|oracle| (oracle.name, oracle.sentence)).chain(OTHERS)
+}
+
+/// The name of an objector, if there is one with this name.
+#[cfg(feature = "worker")]
+pub(crate) fn known_oracle(name: &str) -> Option<&'static str> {
+    objectors().map(|(known, _)| known).find(|known| *known == name)
+}
+
+/// What stands between how an allocator died and what it printed last.
+pub(crate) const SAYING: &str = ", saying: ";
+
+/// The option that has a trace run in a process of its own.
+pub const ISOLATE_OPTION: &str = "--isolate";
+
 /// What stands between what a panic said and its place in the source.
 pub(crate) const PANIC_AT: &str = ", at ";
 
 impl Failure {
     /// What the oracle makes sure of.
     pub fn sentence(&self) -> &'static str {
-        let oracle = ORACLES.iter().find(|oracle| oracle.name == self.oracle);
-        match oracle {
-            Some(oracle) => oracle.sentence,
-            None if self.oracle == PANIC => "no request makes an allocator panic",
-            None if self.oracle == NO_BOOT => "an allocator boots on every machine of a trace",
-            None => "the answer is the one that the trace expects",
+        let mut objectors = objectors();
+        objectors.find(|(name, _)| *name == self.oracle).map_or("", |(_, sentence)| sentence)
+    }
+
+    /// An objection to a trace as a whole, without a word of what it is.
+    pub(crate) fn without_reason(campaign: &'static str, trace: &Trace) -> Self {
+        Self {
+            campaign,
+            lane: None,
+            oracle: EXPECTATION,
+            reason: String::new(),
+            op: 0,
+            trace: trace.clone(),
+            file: None,
+            reading: Reading::Strict,
         }
     }
 
@@ -82,6 +127,10 @@ impl Failure {
         match self.reason.rsplit_once(PANIC_AT) {
             // The place in the source is no number of the trace's.
             Some((text, place)) if self.oracle == PANIC => complaint(text) + PANIC_AT + place,
+            // What it printed is no part of the fault.
+            _ if self.oracle == DEATH => {
+                complaint(self.reason.split(SAYING).next().unwrap_or_default())
+            }
             _ => complaint(&self.reason),
         }
     }
@@ -108,10 +157,13 @@ impl Failure {
 
     /// The command that repeats the failure, for a shell; none as long as no file has the trace.
     pub fn command(&self) -> Option<String> {
-        let option = match self.reading {
+        let mut option = match self.reading {
             Reading::Strict => String::new(),
             Reading::FuzzInput => format!(" {FUZZ_INPUT_OPTION}"),
         };
+        if [DEATH, HANG].contains(&self.oracle) {
+            option += &format!(" {ISOLATE_OPTION}");
+        }
         let file = self.file.as_ref()?.maybe_quote();
         Some(format!("cargo kvroute check{option} {} {file}", self.campaign))
     }

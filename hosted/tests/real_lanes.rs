@@ -29,8 +29,7 @@ fn real_memory_behaves_as_simulated_memory_does() {
     let nr_traces = std::env::var("KVROUTE_REAL_TRACES").map_or(60, |nr| nr.parse().unwrap());
     let mut nr_ops = 0;
     for campaign in [&ROUTED, &VMALLOC, &FREES, &NOFAIL, &FAULTS] {
-        let Campaign { name, sentence, profile, every_op, .. } = *campaign;
-        let on_both = Campaign { name, sentence, profile, every_op, lanes: &LANES, follows: 0 };
+        let on_both = Campaign { lanes: &LANES, follows: 0, ..*campaign };
         for seed in 0..nr_traces {
             let trace = generate(&on_both.profile, &mut Rng::with_seed(seed));
             let stats = check(&on_both, &trace).unwrap_or_else(|failure| panic!("{failure}"));

@@ -7,7 +7,7 @@
 //! `KVROUTE_GUEST_OPS` sets the number of ops; the nightly makes ten million.
 
 use kvroute_harness::call::{Call, Request};
-use kvroute_harness::campaign::{Campaign, EveryOp};
+use kvroute_harness::campaign::{Campaign, EveryOp, Isolation};
 use kvroute_harness::generate::{CallSet, Profile, Share, generate};
 use kvroute_harness::lane::{LaneSpec, Routing};
 use kvroute_harness::op::Setting;
@@ -144,6 +144,7 @@ macro_rules! campaign {
                 ]))
             },
             every_op: EveryOp::Nothing,
+            isolation: Isolation::Here,
         };
         &CAMPAIGN
     }};

@@ -7,6 +7,7 @@
 
 use crate::boundary::{self, Block, Tally};
 use crate::campaign::{Campaign, FREES};
+use crate::cli::checker::Checker::Here;
 use crate::cli::document::Document;
 use crate::cli::memory::MemoryOption;
 use crate::cli::{Outcome, finding, interrupt, output, parse_campaign, pool, ranges};
@@ -106,7 +107,7 @@ pub(crate) fn boundary(options: &Options, document: &mut Document) -> Outcome {
     if let Some((number, failure)) = objection? {
         let Options { campaign, output, .. } = options;
         let how = format!("kvroute boundary {}, {}", campaign.name, part(number).block.name());
-        finding::shrink_and_keep(document, campaign, &failure, output.as_deref(), &how);
+        finding::shrink_and_keep(document, (campaign, &Here), &failure, output.as_deref(), &how);
         return Ok(());
     }
     let mut calls: Vec<&str> = blocks.iter().map(Block::call).collect();

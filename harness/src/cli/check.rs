@@ -4,13 +4,15 @@
 //! All of them are counted.
 
 use crate::campaign::Campaign;
+use crate::cli::checker::{Checker, IsolationOption};
 use crate::cli::document::Document;
 use crate::cli::input::{Found, ReadingOption, as_read, files};
 use crate::cli::memory::MemoryOption;
 use crate::cli::output::shown;
 use crate::cli::{Outcome, parse_campaign};
+use crate::exec::Expectations;
 use crate::verdict::Reading;
-use crate::{Failure, Stats, Trace, check_expected, report};
+use crate::{Failure, Stats, Trace, report};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -26,22 +28,32 @@ pub(crate) struct Options {
     reading: ReadingOption,
     #[command(flatten)]
     memory: MemoryOption,
+    #[command(flatten)]
+    isolation: IsolationOption,
     /// Print the verdicts and counts as JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
-/// What has been checked so far.
+/// What has been checked so far, and how.
 struct Checked {
+    campaign: &'static Campaign,
+    checker: Checker,
+    reading: Reading,
     stats: Stats,
     files: Vec<Value>,
     nr_passed_over: usize,
 }
 
 pub(crate) fn check(options: &Options, document: &mut Document) -> Outcome {
-    let stats = Stats::new(options.campaign.lanes);
-    let mut checked = Checked { stats, files: Vec::new(), nr_passed_over: 0 };
-    let reading = options.reading.reading();
+    let mut checked = Checked {
+        campaign: options.campaign,
+        checker: options.isolation.checker(options.campaign),
+        reading: options.reading.reading(),
+        stats: Stats::new(options.campaign.lanes),
+        files: Vec::new(),
+        nr_passed_over: 0,
+    };
     for found in files(&options.paths) {
         if document.is_interrupted() {
             break;
@@ -56,14 +68,12 @@ pub(crate) fn check(options: &Options, document: &mut Document) -> Outcome {
                 (path, Err(message))
             }
             Found::File(path) => {
-                let trace = options.memory.read(options.campaign, &path, reading);
+                let trace = options.memory.read(options.campaign, &path, checked.reading);
                 (path, trace)
             }
         };
         let verdict = match trace {
-            Ok(trace) => {
-                judge(options.campaign, &path, &trace, reading, &mut checked.stats, document)
-            }
+            Ok(trace) => checked.judge(&path, &trace, document),
             Err(message) => {
                 document.error(Some(&path), &message);
                 "error"
@@ -71,44 +81,39 @@ pub(crate) fn check(options: &Options, document: &mut Document) -> Outcome {
         };
         checked.files.push(json!({ "file": path.to_string_lossy(), "verdict": verdict }));
     }
-    summarise(options.campaign, checked, document);
+    summarise(checked, document);
     Ok(())
 }
 
-/// Runs a trace, and tells what there is to tell.
-fn judge(
-    campaign: &'static Campaign,
-    path: &Path,
-    trace: &Trace,
-    reading: Reading,
-    stats: &mut Stats,
-    document: &mut Document,
-) -> &'static str {
-    let as_read = as_read(trace, reading);
-    if let Some(as_read) = &as_read {
-        document.say(&format!("{}: {as_read}\n", shown(path)));
-    }
-    match check_expected(campaign, trace) {
-        Ok(counts) => {
-            stats.add(&counts);
-            if counts.nr_lane_ops == 0 {
-                let message = "every op was skipped in every lane, so nothing was tried";
-                document.warning(Some(path), &format!("{}: {message}", shown(path)));
-            }
-            "ok"
+impl Checked {
+    /// Runs a trace, and tells what there is to tell.
+    fn judge(&mut self, path: &Path, trace: &Trace, document: &mut Document) -> &'static str {
+        let reading = self.reading;
+        if let Some(as_read) = as_read(trace, reading) {
+            document.say(&format!("{}: {as_read}\n", shown(path)));
         }
-        Err(failure) => {
-            let failure = Failure { file: Some(path.to_owned()), reading, ..*failure };
-            document.tell(&format!("{}:\n", shown(path)), &failure);
-            document.say("\n");
-            document.failure(&failure);
-            "failure"
+        match self.checker.check(self.campaign, trace, Expectations::Checked) {
+            Ok(counts) => {
+                self.stats.add(&counts);
+                if counts.nr_lane_ops == 0 {
+                    let message = "every op was skipped in every lane, so nothing was tried";
+                    document.warning(Some(path), &format!("{}: {message}", shown(path)));
+                }
+                "ok"
+            }
+            Err(failure) => {
+                let failure = Failure { file: Some(path.to_owned()), reading, ..*failure };
+                document.tell(&format!("{}:\n", shown(path)), &failure);
+                document.say("\n");
+                document.failure(&failure);
+                "failure"
+            }
         }
     }
 }
 
-fn summarise(campaign: &Campaign, checked: Checked, document: &mut Document) {
-    let Checked { stats, files, nr_passed_over } = checked;
+fn summarise(checked: Checked, document: &mut Document) {
+    let Checked { campaign, stats, files, nr_passed_over, .. } = checked;
     let [nr_failures, nr_errors, nr_warnings] = document.counts();
     let nr_checked = files.len() - nr_errors;
     let mut summary = format!("files checked: {nr_checked}, failed: {nr_failures}");

@@ -6,9 +6,11 @@
 //! How it is made shorter is in `crate::shrink`.
 
 use crate::campaign::Campaign;
+use crate::cli::checker::Checker;
 use crate::cli::document::Document;
 use crate::cli::{interrupt, output};
-use crate::{Failure, check_expected, shrink};
+use crate::exec::Expectations;
+use crate::{Failure, shrink};
 use std::path::{Path, PathBuf};
 
 /// Candidates that are tried at most; each is a run of the trace.
@@ -26,14 +28,14 @@ pub(crate) fn announce(how: &str, failure: &Failure) {
 /// campaign's name if none is given.
 pub(crate) fn shrink_and_keep(
     document: &mut Document,
-    campaign: &'static Campaign,
+    (campaign, checker): (&'static Campaign, &Checker),
     failure: &Failure,
     path: Option<&Path>,
     how: &str,
 ) {
     announce(how, failure);
     let default = PathBuf::from(format!("{}.failing.trace", campaign.name));
-    keep(document, shrunk(campaign, failure), path.unwrap_or(&default), how);
+    keep(document, shrunk(campaign, checker, failure), path.unwrap_or(&default), how);
 }
 
 /// Tells of a failure, and saves its trace under first lines that say why and how it was found.
@@ -60,13 +62,13 @@ pub(crate) fn keep(document: &mut Document, failure: Failure, path: &Path, how: 
 
 /// The shortest trace found in which the same oracle has the same complaint, as a failure of its
 /// own. A signal ends the search early.
-pub(crate) fn shrunk(campaign: &'static Campaign, failure: &Failure) -> Failure {
+pub(crate) fn shrunk(campaign: &'static Campaign, checker: &Checker, failure: &Failure) -> Failure {
     let mut shortest = failure.clone();
     shrink::shrink(&failure.trace, NR_CANDIDATES_MAX, |candidate| {
         if interrupt::received().is_some() {
             return false;
         }
-        match check_expected(campaign, candidate) {
+        match checker.check(campaign, candidate, Expectations::Checked) {
             Err(found) if found.is_like(failure) => {
                 shortest = *found;
                 true

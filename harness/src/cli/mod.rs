@@ -13,6 +13,7 @@
 mod boundary;
 mod callers;
 mod check;
+mod checker;
 mod document;
 mod finding;
 mod input;
@@ -93,11 +94,15 @@ static CAMPAIGNS: OnceLock<&[&Campaign]> = OnceLock::new();
 pub fn main(campaigns: &'static [&'static Campaign]) -> ExitCode {
     CAMPAIGNS.get_or_init(|| campaigns);
     exec::keep_panics_quiet();
-    interrupt::listen();
+    #[cfg(unix)]
+    if std::env::args().skip(1).eq([checker::WORKER]) {
+        return checker::serve(campaigns);
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return explain(&error),
     };
+    interrupt::listen();
     std::panic::catch_unwind(|| carry_out(&arguments.command)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();

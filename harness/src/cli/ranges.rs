@@ -29,6 +29,11 @@ pub(crate) fn seconds(text: &str) -> Result<u64, String> {
     within(text, 1, 31_536_000, "none would show nothing, and that many are a year")
 }
 
+/// Milliseconds of an op.
+pub(crate) fn millis(text: &str) -> Result<u64, String> {
+    within(text, 1, 3_600_000, "none would end every op, and that many are an hour")
+}
+
 /// Traces of a sweep.
 pub(crate) fn traces(text: &str) -> Result<u64, String> {
     within(text, 1, 1_000_000, "each is run under every cutoff at every level of fragmentation")

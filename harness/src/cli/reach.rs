@@ -6,6 +6,7 @@
 //! What lies beyond a boundary is judged by the oracles, as ever.
 
 use crate::bound::Bound;
+use crate::cli::checker::Checker;
 use crate::cli::document::Document;
 use crate::cli::memory::MemoryOption;
 use crate::cli::{Outcome, finding, interrupt, parse_campaign, pool, ranges};
@@ -59,7 +60,13 @@ pub(crate) fn reach(options: &Options, document: &mut Document) -> Outcome {
             End::Objection(number, failure) => {
                 let seed = options.seed;
                 let how = format!("kvroute run {} --seed {seed}, trace {number}", campaign.name);
-                finding::shrink_and_keep(document, campaign, &failure, None, &how);
+                finding::shrink_and_keep(
+                    document,
+                    (campaign, &Checker::Here),
+                    &failure,
+                    None,
+                    &how,
+                );
                 return Ok(());
             }
         }

@@ -13,6 +13,7 @@ mod holds;
 mod rows;
 
 use crate::campaign::{REPLAY, ROUTED, SWEEP};
+use crate::cli::checker::Checker;
 use crate::cli::document::Document;
 use crate::cli::memory::MemoryOption;
 use crate::cli::output::{self, shown};
@@ -240,7 +241,9 @@ fn as_written(failure: &Failure) -> Failure {
         }
     }
     match check(&ROUTED, &trace) {
-        Err(written) if written.is_like(failure) => finding::shrunk(&ROUTED, &written),
+        Err(written) if written.is_like(failure) => {
+            finding::shrunk(&ROUTED, &Checker::Here, &written)
+        }
         _ => failure.clone(),
     }
 }

@@ -7,12 +7,15 @@
 
 use crate::bound::Bound;
 use crate::campaign::Campaign;
+use crate::cli::checker::IsolationOption;
 use crate::cli::document::Document;
 use crate::cli::memory::MemoryOption;
 use crate::cli::{Outcome, finding, interrupt, output, parse_campaign, pool, ranges};
+use crate::exec::Expectations;
 use crate::generate::generate;
 use crate::paint::mix;
-use crate::{Failure, Stats, check, report};
+use crate::subject::Pack;
+use crate::{Failure, Stats, report};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::num::NonZero;
 use std::ops::ControlFlow;
@@ -39,6 +42,8 @@ pub(crate) struct Options {
     jobs: Option<NonZero<usize>>,
     #[command(flatten)]
     memory: MemoryOption,
+    #[command(flatten)]
+    isolation: IsolationOption,
     /// Print the report as JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -78,6 +83,14 @@ enum End {
 
 pub(crate) fn run(options: &Options, document: &mut Document) -> Outcome {
     output::give_stdout_to(options.output.as_deref());
+    if options.campaign.lanes.iter().any(|lane| lane.packs.contains(&Pack::Caller)) {
+        return Err(format!(
+            "the traces that `run` makes misuse memory on purpose, which is a failure of each in \
+             campaign {0}; a caller as a trace is judged by `kvroute check {0} FILE`, and those in \
+             Rust by `kvroute callers`",
+            options.campaign.name
+        ));
+    }
     let jobs = options.memory.jobs(options.jobs, Bound::of_generated(options.campaign))?;
     let goal = match (options.ops, options.seconds) {
         (Some(ops), _) => Goal::Ops(ops),
@@ -86,12 +99,13 @@ pub(crate) fn run(options: &Options, document: &mut Document) -> Outcome {
     let bar = ProgressBar::new(goal.total()).with_style(
         ProgressStyle::with_template("{wide_bar} {percent:>3} %  {msg}").expect("a fixed template"),
     );
+    let checker = options.isolation.checker(options.campaign);
     let start = Instant::now();
     let mut stats = Stats::new(options.campaign.lanes);
     let work = |trace_number| {
         let seed = mix(options.seed, trace_number);
         let trace = generate(&options.campaign.profile, &mut fastrand::Rng::with_seed(seed));
-        check(options.campaign, &trace)
+        checker.check(options.campaign, &trace, Expectations::Ignored)
     };
     let end = pool::in_order(jobs, work, |trace_number, result| {
         if trace_number.is_multiple_of(64) {
@@ -114,7 +128,12 @@ pub(crate) fn run(options: &Options, document: &mut Document) -> Outcome {
     document.put("seconds", start.elapsed().as_secs_f64());
     document.put("counts", report::json(&stats));
     match end? {
-        End::Objection(trace_number, failure) => fail(options, document, trace_number, &failure),
+        End::Objection(trace_number, failure) => {
+            let how = how(options, trace_number);
+            let output = options.output.as_deref();
+            let by = (options.campaign, &checker);
+            finding::shrink_and_keep(document, by, &failure, output, &how);
+        }
         End::Enough => {
             let Options { campaign, seed, .. } = options;
             let ended = if document.is_interrupted() { " until it was ended" } else { "" };
@@ -134,9 +153,8 @@ fn speed(stats: &Stats, start: Instant, jobs: NonZero<usize>) -> String {
     format!("{nr_lane_ops} lane-ops in {seconds:.1} s, {rate:.2} M/s on {jobs} {threads}")
 }
 
-/// Says at once what repeats the failure; then shrinks it, tells of it and saves it.
-fn fail(options: &Options, document: &mut Document, trace_number: u64, failure: &Failure) {
+/// What repeats a failure before its trace is saved.
+fn how(options: &Options, trace_number: u64) -> String {
     let Options { campaign, seed, .. } = options;
-    let how = format!("kvroute run {} --seed {seed}, trace {trace_number}", campaign.name);
-    finding::shrink_and_keep(document, campaign, failure, options.output.as_deref(), &how);
+    format!("kvroute run {} --seed {seed}, trace {trace_number}", campaign.name)
 }

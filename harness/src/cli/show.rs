@@ -4,12 +4,13 @@
 //! led to an objection can be read from it. The verdict stands below.
 
 use crate::campaign::Campaign;
+use crate::cli::checker::IsolationOption;
 use crate::cli::document::Document;
 use crate::cli::input::{ReadingOption, as_read};
 use crate::cli::memory::MemoryOption;
 use crate::cli::output::shown;
 use crate::cli::{Outcome, parse_campaign};
-use crate::exec::{self, Explanation};
+use crate::exec::Explanation;
 use crate::verdict::END_OF_TRACE;
 use crate::{Failure, Trace, report};
 use serde_json::{Map, Value, json};
@@ -26,6 +27,8 @@ pub(crate) struct Options {
     reading: ReadingOption,
     #[command(flatten)]
     memory: MemoryOption,
+    #[command(flatten)]
+    isolation: IsolationOption,
     /// Print the answers as JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -37,7 +40,7 @@ pub(crate) fn show(options: &Options, document: &mut Document) -> Outcome {
     if let Some(as_read) = as_read(&trace, reading) {
         document.say(&format!("{}: {as_read}\n\n", shown(&options.file)));
     }
-    let explanation = exec::explain(options.campaign, &trace);
+    let explanation = options.isolation.checker(options.campaign).explain(options.campaign, &trace);
     let why: String = trace.why.iter().map(|why| format!("# {why}\n")).collect();
     let text = Trace { why: Vec::new(), ..trace }.to_string();
     let machine = text.lines().next().unwrap_or_default();

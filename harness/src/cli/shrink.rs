@@ -5,12 +5,14 @@
 //! still fails in the same way, and its answer is written down as a trace or as a test.
 
 use crate::campaign::Campaign;
+use crate::cli::checker::IsolationOption;
 use crate::cli::document::Document;
 use crate::cli::input::{ReadingOption, as_read};
 use crate::cli::memory::MemoryOption;
 use crate::cli::output::{self, shown};
 use crate::cli::{Outcome, finding, parse_campaign};
-use crate::{Failure, check_expected, report};
+use crate::exec::Expectations;
+use crate::{Failure, report};
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -25,6 +27,8 @@ pub(crate) struct Options {
     reading: ReadingOption,
     #[command(flatten)]
     memory: MemoryOption,
+    #[command(flatten)]
+    isolation: IsolationOption,
     /// Where the shrunk trace goes; standard output if it is not given, or is `-`.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -42,11 +46,13 @@ pub(crate) fn shrink(options: &Options, document: &mut Document) -> Outcome {
     if let Some(as_read) = as_read(&trace, reading) {
         output::complain(&format!("{}: {as_read}", shown(&options.file)));
     }
-    let Err(failure) = check_expected(options.campaign, &trace) else {
+    let checker = options.isolation.checker(options.campaign);
+    let checked = checker.check(options.campaign, &trace, Expectations::Checked);
+    let Err(failure) = checked else {
         let file = shown(&options.file);
         return Err(format!("{file}: no oracle objects, so there is nothing to shrink"));
     };
-    let shrunk = finding::shrunk(options.campaign, &failure);
+    let shrunk = finding::shrunk(options.campaign, &checker, &failure);
     // Ended by a signal, it is only shorter than it was.
     document.is_interrupted();
     document.put("shrunk_from_ops", trace.ops.len());

@@ -8,6 +8,7 @@
 
 use crate::bound::Bound;
 use crate::campaign::SWEEP;
+use crate::cli::checker::Checker;
 use crate::cli::document::Document;
 use crate::cli::memory::MemoryOption;
 use crate::cli::output::{self, shown};
@@ -66,7 +67,7 @@ pub(crate) fn sweep(options: &Options, document: &mut Document) -> Outcome {
         Ok(grid) => grid,
         Err(failure) => {
             let how = format!("kvroute sweep {}", names.join(" "));
-            finding::shrink_and_keep(document, &SWEEP, &failure, None, &how);
+            finding::shrink_and_keep(document, (&SWEEP, &Checker::Here), &failure, None, &how);
             return Ok(());
         }
     };

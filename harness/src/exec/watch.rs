@@ -11,16 +11,28 @@ use crate::campaign::Campaign;
 use crate::oracle::View;
 use crate::subject::Effort;
 use crate::trace::Trace;
-use crate::verdict::{Failure, PANIC, PANIC_AT, Reading};
+use crate::verdict::{Failure, PANIC, PANIC_AT};
 use std::any::Any;
 
 /// Somebody who sees the answers of all lanes to each op.
 pub(super) trait Watch {
+    /// A lane is about to work.
+    fn turn(&mut self, _place: Place) {}
+
     /// All lanes have answered.
     fn op(&mut self, views: &[View]);
 
     /// A lane was objected to before all had answered; the answers up to there.
     fn unfinished_op(&mut self, views: &[View]);
+}
+
+/// A lane's turn at an op.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The number of the op; past the last one for the end of the trace.
+    pub(crate) op: usize,
+    /// The place of the lane in its campaign.
+    pub(crate) lane: usize,
 }
 
 /// A watcher of whole ops.
@@ -32,6 +44,25 @@ impl<F: FnMut(&[View])> Watch for AnswersOnly<F> {
     }
 
     fn unfinished_op(&mut self, _views: &[View]) {}
+}
+
+/// Another watcher, and somebody who is told of every turn before it is taken.
+#[cfg(feature = "worker")]
+pub(super) struct Noting<W, F>(pub(super) W, pub(super) F);
+
+#[cfg(feature = "worker")]
+impl<W: Watch, F: FnMut(Place)> Watch for Noting<W, F> {
+    fn turn(&mut self, place: Place) {
+        (self.1)(place);
+    }
+
+    fn op(&mut self, views: &[View]) {
+        self.0.op(views);
+    }
+
+    fn unfinished_op(&mut self, views: &[View]) {
+        self.0.unfinished_op(views);
+    }
 }
 
 /// What each lane answered to each op, for people to read.
@@ -48,6 +79,18 @@ pub fn explain(campaign: &Campaign, trace: &Trace) -> Explanation {
     let mut answers = Answers(Vec::new());
     let run = super::watch_closely(campaign, trace, Expectations::Checked, &mut answers, &|_| ());
     Explanation { answers: answers.0, failure: run.err() }
+}
+
+/// As [`explain`], and `note` is told of every turn before it is taken.
+#[cfg(feature = "worker")]
+pub(crate) fn explain_noting(
+    campaign: &Campaign,
+    trace: &Trace,
+    note: impl FnMut(Place),
+) -> Explanation {
+    let mut answers = Noting(Answers(Vec::new()), note);
+    let run = super::watch_closely(campaign, trace, Expectations::Checked, &mut answers, &|_| ());
+    Explanation { answers: answers.0.0, failure: run.err() }
 }
 
 struct Answers(Vec<Vec<String>>);
@@ -112,15 +155,7 @@ impl Progress {
         oracle: &'static str,
         reason: String,
     ) -> Failure {
-        Failure {
-            campaign: campaign.name,
-            lane: self.lane,
-            oracle,
-            reason,
-            op: self.op,
-            trace: trace.clone(),
-            file: None,
-            reading: Reading::Strict,
-        }
+        let (lane, op) = (self.lane, self.op);
+        Failure { lane, oracle, reason, op, ..Failure::without_reason(campaign.name, trace) }
     }
 }

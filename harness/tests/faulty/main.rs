@@ -5,8 +5,9 @@
 //! executor; so each fault here is played by a whole tenant, on a trace, through `check`. A part of
 //! the harness that goes deaf leaves a fault unnoticed, and a test red.
 //!
-//! A call that never returns is not among the faults, since the harness has no clock: whoever runs
-//! it stops it. A tenant that puts a request off for ever is one.
+//! A call that never returns, and one that ends the process, are not among the faults here: they
+//! are played in a process of their own, by `proptests/tests/worker.rs`. A tenant that puts a
+//! request off for ever is one.
 
 mod answers;
 mod counts;
@@ -16,7 +17,7 @@ mod references;
 mod tenant;
 mod waits;
 
-use kvroute_harness::campaign::{self, EveryOp};
+use kvroute_harness::campaign::{self, EveryOp, Isolation};
 use kvroute_harness::generate::generate;
 use kvroute_harness::lane::{LaneSpec, Routing};
 use kvroute_harness::oracle::ORACLES;
@@ -38,6 +39,7 @@ const fn campaign(lanes: &'static [LaneSpec]) -> Campaign {
         follows: 0,
         profile: campaign::ROUTED.profile,
         every_op: EveryOp::VmapTrees,
+        isolation: Isolation::Here,
     }
 }
 

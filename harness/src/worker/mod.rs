@@ -1,0 +1,159 @@
+//! Traces that run in another process, so that an allocator may die of one.
+//!
+//! A worker is the same program, started again in a mode of its own. It is started and not forked:
+//! a fork copies one thread of several with all locks as they are, and a program that is begun anew
+//! has nothing in it that earlier traces have spoilt. Whole traces go over and whole verdicts come
+//! back. A worker that crashes, exits or does not come back from an op is a verdict like any other,
+//! with the op at which it happened; the next trace has a new one.
+//!
+//! Nothing is judged here but whether there was an answer.
+
+mod process;
+mod slate;
+mod wire;
+
+pub use process::Patience;
+
+use crate::campaign::Campaign;
+use crate::exec::{self, Expectations, Explanation};
+use crate::stats::Stats;
+use crate::trace::Trace;
+use crate::verdict::{DEATH, Failure, HANG, NO_WORKER, SAYING};
+use process::{Death, How, Process};
+use std::io;
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use wire::{Answer, Question, Wish};
+
+/// Workers, as many as are asked at once.
+pub struct Workers {
+    /// How one is started.
+    start: Box<dyn Fn() -> Command + Send + Sync>,
+    patience: Patience,
+    idle: Mutex<Vec<Process>>,
+}
+
+impl Workers {
+    /// Workers that `start` starts: a program, by its path, that calls [`serve`] with the same
+    /// campaigns.
+    pub fn new(start: impl Fn() -> Command + Send + Sync + 'static, patience: Patience) -> Self {
+        Self { start: Box::new(start), patience, idle: Mutex::default() }
+    }
+
+    /// As [`check`](crate::check), or [`check_expected`](crate::check_expected), in a worker.
+    ///
+    /// # Errors
+    /// As there; and a worker that did not answer.
+    pub fn check(
+        &self,
+        campaign: &Campaign,
+        trace: &Trace,
+        expectations: Expectations,
+    ) -> Result<Stats, Box<Failure>> {
+        let answer = self.ask(campaign, trace, Wish::of(expectations))?;
+        answer.into_run(campaign, trace)
+    }
+
+    /// As [`exec::explain`], in a worker. Of a worker that died, the answers up to there are those
+    /// that another one gives.
+    pub fn explain(&self, campaign: &Campaign, trace: &Trace) -> Explanation {
+        match self.ask(campaign, trace, Wish::Answers) {
+            Ok(answer) => answer.into_explanation(campaign, trace),
+            Err(death) => {
+                let mut before = trace.clone();
+                before.ops.truncate(death.op);
+                let answer = self.ask(campaign, &before, Wish::Answers).unwrap_or_default();
+                let mut explanation = answer.into_explanation(campaign, &before);
+                explanation.answers.truncate(death.op);
+                Explanation { failure: Some(death), ..explanation }
+            }
+        }
+    }
+
+    /// Asks a worker that has nothing to do.
+    fn ask(&self, campaign: &Campaign, trace: &Trace, wish: Wish) -> Result<Answer, Box<Failure>> {
+        let text = trace.to_string();
+        let question = Question { campaign: campaign.name.to_owned(), wish, trace: text };
+        let question = serde_json::to_vec(&question).expect("text can be written");
+        let failed = |death, after| Box::new(failure(campaign, trace, death, after));
+        let idle = self.idle().pop();
+        let answer = match idle {
+            None => self.ask_new(&question).map_err(|death| failed(death, After::Nothing))?,
+            Some(mut process) => match process.ask(&question, self.patience) {
+                Ok(answer) => {
+                    self.idle().push(process);
+                    answer
+                }
+                // Other traces have gone through this process. The verdict must be this one's own.
+                Err(early) => Err(match self.ask_new(&question) {
+                    Err(death) => failed(death, After::Nothing),
+                    Ok(_) => failed(early, After::Others),
+                })?,
+            },
+        };
+        Ok(serde_json::from_slice(&answer).expect("a worker that answers, answers in full"))
+    }
+
+    fn ask_new(&self, question: &[u8]) -> Result<Vec<u8>, Death> {
+        let mut process = Process::start((self.start)())?;
+        let answer = process.ask(question, self.patience)?;
+        self.idle().push(process);
+        Ok(answer)
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Process>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What went through a worker before the trace of which it died.
+#[derive(Clone, Copy)]
+enum After {
+    Nothing,
+    /// Other traces, without which it does not die.
+    Others,
+}
+
+/// The failure of an allocator that took its process with it.
+fn failure(campaign: &Campaign, trace: &Trace, death: Death, after: After) -> Failure {
+    let Death { how, place, said } = death;
+    let oracle = match how {
+        How::Ended(_) => DEATH,
+        How::Hung(_) => HANG,
+        How::NeverBegun(_) => NO_WORKER,
+    };
+    let mut reason = how.to_string();
+    if let After::Others = after {
+        reason += ", after other traces in the same process and not without them";
+    }
+    if !said.is_empty() {
+        reason += &(SAYING.to_owned() + &said);
+    }
+    let lane = place.and_then(|place| campaign.lanes.get(place.lane)).map(|lane| lane.name);
+    let op = place.map_or(0, |place| place.op);
+    Failure { oracle, reason, op, lane, ..Failure::without_reason(campaign.name, trace) }
+}
+
+/// In a worker: runs what it is asked to down the lanes of these campaigns, until nobody asks any
+/// more.
+///
+/// # Errors
+/// This process was not started as a worker.
+pub fn serve(campaigns: &[&Campaign]) -> io::Result<()> {
+    exec::keep_panics_quiet();
+    process::serve(|question, marker| {
+        let question: Question = serde_json::from_slice(question).expect("a parent's question");
+        let known = campaigns.iter().find(|campaign| campaign.name == question.campaign);
+        let campaign = known.expect("the parent is the same program");
+        let trace = Trace::parse(&question.trace).expect("the text of a trace");
+        let note = |place| marker.note(place);
+        let answer = match question.wish {
+            Wish::Answers => Answer::of_explanation(exec::explain_noting(campaign, &trace, note)),
+            wish => {
+                let expectations = wish.expectations();
+                Answer::of_run(exec::run_noting(campaign, &trace, expectations, note))
+            }
+        };
+        serde_json::to_vec(&answer).expect("numbers and text can be written")
+    })
+}

@@ -1,0 +1,135 @@
+//! What parent and worker say to each other.
+//!
+//! A trace goes over as its own text, since that is the one form of a trace; what comes back is a
+//! verdict, or counts without the many that are 0. Both are JSON, which costs a small part of what
+//! the trace itself does.
+
+use crate::campaign::Campaign;
+use crate::exec::{Expectations, Explanation};
+use crate::oracle::ORACLES;
+use crate::stats::Stats;
+use crate::trace::Trace;
+use crate::verdict::{Failure, known_oracle};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What is wanted of a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Wish {
+    Verdict,
+    /// A verdict, and answers that are as expected.
+    Expected,
+    /// Every answer of every lane.
+    Answers,
+}
+
+impl Wish {
+    pub(super) fn of(expectations: Expectations) -> Self {
+        match expectations {
+            Expectations::Ignored => Self::Verdict,
+            Expectations::Checked => Self::Expected,
+        }
+    }
+
+    pub(super) fn expectations(self) -> Expectations {
+        match self {
+            Self::Verdict => Expectations::Ignored,
+            Self::Expected | Self::Answers => Expectations::Checked,
+        }
+    }
+}
+
+/// A question.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Question {
+    pub(super) campaign: String,
+    pub(super) wish: Wish,
+    pub(super) trace: String,
+}
+
+/// An answer.
+#[derive(Default, Serialize, Deserialize)]
+pub(super) struct Answer {
+    /// The answers of the lanes, if they are wanted.
+    answers: Vec<Vec<String>>,
+    objection: Option<Objection>,
+    /// The counts that are not 0, by their place among all.
+    counts: Vec<(usize, u64)>,
+    excused: BTreeMap<String, u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Objection {
+    lane: Option<String>,
+    oracle: String,
+    reason: String,
+    op: usize,
+}
+
+impl From<&Failure> for Objection {
+    fn from(failure: &Failure) -> Self {
+        let lane = failure.lane.map(str::to_owned);
+        let (oracle, reason) = (failure.oracle.to_owned(), failure.reason.clone());
+        Self { lane, oracle, reason, op: failure.op }
+    }
+}
+
+impl Objection {
+    fn into_failure(self, campaign: &Campaign, trace: &Trace) -> Failure {
+        let mut lanes = campaign.lanes.iter().map(|lane| lane.name);
+        Failure {
+            lane: lanes.find(|name| self.lane.as_deref() == Some(*name)),
+            oracle: known_oracle(&self.oracle).expect("the worker is the same program"),
+            reason: self.reason,
+            op: self.op,
+            ..Failure::without_reason(campaign.name, trace)
+        }
+    }
+}
+
+impl Answer {
+    pub(super) fn of_run(result: Result<Stats, Box<Failure>>) -> Self {
+        match result {
+            Ok(mut stats) => {
+                let counts = stats.counts_mut().into_iter().map(|count| *count).enumerate();
+                let counts = counts.filter(|(_, count)| *count > 0).collect();
+                let excused = stats.excused.iter().map(|(name, nr)| ((*name).to_owned(), *nr));
+                Self { counts, excused: excused.collect(), ..Self::default() }
+            }
+            Err(failure) => Self { objection: Some((&*failure).into()), ..Self::default() },
+        }
+    }
+
+    pub(super) fn of_explanation(explanation: Explanation) -> Self {
+        let objection = explanation.failure.map(|failure| (&*failure).into());
+        Self { answers: explanation.answers, objection, ..Self::default() }
+    }
+
+    /// The result of a run, as if it had been one of this process.
+    pub(super) fn into_run(
+        self,
+        campaign: &Campaign,
+        trace: &Trace,
+    ) -> Result<Stats, Box<Failure>> {
+        if let Some(objection) = self.objection {
+            return Err(Box::new(objection.into_failure(campaign, trace)));
+        }
+        let mut stats = Stats::new(campaign.lanes);
+        let mut counts = stats.counts_mut();
+        for (place, count) in self.counts {
+            if let Some(to) = counts.get_mut(place) {
+                **to = count;
+            }
+        }
+        // The text has no line that was dropped.
+        stats.nr_dropped_lines = trace.nr_dropped_lines.into();
+        let by_oracle = ORACLES.iter().map(|oracle| (oracle.name, self.excused.get(oracle.name)));
+        stats.excused = by_oracle.filter_map(|(name, nr)| Some((name, *nr?))).collect();
+        Ok(stats)
+    }
+
+    pub(super) fn into_explanation(self, campaign: &Campaign, trace: &Trace) -> Explanation {
+        let failure = self.objection.map(|it| Box::new(it.into_failure(campaign, trace)));
+        Explanation { answers: self.answers, failure }
+    }
+}
