@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/*
+ * Random routing in a running kernel: requests of kvmalloc() are served by slab or vmalloc as a
+ * plan says, what is done with the memory is recorded, and misuse is reported with both stacks.
+ *
+ * hook.c puts functions of ours before the kernel's, serve.c decides and serves (plan.c, caller.c),
+ * held.c knows whose memory is live, free.c and device.c judge what is done with it, report.c
+ * says so, record.c keeps the recording, files.c shows it all in debugfs.
+ */
+#ifndef KVROUTE_H
+#define KVROUTE_H
+
+#include <linux/atomic.h>
+#include <linux/gfp.h>
+#include <linux/list.h>
+#include <linux/mm.h>
+#include <linux/sched.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/version.h>
+#include <linux/vmalloc.h>
+
+#define pr_fmt_kvroute "kvroute: "
+#define kvr_warn(fmt, ...) pr_warn(pr_fmt_kvroute fmt, ##__VA_ARGS__)
+#define kvr_info(fmt, ...) pr_info(pr_fmt_kvroute fmt, ##__VA_ARGS__)
+
+/* Saved stacks end here; deeper frames say little about who asked. */
+#define KVR_DEPTH 12
+
+struct kvr_stack {
+	unsigned int nr;
+	unsigned long entries[KVR_DEPTH];
+};
+
+/* A place in the code that asks for memory. Its counts survive its module. */
+struct kvr_caller {
+	unsigned long ip;	/* 0 once its module is gone */
+	char name[88];		/* module:function+offset, the same on every boot of a kernel */
+	u32 hash;		/* of the name */
+	bool is_wrapper;	/* asks on behalf of its own caller, as kvrealloc() does */
+	bool is_chosen;		/* the plan names it */
+	atomic_long_t nr_planned;	/* requests since the plan's callers were set */
+	atomic_long_t nr_requests, nr_vmalloc, nr_slab, nr_failed, nr_reports;
+};
+
+enum kvr_side { KVR_NONE, KVR_SLAB, KVR_VMALLOC };
+
+enum kvr_route { KVR_POLICY, KVR_BY_SLAB, KVR_BY_VMALLOC, KVR_FAILS };
+
+/* Memory that a caller of kvmalloc() holds, and how it got it. */
+struct kvr_held {
+	struct hlist_node node;
+	const void *p;
+	const void *area;	/* where it begins for vfree(); before p at the end of a page */
+	size_t size;
+	gfp_t flags;
+	enum kvr_side side;
+	struct kvr_caller *caller;
+	unsigned long nth;	/* request of this caller under this plan, from 1 */
+	pid_t pid;
+	char comm[TASK_COMM_LEN];
+	struct kvr_stack stack;
+};
+
+enum kvr_rule {
+	KVR_KFREE_VMALLOC, KVR_VFREE_SLAB, KVR_SENSITIVE_VMALLOC, KVR_KREALLOC_VMALLOC,
+	KVR_KSIZE_VMALLOC, KVR_DMA_VMALLOC, KVR_PAGE_OF_VMALLOC, KVR_CONTEXT, KVR_BEYOND, KVR_LEAK,
+	KVR_NR_RULES
+};
+
+enum kvr_free { KVR_KVFREE, KVR_KFREE, KVR_VFREE };
+
+/* hook.c: from attach to detach, calls may be in functions of ours; each says when it leaves. */
+int kvr_attach(void);
+void kvr_detach(void);
+void kvr_leave(void);
+
+/* plan.c */
+bool kvr_is_on(void);
+bool kvr_plan_names(const char *caller);
+enum kvr_route kvr_plan_route(struct kvr_caller *caller, unsigned long nth, size_t size, gfp_t flags);
+bool kvr_plan_wants_edge(void);
+
+/* caller.c */
+int kvr_callers_init(void);
+void kvr_callers_exit(void);
+struct kvr_caller *kvr_caller_of(const struct kvr_stack *stack);
+void kvr_callers_choose(void);
+void kvr_callers_forget(const struct module *gone);
+void kvr_callers_show(struct seq_file *m);
+
+/* held.c */
+int kvr_held_init(void);
+void kvr_held_exit(void);
+struct kvr_held *kvr_held_new(void);
+void kvr_held_drop(struct kvr_held *held);
+void kvr_held_put(struct kvr_held *held, const void *p);
+bool kvr_held_may(const void *p);
+bool kvr_held_find(const void *p, struct kvr_held *copy);
+bool kvr_held_take(const void *p, struct kvr_held *copy);
+bool kvr_held_around(unsigned long address, struct kvr_held *copy);
+void kvr_held_leaks(const struct module *gone);
+unsigned long kvr_held_show(struct seq_file *m);
+
+/* report.c */
+void kvr_stack_save(struct kvr_stack *stack);
+void kvr_report(enum kvr_rule rule, const void *p, const struct kvr_held *held);
+void kvr_reports_show(struct seq_file *m);
+int kvr_report_init(void);
+void kvr_report_exit(void);
+
+/* record.c */
+int kvr_record_init(void);
+void kvr_record_exit(void);
+void kvr_record_serve(const struct kvr_held *held, enum kvr_route route);
+void kvr_record_refuse(const struct kvr_held *held);
+void kvr_record_free(const void *p, enum kvr_free call);
+int kvr_record_show(struct seq_file *m);
+
+/* serve.c, free.c, device.c: what stands before the functions of the kernel. */
+void kvr_give_back(const struct kvr_held *held);
+void kvr_free_exit(void);
+
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 10, 0)
+#define KVR_KVMALLOC_PARAMS DECL_BUCKET_PARAMS(size, b), gfp_t flags, int node
+#define KVR_KVMALLOC_PASS(size, b) PASS_BUCKET_PARAMS(size, b)
+#define KVR_KVMALLOC_ORIGINAL() __kvmalloc_node_noprof(PASS_BUCKET_PARAMS(size, b), flags, node)
+#else
+#define KVR_KVMALLOC_PARAMS size_t size, gfp_t flags, int node
+#define KVR_KVMALLOC_PASS(size, b) size
+#define KVR_KVMALLOC_ORIGINAL() kvmalloc_node(size, flags, node)
+#endif
+
+struct bio;
+struct device;
+struct scatterlist;
+void *kvr_kvmalloc(KVR_KVMALLOC_PARAMS);
+void *kvr_kvrealloc(const void *p, size_t size, gfp_t flags);
+void kvr_kvfree(const void *p);
+void kvr_kfree(const void *p);
+void kvr_vfree(const void *p);
+void kvr_kfree_sensitive(const void *p);
+void *kvr_krealloc(const void *p, size_t size, gfp_t flags);
+size_t kvr_ksize(const void *p);
+dma_addr_t kvr_dma_map_page(struct device *dev, struct page *page, size_t offset, size_t size);
+unsigned int kvr_dma_map_sg(struct device *dev, struct scatterlist *sg, int nents);
+int kvr_bio_add_page(struct bio *bio, struct page *page, unsigned int len, unsigned int offset);
+const void *kvr_virt_of(const struct page *page);
+
+/* What an address is counted for, in files.c. */
+enum kvr_count {
+	KVR_NR_REQUESTS, KVR_NR_BY_VMALLOC, KVR_NR_BY_SLAB, KVR_NR_BY_POLICY, KVR_NR_FAILED,
+	KVR_NR_NOT_LEGAL, KVR_NR_REFUSED, KVR_NR_UNTRACKED, KVR_NR_LATENT, KVR_NR_FREED, KVR_NR_REPORTED,
+	KVR_NR_COUNTS
+};
+void kvr_count(enum kvr_count what);
+void kvr_files_init(void);
+void kvr_files_exit(void);
+
+#endif

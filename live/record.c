@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * The recording: a ring on each CPU, written without a lock, read as the text that tracefs would
+ * print for probes on kvmalloc() and the calls that free, so that `kvroute replay` reads it.
+ */
+#include <linux/ktime.h>
+#include <linux/percpu.h>
+#include <linux/sort.h>
+#include <linux/timekeeping.h>
+#include <linux/utsname.h>
+
+#include "kvroute.h"
+
+enum kind { SERVED, REFUSED, FREED };
+
+struct record {
+	u64 number;	/* over all CPUs, from 1; 0 while it is written */
+	u64 time_ns;
+	const void *p;
+	struct kvr_caller *caller;	/* NULL for a free */
+	unsigned long nth;
+	unsigned long from;		/* where a free was called */
+	size_t size;
+	gfp_t flags;
+	u8 kind, detail;		/* detail: the route, or the call that frees */
+	u8 is_hardirq, is_softirq;
+	u16 cpu;
+	pid_t pid;
+	char comm[TASK_COMM_LEN];
+};
+
+#define RING_LEN 8192u
+
+struct ring {
+	struct record *records;
+	atomic_long_t nr_written;
+};
+
+static DEFINE_PER_CPU(struct ring, rings);
+static atomic64_t nr_records = ATOMIC64_INIT(0);
+
+static void write(struct record *what)
+{
+	struct ring *ring = get_cpu_ptr(&rings);
+	unsigned long at = atomic_long_inc_return(&ring->nr_written) - 1;
+	struct record *record = &ring->records[at % RING_LEN];
+	u64 number = atomic64_inc_return(&nr_records);
+
+	WRITE_ONCE(record->number, 0);
+	smp_wmb(); /* Who reads it meanwhile sees that. */
+	what->number = 0;
+	what->time_ns = ktime_get_mono_fast_ns();
+	what->is_hardirq = !!in_hardirq();
+	what->is_softirq = !!in_serving_softirq();
+	what->cpu = smp_processor_id();
+	what->pid = task_pid_nr(current);
+	memcpy(what->comm, current->comm, sizeof(what->comm));
+	*record = *what;
+	smp_wmb(); /* The number comes when all else is there. */
+	WRITE_ONCE(record->number, number);
+	put_cpu_ptr(&rings);
+}
+
+void kvr_record_serve(const struct kvr_held *held, enum kvr_route route)
+{
+	struct record what = {
+		.kind = SERVED, .detail = route, .p = held->p, .caller = held->caller,
+		.nth = held->nth, .size = held->size, .flags = held->flags,
+	};
+
+	write(&what);
+}
+
+void kvr_record_refuse(const struct kvr_held *held)
+{
+	struct record what = {
+		.kind = REFUSED, .detail = KVR_FAILS, .caller = held->caller, .nth = held->nth,
+		.size = held->size, .flags = held->flags,
+	};
+
+	write(&what);
+}
+
+void kvr_record_free(const void *p, enum kvr_free call)
+{
+	struct record what = { .kind = FREED, .detail = call, .p = p };
+	struct kvr_stack stack;
+
+	kvr_count(KVR_NR_FREED);
+	kvr_stack_save(&stack);
+	what.from = stack.nr ? stack.entries[0] : 0;
+	write(&what);
+}
+
+static void show_head(struct seq_file *m, const struct record *record)
+{
+	u64 micros = div_u64(record->time_ns, 1000);
+	u32 rest = do_div(micros, 1000000);
+	char irq = record->is_hardirq ? 'h' : record->is_softirq ? 's' : '.';
+
+	seq_printf(m, "%16s-%-7d [%03u] ..%c.. %5llu.%06u: ", record->comm, record->pid,
+		   record->cpu, irq, micros, rest);
+}
+
+static void show_request(struct seq_file *m, const struct record *record)
+{
+	static const char *const routes[] = { "policy", "slab", "vmalloc", "fails" };
+
+	show_head(m, record);
+	seq_printf(m, "kv: size=%zu gfp=0x%x node=-1 request=%lu route=%s caller=%s\n",
+		   record->size, (__force u32)record->flags, record->nth, routes[record->detail],
+		   record->caller->name);
+	show_head(m, record);
+	seq_printf(m, "kvr: ret=0x%lx\n", (unsigned long)record->p);
+}
+
+static void show_free(struct seq_file *m, const struct record *record)
+{
+	show_head(m, record);
+	switch (record->detail) {
+	case KVR_KFREE:
+		seq_printf(m, "kfree: call_site=%pS ptr=%px\n", (void *)record->from, record->p);
+		break;
+	case KVR_VFREE:
+		seq_printf(m, "vf: addr=0x%px call_site=%pS\n", record->p, (void *)record->from);
+		break;
+	default:
+		seq_printf(m, "kvf: addr=0x%px call_site=%pS\n", record->p, (void *)record->from);
+	}
+}
+
+static int by_number(const void *a, const void *b)
+{
+	u64 x = ((const struct record *)a)->number, y = ((const struct record *)b)->number;
+
+	return x < y ? -1 : x > y;
+}
+
+/*/* What stands in a ring and is not just being written. Returns how many were lost before. */
+static unsigned long copy_ring(const struct ring *ring, struct record *copies, size_t *nr)
+{
+	unsigned long nr_written = atomic_long_read(&ring->nr_written);
+	unsigned long nr_there = min_t(unsigned long, nr_written, RING_LEN), i;
+
+	for (i = 0; i < nr_there; i++) {
+		u64 number = READ_ONCE(ring->records[i].number);
+
+		smp_rmb(); /* Pairs with the two of write(). */
+		copies[*nr] = ring->records[i];
+		smp_rmb();
+		if (number && READ_ONCE(ring->records[i].number) == number)
+			copies[(*nr)++].number = number;
+	}
+	return nr_written - nr_there;
+}
+
+int kvr_record_show(struct seq_file *m)
+{
+	struct record *copies = vzalloc(array3_size(num_possible_cpus(), RING_LEN, sizeof(*copies)));
+	size_t nr = 0, i;
+	int cpu;
+
+	if (!copies)
+		return -ENOMEM;
+	seq_printf(m, "# os release : %s\n# tracer: nop\n", init_utsname()->release);
+	for_each_possible_cpu(cpu) {
+		unsigned long nr_lost = copy_ring(per_cpu_ptr(&rings, cpu), copies, &nr);
+
+		if (nr_lost)
+			seq_printf(m, "CPU:%d [LOST %lu EVENTS]\n", cpu, nr_lost);
+	}
+	sort(copies, nr, sizeof(*copies), by_number, NULL);
+	for (i = 0; i < nr; i++)
+		if (copies[i].kind == FREED)
+			show_free(m, &copies[i]);
+		else
+			show_request(m, &copies[i]);
+	vfree(copies);
+	return 0;
+}
+
+int kvr_record_init(void)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		struct ring *ring = per_cpu_ptr(&rings, cpu);
+
+		ring->records = vzalloc(array_size(RING_LEN, sizeof(struct record)));
+		if (!ring->records) {
+			kvr_record_exit();
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+void kvr_record_exit(void)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		vfree(per_cpu_ptr(&rings, cpu)->records);
+}

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/* Mistakes: each pair of stacks is told once, into the log, and counted from then on. */
+#include <linux/hash.h>
+#include <linux/jhash.h>
+#include <linux/kdebug.h>
+#include <linux/module.h>
+#include <linux/stacktrace.h>
+#ifdef CONFIG_X86
+#include <asm/special_insns.h>
+#endif
+
+#include "kvroute.h"
+
+static const struct { const char *name, *what; } rules[KVR_NR_RULES] = {
+	[KVR_KFREE_VMALLOC] = { "kfree-of-vmalloc", "kfree() of memory that vmalloc served" },
+	[KVR_VFREE_SLAB] = { "vfree-of-slab", "vfree() of memory that slab served" },
+	[KVR_SENSITIVE_VMALLOC] = { "kfree-sensitive-of-vmalloc",
+				    "kfree_sensitive() of memory that vmalloc served" },
+	[KVR_KREALLOC_VMALLOC] = { "krealloc-of-vmalloc", "krealloc() of memory that vmalloc served" },
+	[KVR_KSIZE_VMALLOC] = { "ksize-of-vmalloc", "ksize() of memory that vmalloc served" },
+	[KVR_DMA_VMALLOC] = { "dma-of-vmalloc", "memory that vmalloc served is mapped for a device" },
+	[KVR_PAGE_OF_VMALLOC] = { "page-of-vmalloc",
+				  "virt_to_page() of memory that vmalloc served" },
+	[KVR_CONTEXT] = { "context", "memory that vmalloc served is freed where nobody may sleep" },
+	[KVR_BEYOND] = { "beyond-the-end", "an access beyond the end of memory" },
+	[KVR_LEAK] = { "leak", "memory is still held when its module goes" },
+};
+
+struct told {
+	u32 key;	/* of the rule and both stacks; 0 is none */
+	enum kvr_rule rule;
+	atomic_long_t nr;
+	char caller[sizeof(((struct kvr_caller *)0)->name)];
+};
+
+#define NR_TOLD 256
+static struct told told[NR_TOLD];
+static DEFINE_RAW_SPINLOCK(lock);
+
+/* The stack of who called the function that we stand before. */
+void kvr_stack_save(struct kvr_stack *stack)
+{
+	unsigned long all[KVR_DEPTH + 4];
+	unsigned int nr = stack_trace_save(all, ARRAY_SIZE(all), 1);
+	unsigned int skip = 0;
+
+	while (skip < nr && within_module(all[skip], THIS_MODULE))
+		skip++;
+	stack->nr = min_t(unsigned int, nr - skip, KVR_DEPTH);
+	memcpy(stack->entries, all + skip, stack->nr * sizeof(*all));
+}
+
+static void print_stack(const struct kvr_stack *stack)
+{
+	unsigned int i;
+
+	for (i = 0; i < stack->nr; i++)
+		kvr_warn("    %pS\n", (void *)stack->entries[i]);
+}
+
+static u32 key_of(enum kvr_rule rule, const struct kvr_stack *here, const struct kvr_held *held)
+{
+	u32 key = jhash(here->entries, here->nr * sizeof(here->entries[0]), rule);
+
+	if (held)
+		key = jhash(held->stack.entries, held->stack.nr * sizeof(held->stack.entries[0]), key);
+	return key ?: 1;
+}
+
+/* Counts the report; true if it is the first of its kind. A full table tells no more. */
+static bool is_new(enum kvr_rule rule, u32 key, const char *caller)
+{
+	bool is_first = false;
+	unsigned long irq;
+	unsigned int i;
+
+	raw_spin_lock_irqsave(&lock, irq);
+	for (i = 0; i < NR_TOLD && told[i].key && told[i].key != key; i++)
+		;
+	if (i < NR_TOLD) {
+		is_first = !told[i].key;
+		if (is_first) {
+			told[i].rule = rule;
+			strscpy(told[i].caller, caller, sizeof(told[i].caller));
+			told[i].key = key;
+		}
+		atomic_long_inc(&told[i].nr);
+	}
+	raw_spin_unlock_irqrestore(&lock, irq);
+	return is_first;
+}
+
+static void tell(enum kvr_rule rule, const void *p, const struct kvr_held *held,
+		 const struct kvr_stack *here)
+{
+	kvr_warn("%s (rule %s)\n", rules[rule].what, rules[rule].name);
+	if (held)
+		kvr_warn("  0x%px of %zu bytes, request %lu of %s, flags %pGg\n", held->p,
+			 held->size, held->nth, held->caller->name, &held->flags);
+	else
+		kvr_warn("  0x%px, no memory of kvmalloc since routing is on\n", p);
+	if (rule != KVR_LEAK) {
+		kvr_warn("  here, in %s/%d:\n", current->comm, task_pid_nr(current));
+		print_stack(here);
+	}
+	if (held) {
+		kvr_warn("  asked for by %s/%d:\n", held->comm, held->pid);
+		print_stack(&held->stack);
+	}
+}
+
+static void report_at(enum kvr_rule rule, const void *p, const struct kvr_held *held,
+		      const struct kvr_stack *here)
+{
+	const char *caller = "-";
+
+	kvr_count(KVR_NR_REPORTED);
+	if (held) {
+		atomic_long_inc(&held->caller->nr_reports);
+		caller = held->caller->name;
+	}
+	if (is_new(rule, key_of(rule, here, held), caller))
+		tell(rule, p, held, here);
+}
+
+void kvr_report(enum kvr_rule rule, const void *p, const struct kvr_held *held)
+{
+	struct kvr_stack here = { .nr = 0 };
+
+	/* A leak has no place where it happens. */
+	if (rule != KVR_LEAK)
+		kvr_stack_save(&here);
+	report_at(rule, p, held, &here);
+}
+
+void kvr_reports_show(struct seq_file *m)
+{
+	unsigned int i;
+
+	seq_puts(m, "# times rule caller\n");
+	for (i = 0; i < NR_TOLD && READ_ONCE(told[i].key); i++)
+		seq_printf(m, "%ld %s %s\n", atomic_long_read(&told[i].nr),
+			   rules[told[i].rule].name, told[i].caller);
+}
+
+#ifdef CONFIG_X86
+/* An access behind memory ends in the guard page: says whose memory that was. */
+static int on_die(struct notifier_block *block, unsigned long event, void *data)
+{
+	const struct die_args *args = data;
+	unsigned long address = native_read_cr2();
+	struct kvr_stack here = { .nr = 1 };
+	struct kvr_held held;
+
+	if (event != DIE_OOPS || !args->regs || !kvr_held_around(address, &held) ||
+	    address < (unsigned long)held.p + held.size)
+		return NOTIFY_DONE;
+	here.entries[0] = instruction_pointer(args->regs);
+	report_at(KVR_BEYOND, (void *)address, &held, &here);
+	kvr_warn("  byte %lu of %zu was used\n", address - (unsigned long)held.p, held.size);
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block die_block = { .notifier_call = on_die };
+
+int kvr_report_init(void)
+{
+	return register_die_notifier(&die_block);
+}
+
+void kvr_report_exit(void)
+{
+	unregister_die_notifier(&die_block);
+}
+#else
+int kvr_report_init(void)
+{
+	return 0;
+}
+
+void kvr_report_exit(void)
+{
+}
+#endif
