@@ -48,7 +48,7 @@ hunt() {
 
 # The line of a log that says how much was done.
 figures() {
-  grep -E 'lane-ops in | edges$|no objection to|without an objection|^test result: ' "$1" | tail -n 1 | sed 's/^[a-z]* [0-9]* s: //'
+  grep -E 'lane-ops in | edges$|no objection to|without an objection|^test result: |^skipped: | guests? ran: ' "$1" | tail -n 1 | sed 's/^[a-z]* [0-9]* s: //'
 }
 
 table() {
@@ -112,6 +112,9 @@ hunt callers catalogue cargo kvroute callers --seeds "${KVROUTE_CALLER_SEEDS:-20
 hunt boundary frees cargo kvroute boundary frees --output boundary-frees.failing.trace
 hunt boundary routed cargo kvroute boundary routed --sample 2000 --seed "$seed" \
   --output boundary-routed.failing.trace
+
+# Real callers: kernels of this machine, in guests, with kvmalloc routed by a module.
+hunt guests kernels ci/live.sh
 
 report
 exit "$failed"

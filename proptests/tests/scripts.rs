@@ -44,6 +44,38 @@ fn record_refuses_what_it_cannot_do() {
     }
 }
 
+/// The same of the scripts that start guests.
+const GUESTS_REFUSED: &[(&str, &[&str], &str)] = &[
+    ("live.sh", &["6.1", "nothing"], "no workload 'nothing'; there are cost files"),
+    ("live.sh", &["6.1", "files", "now"], "what is 'now' after the kernel and the workload?"),
+    ("live_shrink.sh", &[], "say a kernel, a workload and a plan"),
+    ("live_shrink.sh", &["6.1", "nothing", "permille=1"], "no workload 'nothing'"),
+];
+
+#[test]
+fn guests_are_refused_what_they_cannot_do() {
+    for (script, arguments, reason) in GUESTS_REFUSED {
+        let mut run = Command::new("bash");
+        run.arg(format!("ci/{script}")).args(*arguments).current_dir(root());
+        let output = run.output().expect("there is a bash");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{script} {arguments:?}: {said}");
+        let is_said = said.starts_with(&format!("{script}: ")) && said.contains(reason);
+        assert!(is_said, "{script} {arguments:?}: {said}");
+        assert!(output.stdout.is_empty(), "{script} {arguments:?}: a complaint is no output");
+    }
+}
+
+/// Without a kernel to boot nothing is run, and that is said, and is no failure.
+#[test]
+fn guests_without_a_kernel_are_skipped() {
+    let run = Command::new("bash").args(["ci/live.sh", "0.1"]).current_dir(root()).output();
+    let output = run.expect("there is a bash");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.starts_with("skipped: no "), "{said}");
+    assert!(said.contains("apt-get install"), "{said}");
+}
+
 /// The probes of a text, as in `p:group/kv function size=$arg1:u64`: the name of each with what it
 /// prints. Those that name arguments, as some kernels can, stand beside others that number them.
 fn probes(text: &str, group: &str) -> BTreeSet<String> {

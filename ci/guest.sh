@@ -1,0 +1,156 @@
+# Guests for ci/live.sh: what they need, how they are made, and what they told. Read by it, not run.
+# shellcheck shell=bash
+# shellcheck disable=SC2034,SC2154 # Variables are shared with who reads this.
+
+guests=$PWD/target/live
+
+# What a guest can be told to do: the files in live/guest that are no first program and no list.
+workloads() { (cd live/guest && find . -type f ! -name init ! -name drivers | sed 's,^./,,' | sort | paste -sd ' '); }
+has_workload() { case " $(workloads) " in *" $1 "*) ;; *) return 1 ;; esac; }
+
+# The first thing that is missing, with the command that installs it; or nothing.
+missing_package() {
+  local need
+  for need in qemu-system-x86_64:qemu-system-x86 busybox:busybox-static modprobe:kmod cpio:cpio make:make gcc:gcc \
+    mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs xz:xz-utils; do
+    PATH=$PATH:/usr/sbin:/sbin command -v "${need%%:*}" >/dev/null && continue
+    say "no ${need%%:*} (apt-get install ${need#*:})"
+    return
+  done
+}
+
+kernel_advice() { say "apt-get install linux-image-amd64 linux-headers-amd64"; }
+
+# The releases that begin like this and have an image, modules and headers.
+installed_releases() {
+  local folder release
+  for folder in /lib/modules/*; do
+    release=${folder##*/}
+    # 6.1 is not the beginning of 6.12.
+    [[ -z $1 || $release == "$1" || $release == "$1"[!0-9]* ]] || continue
+    [[ -r /boot/vmlinuz-$release && -d $folder/build && -d $folder/kernel ]] || continue
+    say "$release"
+  done
+}
+
+# build_modules <release>: kvroute.ko and those of live/planted, in a folder of their own, unless they are of these sources.
+build_modules() {
+  local folder=$guests/$1
+  [ ! -e "$folder/built" ] || [ -n "$(find live -newer "$folder/built")" ] || return 0
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  cp -r live "$folder/source"
+  quietly nice make -s -C "/lib/modules/$1/build" M="$folder/source" modules
+  # A folder at a time: modules below are else built into those above.
+  quietly nice make -s -C "/lib/modules/$1/build" M="$folder/source/planted" modules
+  touch "$folder/built"
+}
+
+# copy_modules <release> <root> <order> <module…>: with all that they need, in the order of loading.
+copy_modules() {
+  local release=$1 root=$2 order=$3 module path name
+  shift 3
+  for module; do
+    modprobe -S "$release" --show-depends "$module" 2>/dev/null | awk '$1 == "insmod" { print $2 }'
+  done | awk '!seen[$0]++' | while read -r path; do
+    name=${path##*/}
+    case $name in
+      *.xz) xz -dc "$path" >"$root/m/${name%.xz}" ;;
+      *) cp "$path" "$root/m/" ;;
+    esac
+    say "${name%.xz}"
+  done >"$root/m/$order"
+}
+
+# make_root <release> <workload>: everything but the plan, which is another archive behind this one.
+make_root() {
+  local release=$1 root=$guests/root folder=$guests/$1/source
+  rm -rf "$root"
+  mkdir -p "$root/bin" "$root/m" "$root/jobs"
+  cp "$(command -v busybox)" "$root/bin/busybox"
+  cp live/guest/init "$root/init"
+  cp live/guest/* "$root/jobs/"
+  cp live/planted/plans "$root/plans"
+  for module in "$folder/kvroute.ko" "$folder"/planted/*.ko; do
+    strip --strip-debug -o "$root/${module##*/}" "$module"
+  done
+  chmod +x "$root/init"
+  : >"$root/m/order"
+  # shellcheck disable=SC2046 # The file is a list of words.
+  case $2 in
+    files) copy_modules "$release" "$root" order virtio_pci virtio_blk ext4 xfs btrfs ;;
+    modules) copy_modules "$release" "$root" drivers $(cat live/guest/drivers) ;;
+  esac
+  pack "$root"
+}
+
+pack() { (cd "$1" && find . | cpio -o -H newc --quiet | gzip -1); }
+
+# The disks of the workload, as options of qemu in `drives`.
+make_disks() {
+  local kind size
+  drives=()
+  [ "$1" = files ] || return 0
+  for kind in ext4:64M xfs:320M btrfs:128M; do
+    size=${kind#*:} kind=${kind%:*}
+    rm -f "$guests/$kind.img"
+    truncate -s "$size" "$guests/$kind.img"
+    PATH=$PATH:/usr/sbin:/sbin quietly "mkfs.$kind" -q "$guests/$kind.img"
+    drives+=(-drive "file=$guests/$kind.img,if=virtio,format=raw,cache=unsafe")
+  done
+}
+
+# run_guest <release> <workload> <plan> <seconds>: leaves what it printed in console, what it told in told.
+run_guest() {
+  local release=$1 small=$guests/small drives
+  if [ "${made:-}" != "$release-$2" ]; then
+    make_root "$release" "$2" >"$guests/root.gz"
+    made=$release-$2
+  fi
+  make_disks "$2"
+  rm -rf "$small"
+  mkdir -p "$small"
+  say "$3" >"$small/plan"
+  [ "$3" != none ] || rm "$small/plan"
+  say "$2" >"$small/workload"
+  { cat "$guests/root.gz"; pack "$small"; } >"$guests/initrd"
+  : >"$guests/told"
+  # The timer of a guest may come late on a busy machine, and its kernel would take it for broken (no_timer_check).
+  # In the background, so that a signal to the script is heard at once and ends the guest as well.
+  timeout -k 5 "$4" nice qemu-system-x86_64 -accel tcg -cpu max -m "${KVROUTE_GUEST_MIB:-1024}" -smp "${KVROUTE_GUEST_CPUS:-1}" \
+    -display none -no-reboot -nodefaults -serial "file:$guests/console" -serial "file:$guests/told" -kernel "/boot/vmlinuz-$release" \
+    -initrd "$guests/initrd" "${drives[@]}" -append "console=ttyS0 panic=-1 no_timer_check quiet loglevel=5" </dev/null 2>/dev/null &
+  guest=$!
+  wait "$guest" || true
+  guest=
+  sed -i 's/\r$//' "$guests/told" "$guests/console"
+}
+
+end_guest() { [ -z "${guest:-}" ] || kill "$guest" 2>/dev/null || true; }
+
+keep_logs() {
+  cp "$guests/console" "$guests/logs/$1.console"
+  cp "$guests/told" "$guests/logs/$1.told"
+}
+
+# told <word>: what stands behind it, or a dash.
+told() { awk -v word="$1" '$1 == word { print $2; found = 1; exit } END { if (!found) print "-" }' "$guests/told"; }
+
+# verdict_of <workload>: ok, or the worst that happened.
+verdict_of() {
+  if ! grep -q '^done$' "$guests/told"; then
+    say "hang or crash: $(tail -n 1 "$guests/console" | cut -c -60)"
+  elif grep -q '^broken: ' "$guests/told"; then
+    say "$(grep '^broken: ' "$guests/told" | head -n 3 | paste -sd ';')"
+  elif [ "$1" = planted ]; then
+    say "ok, see below"
+  elif grep -q '^still loaded' "$guests/told"; then
+    say "cannot be unloaded"
+  elif grep -q '^kernel ' "$guests/told"; then
+    say "the kernel warns: $(sed -n 's/^kernel //p' "$guests/told" | head -n 1 | cut -c -60)"
+  elif [ "$(told reported)" != 0 ] && [ "$(told reported)" != - ]; then
+    say "reported: $(sed -n '/^== reports/,/^== /p' "$guests/told" | sed -n '3p')"
+  else
+    say ok
+  fi
+}

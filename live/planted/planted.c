@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * Callers of kvmalloc() with a hidden assumption each, and their corrected twins: what kvroute must
+ * find, and where it must be silent. Loading the module runs one of them, once:
+ *
+ *   insmod planted.ko assumption=kfree          insmod planted.ko assumption=kfree twin=1
+ *
+ * It fails with EIO where the caller itself sees that it was wrong. All but the last of the table
+ * can be run on a kernel that has to live on; `slack` uses memory that is not its own.
+ */
+#include <linux/bio.h>
+#include <linux/dma-mapping.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/platform_device.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/string.h>
+#include <linux/version.h>
+#include <linux/vmalloc.h>
+
+#define SIZE 9000
+
+/* It knows the old size by itself since 6.12. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+#define KVREALLOC(p, old, size) kvrealloc(p, size, GFP_KERNEL)
+#else
+#define KVREALLOC(p, old, size) kvrealloc(p, old, size, GFP_KERNEL)
+#endif
+
+static char *assumption = "";
+module_param(assumption, charp, 0);
+static bool twin;
+module_param(twin, bool, 0);
+
+/* Memory of kvmalloc() is memory of kmalloc(). */
+static noinline int plant_kfree(void)
+{
+	void *p = kvmalloc(SIZE, GFP_KERNEL);
+
+	if (twin)
+		kvfree(p);
+	else
+		kfree(p);
+	return p ? 0 : -ENOMEM;
+}
+
+/* Memory of kvmalloc() is memory of vmalloc(). */
+static noinline int plant_vfree(void)
+{
+	void *p = kvmalloc(SIZE, GFP_KERNEL);
+
+	if (twin)
+		kvfree(p);
+	else
+		vfree(p);
+	return p ? 0 : -ENOMEM;
+}
+
+static int map_for(struct platform_device *device, void *p)
+{
+	dma_addr_t bus = dma_map_page(&device->dev, virt_to_page(p), offset_in_page(p), 512,
+				      DMA_TO_DEVICE);
+
+	if (dma_mapping_error(&device->dev, bus))
+		return -EIO;
+	dma_unmap_page(&device->dev, bus, 512, DMA_TO_DEVICE);
+	return 0;
+}
+
+/* A device can be given memory of kvmalloc(). */
+static noinline int plant_dma(void)
+{
+	struct platform_device *device = platform_device_register_simple("planted", -1, NULL, 0);
+	void *p;
+	int err;
+
+	if (IS_ERR(device))
+		return PTR_ERR(device);
+	p = twin ? kmalloc(SIZE, GFP_KERNEL) : kvmalloc(SIZE, GFP_KERNEL);
+	err = p ? map_for(device, p) : -ENOMEM;
+	kvfree(p);
+	platform_device_unregister(device);
+	return err;
+}
+
+/* Memory of kvmalloc() has pages in the direct map. */
+static noinline int plant_virt_to_page(void)
+{
+	struct bio_vec vec;
+	struct bio bio;
+	void *p = twin ? kmalloc(SIZE, GFP_KERNEL) : kvmalloc(SIZE, GFP_KERNEL);
+	int nr_added;
+
+	if (!p)
+		return -ENOMEM;
+	bio_init(&bio, NULL, &vec, 1, REQ_OP_WRITE);
+	nr_added = bio_add_page(&bio, virt_to_page(p), 512, offset_in_page(p));
+	bio_uninit(&bio);
+	kvfree(p);
+	return nr_added == 512 ? 0 : -EIO;
+}
+
+/* Memory is aligned to its size, as kmalloc() aligns powers of two: the low bits are for marks. */
+static noinline int plant_alignment(void)
+{
+	const size_t size = 4 * PAGE_SIZE;
+	void *blocks[8] = {};
+	int i, err = 0;
+
+	for (i = 0; i < ARRAY_SIZE(blocks); i++) {
+		blocks[i] = twin ? kmalloc(size, GFP_KERNEL) : kvmalloc(size, GFP_KERNEL);
+		if (!IS_ALIGNED((unsigned long)blocks[i], size))
+			err = -EIO;
+	}
+	for (i = 0; i < ARRAY_SIZE(blocks); i++)
+		kvfree(blocks[i]);
+	return err;
+}
+
+static struct page *page_of(void *p)
+{
+	return is_vmalloc_addr(p) ? vmalloc_to_page(p) : virt_to_page(p);
+}
+
+/* What follows the first page in memory follows it in frames. */
+static noinline int plant_contiguity(void)
+{
+	const int nr_pages = 64;
+	unsigned long *p = kvmalloc(nr_pages * PAGE_SIZE, GFP_KERNEL);
+	int i, err = 0;
+
+	if (!p)
+		return -ENOMEM;
+	for (i = 1; i < nr_pages && !twin; i++)
+		if (page_of(p) + i != page_of((void *)p + i * PAGE_SIZE))
+			err = -EIO;
+	kvfree(p);
+	return err;
+}
+
+/* Memory may be freed under a spinlock. */
+static noinline int plant_context(void)
+{
+	static DEFINE_SPINLOCK(lock);
+	void *p = kvmalloc(SIZE, GFP_KERNEL);
+
+	spin_lock(&lock);
+	if (!twin)
+		kvfree(p);
+	spin_unlock(&lock);
+	if (twin)
+		kvfree(p);
+	return p ? 0 : -ENOMEM;
+}
+
+/* Memory of kvmalloc() grows by krealloc(). */
+static noinline int plant_krealloc(void)
+{
+	void *p = kvmalloc(SIZE, GFP_KERNEL), *grown;
+
+	if (!p)
+		return -ENOMEM;
+	memset(p, 7, SIZE);
+	if (twin) {
+		grown = KVREALLOC(p, SIZE, 2 * SIZE);
+		if (grown && memchr_inv(grown, 7, SIZE))
+			pr_warn("planted: WARNING: kvrealloc() has lost bytes\n");
+		kvfree(grown ?: p);
+	} else {
+		grown = krealloc(p, 2 * SIZE, GFP_KERNEL);
+		kfree(grown ?: p);
+	}
+	return grown ? 0 : -ENOMEM;
+}
+
+/* Requests do not fail, so the way out when one does was never walked. */
+static noinline int plant_leak(void)
+{
+	void *parts[3] = {};
+	int i, err = 0;
+
+	for (i = 0; i < ARRAY_SIZE(parts) && !err; i++) {
+		parts[i] = kvmalloc(SIZE, GFP_KERNEL);
+		if (!parts[i])
+			err = -ENOMEM;
+	}
+	if (err && !twin)
+		return err;
+	for (i = 0; i < ARRAY_SIZE(parts); i++)
+		kvfree(parts[i]);
+	return err;
+}
+
+/* One request of five is freed as what it need not be: for a shrink, which must name the third. */
+static noinline int plant_third(void)
+{
+	void *p;
+	int i;
+
+	for (i = 1; i <= 5; i++) {
+		p = kvmalloc(SIZE, GFP_KERNEL);
+		if (i == 3 && !twin)
+			kfree(p);
+		else
+			kvfree(p);
+	}
+	return 0;
+}
+
+/* What kmalloc() rounds up to may be used. */
+static noinline int plant_slack(void)
+{
+	const size_t asked = 5000, rounded = 8192;
+	char *p = kvmalloc(asked, GFP_KERNEL);
+
+	if (!p)
+		return -ENOMEM;
+	/* A compiler that knows what was asked for would see it coming. */
+	OPTIMIZER_HIDE_VAR(p);
+	memset(p, 1, twin ? asked : rounded);
+	kvfree(p);
+	return 0;
+}
+
+static const struct { const char *name; int (*run)(void); } plants[] = {
+	{ "kfree", plant_kfree },
+	{ "vfree", plant_vfree },
+	{ "dma", plant_dma },
+	{ "virt_to_page", plant_virt_to_page },
+	{ "alignment", plant_alignment },
+	{ "contiguity", plant_contiguity },
+	{ "context", plant_context },
+	{ "krealloc", plant_krealloc },
+	{ "leak", plant_leak },
+	{ "third", plant_third },
+	{ "slack", plant_slack },
+};
+
+static int __init planted_init(void)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(plants); i++)
+		if (!strcmp(plants[i].name, assumption))
+			return plants[i].run();
+	return -EINVAL;
+}
+
+static void __exit planted_exit(void)
+{
+}
+
+module_init(planted_init);
+module_exit(planted_exit);
+MODULE_DESCRIPTION("Callers of kvmalloc() with hidden assumptions");
+MODULE_LICENSE("Dual MIT/GPL");
