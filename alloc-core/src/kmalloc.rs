@@ -7,6 +7,7 @@
 
 use crate::frames::frame::FrameState;
 use crate::memory::Memory;
+use crate::slab::cache::CacheOwner;
 use crate::slab::cache_list::CLASS_SIZES;
 use crate::slab::objects::Refused;
 use crate::slab::slabs::SlabAllocator;
@@ -14,11 +15,14 @@ use crate::words::addr::{
     KMALLOC_MAX_SIZE, NR_ORDERS, PAGE_OFFSET, PAGE_SHIFT, Paddr, Vaddr, order_for,
 };
 use crate::words::error::AllocError;
-use crate::words::gfp::{__GFP_ZERO, Gfp};
+use crate::words::gfp::{__GFP_ACCOUNT, __GFP_NOMEMALLOC, __GFP_NOWARN, __GFP_ZERO, Gfp};
 use crate::words::task::Context;
 
 /// The largest size that has a class (`KMALLOC_MAX_CACHE_SIZE`, R0.2).
 const KMALLOC_MAX_CACHE_SIZE: u64 = CLASS_SIZES[CLASS_SIZES.len() - 1];
+
+/// The flags that `kmalloc_nolock` takes.
+const GFP_NOLOCK: Gfp = Gfp(__GFP_ACCOUNT.0 | __GFP_ZERO.0);
 
 const _: () = assert!(
     order_for(KMALLOC_MAX_SIZE) < NR_ORDERS as u32,
@@ -49,6 +53,40 @@ impl<M: Memory> Kmalloc<M> {
         let order = order_for(size_bytes);
         let pfn = self.slab.pages.alloc_block(gfp, order, FrameState::LargeKmalloc)?;
         Ok(pfn.to_virt())
+    }
+
+    /// `kmalloc_nolock`: an object of a size class. It makes no effort and says nothing. A lock
+    /// that somebody has is met by injection alone (R1.14).
+    pub(crate) fn kmalloc_nolock(
+        &mut self,
+        size_bytes: u64,
+        gfp: Gfp,
+    ) -> Result<Vaddr, AllocError> {
+        if gfp.without(GFP_NOLOCK) != Gfp(0) {
+            return Err(AllocError::BadArgument);
+        }
+        match size_bytes {
+            0 => Ok(Vaddr::ZERO_SIZE_PTR),
+            1..=KMALLOC_MAX_CACHE_SIZE => {
+                let cache = self.slab.caches.kmalloc(size_bytes);
+                let light = gfp | __GFP_NOWARN | __GFP_NOMEMALLOC;
+                self.slab.alloc(cache, light).map(direct)
+            }
+            _ => Err(AllocError::TooLarge),
+        }
+    }
+
+    /// `kfree_nolock`: takes objects of size classes alone.
+    pub(crate) fn kfree_nolock(&mut self, addr: Vaddr) -> Result<(), Refused> {
+        if addr.is_zero_or_null() {
+            return Ok(());
+        }
+        let object = direct_phys(addr).and_then(|at| self.slab.live_object(at)).ok_or(Refused)?;
+        if object.geometry.owner != CacheOwner::Kmalloc {
+            return Err(Refused);
+        }
+        self.slab.free(&object);
+        Ok(())
     }
 
     /// `kfree`: takes objects of size classes and of caches (R2.7) and large blocks.

@@ -88,10 +88,12 @@ enum Axis {
 }
 
 impl Axis {
-    fn of_arg(place: usize, kind: Role) -> Self {
+    fn of_arg(spec: &CallSpec, place: usize) -> Self {
+        let kind = spec.args[place].1;
         let values = value::values(kind);
         let place_of = |usual: Value| values.iter().position(|value| *value == usual);
-        let usual = value::usual(kind).into_iter().filter_map(place_of);
+        let taken = |usual: Value| usual.taken_by(spec);
+        let usual = value::usual(kind).into_iter().map(taken).filter_map(place_of);
         let usual = usual.map(|place| place as u64).collect();
         Axis::Arg(place, kind, values, usual)
     }
@@ -164,9 +166,8 @@ fn ops_of(text: &str) -> Vec<Op> {
 
 impl Block {
     fn new(spec: &'static CallSpec, state: State) -> Self {
-        let args = spec.args.iter().enumerate();
-        let mut axes: Vec<Axis> =
-            args.map(|(place, &(_, kind))| Axis::of_arg(place, kind)).collect();
+        let places = 0..spec.args.len();
+        let mut axes: Vec<Axis> = places.map(|place| Axis::of_arg(spec, place)).collect();
         if spec.args.iter().any(names_memory) {
             let rows = if spec.call.is_boot() { EARLY_HOLDINGS } else { HOLDINGS };
             axes.push(Axis::Holding(rows.iter().map(|row| (row.0, ops_of(row.1))).collect()));

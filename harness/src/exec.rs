@@ -14,6 +14,7 @@ mod watch;
 use crate::call::{Call, Request};
 use crate::campaign::{Campaign, EveryOp};
 use crate::lane::{Action, Lane, LaneSpec, Record, Skip, Waiter};
+use crate::model::{Allocation, Via};
 use crate::op::{Class, Op, Reg, Setting};
 use crate::oracle::{Event, Jury, Step, Target, View, Wake};
 use crate::paint::mix;
@@ -437,6 +438,7 @@ impl Runner<'_> {
     /// first address counts, with what the others point at beside it.
     fn target(&self, op: &Op) -> Option<(Target, u64)> {
         let model = self.lane.model();
+        let is_kv = |held: &Allocation| held.via == Via::Kvmalloc;
         let point_at = |address: u64| {
             let held = model.containing(address).map(|held| (held, address - held.addr));
             let (held, offset) = held.or_else(|| model.behind(address))?;
@@ -445,7 +447,7 @@ impl Runner<'_> {
         let addrs = self.lane.pointers(op).unwrap_or_default();
         let address = addrs.first().copied().or_else(|| self.lane.pointer(op))?;
         let (id, offset, held) = point_at(address)?;
-        let mut target = Target { id, offset, further: 0, is_kv: held.is_kv, is_free: false };
+        let mut target = Target { id, offset, further: 0, is_kv: is_kv(held), is_free: false };
         let mut usable = held.usable;
         for addr in addrs.iter().skip(1) {
             let pointed_at = point_at(*addr);
@@ -453,7 +455,7 @@ impl Runner<'_> {
             target.further = mix(mix(target.further, id), offset);
             match pointed_at {
                 Some((.., held)) => {
-                    target.is_kv |= held.is_kv;
+                    target.is_kv |= is_kv(held);
                     usable = usable.saturating_add(held.usable);
                 }
                 None => target.is_free = true,

@@ -177,10 +177,10 @@ pub fn boundaries() -> Vec<Boundary> {
         .iter()
         .enumerate()
         .map(|(place, name)| boundary(&format!("kvmalloc of {name}"), KV, Seen::Policy(place)));
-    // In a non-maskable interrupt none is given.
-    let contexts = CONTEXTS.iter().filter(|(_, context)| *context != Context::Nmi);
-    let contexts = contexts.map(|(name, context)| {
-        boundary(&format!("memory given in context {name}"), ALL, Seen::Context(*context))
+    let contexts = CONTEXTS.iter().map(|(name, context)| {
+        // In a non-maskable interrupt kmalloc_nolock alone gives any.
+        let must = if *context == Context::Nmi { CACHES } else { ALL };
+        boundary(&format!("memory given in context {name}"), must, Seen::Context(*context))
     });
     let sites = FAULT_SITES.iter().enumerate().map(|(place, site)| {
         let must = match site.name {

@@ -16,6 +16,7 @@ use kvroute_harness::free_matrix::{COLUMNS, Cell, MATRIX, Spot, misfit};
 fn call(frees: Frees) -> FreeCall {
     match frees {
         Frees::Kfree => FreeCall::Kfree,
+        Frees::KfreeNolock => FreeCall::KfreeNolock,
         Frees::KfreeSensitive => FreeCall::KfreeSensitive,
         Frees::Krealloc => FreeCall::Krealloc,
         Frees::Kvfree => FreeCall::Kvfree,

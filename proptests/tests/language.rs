@@ -63,7 +63,11 @@ fn the_calls_are_all_there() {
         let (args, optional) = (names(false), names(true));
         let rest = if optional.is_empty() { optional } else { format!("[, {optional}]") };
         let route = if spec.traits.routed { "  (route)" } else { "" };
-        format!("{dst}{}({args}{rest}){route}\n", spec.name)
+        let since = match spec.since {
+            "" => String::new(),
+            version => format!("  (since {version})"),
+        };
+        format!("{dst}{}({args}{rest}){route}{since}\n", spec.name)
     };
     check("calls", &CALLS.iter().map(line).collect::<String>());
 }

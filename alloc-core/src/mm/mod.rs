@@ -201,6 +201,13 @@ impl<M: Memory> Mm<M> {
         self.freed(result, addr, FreeCall::Kfree)
     }
 
+    /// Gives back what [`Self::kmalloc_nolock`] gave, in any context; NULL and `ZERO_SIZE_PTR` are
+    /// nothing to do. Whether an object of kmalloc came from there its address does not tell.
+    pub fn kfree_nolock(&mut self, addr: Vaddr) -> Result<(), FreeFault> {
+        let result = self.kmalloc_floor().kfree_nolock(addr);
+        self.freed(result, addr, FreeCall::KfreeNolock)
+    }
+
     /// [`Self::kfree`] of memory that held a secret: all of it is cleared first.
     pub fn kfree_sensitive(&mut self, addr: Vaddr) -> Result<(), FreeFault> {
         self.check_free(addr, FreeCall::KfreeSensitive, None)?;

@@ -37,6 +37,18 @@ impl<M: Memory> Mm<M> {
         self.on(node, |mm| mm.kmalloc(size, gfp))
     }
 
+    /// Takes up to 8 KiB in any context, a non-maskable interrupt too, if they are at hand: it
+    /// never waits, and makes no effort. It takes no flags but `__GFP_ZERO` and `__GFP_ACCOUNT`
+    /// (R1.14).
+    pub fn kmalloc_nolock(
+        &mut self,
+        size: u64,
+        gfp: Gfp,
+        node: Option<u8>,
+    ) -> Result<Vaddr, AllocError> {
+        self.on(node, |mm| mm.kmalloc_floor().kmalloc_nolock(size, gfp))
+    }
+
     /// [`Self::kmem_cache_alloc`] of a node.
     pub fn kmem_cache_alloc_node(
         &mut self,

@@ -7,6 +7,8 @@
 pub enum FreeCall {
     /// `kfree`.
     Kfree,
+    /// `kfree_nolock`.
+    KfreeNolock,
     /// `vfree`.
     Vfree,
     /// `vfree_atomic`.
@@ -44,6 +46,7 @@ impl FreeCall {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Kfree => "kfree",
+            Self::KfreeNolock => "kfree_nolock",
             Self::Vfree => "vfree",
             Self::VfreeAtomic => "vfree_atomic",
             Self::Vunmap => "vunmap",

@@ -7,7 +7,7 @@
 //!
 //! Which of them meet in one case is the parent's to say.
 
-use crate::call::{MAX_LIST, NUMA_NO_NODE, Role};
+use crate::call::{CallSpec, MAX_LIST, NUMA_NO_NODE, Role};
 use crate::op::{Arg, Ptr, Reg};
 use crate::text::MAX_ORDER_WRITTEN;
 use crate::trace::Machine;
@@ -173,6 +173,14 @@ fn pointers() -> Vec<Value> {
 }
 
 impl Value {
+    /// The value, without flags that a call does not take.
+    pub(super) fn taken_by(self, spec: &CallSpec) -> Self {
+        match self {
+            Value::Gfp(flags) => Value::Gfp(Gfp(flags.0 & spec.flags().0)),
+            value => value,
+        }
+    }
+
     /// The value as an argument, on this machine, beside a register that holds so many bytes.
     pub(super) fn arg(self, kind: Role, machine: &Machine, register: Reg, held: u64) -> Arg {
         match (self, kind) {

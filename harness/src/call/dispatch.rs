@@ -67,7 +67,8 @@ macro_rules! calls {
         $own:ident $own_name:ident [$($own_campaign:ident)*] ($($own_arg:ident: $own_role:ident),*);
     )* } $($family:ident { $(
         $call:ident $name:ident $makes:ident $frees:ident [$($trait:ident)*]
-            [$($free:ident)*] [$($campaign:ident)*] ($($arg:ident: $role:ident),*);
+            [$($free:ident)*] [$($campaign:ident)*] ($($arg:ident: $role:ident),*)
+            $(since $since:literal)?;
     )* })*) => {
         /// An allocator with all of Linux' calls, under their C names. A node is a number or none;
         /// what the C call returns by a pointer or leaves undone is the answer.

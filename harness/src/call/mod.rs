@@ -15,6 +15,9 @@ mod table;
 
 pub(crate) use rows::for_each_call;
 
+use crate::words::Gfp;
+use crate::words::gfp::{__GFP_ACCOUNT, __GFP_ZERO};
+
 pub use dispatch::{Calls, ask, dispatch};
 pub use list::{List, MAX_LIST};
 pub use request::{Request, Words};
@@ -147,6 +150,8 @@ pub enum Frees {
     Nothing,
     /// As `kfree`, by the address.
     Kfree,
+    /// As `kfree`, of what was taken without a lock.
+    KfreeNolock,
     /// As `kfree`, and cleared before.
     KfreeSensitive,
     /// As `kfree`, once its bytes are elsewhere.
@@ -202,6 +207,8 @@ pub struct CallSpec {
     pub freed_by: &'static [Call],
     /// Its arguments in order: the name used in messages, and the part.
     pub args: &'static [(&'static str, Role)],
+    /// The version of Linux that it came with, if that is later than 6.1; else nothing.
+    pub since: &'static str,
     /// The campaigns that draw it beside those that draw every call.
     pub campaigns: &'static [&'static str],
 }
@@ -210,6 +217,11 @@ impl CallSpec {
     /// The place of the first argument that plays a part.
     pub fn place(&self, role: Role) -> Option<usize> {
         self.args.iter().position(|(_, of)| *of == role)
+    }
+
+    /// The GFP flags that it takes.
+    pub fn flags(&self) -> Gfp {
+        if self.traits.nolock { Gfp(__GFP_ZERO.0 | __GFP_ACCOUNT.0) } else { Gfp(u32::MAX) }
     }
 
     /// Whether an argument plays a part.
@@ -258,6 +270,8 @@ pub struct Traits {
     pub sleeps: bool,
     /// It enables interrupts, and so may not be made where they are disabled.
     pub enables_irqs: bool,
+    /// It waits for no lock, and so may be made anywhere. It takes few flags.
+    pub nolock: bool,
 }
 
 impl Call {

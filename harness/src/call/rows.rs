@@ -2,7 +2,8 @@
 //!
 //! Columns: the call's name here and in C, what it makes, how it frees, what is special about it,
 //! the calls that free what it makes (the most natural one first), the campaigns that draw it
-//! beside those that draw every call, and its arguments. What the words mean is said at `Makes`,
+//! beside those that draw every call, its arguments, and the version that it came with if Linux 6.1
+//! has no such call. What the words mean is said at `Makes`,
 //! `Frees`, `Traits` and `Role`.
 
 // One row a line, however long: the columns are what makes the table readable.
@@ -35,7 +36,9 @@ macro_rules! for_each_call {
         KmallocNode        kmalloc_node          Kmalloc     Nothing         [] [Kfree Kvfree KfreeSensitive] [kmalloc] (size: Size, flags: Gfp, node: Node);
         KmallocArray       kmalloc_array         Kmalloc     Nothing         [] [Kfree Kvfree KfreeSensitive] [kmalloc] (n: Count, size: Size, flags: Gfp);
         Kcalloc            kcalloc               Kmalloc     Nothing         [zeroes] [Kfree Kvfree KfreeSensitive] [kmalloc] (n: Count, size: Size, flags: Gfp);
+        KmallocNolock      kmalloc_nolock        Kmalloc     Nothing         [nolock] [KfreeNolock Kfree] [kmalloc] (size: Size, gfp_flags: Gfp, node: Node) since "6.18";
         Kfree              kfree                 Nothing     Kfree           [] [] [kmalloc vmalloc] (ptr: Freed);
+        KfreeNolock        kfree_nolock          Nothing     KfreeNolock     [nolock] [] [kmalloc] (object: Freed) since "6.18";
         KfreeSensitive     kfree_sensitive       Nothing     KfreeSensitive  [] [] [kmalloc] (ptr: Freed);
         Krealloc           krealloc              Kmalloc     Krealloc        [] [Kfree Kvfree KfreeSensitive] [kmalloc] (ptr: Replaced, size: Size, flags: Gfp);
         Ksize              ksize                 Fact        Nothing         [] [] [kmalloc] (ptr: Read);
@@ -59,7 +62,7 @@ macro_rules! for_each_call {
         VmallocNodeRange   __vmalloc_node_range  Vmalloc     Nothing         [] [Vfree Kvfree VfreeAtomic] [vmalloc] (size: Size, align: Align, start: RangeStart, end: RangeEnd, flags: Gfp);
         Vfree              vfree                 Nothing     Vfree           [] [] [vmalloc kvmalloc] (addr: Freed);
         VfreeAtomic        vfree_atomic          Nothing     VfreeAtomic     [] [] [vmalloc] (addr: Freed);
-        Vrealloc           vrealloc              Vmalloc     Vrealloc        [] [Vfree Kvfree VfreeAtomic] [vmalloc] (addr: Replaced, newsize: Size, flags: Gfp);
+        Vrealloc           vrealloc              Vmalloc     Vrealloc        [] [Vfree Kvfree VfreeAtomic] [vmalloc] (addr: Replaced, newsize: Size, flags: Gfp) since "6.12";
         Vunmap             vunmap                Nothing     Vunmap          [] [] [vmalloc] (addr: Freed);
         VmUnmapAliases     vm_unmap_aliases      Nothing     Nothing         [sleeps] [] [vmalloc kvmalloc] ();
     }

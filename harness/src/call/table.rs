@@ -3,15 +3,22 @@
 use super::rows::for_each_call;
 use super::{CallSpec, Family, Frees, Makes, Role, Traits};
 
-const NO_TRAITS: Traits =
-    Traits { zeroes: false, routed: false, huge: false, sleeps: false, enables_irqs: false };
+const NO_TRAITS: Traits = Traits {
+    zeroes: false,
+    routed: false,
+    huge: false,
+    sleeps: false,
+    enables_irqs: false,
+    nolock: false,
+};
 
 macro_rules! table {
     (callers { $(
         $own:ident $own_name:ident [$($own_campaign:ident)*] ($($own_arg:ident: $own_role:ident),*);
     )* } $($family:ident { $(
         $call:ident $name:ident $makes:ident $frees:ident [$($trait:ident)*]
-            [$($free:ident)*] [$($campaign:ident)*] ($($arg:ident: $role:ident),*);
+            [$($free:ident)*] [$($campaign:ident)*] ($($arg:ident: $role:ident),*)
+            $(since $since:literal)?;
     )* })*) => {
         /// A call of the language.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +37,7 @@ macro_rules! table {
                 traits: Traits { $($trait: true,)* ..NO_TRAITS },
                 freed_by: &[$(Call::$free),*],
                 args: &[$((stringify!($arg), Role::$role)),*],
+                since: concat!($($since)?),
                 campaigns: &[$(stringify!($campaign)),*],
             },)*)*
             $(CallSpec {
@@ -42,6 +50,7 @@ macro_rules! table {
                 traits: NO_TRAITS,
                 freed_by: &[],
                 args: &[$((stringify!($own_arg), Role::$own_role)),*],
+                since: "",
                 campaigns: &[$(stringify!($own_campaign)),*],
             },)*
         ];

@@ -122,7 +122,8 @@ macro_rules! value {
 macro_rules! methods {
     (callers { $($of_callers:tt)* } $($family:ident { $(
         $call:ident $name:ident $makes:ident $frees:ident [$($trait:ident)*]
-            [$($free:ident)*] [$($campaign:ident)*] ($($arg:ident: $role:ident),*);
+            [$($free:ident)*] [$($campaign:ident)*] ($($arg:ident: $role:ident),*)
+            $(since $since:literal)?;
     )* })*) => {
         /// The calls, under their C names. Those that give or take several pieces of memory do so
         /// for at most [`MAX_LIST`](crate::call::MAX_LIST) at a time.

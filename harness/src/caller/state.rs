@@ -11,7 +11,7 @@ use super::placement::{self, Placement};
 use super::plan::{Decision, Filling, Place, Plan};
 use crate::call::{Call, CallSpec, Family, Frees, Makes, Request, Role, Yields, ask};
 use crate::op::{Reg, Setting};
-use crate::oracle::caller::{About, Rule, objection};
+use crate::oracle::caller::{About, Rule, foreign, objection};
 use crate::paint::{ZEROS, mix, tile};
 use crate::subject::{Answer, Layout, Reply, Subject};
 use crate::trace::{Machine, Trace};
@@ -248,6 +248,10 @@ impl State {
             return Ok(());
         }
         let given = origins.iter().flatten().map(|reg| self.held.given(*reg));
+        let is_foreign = |given: &Given| given.addr > 16 && !given.request.spec().traits.nolock;
+        if request.call == Call::KfreeNolock && given.clone().any(is_foreign) {
+            return Err(Misuse::new(Rule::WrongFree, foreign(request)));
+        }
         let mut freed = given.filter(|given| given.addr > 16 && given.freed_at.is_some());
         let Some(freed) = freed.next() else { return Ok(()) };
         let (name, maker) = (request.spec().name, freed.request.spec().name);

@@ -65,8 +65,8 @@ fn may_wait(gfp: Gfp) -> bool {
 fn interrupt(op: &mut Op, swarm: &Swarm, rng: &mut Rng) {
     let contexts = [Context::Atomic, Context::Softirq, Context::Hardirq];
     let wrong = swarm.misuse.hit(rng);
-    // In a non-maskable interrupt nothing is right.
-    let is_nmi = wrong && rng.u8(0..4) == 0;
+    // In a non-maskable interrupt little is right.
+    let is_nmi = (wrong || op.call.spec().traits.nolock) && rng.u8(0..4) == 0;
     let context = if is_nmi { Context::Nmi } else { *one_of(&contexts, rng) };
     let is_area = matches!(op.call, Call::Vfree | Call::Kvfree);
     if !wrong && (op.call.sleeps() || (is_area && context == Context::Atomic)) {

@@ -160,11 +160,7 @@ pub(crate) fn arg(
         Role::RangeEnd => Arg::Number(vmalloc_offset(before(Role::RangeStart), swarm, rng)),
         Role::Offset => Arg::Number(size(64, rng)),
         Role::Phys => Arg::Number(rng.u64(0..u64::from(swarm.machine.frames) * PAGE)),
-        // Pages of a huge area must not be compound: its caller's fault, which Linux grants.
-        Role::Gfp if may_be_huge(spec) && !swarm.misuse.hit(rng) => {
-            Arg::Gfp(flags::gfp(swarm, rng).without(__GFP_COMP))
-        }
-        Role::Gfp => Arg::Gfp(flags::gfp(swarm, rng)),
+        Role::Gfp => Arg::Gfp(gfp(spec, swarm, rng)),
         Role::Read if spec.makes == Makes::Reference => Arg::Ptr(page(scene, swarm, rng)),
         Role::Freed | Role::Replaced | Role::Read | Role::Written => {
             let live = scene.any_live(rng);
@@ -179,6 +175,18 @@ pub(crate) fn arg(
         Role::SlabFlags => Arg::Number(flags::slab_flags(rng)),
         Role::Ctor => Arg::Number(ctor(rng)),
     }
+}
+
+/// Flags, and seldom some that the call does not take.
+fn gfp(spec: &CallSpec, swarm: &Swarm, rng: &mut Rng) -> Gfp {
+    // Pages of a huge area must not be compound: its caller's fault, which Linux grants.
+    if may_be_huge(spec) && !swarm.misuse.hit(rng) {
+        return flags::gfp(swarm, rng).without(__GFP_COMP);
+    }
+    if spec.traits.nolock && !swarm.misuse.hit(rng) {
+        return *one_of(&[Gfp(0), Gfp(0), __GFP_ZERO, __GFP_ACCOUNT], rng);
+    }
+    flags::gfp(swarm, rng)
 }
 
 /// An address in memory that is pages, or seldom in any other.

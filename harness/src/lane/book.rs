@@ -12,7 +12,7 @@ use crate::model::room::Search;
 use crate::model::rules::{Family, Want};
 use crate::model::shortage::may_lack_node;
 use crate::model::space::Told;
-use crate::model::{Allocation, Cache, Contents, Free, Granted, Kind};
+use crate::model::{Allocation, Cache, Contents, Free, Granted, Kind, Via};
 use crate::op::Reg;
 use crate::paint::mix;
 use crate::subject::{Answer, Refusal};
@@ -246,7 +246,7 @@ impl Lane {
                 size: PAGE,
                 usable: PAGE,
                 kind: Kind::Pages { order: 0, is_compound: false },
-                is_kv: false,
+                via: Via::Own,
                 reg,
                 contents: Contents::Echo(bytes::contents(old, start..start + PAGE)),
                 ..*old
@@ -263,9 +263,14 @@ impl Lane {
             let id = record.id;
             let is_kv = matches!(want.family, Family::Kvmalloc { .. })
                 || record.request.call == Call::Kvrealloc;
+            let via = match () {
+                () if is_kv => Via::Kvmalloc,
+                () if want.is_nolock => Via::Nolock,
+                () => Via::Own,
+            };
             let contents = self.choose_contents(mix(id.into(), 0), addr, size);
             let (cpu, reg) = (record.caller.cpu.into(), dst);
-            let granted = Allocation { id, addr, size, usable, kind, is_kv, cpu, reg, contents };
+            let granted = Allocation { id, addr, size, usable, kind, via, cpu, reg, contents };
             bytes::write_all(self.subject.as_mut(), &granted);
             if replaced == Some(addr) {
                 self.model.renew(granted);
@@ -291,8 +296,8 @@ impl Lane {
             let draw = mix(record.id.into(), 2 * piece as u64);
             let contents = self.choose_contents(draw, addr, size);
             let (id, cpu, reg) = (record.id, record.caller.cpu.into(), dst);
-            let is_kv = false;
-            let granted = Allocation { id, addr, size, usable, kind, is_kv, cpu, reg, contents };
+            let via = Via::Own;
+            let granted = Allocation { id, addr, size, usable, kind, via, cpu, reg, contents };
             bytes::write_all(self.subject.as_mut(), &granted);
             self.model.enter(granted, record.frames_of(piece));
         }
@@ -318,7 +323,7 @@ impl Lane {
             size,
             usable: size,
             kind: Kind::Boot,
-            is_kv: false,
+            via: Via::Own,
             cpu: 0,
             reg: None,
             contents: self.choose_contents(mix(record.id.into(), 0), addr, size),

@@ -41,6 +41,17 @@ pub(crate) enum Kind {
     Boot,
 }
 
+/// The interface that memory came through, where its kind does not say that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Via {
+    /// The one of its kind.
+    Own,
+    /// kvmalloc, so that the caller may not know its kind.
+    Kvmalloc,
+    /// `kmalloc_nolock` (R1.14).
+    Nolock,
+}
+
 /// How the bytes of an allocation were chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Contents {
@@ -64,8 +75,8 @@ pub(crate) struct Allocation {
     pub usable: u64,
     /// What it is.
     pub kind: Kind,
-    /// Whether it came through kvmalloc, so that the caller may not know its kind.
-    pub is_kv: bool,
+    /// Through which interface it came.
+    pub via: Via,
     /// The CPU that took it.
     pub cpu: usize,
     /// The register that holds it.
@@ -93,7 +104,8 @@ impl Allocation {
     pub(crate) fn right_free(&self) -> Request {
         let addr = self.addr;
         match self.kind {
-            _ if self.is_kv => ask::kvfree(addr),
+            _ if self.via == Via::Kvmalloc => ask::kvfree(addr),
+            _ if self.via == Via::Nolock => ask::kfree_nolock(addr),
             Kind::Kmalloc | Kind::LargeKmalloc => ask::kfree(addr),
             Kind::CacheObject(cache) => ask::kmem_cache_free(cache, addr),
             Kind::Pages { order, .. } => ask::free_pages(addr, order),

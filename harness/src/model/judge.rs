@@ -50,7 +50,9 @@ impl Model {
         // A reallocation is refused as a request, and nothing interrupts before the hand-over.
         // A reference that is not the last is only counted.
         let counts = free.how == Frees::PutPage && self.is_shared(*addrs.first()?);
-        let is_apart = request.replaced().is_some() || free.how == Frees::Boot || counts;
+        let is_apart = request.replaced().is_some()
+            || matches!(free.how, Frees::Boot | Frees::KfreeNolock)
+            || counts;
         let is_forbidden = context == Context::Nmi && !is_apart;
         let mut decisive = (*addrs.first()?, Verdict::NoOp);
         for (place, &addr) in addrs.iter().enumerate() {

@@ -32,7 +32,7 @@ use crate::op::Reg;
 use crate::subject::Layout;
 use crate::trace::Machine;
 use crate::words::{CacheHandle, PAGE, order_of, pages_of};
-pub(crate) use allocation::{Allocation, Contents, Kind};
+pub(crate) use allocation::{Allocation, Contents, Kind, Via};
 use boot::whose_frames;
 pub(crate) use free::{Free, Verdict, right_call};
 pub(crate) use grant::Granted;
@@ -391,6 +391,6 @@ impl Model {
 #[cfg(test)]
 fn test_area(addr: u64, size: u64) -> Allocation {
     let contents = Contents::Painted(1);
-    let (usable, kind) = (size.next_multiple_of(PAGE), Kind::Vmalloc);
-    Allocation { id: 1, addr, size, usable, kind, is_kv: false, cpu: 0, reg: None, contents }
+    let (usable, kind, via) = (size.next_multiple_of(PAGE), Kind::Vmalloc, Via::Own);
+    Allocation { id: 1, addr, size, usable, kind, via, cpu: 0, reg: None, contents }
 }

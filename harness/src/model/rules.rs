@@ -10,8 +10,8 @@
 use crate::call::{CallSpec, Makes, Request, Role};
 use crate::subject::Facts;
 use crate::words::gfp::{
-    __GFP_DIRECT_RECLAIM, __GFP_HIGH, __GFP_MEMALLOC, __GFP_NOFAIL, __GFP_NOMEMALLOC, __GFP_ZERO,
-    GFP_KERNEL, Gfp,
+    __GFP_DIRECT_RECLAIM, __GFP_HIGH, __GFP_MEMALLOC, __GFP_NOFAIL, __GFP_NOMEMALLOC, __GFP_NOWARN,
+    __GFP_ZERO, GFP_KERNEL, Gfp,
 };
 use crate::words::{
     CacheHandle, LARGEST_ORDER, PAGE, Route, SLAB_HWCACHE_ALIGN, SlabFlags, order_of, pages_of,
@@ -69,6 +69,8 @@ pub(crate) struct Want {
     pub gfp: Gfp,
     /// Whether the call itself asks for huge pages.
     pub asks_huge: bool,
+    /// Whether the call takes no lock, and so makes no effort (R1.14).
+    pub is_nolock: bool,
     /// The node that the call names.
     pub node: Option<u8>,
     /// How many pieces of memory are to be given.
@@ -114,10 +116,12 @@ impl Want {
         };
         let plain = if makes == Makes::Boot { Gfp(0) } else { GFP_KERNEL };
         let zero = if traits.zeroes { __GFP_ZERO } else { Gfp(0) };
-        let gfp = request.gfp().unwrap_or(plain) | zero;
+        let is_nolock = traits.nolock;
+        let light = if is_nolock { __GFP_NOWARN | __GFP_NOMEMALLOC } else { Gfp(0) };
+        let gfp = request.gfp().unwrap_or(plain) | zero | light;
         let from = request.replaced().map(|addr| Old { addr, size: get(Role::Held) });
         let (asks_huge, node, nr_pieces) = (traits.huge, request.node(), request.nr_results());
-        Some(Self { family, size, gfp, asks_huge, node, nr_pieces, from })
+        Some(Self { family, size, gfp, asks_huge, is_nolock, node, nr_pieces, from })
     }
 
     /// Whether the request may not fail.

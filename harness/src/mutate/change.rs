@@ -12,7 +12,7 @@ use crate::op::{Arg, Faults, Op, Ptr, Reg};
 use crate::random::{Draw, one_of};
 use crate::text::{CALLER_FIELDS, FAULT_SITES, MAX_ORDER_WRITTEN};
 use crate::trace::Trace;
-use crate::words::{CONTEXTS, Context, Current, NR_ORDERS, ROUTES};
+use crate::words::{CONTEXTS, Context, Current, Gfp, NR_ORDERS, ROUTES};
 use fastrand::Rng;
 
 /// Changes one part of one op: an argument, the call, the register, or what stands beside it.
@@ -79,7 +79,8 @@ fn change_arg(op: &Op, place: usize, scene: &Scene, knife: &mut Knife<'_>) -> Ar
         (_, Arg::Number(_)) if rng.u8(0..6) == 0 => Arg::Number(draw::extreme(rng)),
         (_, Arg::Number(number)) => Arg::Number(nudged(number, rng)),
         (_, Arg::Gfp(flags)) => {
-            let flag = flags::modifier(rng);
+            // Seldom a flag that the call does not take.
+            let flag = Gfp(flags::modifier(rng).0 & spec.flags().0);
             Arg::Gfp(if flags.has(flag) { flags.without(flag) } else { flags | flag })
         }
         (_, Arg::Cache(cache)) => Arg::Cache(match scene.any_cache(rng) {

@@ -4,7 +4,7 @@ use super::{Event, Judgement, Oracle, Step};
 use crate::call::Request;
 use crate::lane::Record;
 use crate::model::rules::Want;
-use crate::model::{Allocation, Contents, Kind, Model};
+use crate::model::{Allocation, Contents, Kind, Model, Via};
 use crate::op::Faults;
 use crate::relaxation::{Relaxation, Relaxed};
 use crate::subject::Effort;
@@ -42,8 +42,9 @@ pub(super) fn model_with(nr_vmalloc_pages: u64, machine: &Machine) -> Model {
 pub(super) fn enter(model: &mut Model, addr: u64, size: u64, kind: Kind, frames: &[u32]) {
     let contents = Contents::Painted(1);
     let usable = if kind == Kind::Vmalloc { size.next_multiple_of(4096) } else { size };
+    let via = Via::Own;
     let allocation =
-        Allocation { id: 7, addr, size, usable, kind, is_kv: false, cpu: 0, reg: None, contents };
+        Allocation { id: 7, addr, size, usable, kind, via, cpu: 0, reg: None, contents };
     model.enter(allocation, frames);
 }
 

@@ -13,6 +13,7 @@ mod answers;
 mod counts;
 mod lists;
 mod memory;
+mod nolock;
 mod references;
 mod tenant;
 mod waits;
@@ -58,6 +59,7 @@ fn faults() -> impl Iterator<Item = &'static Fault> {
         memory::FAULTS,
         lists::FAULTS,
         references::FAULTS,
+        nolock::FAULTS,
         answers::FAULTS,
         counts::FAULTS,
         waits::FAULTS,

@@ -66,9 +66,11 @@ fn free(
         FreeCall::DmaFreeCoherent => mm.dma_free_coherent(addr, size),
         FreeCall::KfreeSensitive => mm.kfree_sensitive(addr),
         FreeCall::KvfreeSensitive => mm.kvfree_sensitive(addr, size),
-        FreeCall::Krealloc | FreeCall::Kvrealloc | FreeCall::Vrealloc | FreeCall::Ksize => {
-            panic!("the guide names {}", call.name())
-        }
+        FreeCall::Krealloc
+        | FreeCall::Kvrealloc
+        | FreeCall::Vrealloc
+        | FreeCall::KfreeNolock
+        | FreeCall::Ksize => panic!("the guide names {}", call.name()),
     }
 }
 

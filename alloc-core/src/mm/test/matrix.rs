@@ -199,6 +199,7 @@ impl Stage {
         };
         Some(match call {
             FreeCall::Kfree => mm.kfree(addr),
+            FreeCall::KfreeNolock => mm.kfree_nolock(addr),
             FreeCall::Kvfree => mm.kvfree(addr),
             FreeCall::Vfree => mm.vfree(addr),
             FreeCall::VfreeAtomic => mm.vfree_atomic(addr),

@@ -3,7 +3,7 @@
 
 use super::case::{Case, Returned};
 use crate::caller::config::Phase;
-use crate::caller::kernel::{Kernel, Pointer};
+use crate::caller::kernel::{Kernel, NoMemory, Pointer};
 use crate::oracle::caller::Rule;
 use crate::words::Context;
 use crate::words::gfp::{GFP_ATOMIC, GFP_KERNEL, GFP_NOFS, Gfp};
@@ -16,6 +16,14 @@ pub(super) static CASES: &[Case] = &[
         phase: Phase::Policy,
         wrong: |kv| under_lock(kv, GFP_KERNEL),
         right: |kv| under_lock(kv, GFP_ATOMIC),
+    },
+    Case {
+        name: "kmalloc in a non-maskable interrupt",
+        source: "BPF programs at perf events, for which Linux 6.18 has kmalloc_nolock (R1.14)",
+        rule: Rule::Context,
+        phase: Phase::Policy,
+        wrong: |kv| sample(kv, |kv| kv.kmalloc(0x40, GFP_ATOMIC)),
+        right: |kv| sample(kv, |kv| kv.kmalloc_nolock(0x40, Gfp(0), None)),
     },
     Case {
         name: "kvfree under a spinlock of what was large",
@@ -57,6 +65,13 @@ fn under_lock(kv: &Kernel, flags: Gfp) -> Returned {
         kv.kfree(entry);
         Ok(0)
     })
+}
+
+/// A sample that is taken in the interrupt, and freed by who reads it.
+fn sample(kv: &Kernel, take: for<'k> fn(&'k Kernel) -> Result<Pointer<'k>, NoMemory>) -> Returned {
+    let sample = kv.in_context(Context::Nmi, || take(kv))?;
+    kv.kfree_nolock(sample);
+    Ok(0)
 }
 
 fn freed_under_lock(kv: &Kernel, context: Context) -> Returned {

@@ -41,6 +41,14 @@ pub(super) static CASES: &[Case] = &[
         right: |kv| grown(kv, false),
     },
     Case {
+        name: "a page of a buffer, used when the buffer is freed",
+        source: "senders that pass pages on without a reference of their own (R3.13)",
+        rule: Rule::UseAfterFree,
+        phase: Phase::Policy,
+        wrong: |kv| sent(kv, |_, page| page),
+        right: |kv| sent(kv, |kv, page| kv.get_page(page)),
+    },
+    Case {
         name: "a block of pages, freed with another order",
         source: "a report of the kernel test robot",
         rule: Rule::WrongFree,
@@ -96,6 +104,20 @@ fn grown(kv: &Kernel, by_krealloc: bool) -> Returned {
     let larger = larger.inspect_err(|_| kv.kvfree(buffer))?;
     let seen = larger.load();
     kv.kvfree(larger);
+    Ok(seen)
+}
+
+/// A page of a buffer, for a device that has it longer than the buffer lives.
+fn sent(kv: &Kernel, hold: for<'k> fn(&'k Kernel, Pointer<'k>) -> Pointer<'k>) -> Returned {
+    let buffer = kv.vmalloc(0x2000)?;
+    let page = buffer.at(0x1000);
+    page.store(42);
+    let page = hold(kv, page);
+    kv.vfree(buffer);
+    let seen = page.load();
+    if page != buffer.at(0x1000) {
+        kv.put_page(page);
+    }
     Ok(seen)
 }
 

@@ -11,9 +11,9 @@ pub(crate) use judge::{About, objection};
 pub use rule::{RULES, Rule};
 
 use super::{Event, Judgement, Oracle};
-use crate::call::Frees;
+use crate::call::{Call, Frees, Request};
 use crate::lane::{Record, Retry};
-use crate::model::Allocation;
+use crate::model::{Allocation, Via};
 use crate::subject::{Answer, Caps, Pack};
 
 pub(super) const ORACLE: Oracle = Oracle {
@@ -36,6 +36,10 @@ fn judge(event: &Event) -> Judgement {
             }
             let about = freeing.map(|freeing| freeing.addr).or(request.address());
             let held = about.and_then(|addr| step.model.at(addr));
+            let is_foreign = held.is_some_and(|held| held.via != Via::Nolock);
+            if request.call == Call::KfreeNolock && is_foreign {
+                return broken(Rule::WrongFree, &foreign(request));
+            }
             let right = held.map(Allocation::right_free).map(|free| free.spec().name);
             match objection(request, step.record.reply, About { maker: None, right }) {
                 Some((rule, says)) => broken(rule, &says),
@@ -51,6 +55,11 @@ fn judge(event: &Event) -> Judgement {
         }
         _ => Ok(()),
     }
+}
+
+/// What is wrong with freeing memory of others without a lock: who watches it is not told (R1.14).
+pub(crate) fn foreign(request: &Request) -> String {
+    format!("{request:?} of what kmalloc_nolock did not give; Linux: kmemleak and KFENCE miss it")
 }
 
 #[cfg(test)]
@@ -71,6 +80,15 @@ mod test {
             FreeRefusal { verdict: Class::WrongAllocator, right: None, on_linux: Some("oopses") };
         let wrong = record(ask::vfree(DIRECT), Answer::BadFree(refused));
         barks(&ORACLE, &model, &wrong, "kfree would be right; Linux oopses");
+    }
+
+    #[test]
+    fn barks_on_memory_of_kmalloc_that_is_freed_without_a_lock() {
+        let mut model = model();
+        enter(&mut model, DIRECT, 64, Kind::Kmalloc, &[0]);
+        let freed = record(ask::kfree_nolock(DIRECT), Answer::Done);
+        barks(&ORACLE, &model, &freed, "kmalloc_nolock did not give");
+        silent(&ORACLE, &model, &record(ask::kfree_nolock(0), Answer::Done));
     }
 
     #[test]

@@ -67,6 +67,7 @@ fn may_sleep(step: &Step, spares_sleep: bool) -> bool {
     };
     match (want.family, want.size) {
         (_, None) => false,
+        _ if want.is_nolock => false,
         (Family::Kmalloc | Family::Kvmalloc { .. }, Some(0)) => false,
         (_, Some(0)) if want.from.is_some() => false,
         // Who leaves an area where it is takes none of what follows, but looks for it under a lock
@@ -89,6 +90,7 @@ fn takes_locks(step: &Step) -> bool {
     let Some(want) = record.want else { return record.request.spec().traits.sleeps };
     match (want.family, want.size) {
         (Family::Boot(_), _) | (_, None) => false,
+        _ if want.is_nolock => false,
         (_, Some(0)) if want.from.is_some() => {
             let frees = record.freeing.is_some_and(|freeing| !freeing.accepted().is_empty());
             frees && !step.model.stays(&want)

@@ -17,7 +17,7 @@ use crate::oracle::{Event, Judgement, Oracle, Step};
 use crate::relaxation::Relaxation;
 use crate::subject::{Answer, Refusal};
 use crate::subject::{Cap, Caps, Pack};
-use crate::words::{Context, NR_ORDERS, PAGE, order_of, pages_of};
+use crate::words::{Context, Gfp, NR_ORDERS, PAGE, order_of, pages_of};
 
 pub(in crate::oracle) const ORACLE: Oracle = Oracle {
     name: "contract",
@@ -35,6 +35,9 @@ fn judge(event: &Event) -> Judgement {
             "{:?} was answered with one piece, and not with a list",
             step.record.request
         )),
+        Answer::Memory { .. } if exceeds_nolock(step, want) => {
+            Err(format!("{:?} was served without a lock", step.record.request))
+        }
         Answer::Memory { .. } => kept(step, want),
         // A cache gives all that were asked for, or none.
         Answer::Several { addrs, .. } if addrs.len() as u64 != want.nr_pieces => {
@@ -234,6 +237,7 @@ pub(super) fn is_too_large(step: &Step, want: &Want, size: u64) -> bool {
         Family::Boot(_) => false,
         Family::Pages { order } => order >= NR_ORDERS,
         Family::PagesExact | Family::DmaCoherent => order_of(size) >= NR_ORDERS,
+        Family::Kmalloc if want.is_nolock => size > rules::KMALLOC_MAX_CACHE,
         Family::Kmalloc | Family::Cache(_) => size > rules::KMALLOC_MAX,
         Family::Vmalloc { .. } => exceeds_memory,
         Family::Kvmalloc { route } => {
@@ -251,6 +255,19 @@ fn is_bad_context(step: &Step, want: &Want, size: u64) -> bool {
         && situation::situation(step, want).is_first_try_short(want, size, route)
 }
 
+/// Whether a request asks for more than can be done without a lock.
+fn exceeds_nolock(step: &Step, want: &Want) -> bool {
+    let is_large = want.size.is_none_or(|size| size > rules::KMALLOC_MAX_CACHE);
+    want.is_nolock && (is_large || has_foreign_flags(step, want))
+}
+
+/// Whether the call does not take some of the flags.
+fn has_foreign_flags(step: &Step, want: &Want) -> bool {
+    let request = step.record.request;
+    let flags = request.gfp().unwrap_or_default();
+    want.is_nolock && flags.without(request.spec().flags()) != Gfp(0)
+}
+
 fn is_bad_argument(step: &Step, want: &Want) -> bool {
     if situation::is_missing(step.record, want) {
         return true;
@@ -259,7 +276,7 @@ fn is_bad_argument(step: &Step, want: &Want) -> bool {
         // Linux does not zero what was constructed, and says so in the log only (R2.5).
         return step.model.ctor_of(Kind::CacheObject(handle)).is_some() && want.wants_zero();
     }
-    if situation::is_misused(step, want) {
+    if situation::is_misused(step, want) || has_foreign_flags(step, want) {
         return true;
     }
     let Family::Vmalloc { range: Some((start, end, align)) } = want.family else { return false };

@@ -105,6 +105,8 @@ impl<M: Machine> Calls for AllocCore<M> {
         kzalloc(size: u64, gfp: Gfp) => |mm| mm.kzalloc(size, flags(gfp));
         kmalloc_node(size: u64, gfp: Gfp, node: Option<u8>) =>
             |mm| mm.kmalloc_node(size, flags(gfp), node);
+        kmalloc_nolock(size: u64, gfp: Gfp, node: Option<u8>) =>
+            |mm| mm.kmalloc_nolock(size, flags(gfp), node);
         kmalloc_array(n: u64, size: u64, gfp: Gfp) => |mm| mm.kmalloc_array(n, size, flags(gfp));
         kcalloc(n: u64, size: u64, gfp: Gfp) => |mm| mm.kcalloc(n, size, flags(gfp));
         kmem_cache_alloc(cache: CacheHandle, gfp: Gfp) =>
@@ -139,6 +141,7 @@ impl<M: Machine> Calls for AllocCore<M> {
         free_pages_exact(addr: u64, size: u64) => |mm| mm.free_pages_exact(Vaddr(addr), size);
         dma_free_coherent(addr: u64, size: u64) => |mm| mm.dma_free_coherent(Vaddr(addr), size);
         kfree(addr: u64) => |mm| mm.kfree(Vaddr(addr));
+        kfree_nolock(addr: u64) => |mm| mm.kfree_nolock(Vaddr(addr));
         kfree_sensitive(addr: u64) => |mm| mm.kfree_sensitive(Vaddr(addr));
         kmem_cache_free(cache: CacheHandle, addr: u64) =>
             |mm| mm.kmem_cache_free(id(cache), Vaddr(addr));
