@@ -48,9 +48,18 @@ impl<M: Memory> Kmalloc<M> {
         Ok(())
     }
 
-    /// `kmem_cache_free_bulk`: gives all objects back, or none.
-    pub(crate) fn free_bulk(&mut self, id: CacheId, objects: &[Vaddr]) -> Result<(), BulkRefused> {
+    /// `kmem_cache_free_bulk`: gives all objects back, or none. The one at the place `queued`, if
+    /// any, is to be freed after a grace period and must not be now.
+    pub(crate) fn free_bulk(
+        &mut self,
+        id: CacheId,
+        objects: &[Vaddr],
+        queued: Option<usize>,
+    ) -> Result<(), BulkRefused> {
         for (place, object) in objects.iter().enumerate() {
+            if queued == Some(place) {
+                return Err(BulkRefused::Wrong(place));
+            }
             let at = direct_phys(*object).ok_or(BulkRefused::Wrong(place))?;
             self.slab.object_of(id, at).map_err(|Refused| BulkRefused::Wrong(place))?;
             if objects[..place].contains(object) {

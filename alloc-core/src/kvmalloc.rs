@@ -26,11 +26,29 @@ pub enum Route {
     Vmalloc,
 }
 
+/// What waits for the end of a grace period: a list through the memory itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RcuQueue {
+    /// The `rcu_head` of what was queued last.
+    pub(crate) first: Vaddr,
+    /// How much is queued.
+    pub(crate) nr: u32,
+}
+
+impl RcuQueue {
+    /// Nothing.
+    pub(crate) const EMPTY: Self = Self { first: Vaddr::NULL, nr: 0 };
+}
+
 /// kvmalloc, which owns vmalloc.
+///
+/// # Invariants
+/// 17. What is queued is live memory, each once, and as much as is counted.
 #[derive(Debug)]
 pub(crate) struct Kvmalloc<M> {
     pub(crate) vmalloc: Vmalloc<M>,
     pub(crate) rules: Rules,
+    pub(crate) queue: RcuQueue,
 }
 
 impl<M: Memory> Kvmalloc<M> {
@@ -239,7 +257,7 @@ impl<M: Memory> Kvmalloc<M> {
     }
 
     /// The bytes that the holder of an address may use, from either side.
-    fn usable(&self, addr: Vaddr) -> Result<u64, Refused> {
+    pub(crate) fn usable(&self, addr: Vaddr) -> Result<u64, Refused> {
         if self.vmalloc.vmap.contains(addr) {
             self.vmalloc.usable(addr)
         } else {

@@ -71,6 +71,7 @@ mod frames;
 mod inspect;
 mod kmalloc;
 mod kmem_bulk;
+mod kvfree_rcu;
 mod kvmalloc;
 mod mm;
 mod pages;

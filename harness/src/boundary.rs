@@ -61,6 +61,8 @@ const HOLDINGS: &[(u64, &str)] = &[
     (0x3000, "r0 = kvmalloc(0x3000, GFP_KERNEL) (route: vmalloc)"),
     (0x1000, "r0 = alloc_pages(GFP_KERNEL, 0)\n__free_pages(r0, 0)"),
     (0x40, "r0 = kmalloc(0x40, GFP_KERNEL)\nkfree(r0)"),
+    (0x40, "r0 = kmalloc(0x40, GFP_KERNEL)\nkfree_rcu(r0, 0x0)"),
+    (0x1000, "r0 = alloc_pages(GFP_KERNEL, 0)\nr1 = get_page(r0)"),
     (0x3000, "r0 = vmalloc(0x3000)\nvfree(r0)"),
     (0, "r0 = kmalloc(0xffffffffffffffff, GFP_KERNEL)"),
 ];

@@ -158,23 +158,25 @@ pub(crate) fn echo(subject: &dyn Subject, addr: u64, len: u64) -> Box<[u8]> {
     bytes.into()
 }
 
-/// What a range of an allocation, or of its guard, holds.
-pub(crate) fn contents(allocation: &Allocation, range: Range<u64>) -> Box<[u8]> {
-    let Allocation { size, .. } = *allocation;
-    let mut bytes = Vec::with_capacity((range.end - range.start) as usize);
-    let mut at = range.start;
-    while at < range.end {
-        let end = if at < size { range.end.min(size) } else { range.end };
-        let len = (end - at) as usize;
-        let piece = match &allocation.contents {
-            Contents::Painted(seed) if at < size => paint::tile(at, len, *seed),
-            Contents::Echo(echo) if at < size => &echo[at as usize..][..len],
-            _ => paint::tile(at, len, allocation.guard_seed()),
-        };
-        bytes.extend_from_slice(piece);
-        at += piece.len() as u64;
+/// The bytes that an allocation, or its guard, holds from `at` on: `len`, or the first of them.
+fn piece<'a>(contents: &'a Contents, held: &Allocation, at: u64, len: usize) -> &'a [u8] {
+    let up_to = |end: u64| len.min((end - at) as usize);
+    match contents {
+        Contents::Cleared(end, _) if at < *end => &ZEROS[..up_to(*end).min(ZEROS.len())],
+        Contents::Cleared(_, rest) => piece(rest, held, at, len),
+        Contents::Part(gone, start) => piece(&gone.contents, gone, start + at, len),
+        Contents::Patched(from, patch, rest) => match at.checked_sub(*from) {
+            None => piece(rest, held, at, up_to(*from)),
+            Some(inside) if inside < patch.len() as u64 => {
+                let patch = &patch[inside as usize..];
+                &patch[..len.min(patch.len())]
+            }
+            Some(_) => piece(rest, held, at, len),
+        },
+        _ if at >= held.size => paint::tile(at, len, held.guard_seed()),
+        Contents::Painted(seed) => paint::tile(at, up_to(held.size), *seed),
+        Contents::Echo(bytes) => &bytes[at as usize..][..up_to(held.size)],
     }
-    bytes.into()
 }
 
 /// Writes an allocation's contents and its guard, the bytes between the requested and the usable
@@ -186,10 +188,12 @@ pub(crate) fn write_all(subject: &mut dyn Subject, allocation: &Allocation) {
     paint(subject, allocation.addr, allocation.size, allocation.usable, allocation.guard_seed());
 }
 
-/// Looks at every byte of an allocation and its guard.
+/// Looks at every byte of an allocation and its guard, but for those that the allocator has in it.
 pub(crate) fn verify(subject: &dyn Subject, allocation: &Allocation) -> Option<Damage> {
     let Allocation { id, addr, usable, .. } = *allocation;
-    let found = first_wrong(subject, allocation, addr, 0..usable);
+    let head = allocation.head_range().unwrap_or(usable..usable);
+    let mut parts = [0..head.start, head.end..usable].into_iter();
+    let found = parts.find_map(|part| first_wrong(subject, allocation, addr, part));
     found.map(|(offset, what)| Damage { id, addr, offset, what })
 }
 
@@ -211,23 +215,11 @@ fn first_wrong(
     range: Range<u64>,
 ) -> Option<(u64, Wrong)> {
     let Range { start, end } = range;
-    let size = allocation.size.clamp(start, end.max(start));
-    let contents = first_mismatch(subject, addr + start, size - start, |inside, len| {
-        let offset = start + inside;
-        match &allocation.contents {
-            Contents::Painted(seed) => paint::tile(offset, len, *seed),
-            Contents::Echo(bytes) => &bytes[offset as usize..][..len],
-        }
+    let found = first_mismatch(subject, addr + start, end.saturating_sub(start), |inside, len| {
+        piece(&allocation.contents, allocation, start + inside, len)
     });
-    if let Some((inside, what)) = contents {
-        return Some((start + inside, what));
-    }
-    let seed = allocation.guard_seed();
-    let guard = first_mismatch(subject, addr + size, end.max(size) - size, |offset, len| {
-        paint::tile(size + offset, len, seed)
-    });
-    guard.map(|(offset, what)| match what {
-        Wrong::Unmapped => (size + offset, what),
-        _ => (size + offset, Wrong::Guard),
+    found.map(|(inside, what)| match (start + inside, what) {
+        (offset, Wrong::Contents) if offset >= allocation.size => (offset, Wrong::Guard),
+        found => found,
     })
 }

@@ -447,7 +447,9 @@ impl Runner<'_> {
         let addrs = self.lane.pointers(op).unwrap_or_default();
         let address = addrs.first().copied().or_else(|| self.lane.pointer(op))?;
         let (id, offset, held) = point_at(address)?;
-        let mut target = Target { id, offset, further: 0, is_kv: is_kv(held), is_free: false };
+        // What waits for a grace period is as good as free.
+        let (is_kv_held, is_free) = (is_kv(held), held.head.is_some());
+        let mut target = Target { id, offset, further: 0, is_kv: is_kv_held, is_free };
         let mut usable = held.usable;
         for addr in addrs.iter().skip(1) {
             let pointed_at = point_at(*addr);
@@ -456,6 +458,7 @@ impl Runner<'_> {
             match pointed_at {
                 Some((.., held)) => {
                     target.is_kv |= is_kv(held);
+                    target.is_free |= held.head.is_some();
                     usable = usable.saturating_add(held.usable);
                 }
                 None => target.is_free = true,

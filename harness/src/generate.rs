@@ -19,7 +19,7 @@ mod scene;
 #[cfg(test)]
 mod test;
 
-use crate::call::{ALL_CALLS, Call, Family, MAX_ARGS, MAX_LIST, Role, Yields};
+use crate::call::{ALL_CALLS, Call, Family, Frees, MAX_ARGS, MAX_LIST, Role, Yields};
 use crate::op::{Arg, Faults, Op, Ptr, Reg};
 use crate::random::{Draw, one_of};
 use crate::trace::{Machine, Trace};
@@ -315,13 +315,22 @@ fn free_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Option<Op> {
             let late = scene::right_free(register, &slot, Call::MemblockFree);
             return Some(if rng.bool() { late } else { spoilt(late, scene, swarm, rng) });
         }
-        if let Some(call) = pick(&swarm.calls.frees, swarm, rng, |call| frees.contains(&call)) {
+        let fits = |call: Call| {
+            frees.contains(&call)
+                && (call.spec().frees != Frees::KvfreeRcu || scene::head_fits(0, &slot))
+        };
+        if let Some(call) = pick(&swarm.calls.frees, swarm, rng, fits) {
             let mut op = scene::right_free(register, &slot, call);
             if let [_, Arg::Regs(first, nr), ..] = &mut op.args {
                 *nr = scene.nr_alike(*first, rng.u8(1..=MAX_LIST as u8));
             }
             if call == Call::KvfreeSensitive && slot.bytes > 0 && rng.bool() {
                 op.args[1] = Arg::Number(rng.u64(0..slot.bytes));
+            }
+            if call.spec().frees == Frees::KvfreeRcu && rng.bool() {
+                let offset = rng.u64(0..=slot.bytes.min(PAGE)) & !7;
+                let offset = if scene::head_fits(offset, &slot) { offset } else { 0 };
+                op.args[1] = Arg::Number(offset);
             }
             let spoil = swarm.misuse.hit(rng);
             return Some(if spoil { spoilt(op, scene, swarm, rng) } else { op });

@@ -65,6 +65,9 @@ const CACHES: Campaigns = &["kmalloc", "routed", "frees", "nofail", "faults"];
 const AREAS: Campaigns = &["vmalloc", "kvmalloc", "routed", "frees", "nofail", "faults"];
 /// Those that make blocks or areas, and take references to their pages.
 const PAGED: Campaigns = &["pages", "vmalloc", "kvmalloc", "routed", "frees", "nofail", "faults"];
+/// Those that free after a grace period.
+const QUEUEING: Campaigns =
+    &["kmalloc", "vmalloc", "kvmalloc", "routed", "frees", "nofail", "faults"];
 /// Those that call kvmalloc.
 const KV: Campaigns = &["kvmalloc", "routed", "frees", "nofail", "faults"];
 /// Those that take memory before the page allocator is there.
@@ -117,6 +120,9 @@ const STEPS: &[OfStep] = &[
         is_free && !is_asked_for && purges(s)
     }),
     ("an area that is freed at the next tick", AREAS, |s| s.record.after.nr_deferred_areas > 0),
+    ("the end of a grace period with something to free", QUEUEING, |s| {
+        s.record.request.call == Call::Tick && s.model.nr_queued() > 0
+    }),
     ("a page that outlives its free", PAGED, |s| {
         s.record.freeing.is_some_and(|freeing| {
             let mut shared = s.record.frames.iter().map(|frame| s.model.page(*frame));

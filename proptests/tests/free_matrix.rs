@@ -21,6 +21,7 @@ fn call(frees: Frees) -> FreeCall {
         Frees::Krealloc => FreeCall::Krealloc,
         Frees::Kvfree => FreeCall::Kvfree,
         Frees::KvfreeSensitive => FreeCall::KvfreeSensitive,
+        Frees::KvfreeRcu => FreeCall::KvfreeRcu,
         Frees::Kvrealloc => FreeCall::Kvrealloc,
         Frees::Vfree => FreeCall::Vfree,
         Frees::VfreeAtomic => FreeCall::VfreeAtomic,

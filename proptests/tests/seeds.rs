@@ -15,13 +15,13 @@ const NR_TRACES: u64 = 16;
 /// The hash of the first traces and of a mutant of each, by campaign.
 const EXPECTED: &[(&str, u64)] = &[
     ("pages", 0xf3e33289d4b9eb1f),
-    ("kmalloc", 0xb66afc1df14cbc57),
-    ("vmalloc", 0x7bcf916b6a737aa8),
-    ("kvmalloc", 0x7ac8f4af99d65182),
-    ("routed", 0x3151429e696e1ec1),
-    ("frees", 0x0bdf16bd9caccf4f),
-    ("nofail", 0x0e6990724c3058f1),
-    ("faults", 0x476b4e2bb509802e),
+    ("kmalloc", 0xc6e2c5b123d61baf),
+    ("vmalloc", 0x814b7344f5923a70),
+    ("kvmalloc", 0x08bbceb7eeead008),
+    ("routed", 0x9bf65c64ad7085f4),
+    ("frees", 0xf6bc9abe226a65b0),
+    ("nofail", 0xc4c28fd5879fa443),
+    ("faults", 0x8230ba34d93d7f59),
 ];
 
 #[test]

@@ -72,9 +72,12 @@ impl<M: Memory> Kvmalloc<M> {
         let verdict = match verdict {
             Some(FreeVerdict::Interior) if askew => FreeVerdict::Misaligned,
             None if context == Context::Nmi => FreeVerdict::BadContext,
-            // vfree may sleep, which Linux 6.1 notices in an interrupt only (R4.13).
+            // vfree may sleep, which Linux 6.1 notices in an interrupt only (R4.13). After a grace
+            // period it is a worker's.
             None | Some(FreeVerdict::WrongSize)
-                if context == Context::Atomic && is == AddrKind::Vmalloc =>
+                if context == Context::Atomic
+                    && is == AddrKind::Vmalloc
+                    && called != FreeCall::KvfreeRcu =>
             {
                 FreeVerdict::BadContext
             }
@@ -99,7 +102,8 @@ impl<M: Memory> Kvmalloc<M> {
             FreeVerdict::BadContext if is == AddrKind::Vmalloc => Some(FreeCall::VfreeAtomic),
             _ => live.and_then(|_| right_free(is)),
         };
-        FreeFault { addr, called, verdict, is, right, on_linux }
+        let fault = FreeFault { addr, called, verdict, is, right, on_linux };
+        if self.is_queued(addr) { fault_of_queued(fault) } else { fault }
     }
 
     /// Why a free of several objects was refused that names one of them again.
@@ -220,6 +224,15 @@ impl<M: Memory> Kvmalloc<M> {
     }
 }
 
+/// The same for memory that is to be freed after a grace period: whatever the call, it is one too
+/// many (R6.7). One that would be right corrupts the queue, or what is given out next.
+fn fault_of_queued(fault: FreeFault) -> FreeFault {
+    let is_right = fault.on_linux == Fate::Ok || fault.called == FreeCall::KmemCacheFree;
+    let on_linux = if is_right { Fate::SilentCorruption } else { fault.on_linux };
+    let (verdict, is, right) = (FreeVerdict::DoubleFree, AddrKind::Free, None);
+    FreeFault { verdict, is, right, on_linux, ..fault }
+}
+
 impl Live {
     /// Whole pages.
     const fn pages(start: Vaddr, usable: u64) -> Self {
@@ -270,7 +283,8 @@ fn fit(called: FreeCall, own: u64, told: Option<u64>, context: Context) -> Fit {
         FreeCall::FreePagesExact => pages_for(bytes),
         _ => bytes,
     };
-    let may_be_less = matches!(called, FreeCall::KvfreeSensitive | FreeCall::Kvrealloc);
+    let may_be_less =
+        matches!(called, FreeCall::KvfreeSensitive | FreeCall::Kvrealloc | FreeCall::KvfreeRcu);
     match told {
         Some(0) if !may_be_less => Fit::Smaller,
         Some(bytes) if count(bytes) > count(own) => Fit::Other,

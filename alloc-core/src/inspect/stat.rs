@@ -61,6 +61,8 @@ pub struct MmStat {
     pub nr_internal_areas: u32,
     /// Areas that were freed where sleeping is forbidden, and go at the next tick.
     pub nr_deferred_areas: u32,
+    /// Pieces of memory that are to be freed after a grace period, and still count as live.
+    pub nr_queued: u32,
     /// Pages of address space of live areas, guard pages included.
     pub nr_area_pages: u64,
     /// Pages of address space that wait for a purge.
@@ -135,6 +137,7 @@ impl<M: Memory> Kvmalloc<M> {
             nr_areas: vmap.nr_areas,
             nr_internal_areas: self.vmalloc.nr_internal_areas,
             nr_deferred_areas: self.vmalloc.nr_deferred_areas,
+            nr_queued: self.queue.nr,
             nr_area_pages: vmap.nr_area_pages,
             nr_lazy_pages: vmap.nr_lazy_pages,
             nr_largest_hole_pages: vmap.free.root().largest(&pages.memory) >> PAGE_SHIFT,

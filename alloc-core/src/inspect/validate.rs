@@ -52,6 +52,18 @@ impl<M: Memory> Kvmalloc<M> {
     pub(crate) fn check(&self) -> Result<(), Corruption> {
         self.vmalloc.kmalloc.slab.pages.check()?;
         self.vmalloc.kmalloc.slab.check()?;
-        self.vmalloc.check()
+        self.vmalloc.check()?;
+        self.check_queue()
+    }
+
+    /// Checks invariant 17. What is live is known to be sound.
+    fn check_queue(&self) -> Result<(), Corruption> {
+        for (place, object) in self.queued().enumerate() {
+            let is_live = self.usable(object).is_ok_and(|nr_bytes| nr_bytes > 0);
+            ensure(is_live, 17, "what is queued is no live memory", object)?;
+            let again = self.queued().take(place).any(|other| other == object);
+            ensure(!again, 17, "memory is queued twice", object)?;
+        }
+        Ok(())
     }
 }

@@ -12,7 +12,7 @@ use crate::frames::frame::{FRAME_BYTES, MemMap};
 use crate::frames::memblock::{Memblock, MemblockError};
 use crate::inspect::validate::Corruption;
 use crate::kmalloc::{Kmalloc, direct, direct_phys};
-use crate::kvmalloc::Kvmalloc;
+use crate::kvmalloc::{Kvmalloc, RcuQueue};
 use crate::memory::Memory;
 use crate::pages::allocator::{BootParams, PageAllocator};
 use crate::slab::cache_list::{AREA_BYTES, boot_cache_bytes};
@@ -130,7 +130,7 @@ impl<M: Memory> EarlyMm<M> {
         let mut vmalloc = Vmalloc::boot(Kmalloc { slab }, vmap);
         let rules = Rules::of(params.version, params.cutoff_pages);
         vmalloc.vmap.tables.spares_sleep = rules.vmalloc_spares_sleep();
-        Mm { kvmalloc: Kvmalloc { vmalloc, rules } }
+        Mm { kvmalloc: Kvmalloc { vmalloc, rules, queue: RcuQueue::EMPTY } }
     }
 
     /// Checks the boot allocator's invariant.

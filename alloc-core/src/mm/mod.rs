@@ -8,6 +8,7 @@ use crate::inspect::stat::MmStat;
 use crate::inspect::validate::Corruption;
 use crate::kmalloc::{Kmalloc, array_size, direct, direct_phys, zeroed};
 use crate::kmem_bulk::BulkRefused;
+use crate::kvfree_rcu::rcu_head_end;
 use crate::kvmalloc::{Kvmalloc, Route};
 use crate::memory::Memory;
 use crate::slab::cache::{CacheId, Ctor, SlabFlags};
@@ -56,15 +57,16 @@ impl<M: Memory> Mm<M> {
         &mut self.kvmalloc.vmalloc.kmalloc.slab
     }
 
-    /// Refuses to free anything in a non-maskable interrupt (R1.13). What is nothing to free is not
-    /// looked at.
+    /// Refuses to free anything in a non-maskable interrupt (R1.13), and what is to be freed after
+    /// a grace period (R6.7). What is nothing to free is not looked at.
     pub(crate) fn check_free(
         &self,
         addr: Vaddr,
         called: FreeCall,
         told: Option<u64>,
     ) -> Result<(), FreeFault> {
-        if self.kvmalloc.vmalloc.context() != Context::Nmi || addr.is_zero_or_null() {
+        let is_nmi = self.kvmalloc.vmalloc.context() == Context::Nmi;
+        if addr.is_zero_or_null() || !is_nmi && !self.kvmalloc.is_queued(addr) {
             return Ok(());
         }
         Err(self.kvmalloc.fault(addr, called, told))
@@ -137,7 +139,9 @@ impl<M: Memory> Mm<M> {
         if let (Context::Nmi, Some(first)) = (self.kvmalloc.vmalloc.context(), objects.first()) {
             return Err(self.kvmalloc.fault(*first, called, None));
         }
-        self.kmalloc_floor().free_bulk(cache, objects).map_err(|refused| match refused {
+        let queued = objects.iter().position(|object| self.kvmalloc.is_queued(*object));
+        let result = self.kmalloc_floor().free_bulk(cache, objects, queued);
+        result.map_err(|refused| match refused {
             BulkRefused::Wrong(place) => self.kvmalloc.fault(objects[place], called, None),
             BulkRefused::Again(place) => self.kvmalloc.fault_of_again(objects[place], called),
         })
@@ -204,6 +208,9 @@ impl<M: Memory> Mm<M> {
     /// Gives back what [`Self::kmalloc_nolock`] gave, in any context; NULL and `ZERO_SIZE_PTR` are
     /// nothing to do. Whether an object of kmalloc came from there its address does not tell.
     pub fn kfree_nolock(&mut self, addr: Vaddr) -> Result<(), FreeFault> {
+        if self.kvmalloc.is_queued(addr) {
+            return Err(self.refusal(addr, FreeCall::KfreeNolock));
+        }
         let result = self.kmalloc_floor().kfree_nolock(addr);
         self.freed(result, addr, FreeCall::KfreeNolock)
     }
@@ -330,6 +337,20 @@ impl<M: Memory> Mm<M> {
         self.check_free(addr, FreeCall::Kvfree, None)?;
         let result = self.kvmalloc.kvfree(addr);
         self.freed(result, addr, FreeCall::Kvfree)
+    }
+}
+
+/// Frees after a grace period (R6.7).
+impl<M: Memory> Mm<M> {
+    /// Gives memory of either side back after a grace period, which a [`Self::tick`] ends: its
+    /// holder must have unlinked it, and readers may find its bytes until then, but for an
+    /// `rcu_head` of 16 bytes, `offset` (below 4096, and a multiple of 8) bytes into it. In any
+    /// context; NULL is nothing to do.
+    pub fn kvfree_rcu(&mut self, addr: Vaddr, offset: u64) -> Result<(), FreeFault> {
+        let told = Some(rcu_head_end(offset));
+        self.check_free(addr, FreeCall::KvfreeRcu, told)?;
+        let result = self.kvmalloc.kvfree_rcu(addr, offset);
+        result.map_err(|Refused| self.kvmalloc.fault(addr, FreeCall::KvfreeRcu, told))
     }
 }
 

@@ -62,7 +62,10 @@ impl<M: Memory> Mm<M> {
     /// Gives memory of kmalloc, or of a cache without a constructor, room for `size` bytes, where
     /// it is or elsewhere. NULL and `ZERO_SIZE_PTR` stand for no memory; a size of 0 frees.
     pub fn krealloc(&mut self, addr: Vaddr, size: u64, gfp: Gfp) -> Result<Vaddr, ReallocError> {
-        let result = self.kmalloc_floor().krealloc(addr, size, gfp);
+        let result = match self.kvmalloc.is_queued(addr) {
+            false => self.kmalloc_floor().krealloc(addr, size, gfp),
+            true => Err(Refused),
+        };
         self.reallocated(result, addr, FreeCall::Krealloc, None)
     }
 
@@ -77,7 +80,10 @@ impl<M: Memory> Mm<M> {
         gfp: Gfp,
         route: Route,
     ) -> Result<Vaddr, ReallocError> {
-        let result = self.kvmalloc.kvrealloc(addr, old_size, size, gfp, route);
+        let result = match self.kvmalloc.is_queued(addr) {
+            false => self.kvmalloc.kvrealloc(addr, old_size, size, gfp, route),
+            true => Err(Refused),
+        };
         let told = (self.kvmalloc.rules.old_size() == OldSize::Told).then_some(old_size);
         let result = self.reallocated(result, addr, FreeCall::Kvrealloc, told);
         match result {
@@ -92,7 +98,10 @@ impl<M: Memory> Mm<M> {
 
     /// [`Self::krealloc`] for areas of vmalloc. A size of 0 frees the area and gives NULL.
     pub fn vrealloc(&mut self, addr: Vaddr, size: u64, gfp: Gfp) -> Result<Vaddr, ReallocError> {
-        let result = self.kvmalloc.vrealloc(addr, size, gfp);
+        let result = match self.kvmalloc.is_queued(addr) {
+            false => self.kvmalloc.vrealloc(addr, size, gfp),
+            true => Err(Refused),
+        };
         self.reallocated(result, addr, FreeCall::Vrealloc, None)
     }
 

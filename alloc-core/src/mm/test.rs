@@ -11,6 +11,7 @@ use crate::words::gfp::{__GFP_NOFAIL, __GFP_RETRY_MAYFAIL, GFP_ATOMIC, GFP_NOWAI
 use std::vec::Vec;
 
 mod bulk;
+mod grace;
 mod guide;
 mod huge;
 mod matrix;

@@ -52,10 +52,11 @@ impl<M: Memory> Mm<M> {
         }
     }
 
-    /// A timer tick: the workers run, which free what was deferred (R4.13), and kswapd, if free
-    /// memory has fallen below the low watermark.
+    /// A timer tick: the workers run, which free what was deferred (R4.13) and what waited for the
+    /// end of a grace period (R6.7), and kswapd, if free memory has fallen below the low watermark.
     pub fn tick(&mut self) {
         self.kvmalloc.vmalloc.free_deferred();
+        self.kvmalloc.end_grace_period();
         self.slab_floor().pages.run_kswapd();
     }
 }

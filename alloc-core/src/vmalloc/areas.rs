@@ -116,6 +116,13 @@ impl<M: Memory> Vmalloc<M> {
         Ok(())
     }
 
+    /// `vfree` of who may sleep, whoever calls.
+    pub(crate) fn vfree_at_once(&mut self, addr: Vaddr) -> Result<(), Refused> {
+        let area = self.callers_area(addr)?;
+        self.free_area(area, RangeReuse::Lazily);
+        Ok(())
+    }
+
     /// Frees the deferred areas, the last one first, as the workqueue does (`delayed_vfree_work`).
     pub(crate) fn free_deferred(&mut self) {
         while self.deferred != VmapArea::NONE {

@@ -183,7 +183,7 @@ pub struct Cell {
 }
 
 /// The columns: each call that frees, and how what it is given fits.
-pub const COLUMNS: [(FreeCall, Fit); 19] = [
+pub const COLUMNS: [(FreeCall, Fit); 20] = [
     (FreeCall::Kfree, Fit::Right),
     (FreeCall::Kvfree, Fit::Right),
     (FreeCall::Vfree, Fit::Right),
@@ -203,6 +203,7 @@ pub const COLUMNS: [(FreeCall, Fit); 19] = [
     (FreeCall::DmaFreeCoherent, Fit::Right),
     (FreeCall::FreePagesExact, Fit::Right),
     (FreeCall::KfreeNolock, Fit::Right),
+    (FreeCall::KvfreeRcu, Fit::Right),
 ];
 
 /// A cell: `ok` is a right free; else the reference's short word for what Linux does, and after a
@@ -245,58 +246,59 @@ macro_rules! matrix {
 
 // The columns are kfree, kvfree, vfree, vfree_atomic, vunmap, kfree_sensitive, kvfree_sensitive,
 // krealloc, kvrealloc, vrealloc; kmem_cache_free into its own and into another cache; free_pages
-// with its own, a smaller and a larger order; put_page, dma_free_coherent, free_pages_exact; and
-// kfree_nolock.
+// with its own, a smaller and a larger order; put_page, dma_free_coherent, free_pages_exact;
+// kfree_nolock, kvfree_rcu.
 //
-// The reference has no column for seven of them. kvfree_sensitive is kvfree after clearing memory;
+// The reference has no column for eight of them. kvfree_sensitive is kvfree after clearing memory;
 // krealloc and kvrealloc are taken to move: they are kfree after asking for the size (R6.6), and
 // kvfree after reading what is there. vfree_atomic writes a list entry into the memory before
 // anything is checked (R4.13); an area that was freed and not purged took it, and the list then
 // found nothing (C9). vrealloc is that of 6.12, and taken to move: it asks for the area around an
 // address, warns where there is none, and copies from the address on as many bytes as the area has,
-// so from inside it reads the guard page (R4.15). kfree_nolock is that of 6.18 (R1.14). A cell that cannot be (an order below 0, a cache
-// of kmalloc's own) has its neighbour's word.
+// so from inside it reads the guard page (R4.15). kfree_nolock is that of 6.18 (R1.14). kvfree_rcu
+// writes an rcu_head into the memory at once, and is kvfree after that (R6.7). A cell that cannot
+// be (an order below 0, a cache of kmalloc's own) has its neighbour's word.
 matrix! {
-    Null Wild:              ok  ok  ok  ok  ok  ok  ok  ok  ok  ok  OO OO                       ok ok ok                        OO ok ok  ok;
-    ZeroSizePtr Wild:       ok  ok  Wl  OO  Wl  ok  ok  ok  ok  Wl  OO OO                       OO OO OO                        OO OO OO  ok;
+    Null Wild:              ok  ok  ok  ok  ok  ok  ok  ok  ok  ok  OO OO                       ok ok ok                        OO ok ok  ok ok;
+    ZeroSizePtr Wild:       ok  ok  Wl  OO  Wl  ok  ok  ok  ok  Wl  OO OO                       OO OO OO                        OO OO OO  ok OO;
     KmallocObject WrongAllocator:
-                            ok  ok  Wl  CO  Wl  ok  ok  ok  ok  Wl  Wf(WrongCache) Wf(WrongCache)CO CO CO                        CO CO CO  ok;
+                            ok  ok  Wl  CO  Wl  ok  ok  ok  ok  Wl  Wf(WrongCache) Wf(WrongCache)CO CO CO                        CO CO CO  ok ok;
     CacheObject WrongAllocator:
-                            ok  ok  Wl  CO  Wl  ok  ok  ok  ok  Wl  ok Wf(WrongCache)           CO CO CO                        CO CO CO  OKa;
+                            ok  ok  Wl  CO  Wl  ok  ok  ok  ok  Wl  ok Wf(WrongCache)           CO CO CO                        CO CO CO  OKa ok;
     ConstructedObject WrongAllocator:
-                            ok  ok  Wl  CO  Wl  CO  CO  CO  CO  Wl  ok Wf(WrongCache)           CO CO CO                        CO CO CO  OKa;
+                            ok  ok  Wl  CO  Wl  CO  CO  CO  CO  Wl  ok Wf(WrongCache)           CO CO CO                        CO CO CO  OKa CO;
     LargeKmalloc WrongAllocator:
-                            ok  ok  Wl  CO  Wl  ok  ok  ok  ok  Wl  W1l W1l                     OKa Lk ND                       OKa OKa Lk  W1l;
-    OnePage WrongAllocator: W1p W1p Wl  CO  Wl  Wp  W1p Wp  W1p Wl  W1l W1l                     ok Lk(WrongOrder) ND(WrongOrder)ok OK OK  W1l;
-    Block WrongAllocator:   W1p W1p Wl  CO  Wl  Wp  W1p Wp  W1p Wl  W1l W1l                     ok Lk(WrongOrder) BP(WrongOrder)Lk(WrongOrder) OK Lk  W1l;
+                            ok  ok  Wl  CO  Wl  ok  ok  ok  ok  Wl  W1l W1l                     OKa Lk ND                       OKa OKa Lk  W1l ok;
+    OnePage WrongAllocator: W1p W1p Wl  CO  Wl  Wp  W1p Wp  W1p Wl  W1l W1l                     ok Lk(WrongOrder) ND(WrongOrder)ok OK OK  W1l W1p;
+    Block WrongAllocator:   W1p W1p Wl  CO  Wl  Wp  W1p Wp  W1p Wl  W1l W1l                     ok Lk(WrongOrder) BP(WrongOrder)Lk(WrongOrder) OK Lk  W1l W1p;
     Compound WrongAllocator:
-                            OKa OKa Wl  CO  Wl  OKa OKa OKa OKa Wl  W1l W1l                     ok Lk(WrongOrder) BP(WrongOrder)ok OK Lk  W1l;
+                            OKa OKa Wl  CO  Wl  OKa OKa OKa OKa Wl  W1l W1l                     ok Lk(WrongOrder) BP(WrongOrder)ok OK Lk  W1l OKa;
     PagesExact WrongAllocator:
-                            W1p W1p Wl  CO  Wl  Wp  W1p Wp  W1p Wl  W1l W1l                     BP Lk BP                        Lk BP ok  W1l;
+                            W1p W1p Wl  CO  Wl  Wp  W1p Wp  W1p Wl  W1l W1l                     BP Lk BP                        Lk BP ok  W1l W1p;
     DmaCoherent WrongAllocator:
-                            W1p W1p Wl  CO  Wl  Wp  W1p Wp  W1p Wl  W1l W1l                     OK Lk BP                        Lk ok Lk  W1l;
-    Vmalloc WrongAllocator: OO  ok  ok  ok  Lk  OO  ok  OO  ok  ok  OO OO                       OO OO OO                        OO OO OO  OO;
-    InObject Interior:      CO  CO  Wl  CO  Wl  CO  CO  CO  CO  Wl  CO CO                       CO CO CO                        CO CO CO  CO;
-    InOnePage Interior:     W1p W1p Wl  CO  Wl  Wp  W1p Wp  W1p Wl  W1l W1l                     FA FA BP                        FA FA FA  W1l;
-    InFirstPage Interior:   W1p W1p Wl  CO  Wl  Wp  W1p Wp  W1p Wl  W1l W1l                     FA Lk BP                        Lk FA Lk  W1l;
-    InLaterPage Interior:   W1l W1l Wl  CO  Wl  Wl  W1l Wl  W1l Wl  W1l W1l                     CO CO BP                        CO CO CO  W1l;
-    InExactPage Interior:   W1p W1p Wl  CO  Wl  Wp  W1p Wp  W1p Wl  W1l W1l                     BP Lk BP                        Lk BP BP  W1l;
+                            W1p W1p Wl  CO  Wl  Wp  W1p Wp  W1p Wl  W1l W1l                     OK Lk BP                        Lk ok Lk  W1l W1p;
+    Vmalloc WrongAllocator: OO  ok  ok  ok  Lk  OO  ok  OO  ok  ok  OO OO                       OO OO OO                        OO OO OO  OO ok;
+    InObject Interior:      CO  CO  Wl  CO  Wl  CO  CO  CO  CO  Wl  CO CO                       CO CO CO                        CO CO CO  CO CO;
+    InOnePage Interior:     W1p W1p Wl  CO  Wl  Wp  W1p Wp  W1p Wl  W1l W1l                     FA FA BP                        FA FA FA  W1l W1p;
+    InFirstPage Interior:   W1p W1p Wl  CO  Wl  Wp  W1p Wp  W1p Wl  W1l W1l                     FA Lk BP                        Lk FA Lk  W1l W1p;
+    InLaterPage Interior:   W1l W1l Wl  CO  Wl  Wl  W1l Wl  W1l Wl  W1l W1l                     CO CO BP                        CO CO CO  W1l W1l;
+    InExactPage Interior:   W1p W1p Wl  CO  Wl  Wp  W1p Wp  W1p Wl  W1l W1l                     BP Lk BP                        Lk BP BP  W1l W1p;
     InCompoundHead Interior:
-                            FA  FA  Wl  CO  Wl  WA  FA  WA  FA  Wl  W1l W1l                     FA Lk BP                        FA FA Lk  W1l;
+                            FA  FA  Wl  CO  Wl  WA  FA  WA  FA  Wl  W1l W1l                     FA Lk BP                        FA FA Lk  W1l FA;
     InCompoundTail Interior:
-                            FA  FA  Wl  CO  Wl  WA  FA  WA  FA  Wl  W1l W1l                     BP CO BP                        FA BP CO  W1l;
-    InVmalloc Interior:     OO  FA  FA  FA  Lk  OO  FA  OO  FA  OO  OO OO                       OO OO OO                        OO OO OO  OO;
-    AskewVmalloc Interior:  OO  Wl  Wl  CO  Wl  OO  Wl  OO  Wl  OO  OO OO                       OO OO OO                        OO OO OO  OO;
-    FreedLast DoubleFree:   BG  BG  Wl  CO  Wl  BG  BG  BG  BG  Wl  BG BG                       CO CO CO                        CO CO CO  BG;
-    FreeObject DoubleFree:  CO  CO  Wl  CO  Wl  CO  CO  CO  CO  Wl  CO CO                       CO CO CO                        CO CO CO  CO;
-    FreePage DoubleFree:    W1l W1l Wl  CO  Wl  Wl  W1l Wl  W1l Wl  W1l W1l                     BP BP CO                        BP BP BP  W1l;
-    Deferred DoubleFree:    OO  CO  CO  CO  Lk  OO  CO  OO  CO  CO  OO OO                       OO OO OO                        OO OO OO  OO;
-    FreeSpace DoubleFree:   OO  Wl  Wl  OO  Wl  OO  Wl  OO  OO  Wl  OO OO                       OO OO OO                        OO OO OO  OO;
-    LazySpace DoubleFree:   OO  Wl  Wl  Wl  Wl  OO  Wl  OO  OO  Wl  OO OO                       OO OO OO                        OO OO OO  OO;
-    Reserved Wild:          W1p W1p Wl  CO  Wl  Wp  W1p Wp  W1p Wl  W1l W1l                     CO CO BP                        CO CO CO  W1l;
-    Internal Wild:          CO  CO  Wl  CO  Wl  CO  CO  CO  CO  Wl  CO CO                       CO CO CO                        CO CO CO  CO;
-    InternalArea Wild:      OO  CO  CO  CO  Lk  OO  CO  OO  CO  CO  OO OO                       OO OO OO                        OO OO OO  OO;
-    Nothing Wild:           OO  OO  Wl  OO  Wl  OO  OO  OO  OO  Wl  OO OO                       OO OO OO                        OO OO OO  OO;
+                            FA  FA  Wl  CO  Wl  WA  FA  WA  FA  Wl  W1l W1l                     BP CO BP                        FA BP CO  W1l FA;
+    InVmalloc Interior:     OO  FA  FA  FA  Lk  OO  FA  OO  FA  OO  OO OO                       OO OO OO                        OO OO OO  OO FA;
+    AskewVmalloc Interior:  OO  Wl  Wl  CO  Wl  OO  Wl  OO  Wl  OO  OO OO                       OO OO OO                        OO OO OO  OO Wl;
+    FreedLast DoubleFree:   BG  BG  Wl  CO  Wl  BG  BG  BG  BG  Wl  BG BG                       CO CO CO                        CO CO CO  BG CO;
+    FreeObject DoubleFree:  CO  CO  Wl  CO  Wl  CO  CO  CO  CO  Wl  CO CO                       CO CO CO                        CO CO CO  CO CO;
+    FreePage DoubleFree:    W1l W1l Wl  CO  Wl  Wl  W1l Wl  W1l Wl  W1l W1l                     BP BP CO                        BP BP BP  W1l CO;
+    Deferred DoubleFree:    OO  CO  CO  CO  Lk  OO  CO  OO  CO  CO  OO OO                       OO OO OO                        OO OO OO  OO CO;
+    FreeSpace DoubleFree:   OO  Wl  Wl  OO  Wl  OO  Wl  OO  OO  Wl  OO OO                       OO OO OO                        OO OO OO  OO OO;
+    LazySpace DoubleFree:   OO  Wl  Wl  Wl  Wl  OO  Wl  OO  OO  Wl  OO OO                       OO OO OO                        OO OO OO  OO OO;
+    Reserved Wild:          W1p W1p Wl  CO  Wl  Wp  W1p Wp  W1p Wl  W1l W1l                     CO CO BP                        CO CO CO  W1l CO;
+    Internal Wild:          CO  CO  Wl  CO  Wl  CO  CO  CO  CO  Wl  CO CO                       CO CO CO                        CO CO CO  CO CO;
+    InternalArea Wild:      OO  CO  CO  CO  Lk  OO  CO  OO  CO  CO  OO OO                       OO OO OO                        OO OO OO  OO CO;
+    Nothing Wild:           OO  OO  Wl  OO  Wl  OO  OO  OO  OO  Wl  OO OO                       OO OO OO                        OO OO OO  OO OO;
 }
 
 /// A free by the right call that is told a size which is not the memory's.
@@ -317,6 +319,13 @@ pub struct WrongSize {
 pub static WRONG_SIZES: &[WrongSize] = &[
     WrongSize {
         call: FreeCall::KvfreeSensitive,
+        spots: &[Spot::KmallocObject, Spot::CacheObject, Spot::LargeKmalloc, Spot::Vmalloc],
+        fit: Fit::Other,
+        on_linux: Fate::SilentCorruption,
+    },
+    // An rcu_head that is not all in the memory is somebody else's.
+    WrongSize {
+        call: FreeCall::KvfreeRcu,
         spots: &[Spot::KmallocObject, Spot::CacheObject, Spot::LargeKmalloc, Spot::Vmalloc],
         fit: Fit::Other,
         on_linux: Fate::SilentCorruption,

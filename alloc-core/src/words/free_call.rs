@@ -17,6 +17,8 @@ pub enum FreeCall {
     Vunmap,
     /// `kvfree`.
     Kvfree,
+    /// `kvfree_rcu` and `kfree_rcu`, which free later.
+    KvfreeRcu,
     /// `kmem_cache_free`, of one object or of each of several.
     KmemCacheFree,
     /// `free_pages`, `__free_pages` and `free_page`.
@@ -51,6 +53,7 @@ impl FreeCall {
             Self::VfreeAtomic => "vfree_atomic",
             Self::Vunmap => "vunmap",
             Self::Kvfree => "kvfree",
+            Self::KvfreeRcu => "kvfree_rcu",
             Self::KmemCacheFree => "kmem_cache_free",
             Self::FreePages => "free_pages",
             Self::PutPage => "put_page",

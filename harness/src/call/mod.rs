@@ -162,6 +162,8 @@ pub enum Frees {
     KvfreeSensitive,
     /// As `kvfree`, once its bytes are elsewhere.
     Kvrealloc,
+    /// As `kvfree`, after a grace period.
+    KvfreeRcu,
     /// As `vfree`.
     Vfree,
     /// As `vfree`, later.

@@ -31,21 +31,22 @@ macro_rules! for_each_call {
         DmaFreeCoherent    dma_free_coherent     Nothing     DmaCoherent     [] [] [pages] (addr: Freed, size: Held);
     }
     Kmalloc {
-        Kmalloc            kmalloc               Kmalloc     Nothing         [] [Kfree Kvfree KfreeSensitive KvfreeSensitive] [kmalloc vmalloc] (size: Size, flags: Gfp);
-        Kzalloc            kzalloc               Kmalloc     Nothing         [zeroes] [Kfree Kvfree KfreeSensitive] [kmalloc] (size: Size, flags: Gfp);
-        KmallocNode        kmalloc_node          Kmalloc     Nothing         [] [Kfree Kvfree KfreeSensitive] [kmalloc] (size: Size, flags: Gfp, node: Node);
+        Kmalloc            kmalloc               Kmalloc     Nothing         [] [Kfree Kvfree KfreeSensitive KvfreeSensitive KfreeRcu] [kmalloc vmalloc] (size: Size, flags: Gfp);
+        Kzalloc            kzalloc               Kmalloc     Nothing         [zeroes] [Kfree Kvfree KfreeSensitive KfreeRcu] [kmalloc] (size: Size, flags: Gfp);
+        KmallocNode        kmalloc_node          Kmalloc     Nothing         [] [Kfree Kvfree KfreeSensitive KfreeRcu] [kmalloc] (size: Size, flags: Gfp, node: Node);
         KmallocArray       kmalloc_array         Kmalloc     Nothing         [] [Kfree Kvfree KfreeSensitive] [kmalloc] (n: Count, size: Size, flags: Gfp);
         Kcalloc            kcalloc               Kmalloc     Nothing         [zeroes] [Kfree Kvfree KfreeSensitive] [kmalloc] (n: Count, size: Size, flags: Gfp);
-        KmallocNolock      kmalloc_nolock        Kmalloc     Nothing         [nolock] [KfreeNolock Kfree] [kmalloc] (size: Size, gfp_flags: Gfp, node: Node) since "6.18";
+        KmallocNolock      kmalloc_nolock        Kmalloc     Nothing         [nolock] [KfreeNolock Kfree KfreeRcu] [kmalloc] (size: Size, gfp_flags: Gfp, node: Node) since "6.18";
         Kfree              kfree                 Nothing     Kfree           [] [] [kmalloc vmalloc] (ptr: Freed);
         KfreeNolock        kfree_nolock          Nothing     KfreeNolock     [nolock] [] [kmalloc] (object: Freed) since "6.18";
         KfreeSensitive     kfree_sensitive       Nothing     KfreeSensitive  [] [] [kmalloc] (ptr: Freed);
         Krealloc           krealloc              Kmalloc     Krealloc        [] [Kfree Kvfree KfreeSensitive] [kmalloc] (ptr: Replaced, size: Size, flags: Gfp);
+        KfreeRcu           kfree_rcu             Nothing     KvfreeRcu       [] [] [kmalloc vmalloc] (ptr: Freed, rhf: Offset);
         Ksize              ksize                 Fact        Nothing         [] [] [kmalloc] (ptr: Read);
     }
     Caches {
         KmemCacheCreate    kmem_cache_create     NewCache    Nothing         [sleeps] [] [kmalloc] (size: Size, align: Align, flags: SlabFlags, ctor: Ctor);
-        KmemCacheAlloc     kmem_cache_alloc      Object      Nothing         [] [KmemCacheFree KmemCacheFreeBulk] [kmalloc] (cache: Cache, flags: Gfp);
+        KmemCacheAlloc     kmem_cache_alloc      Object      Nothing         [] [KmemCacheFree KmemCacheFreeBulk KfreeRcu] [kmalloc] (cache: Cache, flags: Gfp);
         KmemCacheZalloc    kmem_cache_zalloc     Object      Nothing         [zeroes] [KmemCacheFree KmemCacheFreeBulk KfreeSensitive] [kmalloc] (cache: Cache, flags: Gfp);
         KmemCacheAllocNode kmem_cache_alloc_node Object      Nothing         [] [KmemCacheFree KmemCacheFreeBulk] [kmalloc] (cache: Cache, flags: Gfp, node: Node);
         KmemCacheAllocBulk kmem_cache_alloc_bulk Object      Nothing         [enables_irqs] [KmemCacheFree KmemCacheFreeBulk] [kmalloc] (cache: Cache, flags: Gfp, size: Results);
@@ -54,8 +55,8 @@ macro_rules! for_each_call {
         KmemCacheDestroy   kmem_cache_destroy    Nothing     Destroy         [sleeps] [] [kmalloc] (cache: Cache);
     }
     Vmalloc {
-        Vmalloc            vmalloc               Vmalloc     Nothing         [] [Vfree Kvfree KvfreeSensitive VfreeAtomic] [vmalloc kvmalloc] (size: Size);
-        Vzalloc            vzalloc               Vmalloc     Nothing         [zeroes] [Vfree Kvfree VfreeAtomic] [vmalloc] (size: Size);
+        Vmalloc            vmalloc               Vmalloc     Nothing         [] [Vfree Kvfree KvfreeSensitive VfreeAtomic KvfreeRcu] [vmalloc kvmalloc] (size: Size);
+        Vzalloc            vzalloc               Vmalloc     Nothing         [zeroes] [Vfree Kvfree VfreeAtomic KvfreeRcu] [vmalloc] (size: Size);
         VmallocNode        vmalloc_node          Vmalloc     Nothing         [] [Vfree Kvfree VfreeAtomic] [vmalloc] (size: Size, node: Node);
         VmallocGfp         __vmalloc             Vmalloc     Nothing         [] [Vfree Kvfree VfreeAtomic] [vmalloc] (size: Size, flags: Gfp);
         VmallocHuge        vmalloc_huge          Vmalloc     Nothing         [huge] [Vfree Kvfree VfreeAtomic] [vmalloc] (size: Size, flags: Gfp);
@@ -67,14 +68,15 @@ macro_rules! for_each_call {
         VmUnmapAliases     vm_unmap_aliases      Nothing     Nothing         [sleeps] [] [vmalloc kvmalloc] ();
     }
     Kvmalloc {
-        Kvmalloc           kvmalloc              Kvmalloc    Nothing         [routed] [Kvfree KvfreeSensitive] [kvmalloc] (size: Size, flags: Gfp);
-        Kvzalloc           kvzalloc              Kvmalloc    Nothing         [routed zeroes] [Kvfree KvfreeSensitive] [kvmalloc] (size: Size, flags: Gfp);
-        KvmallocNode       kvmalloc_node         Kvmalloc    Nothing         [routed] [Kvfree KvfreeSensitive] [kvmalloc] (size: Size, flags: Gfp, node: Node);
+        Kvmalloc           kvmalloc              Kvmalloc    Nothing         [routed] [Kvfree KvfreeSensitive KvfreeRcu] [kvmalloc] (size: Size, flags: Gfp);
+        Kvzalloc           kvzalloc              Kvmalloc    Nothing         [routed zeroes] [Kvfree KvfreeSensitive KvfreeRcu] [kvmalloc] (size: Size, flags: Gfp);
+        KvmallocNode       kvmalloc_node         Kvmalloc    Nothing         [routed] [Kvfree KvfreeSensitive KvfreeRcu] [kvmalloc] (size: Size, flags: Gfp, node: Node);
         KvzallocNode       kvzalloc_node         Kvmalloc    Nothing         [routed zeroes] [Kvfree KvfreeSensitive] [kvmalloc] (size: Size, flags: Gfp, node: Node);
-        KvmallocArray      kvmalloc_array        Kvmalloc    Nothing         [routed] [Kvfree KvfreeSensitive] [kvmalloc] (n: Count, size: Size, flags: Gfp);
+        KvmallocArray      kvmalloc_array        Kvmalloc    Nothing         [routed] [Kvfree KvfreeSensitive KvfreeRcu] [kvmalloc] (n: Count, size: Size, flags: Gfp);
         Kvcalloc           kvcalloc              Kvmalloc    Nothing         [routed zeroes] [Kvfree KvfreeSensitive] [kvmalloc] (n: Count, size: Size, flags: Gfp);
         Kvfree             kvfree                Nothing     Kvfree          [] [] [kvmalloc] (addr: Freed);
         KvfreeSensitive    kvfree_sensitive      Nothing     KvfreeSensitive [] [] [kvmalloc] (addr: Freed, len: Held);
+        KvfreeRcu          kvfree_rcu            Nothing     KvfreeRcu       [] [] [kvmalloc vmalloc] (ptr: Freed, rhf: Offset);
         Kvrealloc          kvrealloc             Kvmalloc    Kvrealloc       [routed] [Kvfree KvfreeSensitive] [kvmalloc] (ptr: Replaced, oldsize: Held, newsize: Size, flags: Gfp);
     }
     Addresses {
@@ -93,7 +95,7 @@ macro_rules! for_each_call {
         MemallocNoioRestore memalloc_noio_restore Nothing     Nothing         [] [] [] ();
     }
     World {
-        Tick               tick                  Nothing     Nothing         [] [] [pages vmalloc kvmalloc] ();
+        Tick               tick                  Nothing     Nothing         [] [] [pages kmalloc vmalloc kvmalloc] ();
         AddToPageCache     add_to_page_cache     Nothing     Nothing         [] [] [pages kvmalloc] (nr_pages: Count, needs: Gfp);
         StartProcess       start_process         Nothing     Nothing         [] [] [pages kvmalloc] (nr_pages: Count);
         DropCaches         drop_caches           Nothing     Nothing         [] [] [] ();

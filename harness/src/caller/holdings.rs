@@ -44,6 +44,8 @@ pub(super) struct Holdings {
     given: Vec<Given>,
     /// What is live, by its first byte.
     live: BTreeMap<u64, Reg>,
+    /// What begins here is freed when a grace period ends, and may be read until then.
+    queued: Vec<u64>,
     /// The references to what is live, beside the first to each, by where it begins.
     references: Vec<u64>,
     caches: Vec<Cache>,
@@ -92,6 +94,16 @@ impl Holdings {
         if let Some(reg) = self.live.remove(&addr) {
             self.given[usize::from(reg)].freed_at = Some(at);
         }
+    }
+
+    /// Takes note that what begins at an address is freed when a grace period ends.
+    pub(super) fn queue(&mut self, addr: u64) {
+        self.queued.extend(self.live.contains_key(&addr).then_some(addr));
+    }
+
+    /// Takes note that a grace period has ended.
+    pub(super) fn end_grace_period(&mut self, at: Source) {
+        std::mem::take(&mut self.queued).into_iter().for_each(|addr| self.free(addr, at));
     }
 
     pub(super) fn given(&self, reg: Reg) -> &Given {
@@ -210,9 +222,11 @@ impl Holdings {
 
     /// What is left at the end that should not be.
     pub(super) fn left(&self) -> Option<Misuse> {
-        if let Some(reg) = self.live.values().min() {
-            let bytes: u64 = self.live.values().map(|reg| self.given(*reg).size).sum();
-            let (first, nr) = (self.given(*reg), self.live.len());
+        let is_left = |(addr, _): &(&u64, &Reg)| !self.queued.contains(*addr);
+        let left: Vec<Reg> = self.live.iter().filter(is_left).map(|(_, reg)| *reg).collect();
+        if let Some(reg) = left.iter().min() {
+            let bytes: u64 = left.iter().map(|reg| self.given(*reg).size).sum();
+            let (first, nr) = (self.given(*reg), left.len());
             let name = first.request.spec().name;
             let others = if nr > 1 { format!(", the first of {nr}") } else { String::new() };
             let says = format!("memory of {name} is not freed{others}; {bytes} bytes are left");

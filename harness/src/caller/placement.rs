@@ -122,9 +122,12 @@ pub(super) fn unskewed(request: &Request, skew: u64) -> Request {
         call if call.is_realloc() => Role::Replaced,
         _ => Role::Freed,
     };
+    // Where in the memory something is, is counted from its start as well.
+    let inside = request.get(Role::Offset).map(|offset| offset.wrapping_add(skew));
+    let request = inside.map_or(*request, |offset| request.with(Role::Offset, offset));
     match request.get(role) {
         Some(addr) => request.with(role, addr.wrapping_sub(skew)),
-        None => *request,
+        None => request,
     }
 }
 

@@ -306,6 +306,8 @@ impl State {
                         self.held.destroy_cache(cache);
                     }
                 }
+                Frees::KvfreeRcu => request.freed().iter().for_each(|addr| self.held.queue(*addr)),
+                Frees::Nothing if request.call == Call::Tick => self.held.end_grace_period(at),
                 Frees::Nothing => self.note_scope(request.call, at),
                 _ => request.freed().iter().for_each(|addr| self.held.free(*addr, at)),
             },

@@ -373,6 +373,7 @@ pub(crate) fn nudge_selectors(op: &mut Op, rng: &mut Rng) {
                 *size =
                     if rng.bool() { size.wrapping_add(nudge) } else { *size - nudge.min(*size) };
             }
+            (Role::Offset, Arg::Number(offset)) => *offset = log_uniform(2 * PAGE, rng),
             (Role::Cache, Arg::Cache(cache)) => *cache = (*cache ^ (1 << rng.u16(0..2))) & 7,
             _ => {}
         }

@@ -4,7 +4,7 @@
 //! cannot, and that every right free frees. That is enough to aim ops at live registers; the truth,
 //! with failures and recycled addresses, is the model's business.
 
-use crate::call::{Call, Family, MAX_ARGS, Makes, Role, Yields};
+use crate::call::{Call, Family, Frees, MAX_ARGS, Makes, Role, Yields};
 use crate::op::{Arg, Faults, Op, Ptr, Reg};
 use crate::random::Draw;
 use crate::words::{NR_ORDERS, NR_TASKS, PAGE, SLAB_FLAG_NAMES, order_of};
@@ -62,6 +62,11 @@ pub(crate) struct Slot {
     pub live: bool,
 }
 
+/// Whether an `rcu_head` can begin so far into what the register holds.
+pub(super) fn head_fits(offset: u64, slot: &Slot) -> bool {
+    offset < PAGE && offset.is_multiple_of(8) && offset + 16 <= slot.bytes
+}
+
 /// The free of `register` by `call`, with the order and the cache that belong to it.
 pub(super) fn right_free(register: Reg, slot: &Slot, call: Call) -> Op {
     let mut args = [Arg::Number(0); MAX_ARGS];
@@ -71,6 +76,7 @@ pub(super) fn right_free(register: Reg, slot: &Slot, call: Call) -> Op {
             Role::FreedList => Arg::Regs(register, 1),
             Role::Cache => Arg::Cache(slot.cache),
             Role::Held => Arg::Number(slot.bytes),
+            Role::Offset => Arg::Number(0),
             _ => Arg::Number(order_of(slot.bytes).into()),
         };
     }
@@ -214,6 +220,10 @@ impl Scene {
         // Any part of a secret may be cleared.
         if let (Call::KvfreeSensitive, Arg::Number(len)) = (op.call, op.args[1]) {
             args[1] = Arg::Number(len.min(slot.bytes));
+        }
+        // An rcu_head may be anywhere in the memory.
+        if let (Frees::KvfreeRcu, Arg::Number(offset)) = (op.call.spec().frees, op.args[1]) {
+            args[1] = Arg::Number(if head_fits(offset, &slot) { offset } else { 0 });
         }
         let right = slot.made_by.spec().freed_by.contains(&op.call) && args == op.args;
         right.then_some(register)

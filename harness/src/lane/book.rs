@@ -189,9 +189,9 @@ impl Lane {
         match record.request.call {
             Call::MemblockReserve => self.enter_reserved(record),
             Call::Tick => {
-                for (area, frames) in self.model.free_deferred() {
-                    self.keep_shared(&area, &frames);
-                }
+                let mut freed = self.model.free_deferred();
+                freed.extend(self.model.end_grace_period(record.caller.cpu));
+                freed.iter().for_each(|(old, frames)| self.keep_shared(old, frames));
             }
             Call::VmUnmapAliases => self.model.space_mut().purge(),
             Call::MemallocNofsSave => self.model.open_scope(task, Scope::Nofs),
@@ -207,13 +207,19 @@ impl Lane {
         }
     }
 
-    /// Strikes out memory that was freed, now or at the next tick.
+    /// Strikes out memory that was freed, now or at the next tick; what is freed after a grace
+    /// period stays until then.
     fn bury(&mut self, record: &Record, free: Free, addr: u64, frames: &[u32]) {
+        if let Some(head) = free.head() {
+            return self.model.queue(addr, head, frames);
+        }
         let is_counted = free.how == Frees::PutPage && self.model.unshare(addr).is_some();
         if is_counted || self.model.pass_on(addr) {
             return;
         }
-        self.note_cleared(free, addr);
+        // What is cleared before it is freed is zero in the pages that stay.
+        let usable = self.model.at(addr).map_or(0, |held| held.usable);
+        self.model.clear(addr, free.nr_cleared(usable));
         if self.model.is_deferred_by(free, addr, record.caller.context) {
             self.model.defer(addr, frames);
         } else if let Some(old) = self.model.strike(addr, frames, record.caller.cpu) {
@@ -221,23 +227,13 @@ impl Lane {
         }
     }
 
-    /// What a call clears before it frees it is zero in the pages that stay.
-    fn note_cleared(&mut self, free: Free, addr: u64) {
-        let Some(held) = self.model.at(addr).filter(|_| self.model.references().next().is_some())
-        else {
-            return;
-        };
-        let nr_cleared = free.nr_cleared(held.usable) as usize;
-        if nr_cleared > 0 {
-            let mut bytes = bytes::contents(held, 0..held.usable);
-            bytes[..nr_cleared].fill(0);
-            self.model.set_bytes(addr, bytes);
-        }
-    }
-
     /// Enters the pages of memory that was struck out to which somebody has a reference: each is an
-    /// allocation of its own from now on, and holds what it held.
+    /// allocation of its own from now on, and holds what it held, and an `rcu_head` where there was
+    /// one.
     fn keep_shared(&mut self, old: &Allocation, frames: &[u32]) {
+        if self.model.references().next().is_none() {
+            return;
+        }
         for (start, frame) in (0..).step_by(PAGE as usize).zip(frames) {
             let addr = self.model.page(*frame);
             let Some(reg) = self.model.unshare(addr) else { continue };
@@ -248,11 +244,21 @@ impl Lane {
                 kind: Kind::Pages { order: 0, is_compound: false },
                 via: Via::Own,
                 reg,
-                contents: Contents::Echo(bytes::contents(old, start..start + PAGE)),
+                head: None,
+                contents: self.part(old, start, addr),
                 ..*old
             };
             self.model.enter(page, &[*frame]);
         }
+    }
+
+    /// What a page at `addr` holds that began `start` bytes into memory which is gone.
+    fn part(&self, gone: &Allocation, start: u64, addr: u64) -> Contents {
+        let part = Contents::Part(gone.clone().into(), start);
+        let Some(head) = gone.head_range() else { return part };
+        let [from, end] = [head.start, head.end].map(|at| at.clamp(start, start + PAGE) - start);
+        let patch = bytes::echo(self.subject.as_ref(), addr + from, end - from);
+        Contents::Patched(from, patch, part.into())
     }
 
     fn enter(&mut self, record: &Record, want: &Want, granted: Granted, dst: Option<Reg>) {
@@ -269,8 +275,9 @@ impl Lane {
                 () => Via::Own,
             };
             let contents = self.choose_contents(mix(id.into(), 0), addr, size);
-            let (cpu, reg) = (record.caller.cpu.into(), dst);
-            let granted = Allocation { id, addr, size, usable, kind, via, cpu, reg, contents };
+            let (cpu, reg, head) = (record.caller.cpu.into(), dst, None);
+            let granted =
+                Allocation { id, addr, size, usable, kind, via, cpu, reg, head, contents };
             bytes::write_all(self.subject.as_mut(), &granted);
             if replaced == Some(addr) {
                 self.model.renew(granted);
@@ -296,8 +303,10 @@ impl Lane {
             let draw = mix(record.id.into(), 2 * piece as u64);
             let contents = self.choose_contents(draw, addr, size);
             let (id, cpu, reg) = (record.id, record.caller.cpu.into(), dst);
+            let head = None;
             let via = Via::Own;
-            let granted = Allocation { id, addr, size, usable, kind, via, cpu, reg, contents };
+            let granted =
+                Allocation { id, addr, size, usable, kind, via, cpu, reg, head, contents };
             bytes::write_all(self.subject.as_mut(), &granted);
             self.model.enter(granted, record.frames_of(piece));
         }
@@ -326,6 +335,7 @@ impl Lane {
             via: Via::Own,
             cpu: 0,
             reg: None,
+            head: None,
             contents: self.choose_contents(mix(record.id.into(), 0), addr, size),
         };
         bytes::write_all(self.subject.as_mut(), &allocation);

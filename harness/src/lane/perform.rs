@@ -8,7 +8,7 @@
 
 use super::Lane;
 use crate::bytes::{self, Damage};
-use crate::call::Request;
+use crate::call::{Call, Request};
 use crate::model::rules::Want;
 use crate::model::{Freeing, Granted};
 use crate::op::{Faults, Setting};
@@ -41,7 +41,7 @@ pub(crate) struct Record {
     /// The counters after.
     pub after: Facts,
     /// The allocation that the request frees, if the book says that it frees one: what its bytes
-    /// showed just before.
+    /// showed just before. Of a tick: what waited for it.
     pub damage: Option<Damage>,
     /// The first byte of granted memory that should be zero and is not.
     pub nonzero: Option<u64>,
@@ -139,6 +139,7 @@ impl Lane {
         let mut frame_ends = Vec::new();
         let (damage, nr_cleared) = match &freeing {
             Some(freeing) => self.look_before(freeing, &mut frames, &mut frame_ends),
+            None if request.call == Call::Tick => (self.first_damage_queued(), 0),
             None => (None, 0),
         };
         if let Some(addr) = request.converted() {
@@ -197,6 +198,11 @@ impl Lane {
     pub(super) fn as_understood(&self, caller: Current) -> Current {
         let knows = self.caps.has(Cap::Contexts);
         if knows { caller } else { Current { context: Context::Task, killed: 0, ..caller } }
+    }
+
+    /// What is wrong with memory whose readers have it until now, and no longer.
+    fn first_damage_queued(&self) -> Option<Damage> {
+        self.model.queued().find_map(|held| bytes::verify(self.subject.as_ref(), held))
     }
 
     /// Looks at memory that is about to be freed: what is wrong with its bytes, how many of them

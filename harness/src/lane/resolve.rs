@@ -36,6 +36,8 @@ impl Lane {
             // Who writes to a page that he shares writes to its holder's memory.
             let held =
                 self.model.at(addr).map(|held| (held, 0)).or_else(|| self.model.behind(addr));
+            // What is unlinked has readers, and nobody who writes.
+            let held = held.filter(|(held, _)| held.head.is_none());
             let (held, start) = held.ok_or(Skip::NoMemory)?;
             return Ok(Action::Write { addr: held.addr, end: end.saturating_add(start) });
         }

@@ -8,6 +8,10 @@
 use crate::call::{Request, ask};
 use crate::op::Reg;
 use crate::words::{CacheHandle, PAGE, pages_of};
+use std::ops::Range;
+
+/// Bytes of an `rcu_head`.
+pub(super) const RCU_HEAD: u64 = 16;
 
 /// What kind of memory an allocation is, and so which call frees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,10 +64,16 @@ pub(crate) enum Contents {
     /// Left as the allocator left them: its own metadata (a free-list link, a header) as a caller's
     /// bytes.
     Echo(Box<[u8]>),
+    /// So many bytes that a call cleared before it freed the memory, and then what was there.
+    Cleared(u64, Box<Contents>),
+    /// What memory that is gone held from an offset on: a page that outlives it.
+    Part(Box<Allocation>, u64),
+    /// These bytes at an offset, and around them what was there: an `rcu_head`.
+    Patched(u64, Box<[u8]>, Box<Contents>),
 }
 
 /// One live allocation.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Allocation {
     /// The op that made it; the same number in every lane.
     pub id: u32,
@@ -81,11 +91,19 @@ pub(crate) struct Allocation {
     pub cpu: usize,
     /// The register that holds it.
     pub reg: Option<Reg>,
+    /// Where in it the `rcu_head` is by which it waits for the end of a grace period, if it does:
+    /// those bytes are the allocator's.
+    pub head: Option<u64>,
     /// What its first `size` bytes hold.
     pub contents: Contents,
 }
 
 impl Allocation {
+    /// The bytes of the `rcu_head` by which it waits for the end of a grace period, if it does.
+    pub(crate) fn head_range(&self) -> Option<Range<u64>> {
+        self.head.map(|head| head..head + RCU_HEAD)
+    }
+
     /// The seed of the bytes between `size` and `usable`.
     pub(crate) fn guard_seed(&self) -> u64 {
         crate::paint::mix(self.addr, !u64::from(self.id))

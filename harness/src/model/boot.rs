@@ -42,9 +42,10 @@ impl Model {
         self.live.values().filter(|held| held.kind == Kind::Boot).count()
     }
 
-    /// Whether there is still a call that frees an allocation.
+    /// Whether there is still a call that frees an allocation. What waits for the end of a grace
+    /// period is freed by itself.
     pub(crate) fn can_free(&self, allocation: &Allocation) -> bool {
-        self.is_early || allocation.kind != Kind::Boot
+        (self.is_early || allocation.kind != Kind::Boot) && allocation.head.is_none()
     }
 
     /// Below this address the allocator may keep descriptors of its own: 64 bytes for each frame,

@@ -2,7 +2,7 @@
 //!
 //! An area that was freed in an interrupt is nobody's any more, and yet it keeps its frames and its
 //! addresses until the workers run (R4.13). So it leaves the live allocations at once, and the sums
-//! only at the tick.
+//! only at the tick. What waits for a grace period is live until then, for its readers (R6.7).
 //!
 //! Whether a context allows a call is judged in the oracles.
 
@@ -18,6 +18,8 @@ pub(super) struct Callers {
     scopes: [Vec<Scope>; NR_TASKS],
     /// The areas whose free was put off, and the frames behind them.
     deferred: Vec<(Allocation, Vec<u32>)>,
+    /// Where memory is that waits for the end of a grace period, and the frames behind it.
+    queued: Vec<(u64, Vec<u32>)>,
 }
 
 impl Model {
@@ -75,6 +77,41 @@ impl Model {
         self.callers.deferred.len()
     }
 
+    /// Takes note that live memory is to be freed after a grace period, with its `rcu_head` at an
+    /// offset. Its register holds it no longer.
+    pub(crate) fn queue(&mut self, addr: u64, offset: u64, frames: &[u32]) {
+        if let Some(held) = self.live.get_mut(&addr) {
+            (held.head, held.reg) = (Some(offset), None);
+            self.callers.queued.push((addr, frames.to_vec()));
+        }
+    }
+
+    /// What waits for the end of a grace period.
+    pub(crate) fn queued(&self) -> impl Iterator<Item = &Allocation> {
+        self.callers.queued.iter().filter_map(|(addr, _)| self.at(*addr))
+    }
+
+    /// How much waits for the end of a grace period.
+    pub(crate) fn nr_queued(&self) -> usize {
+        self.callers.queued.len()
+    }
+
+    /// Frees what waited for the end of a grace period, and says what that was, the last first.
+    /// Which objects come next is not known then: they are freed by a worker, and in no order that
+    /// a caller may rely on.
+    pub(crate) fn end_grace_period(&mut self, cpu: u8) -> Vec<(Allocation, Vec<u32>)> {
+        let queued = std::mem::take(&mut self.callers.queued).into_iter().rev();
+        let mut freed = Vec::new();
+        for (addr, frames) in queued {
+            if let Some(held) = self.strike(addr, &frames, cpu) {
+                self.forget_reuse_like(&held);
+                freed.push((held, frames));
+            }
+        }
+        self.just_freed = None;
+        freed
+    }
+
     /// Frees what was put off, and says what that was, the last first.
     pub(crate) fn free_deferred(&mut self) -> Vec<(Allocation, Vec<u32>)> {
         let mut areas = std::mem::take(&mut self.callers.deferred);
@@ -91,7 +128,8 @@ impl Model {
 #[cfg(test)]
 mod test {
     use crate::call::ask;
-    use crate::model::{Free, Kind, Model};
+    use crate::model::{Free, Kind, Model, Verdict};
+    use crate::op::Class;
     use crate::subject::Layout;
     use crate::trace::Machine;
     use crate::words::gfp::{GFP_KERNEL, GFP_NOFS, GFP_NOIO};
@@ -120,6 +158,28 @@ mod test {
         model.free_deferred();
         assert!(!model.is_frame_taken(3, Kind::Kmalloc));
         assert_eq!((model.totals().nr_areas, model.nr_deferred()), (0, 0));
+    }
+
+    #[test]
+    fn what_is_queued_is_live_until_the_grace_period_ends() {
+        let mut model = model();
+        model.enter(crate::model::test_area(AREA, 8192), &[3, 4]);
+        let verdict =
+            |model: &Model, request| model.freeing(&request, Context::Task).unwrap().verdict;
+        for (offset, expected) in [
+            (0xff8, Verdict::Accept(AREA)),
+            (0x1000, Verdict::Refuse(Class::WrongSize, Some("vfree"))),
+            (0xc, Verdict::Refuse(Class::WrongSize, Some("vfree"))),
+        ] {
+            assert_eq!(verdict(&model, ask::kvfree_rcu(AREA, offset)), expected);
+        }
+        model.queue(AREA, 8, &[3, 4]);
+        assert!(model.at(AREA).is_some() && model.queued().count() == 1);
+        let again = Verdict::Refuse(Class::DoubleFree, None);
+        assert_eq!(verdict(&model, ask::vfree(AREA)), again);
+        assert_eq!(verdict(&model, ask::kvfree_rcu(AREA, 8)), again);
+        assert_eq!(model.end_grace_period(0).len(), 1);
+        assert!(model.at(AREA).is_none() && !model.is_frame_taken(3, Kind::Kmalloc));
     }
 
     #[test]

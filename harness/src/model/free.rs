@@ -2,8 +2,9 @@
 //!
 //! What must come of one is in `matrix`, and read in `judge`.
 
+use super::allocation::RCU_HEAD;
 use super::{Allocation, Kind};
-use crate::call::{Frees, Request};
+use crate::call::{Frees, Request, Role};
 use crate::op::Class;
 use crate::words::{CacheHandle, order_of, pages_of};
 
@@ -27,6 +28,8 @@ pub(super) enum Told {
     Order(u32),
     /// Its size in bytes, or how many of them are to be cleared.
     Bytes(u64),
+    /// Where in it an `rcu_head` begins.
+    Head(u64),
     /// The bytes that are wanted in its stead, and those that are copied, if the call does not know
     /// them.
     Resize { copied: Option<u64>, size: u64 },
@@ -46,6 +49,7 @@ impl Free {
             Frees::KvfreeSensitive | Frees::PagesExact | Frees::DmaCoherent | Frees::Boot => {
                 Told::Bytes(held)
             }
+            Frees::KvfreeRcu => Told::Head(request.get(Role::Offset).unwrap_or(0)),
             Frees::Kvrealloc => Told::Resize { copied: tells_old_size.then_some(held), size },
             Frees::Vrealloc => Told::Resize { copied: None, size },
             _ => Told::Nothing,
@@ -71,7 +75,16 @@ impl Free {
             (Told::Bytes(told), Kind::PagesExact { nr_pages }) => pages_of(told) == nr_pages,
             (Told::Bytes(told), Kind::DmaCoherent { order }) => told > 0 && order_of(told) == order,
             (Told::Bytes(told) | Told::Resize { copied: Some(told), .. }, _) => told <= held.usable,
+            (Told::Head(at), _) => head_fits(at, held.usable),
             _ => true,
+        }
+    }
+
+    /// Where the `rcu_head` begins by which the memory is queued, if it is to be freed later.
+    pub(crate) fn head(self) -> Option<u64> {
+        match self.told {
+            Told::Head(at) => Some(at),
+            _ => None,
         }
     }
 
@@ -83,6 +96,11 @@ impl Free {
             _ => false,
         }
     }
+}
+
+/// Whether an `rcu_head` can begin so many bytes into memory with `usable` bytes (R6.7).
+fn head_fits(at: u64, usable: u64) -> bool {
+    at < 4096 && at.is_multiple_of(8) && at + RCU_HEAD <= usable
 }
 
 /// What must come of a free.

@@ -116,6 +116,10 @@ impl Model {
             let inside = offset.is_multiple_of(step);
             return refuse(if inside { Class::Interior } else { Class::Misaligned });
         }
+        // Whatever the call, it is freed already.
+        if held.head.is_some() {
+            return Verdict::Refuse(Class::DoubleFree, None);
+        }
         let fits = free.fits(held);
         match matrix::cell(spot, free.how) {
             Cell::Wrong(class) => refuse(class),

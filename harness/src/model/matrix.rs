@@ -92,21 +92,21 @@ macro_rules! matrix {
 // kfree takes an object of any cache, which is silent in SLUB and documented since 6.4 (R2.7). Of a
 // block that is not compound put_page would free the first page, and lose the others.
 matrix! {
-    [Kfree KfreeNolock KfreeSensitive Krealloc Kvfree KvfreeSensitive Kvrealloc Vfree VfreeAtomic Vrealloc Vunmap
+    [Kfree KfreeNolock KfreeSensitive Krealloc Kvfree KvfreeRcu KvfreeSensitive Kvrealloc Vfree VfreeAtomic Vrealloc Vunmap
      Object Pages PutPage PagesExact DmaCoherent]
-    //                 kfree … n s r  kvfree … s r  vfree … a r u  object  pages put exact coherent
-    Null:              ok ok ok ok     ok ok ok      ok ok ok ok    Wi      ok    Wi  ok    ok;
-    ZeroSizePtr:       ok ok ok ok     ok ok ok      Wi Wi Wi Wi    Wi      Wi    Wi  Wi    Wi;
-    KmallocObject:     ok ok ok ok     ok ok ok      WA WA WA WA    WC      WA    WA  WA    WA;
-    CacheObject:       ok WA ok ok     ok ok ok      WA WA WA WA    ok      WA    WA  WA    WA;
-    ConstructedObject: ok WA WA WA     ok WA WA      WA WA WA WA    ok      WA    WA  WA    WA;
-    LargeKmalloc:      ok WA ok ok     ok ok ok      WA WA WA WA    WA      WA    WA  WA    WA;
-    OnePage:           WA WA WA WA     WA WA WA      WA WA WA WA    WA      ok    ok  WA    WA;
-    Block:             WA WA WA WA     WA WA WA      WA WA WA WA    WA      ok    WO  WA    WA;
-    Compound:          WA WA WA WA     WA WA WA      WA WA WA WA    WA      ok    ok  WA    WA;
-    PagesExact:        WA WA WA WA     WA WA WA      WA WA WA WA    WA      WA    WA  ok    WA;
-    DmaCoherent:       WA WA WA WA     WA WA WA      WA WA WA WA    WA      WA    WA  WA    hi;
-    Vmalloc:           WA WA WA WA     at at at      at ok at WA    WA      WA    WA  WA    WA;
+    //                 kfree n s r  kvfree r s r  vfree … a r u  object  pages put exact coherent
+    Null:              ok ok ok ok     ok ok ok ok      ok ok ok ok    Wi      ok    Wi  ok    ok;
+    ZeroSizePtr:       ok ok ok ok     ok Wi ok ok      Wi Wi Wi Wi    Wi      Wi    Wi  Wi    Wi;
+    KmallocObject:     ok ok ok ok     ok ok ok ok      WA WA WA WA    WC      WA    WA  WA    WA;
+    CacheObject:       ok WA ok ok     ok ok ok ok      WA WA WA WA    ok      WA    WA  WA    WA;
+    ConstructedObject: ok WA WA WA     ok WA WA WA      WA WA WA WA    ok      WA    WA  WA    WA;
+    LargeKmalloc:      ok WA ok ok     ok ok ok ok      WA WA WA WA    WA      WA    WA  WA    WA;
+    OnePage:           WA WA WA WA     WA WA WA WA      WA WA WA WA    WA      ok    ok  WA    WA;
+    Block:             WA WA WA WA     WA WA WA WA      WA WA WA WA    WA      ok    WO  WA    WA;
+    Compound:          WA WA WA WA     WA WA WA WA      WA WA WA WA    WA      ok    ok  WA    WA;
+    PagesExact:        WA WA WA WA     WA WA WA WA      WA WA WA WA    WA      WA    WA  ok    WA;
+    DmaCoherent:       WA WA WA WA     WA WA WA WA      WA WA WA WA    WA      WA    WA  WA    hi;
+    Vmalloc:           WA WA WA WA     at ok at at      at ok at WA    WA      WA    WA  WA    WA;
 }
 
 /// What must come of a free that is told nothing wrong.

@@ -322,6 +322,13 @@ impl Model {
         }
     }
 
+    /// The same for the class or the cache of an object.
+    fn forget_reuse_like(&mut self, object: &Allocation) {
+        if let Some(reuse) = self.reuse_mut(object) {
+            *reuse = Reuse::default();
+        }
+    }
+
     /// Changes what a live allocation holds.
     pub(crate) fn set_contents(&mut self, addr: u64, contents: Contents) {
         if let Some(allocation) = self.live.get_mut(&addr) {
@@ -329,10 +336,11 @@ impl Model {
         }
     }
 
-    /// Says what all the bytes of a live allocation hold, those beyond the requested size too.
-    pub(crate) fn set_bytes(&mut self, addr: u64, bytes: Box<[u8]>) {
-        if let Some(held) = self.live.get_mut(&addr) {
-            (held.size, held.contents) = (held.usable, Contents::Echo(bytes));
+    /// Says that the first bytes of a live allocation were cleared, be they of its slack.
+    pub(crate) fn clear(&mut self, addr: u64, nr_cleared: u64) {
+        if let Some(held) = self.live.get_mut(&addr).filter(|_| nr_cleared > 0) {
+            let before = std::mem::replace(&mut held.contents, Contents::Painted(0));
+            held.contents = Contents::Cleared(nr_cleared, before.into());
         }
     }
 
@@ -392,5 +400,6 @@ impl Model {
 fn test_area(addr: u64, size: u64) -> Allocation {
     let contents = Contents::Painted(1);
     let (usable, kind, via) = (size.next_multiple_of(PAGE), Kind::Vmalloc, Via::Own);
-    Allocation { id: 1, addr, size, usable, kind, via, cpu: 0, reg: None, contents }
+    let (cpu, reg, head) = (0, None, None);
+    Allocation { id: 1, addr, size, usable, kind, via, cpu, reg, head, contents }
 }

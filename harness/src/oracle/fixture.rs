@@ -43,8 +43,8 @@ pub(super) fn enter(model: &mut Model, addr: u64, size: u64, kind: Kind, frames:
     let contents = Contents::Painted(1);
     let usable = if kind == Kind::Vmalloc { size.next_multiple_of(4096) } else { size };
     let via = Via::Own;
-    let allocation =
-        Allocation { id: 7, addr, size, usable, kind, via, cpu: 0, reg: None, contents };
+    let (cpu, reg, head) = (0, None, None);
+    let allocation = Allocation { id: 7, addr, size, usable, kind, via, cpu, reg, head, contents };
     model.enter(allocation, frames);
 }
 

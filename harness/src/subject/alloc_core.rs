@@ -255,6 +255,7 @@ impl<M: Machine> Subject for AllocCore<M> {
             nr_internal_objects: stat.nr_internal_objects.into(),
             nr_areas: stat.nr_areas.into(),
             nr_deferred_areas: stat.nr_deferred_areas.into(),
+            nr_queued: stat.nr_queued.into(),
             nr_area_pages: stat.nr_area_pages,
             nr_lazy_pages: stat.nr_lazy_pages,
             nr_largest_hole_pages: stat.nr_largest_hole_pages,

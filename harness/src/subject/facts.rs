@@ -96,6 +96,8 @@ pub struct Facts {
     pub nr_areas: u64,
     /// Areas that were freed and go at the next tick.
     pub nr_deferred_areas: u64,
+    /// Pieces of memory that are to be freed after a grace period, and count as live.
+    pub nr_queued: u64,
     /// Pages of vmalloc space in live areas, guard pages included.
     pub nr_area_pages: u64,
     /// Pages of vmalloc space freed but not yet purged.
@@ -133,6 +135,7 @@ const COUNTERS: &[Counter] = &[
     ("objects of the allocator's own", |facts| facts.nr_internal_objects),
     ("areas", |facts| facts.nr_areas),
     ("deferred areas", |facts| facts.nr_deferred_areas),
+    ("frees that wait for a grace period", |facts| facts.nr_queued),
     ("pages of areas", |facts| facts.nr_area_pages),
     ("pages that wait for a purge", |facts| facts.nr_lazy_pages),
     ("pages of the largest hole", |facts| facts.nr_largest_hole_pages),

@@ -11,6 +11,7 @@
 
 mod answers;
 mod counts;
+mod grace;
 mod lists;
 mod memory;
 mod nolock;
@@ -60,6 +61,7 @@ fn faults() -> impl Iterator<Item = &'static Fault> {
         lists::FAULTS,
         references::FAULTS,
         nolock::FAULTS,
+        grace::FAULTS,
         answers::FAULTS,
         counts::FAULTS,
         waits::FAULTS,

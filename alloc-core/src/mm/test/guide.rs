@@ -70,6 +70,7 @@ fn free(
         | FreeCall::Kvrealloc
         | FreeCall::Vrealloc
         | FreeCall::KfreeNolock
+        | FreeCall::KvfreeRcu
         | FreeCall::Ksize => panic!("the guide names {}", call.name()),
     }
 }

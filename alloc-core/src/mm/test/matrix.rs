@@ -206,6 +206,10 @@ impl Stage {
             FreeCall::Vunmap => mm.vunmap(addr),
             FreeCall::KfreeSensitive => mm.kfree_sensitive(addr),
             FreeCall::KvfreeSensitive => mm.kvfree_sensitive(addr, told(1)?),
+            FreeCall::KvfreeRcu => {
+                let offset = if fit == Fit::Other { own } else { 0 };
+                mm.kvfree_rcu(addr, offset).map(|()| mm.tick())
+            }
             FreeCall::Krealloc => moved(mm.krealloc(addr, 0, GFP_KERNEL)),
             FreeCall::Kvrealloc => {
                 // Nothing can be copied from NULL, and to no bytes it stays NULL.

@@ -49,6 +49,14 @@ pub(super) static CASES: &[Case] = &[
         right: |kv| sent(kv, |kv, page| kv.get_page(page)),
     },
     Case {
+        name: "a list is freed while readers are in it",
+        source: "lists that were given RCU readers and kept their kfree (R6.7)",
+        rule: Rule::UseAfterFree,
+        phase: Phase::Policy,
+        wrong: |kv| unlinked(kv, |kv, entry| kv.kvfree(entry)),
+        right: |kv| unlinked(kv, |kv, entry| kv.kvfree_rcu(entry, 0x10)),
+    },
+    Case {
         name: "a block of pages, freed with another order",
         source: "a report of the kernel test robot",
         rule: Rule::WrongFree,
@@ -118,6 +126,16 @@ fn sent(kv: &Kernel, hold: for<'k> fn(&'k Kernel, Pointer<'k>) -> Pointer<'k>) -
     if page != buffer.at(0x1000) {
         kv.put_page(page);
     }
+    Ok(seen)
+}
+
+/// An entry of a list that a reader has found before it was unlinked.
+fn unlinked(kv: &Kernel, free: impl Fn(&Kernel, Pointer)) -> Returned {
+    let entry = kv.kvzalloc(0x1800, GFP_KERNEL)?;
+    entry.store(42);
+    free(kv, entry);
+    let seen = entry.load();
+    kv.tick();
     Ok(seen)
 }
 

@@ -87,13 +87,14 @@ fn nodes_add_up(facts: &Facts) -> Judgement {
 }
 
 /// What callers hold, in words.
-const HELD: [&str; 8] = [
+const HELD: [&str; 9] = [
     "pages of blocks",
     "pages of large kmallocs",
     "pages of vmallocs",
     "areas",
     "pages of areas",
     "deferred areas",
+    "frees that wait for a grace period",
     "kmalloc objects",
     "cache objects",
 ];
@@ -110,6 +111,7 @@ fn agrees_with_book(step: &Step) -> Judgement {
         totals.nr_areas,
         totals.nr_area_pages,
         step.model.nr_deferred() as u64,
+        step.model.nr_queued() as u64,
         totals.nr_kmalloc_objects,
         totals.nr_cache_objects,
     ];
@@ -120,6 +122,7 @@ fn agrees_with_book(step: &Step) -> Judgement {
         facts.nr_areas,
         facts.nr_area_pages,
         facts.nr_deferred_areas,
+        facts.nr_queued,
         facts.nr_kmalloc_objects,
         facts.nr_cache_objects,
     ];

@@ -142,6 +142,8 @@ impl<M: Machine> Calls for AllocCore<M> {
         dma_free_coherent(addr: u64, size: u64) => |mm| mm.dma_free_coherent(Vaddr(addr), size);
         kfree(addr: u64) => |mm| mm.kfree(Vaddr(addr));
         kfree_nolock(addr: u64) => |mm| mm.kfree_nolock(Vaddr(addr));
+        kfree_rcu(addr: u64, rhf: u64) => |mm| mm.kvfree_rcu(Vaddr(addr), rhf);
+        kvfree_rcu(addr: u64, rhf: u64) => |mm| mm.kvfree_rcu(Vaddr(addr), rhf);
         kfree_sensitive(addr: u64) => |mm| mm.kfree_sensitive(Vaddr(addr));
         kmem_cache_free(cache: CacheHandle, addr: u64) =>
             |mm| mm.kmem_cache_free(id(cache), Vaddr(addr));
