@@ -29,7 +29,7 @@ missing=$(missing_package)
 mapfile -t releases < <(installed_releases "$kernel")
 [ ${#releases[@]} -gt 0 ] || { skip "no kernel ${kernel:-at all} with its headers; $(kernel_advice)"; exit 0; }
 
-rows=() planted=() nr_found=0 failed=0
+rows=() planted=() costs=() nr_found=0 failed=0
 
 # row <release> <workload> <plan>: what a guest told, as a line of the table.
 row() {
@@ -39,6 +39,7 @@ row() {
   rows+=("$(printf '%-22s %-9s %-40s %5s %8s %8s %8s %7s %s' "$1" "$2" "$3" "$(told uptime)" "$(told requests)" \
     "$(told by_vmalloc)" "$(told by_slab)" "$(told reported)" "$verdict")")
   [ "$2" != planted ] || judge_planted "$1"
+  [ "$2" != cost ] || mapfile -t costs < <(sed -n "s/^cost \(.*\)/$1: \1 ns/p" "$guests/told")
 }
 
 # What each assumption came to: name, what is expected, without routing, the twin, with routing.
@@ -59,14 +60,18 @@ judge_planted() {
 once() {
   say "$1: $2 under '$3'"
   run_guest "$1" "$2" "$3" "$limit"
+  [ "$3" != permille=0 ] || warnings >"$guests/usual"
   keep_logs "$1-$2-${3//[^a-z0-9=]/_}"
   row "$1" "$2" "$3"
 }
 
+# What the kernel warns of without routing is not held against routing.
 all_plans() {
+  rm -f "$guests/usual"
   if [ -n "${KVROUTE_PLAN:-}" ]; then
     once "$1" "$2" "$KVROUTE_PLAN"
-  elif [ "$2" = planted ]; then
+  elif [[ $2 =~ ^(planted|cost)$ ]]; then
+    # They set plans of their own.
     once "$1" "$2" permille=0
   else
     once "$1" "$2" permille=0
@@ -76,11 +81,22 @@ all_plans() {
   fi
 }
 
+summary() {
+  if [ ${#planted[@]} -gt 0 ]; then
+    say "$nr_found of ${#planted[@]} planted mistakes found"
+  elif [ "$failed" -eq 0 ]; then
+    say "nothing found"
+  else
+    say "see the table"
+  fi
+}
+
 report() {
   say "" "kernel                 workload  plan                                         s requests  vmalloc     slab reports verdict" "${rows[@]}"
   [ ${#planted[@]} -eq 0 ] ||
     say "" "kernel                 assumption    found by               without        twin     verdict" "${planted[@]}"
-  say "" "the guests' logs: $guests/logs" "${#rows[@]} guests ran: $nr_found of ${#planted[@]} planted mistakes found"
+  [ ${#costs[@]} -eq 0 ] || say "" "a kvmalloc() and kvfree() of 8 KiB, by the guest's clock:" "${costs[@]}"
+  say "" "the guests' logs: $guests/logs" "${#rows[@]} guests ran: $(summary)"
 }
 
 trap end_guest EXIT
