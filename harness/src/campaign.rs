@@ -9,6 +9,7 @@ use crate::generate::{CallSet, Profile, Share};
 use crate::lane::{LaneSpec, Routing};
 use crate::subject::Pack;
 use crate::subject::alloc_core::boot;
+use crate::subject::{Boot, reference};
 
 /// A row of [`CAMPAIGNS`].
 #[derive(Debug)]
@@ -60,6 +61,27 @@ const fn caller(name: &'static str, routing: Routing) -> LaneSpec {
 
 /// One lane, routed as the trace says.
 const AS_WRITTEN: &[LaneSpec] = &[lane("as-written", Routing::AsWritten)];
+
+/// A lane of an allocator that claims no more than any caller may rely on.
+pub const fn foreign(name: &'static str, boot: Boot) -> LaneSpec {
+    LaneSpec { name, routing: Routing::AsWritten, boot, packs: &[Pack::Generic] }
+}
+
+/// The reference heap, which is its own frame allocator.
+const REFERENCE: &[LaneSpec] = &[foreign("reference", reference::boot)];
+
+/// What is asked of a heap or a frame allocator that is not Linux': nothing of Linux, no injected
+/// failure, and no wrong free, of which nothing would be left.
+const fn foreign_profile(campaign: &'static str) -> Profile {
+    Profile {
+        misuse: Share(0),
+        faults: Share(0),
+        nofail: Share(0),
+        policies: Share(0),
+        huge: Share(0),
+        ..Profile::new(CallSet::Of(campaign))
+    }
+}
 
 /// The four lanes of random routing.
 const ROUTED_LANES: &[LaneSpec] = &[
@@ -122,6 +144,10 @@ campaigns! {
         "NOFAIL requests on machines that run out of pages and of vmalloc space.";
     FAULTS "faults" AS_WRITTEN Profile { faults: Share(500), ..Profile::new(CallSet::All) },
         "Injected failure at the kernel's sites, by nth call.";
+    HEAP "heap" REFERENCE foreign_profile("heap"),
+        "Heaps: alignment, growth in place, odd regions, contents that look like metadata.";
+    FRAMES "frames" REFERENCE foreign_profile("frames"),
+        "Frame allocators: runs of frames, aligned, given more of them now and then.";
 }
 
 /// The campaign that replays recordings. It has no fuzz target: its traces come from a real kernel.

@@ -19,7 +19,7 @@ use crate::op::{Class, Op, Reg, Setting};
 use crate::oracle::{Event, Jury, Step, Target, View, Wake};
 use crate::paint::mix;
 use crate::stats::Stats;
-use crate::subject::{Answer, Caps, Pack, Reply};
+use crate::subject::{Answer, Cap, Caps, Pack, Reply};
 use crate::trace::Trace;
 use crate::verdict::{EXPECTATION, Failure, NO_BOOT};
 use end::Fresh;
@@ -135,11 +135,11 @@ fn run_lanes(
     stats.nr_dropped_lines = trace.nr_dropped_lines.into();
     let boot = |(place, spec): (usize, LaneSpec)| {
         watcher.turn(Place { op: 0, lane: place });
-        let lane = Lane::boot(spec, &trace.machine).map_err(|reason| (spec.name, reason))?;
+        let mut lane = Lane::boot(spec, &trace.machine).map_err(|reason| (spec.name, reason))?;
         Ok(Runner {
             place,
             jury: Jury::of(spec.packs, lane.caps),
-            fresh: Fresh::of(lane.caps),
+            fresh: Fresh::of(&mut lane),
             lane,
             every_op: campaign.every_op,
             witness,
@@ -247,6 +247,9 @@ impl Runner<'_> {
         if self.every_op == EveryOp::VmapTrees {
             let structure = self.lane.subject().validate_vmap();
             self.jury.judge(&Event::Check { damage: None, structure })?;
+        }
+        if self.lane.caps.has(Cap::Bounds) {
+            self.jury.judge(&Event::Bounds(self.lane.subject().trespass()))?;
         }
         if index >= self.next_check {
             self.next_check = index + CHECK_INTERVAL_OPS.max(self.lane.model().nr_live());
@@ -431,6 +434,7 @@ impl Runner<'_> {
         stats.nr_checks += 1;
         let damage = self.lane.verify_all();
         let structure = self.lane.subject().validate();
+        self.jury.judge(&Event::Bounds(self.lane.subject().trespass()))?;
         self.jury.judge(&Event::Check { damage, structure })
     }
 

@@ -12,7 +12,9 @@ mod boot;
 mod caller;
 pub(crate) mod draw;
 pub(crate) mod flags;
+mod foreign;
 mod machine;
+mod number;
 mod pick;
 mod profile;
 mod scene;
@@ -22,6 +24,7 @@ mod test;
 use crate::call::{ALL_CALLS, Call, Family, Frees, MAX_ARGS, MAX_LIST, Role, Yields};
 use crate::op::{Arg, Faults, Op, Ptr, Reg};
 use crate::random::{Draw, one_of};
+use crate::text::Whose;
 use crate::trace::{Machine, Trace};
 use crate::words::gfp::__GFP_ZERO;
 use crate::words::{Current, NR_TASKS, PAGE, Route};
@@ -73,6 +76,8 @@ pub(crate) struct Swarm {
     pub machine: Machine,
     /// Whether the trace may try to use up its machine.
     pub greedy: bool,
+    /// Whose calls it makes.
+    whose: Whose,
 }
 
 impl Swarm {
@@ -89,7 +94,7 @@ impl Swarm {
         let bytes = u64::from(machine.frames) * PAGE;
         let least_ceiling = if greedy { bytes / 16 } else { 0 };
         let weights = weights(&profile.calls.calls(), rng);
-        Self {
+        let mut swarm = Self {
             weights,
             calls: Drawn::new(&weights),
             misuse: profile.misuse.draw(rng),
@@ -107,7 +112,12 @@ impl Swarm {
             tasks: *one_of(&[1, 2, 2, 4, 4, 4, NR_TASKS as u8, NR_TASKS as u8], rng),
             machine,
             greedy,
+            whose: profile.calls.whose(),
+        };
+        if swarm.whose == Whose::Foreign {
+            foreign::quieten(&mut swarm, rng);
         }
+        swarm
     }
 
     /// Whether the trace has lived long enough to give memory back before it takes more.
@@ -195,7 +205,9 @@ pub(crate) fn generate_op(scene: &Scene, swarm: &Swarm, making: Share, rng: &mut
         .or_else(|| make_op(scene, swarm, rng))
         .or_else(|| other_op(scene, swarm, rng))
         .unwrap_or_else(|| blind_op(scene, swarm, rng));
-    caller::assign(&mut op, swarm, rng);
+    if swarm.whose == Whose::Linux {
+        caller::assign(&mut op, swarm, rng);
+    }
     op
 }
 
@@ -221,7 +233,11 @@ pub(crate) fn plain_op(call: Call, args: [Arg; MAX_ARGS]) -> Op {
 /// An allocation.
 fn make_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Option<Op> {
     let nr_caches = scene.nr_caches();
-    let may = |call: Call| nr_caches > 0 || !call.needs_cache();
+    // A heap has nothing to do with NULL.
+    let has_nothing = |call: Call| {
+        call.spec().family == Family::Heap && call.is_realloc() && scene.nr_live() == 0
+    };
+    let may = |call: Call| (nr_caches > 0 || !call.needs_cache()) && !has_nothing(call);
     let call = pick(&swarm.calls.makers, swarm, rng, may);
     let Some(call) = call else { return create_op(scene, swarm, rng) };
     let mut op = plain_op(call, draw::args(call, scene, swarm, rng));
@@ -358,6 +374,9 @@ fn other_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Option<Op> {
     match call {
         Call::KmemCacheCreate => return create_op(scene, swarm, rng),
         Call::KmemCacheDestroy => args[0] = Arg::Cache(idle?),
+        Call::Extend | Call::AddFrames => {
+            args[0] = Arg::Number(foreign::extension(call.spec().family, rng));
+        }
         Call::Write => {
             let (offset, len) = draw::inside(slot.bytes, rng);
             args = [

@@ -9,6 +9,7 @@
 //! request, `perform` carries it out, `book` enters it.
 
 mod book;
+mod largest;
 mod perform;
 mod registers;
 mod resolve;
@@ -267,6 +268,7 @@ impl Lane {
                     Some(Kind::Vmalloc) => Class::Vmalloc,
                     Some(Kind::Kmalloc | Kind::CacheObject(_)) => Class::Slab,
                     Some(Kind::Boot) => Class::Boot,
+                    Some(Kind::Heap { .. } | Kind::Frames) => Class::Memory,
                     _ => Class::Pages,
                 }
             }

@@ -343,7 +343,9 @@ fn change_machine(trace: &mut Trace, knife: &mut Knife<'_>) {
     if knife.rng.bool() {
         trace.machine = Swarm::draw(knife.profile, knife.rng).machine;
     } else {
-        let field = one_of(MACHINE_FIELDS, knife.rng);
+        let whose = knife.profile.calls.whose();
+        let fields: Vec<_> = MACHINE_FIELDS.iter().filter(|it| it.concerns(whose)).collect();
+        let field = one_of(&fields, knife.rng);
         let value = (field.of_mut)(&mut trace.machine);
         *value = nudged((*value).into(), knife.rng).min(u32::MAX.into()) as u32;
     }

@@ -212,6 +212,7 @@ fn answered_in(class: Class) -> Campaigns {
         Boot | TooLate => BOOT,
         ZeroSize => &["pages", "vmalloc", "kvmalloc", "routed", "frees", "nofail", "faults"],
         Unbalanced => WHOLE,
+        Memory => &["heap", "frames"],
         Busy => CACHES,
         WrongOrder => &["pages", "frees"],
         WrongSize => KV,

@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use std::fmt::Write;
 
 /// Answers that give the caller what it asked for.
-const GRANTED: [Class; 8] = [
+const GRANTED: [Class; 9] = [
     Class::Done,
     Class::Yes,
     Class::No,
@@ -25,6 +25,7 @@ const GRANTED: [Class; 8] = [
     Class::Pages,
     Class::Vmalloc,
     Class::Boot,
+    Class::Memory,
     Class::ZeroSizePtr,
 ];
 

@@ -92,6 +92,15 @@ pub struct MachineField {
     pub written: Written,
     /// Whether the header always has the field, or only where it is not at its default.
     pub shown: Shown,
+    /// To whom it means something.
+    pub whose: Whose,
+}
+
+impl MachineField {
+    /// Whether it means something to Linux, or to others.
+    pub(crate) fn concerns(&self, side: Whose) -> bool {
+        self.whose == Whose::All || self.whose == side
+    }
 }
 
 /// How the value of a field of the header is written.
@@ -114,6 +123,17 @@ pub enum Shown {
     IfSet,
 }
 
+/// The allocators to which a field of the header means something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Every one.
+    All,
+    /// Linux.
+    Linux,
+    /// Those that are not Linux.
+    Foreign,
+}
+
 /// Every field of the header, in the order in which they are printed. `min_free` may not exceed
 /// `frames` on top of its own limits.
 pub static MACHINE_FIELDS: &[MachineField] = &[
@@ -125,6 +145,7 @@ pub static MACHINE_FIELDS: &[MachineField] = &[
         fuzz_limits: (64, 16384),
         written: Written::Decimal,
         shown: Shown::Always,
+        whose: Whose::All,
     },
     MachineField {
         name: "vmalloc_pages",
@@ -135,6 +156,7 @@ pub static MACHINE_FIELDS: &[MachineField] = &[
         fuzz_limits: (16, (1 << 18) + (1 << 14)),
         written: Written::Decimal,
         shown: Shown::Always,
+        whose: Whose::Linux,
     },
     MachineField {
         name: "min_free",
@@ -144,6 +166,7 @@ pub static MACHINE_FIELDS: &[MachineField] = &[
         fuzz_limits: (0, 4096),
         written: Written::Decimal,
         shown: Shown::Always,
+        whose: Whose::Linux,
     },
     MachineField {
         name: "shuffle",
@@ -153,6 +176,7 @@ pub static MACHINE_FIELDS: &[MachineField] = &[
         fuzz_limits: (0, u32::MAX),
         written: Written::Hexadecimal,
         shown: Shown::Always,
+        whose: Whose::Linux,
     },
     MachineField {
         name: "policy",
@@ -162,6 +186,7 @@ pub static MACHINE_FIELDS: &[MachineField] = &[
         fuzz_limits: Limits::POLICY,
         written: Written::Name(POLICIES),
         shown: Shown::IfSet,
+        whose: Whose::Linux,
     },
     MachineField {
         name: "cutoff",
@@ -171,6 +196,7 @@ pub static MACHINE_FIELDS: &[MachineField] = &[
         fuzz_limits: Limits::CUTOFF,
         written: Written::Decimal,
         shown: Shown::IfSet,
+        whose: Whose::Linux,
     },
     MachineField {
         name: "cpus",
@@ -180,6 +206,7 @@ pub static MACHINE_FIELDS: &[MachineField] = &[
         fuzz_limits: (1, NR_CPUS as u32),
         written: Written::Decimal,
         shown: Shown::IfSet,
+        whose: Whose::Linux,
     },
     MachineField {
         name: "nodes",
@@ -189,6 +216,7 @@ pub static MACHINE_FIELDS: &[MachineField] = &[
         fuzz_limits: (1, NR_NODES as u32),
         written: Written::Decimal,
         shown: Shown::IfSet,
+        whose: Whose::Linux,
     },
     MachineField {
         name: "pcp_high",
@@ -198,6 +226,7 @@ pub static MACHINE_FIELDS: &[MachineField] = &[
         fuzz_limits: Limits::PCP_HIGH,
         written: Written::Decimal,
         shown: Shown::IfSet,
+        whose: Whose::Linux,
     },
     MachineField {
         name: "fragmented",
@@ -207,6 +236,27 @@ pub static MACHINE_FIELDS: &[MachineField] = &[
         fuzz_limits: Limits::FRAGMENTED,
         written: Written::Decimal,
         shown: Shown::IfSet,
+        whose: Whose::Linux,
+    },
+    MachineField {
+        name: "region_bytes",
+        of: |m| m.region_bytes,
+        of_mut: |m| &mut m.region_bytes,
+        limits: Limits::REGION_BYTES,
+        fuzz_limits: (0, 1 << 26),
+        written: Written::Hexadecimal,
+        shown: Shown::IfSet,
+        whose: Whose::Foreign,
+    },
+    MachineField {
+        name: "region_offset",
+        of: |m| m.region_offset,
+        of_mut: |m| &mut m.region_offset,
+        limits: Limits::REGION_OFFSET,
+        fuzz_limits: Limits::REGION_OFFSET,
+        written: Written::Hexadecimal,
+        shown: Shown::IfSet,
+        whose: Whose::Foreign,
     },
 ];
 

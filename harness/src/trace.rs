@@ -32,6 +32,10 @@ pub struct Machine {
     /// Percent of the free frames that are single holes when the trace begins, the buddy of each
     /// held for ever (R8.3).
     pub fragmented: u32,
+    /// Bytes that an allocator which is not Linux' is given at first; 0 for all of the frames.
+    pub region_bytes: u32,
+    /// How many bytes behind the start of a page those begin.
+    pub region_offset: u32,
 }
 
 /// The versions of kvmalloc (R5.7) by name, the oldest first. Subjects and model know a version by
@@ -54,6 +58,8 @@ impl Default for Machine {
             nodes: 1,
             pcp_high: 0,
             fragmented: 0,
+            region_bytes: 0,
+            region_offset: 0,
         }
     }
 }
@@ -88,6 +94,10 @@ impl Limits {
     pub const CUTOFF: (u32, u32) = (0, 1 << 18);
     /// Pages that a CPU keeps.
     pub const PCP_HIGH: (u32, u32) = (0, 1 << 12);
+    /// Bytes of a region: at most what there are frames for.
+    pub const REGION_BYTES: (u32, u32) = (0, 1 << 30);
+    /// A place in a page.
+    pub const REGION_OFFSET: (u32, u32) = (0, 4095);
     /// A share of the free frames.
     pub const FRAGMENTED: (u32, u32) = (0, 100);
 }

@@ -135,6 +135,16 @@ fn faults() {
 }
 
 #[test]
+fn heap() {
+    holds(&campaign::HEAP);
+}
+
+#[test]
+fn frames() {
+    holds(&campaign::FRAMES);
+}
+
+#[test]
 fn a_failing_trace_shrinks_to_its_cause() {
     let frees = |trace: &Trace| trace.to_string().matches("kvfree(").count();
     let verdict = runner().run(&Traces(&campaign::ROUTED.profile), |trace| match frees(&trace) {

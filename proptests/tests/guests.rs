@@ -11,7 +11,7 @@ use kvroute_harness::campaign::{Campaign, EveryOp, Isolation};
 use kvroute_harness::generate::{CallSet, Profile, Share, generate};
 use kvroute_harness::lane::{LaneSpec, Routing};
 use kvroute_harness::op::Setting;
-use kvroute_harness::subject::{Answer, Caps, Pack, Refusal, Reply, Subject};
+use kvroute_harness::subject::{Answer, Cap, Caps, Pack, Refusal, Reply, Subject};
 use kvroute_harness::trace::Machine;
 use kvroute_harness::words::gfp::__GFP_ZERO;
 use kvroute_harness::{Failure, Stats, check};
@@ -87,7 +87,7 @@ impl Bump {
 
 impl Subject for Bump {
     fn caps(&self) -> Caps {
-        Caps::NONE
+        Caps::of(&[Cap::GivesBack])
     }
 
     fn apply(&mut self, request: &Request, _setting: &Setting) -> Reply {
@@ -168,7 +168,11 @@ fn a_right_bump_allocator_passes() {
     assert!(stats.executed_share() > 0.7, "{}", stats.executed_share());
     let granted: u64 = stats.lanes[0].classes.iter().sum();
     assert!(granted > nr_ops / 3);
-    assert!(stats.excused.keys().copied().eq(["patience", "structure"]), "{:?}", stats.excused);
+    assert!(
+        stats.excused.keys().copied().eq(["bounds", "patience", "structure"]),
+        "{:?}",
+        stats.excused
+    );
 }
 
 #[test]

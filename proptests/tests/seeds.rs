@@ -22,6 +22,8 @@ const EXPECTED: &[(&str, u64)] = &[
     ("frees", 0xf6bc9abe226a65b0),
     ("nofail", 0xc4c28fd5879fa443),
     ("faults", 0x8230ba34d93d7f59),
+    ("heap", 0x70ab6a6f062907ad),
+    ("frames", 0x86ffb30807216e1a),
 ];
 
 #[test]

@@ -65,7 +65,11 @@ macro_rules! encoded {
 macro_rules! calls {
     (callers { $(
         $own:ident $own_name:ident [$($own_campaign:ident)*] ($($own_arg:ident: $own_role:ident),*);
-    )* } $($family:ident { $(
+    )* } foreign { $($others:ident { $(
+        $foreign:ident $foreign_name:ident $foreign_makes:ident $foreign_frees:ident
+            [$($foreign_trait:ident)*] [$($foreign_free:ident)*] [$($foreign_campaign:ident)*]
+            ($($foreign_arg:ident: $foreign_role:ident),*);
+    )* })* } $($family:ident { $(
         $call:ident $name:ident $makes:ident $frees:ident [$($trait:ident)*]
             [$($free:ident)*] [$($campaign:ident)*] ($($arg:ident: $role:ident),*)
             $(since $since:literal)?;
@@ -79,11 +83,13 @@ macro_rules! calls {
             $($(fn $name(&mut self, $($arg: value!($role)),*) -> Self::Answer;)*)*
         }
 
-        /// Makes the call that a request is; `None` for what a caller does by itself.
+        /// Makes the call that a request is; `None` for what a caller does by itself, and for the
+        /// calls of allocators that are not Linux'.
         pub fn dispatch<S: Calls>(subject: &mut S, request: &Request) -> Option<S::Answer> {
             let words = &mut request.words();
             Some(match request.call {
                 $($(Call::$call => subject.$name($(decoded!($role, words)),*),)*)*
+                $($(Call::$foreign => return None,)*)*
                 $(Call::$own => return None,)*
             })
         }
@@ -94,6 +100,9 @@ macro_rules! calls {
             use super::{CacheHandle, Call, Gfp, NUMA_NO_NODE, Request, SlabFlags, Words};
             $($(pub const fn $name($($arg: value!($role)),*) -> Request {
                 Request::of(Call::$call, &[$(encoded!($role, $arg)),*])
+            })*)*
+            $($(pub const fn $foreign_name($($foreign_arg: value!($foreign_role)),*) -> Request {
+                Request::of(Call::$foreign, &[$(encoded!($foreign_role, $foreign_arg)),*])
             })*)*
         }
     };

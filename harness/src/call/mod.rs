@@ -119,6 +119,10 @@ pub enum Makes {
     Boot,
     /// A reference to a page that somebody holds, by the page's address in the direct map.
     Reference,
+    /// A block of a heap that is not Linux'.
+    Heap,
+    /// A run of frames of a frame allocator that is not Linux'.
+    Frames,
 }
 
 impl Makes {
@@ -186,6 +190,20 @@ pub enum Frees {
     Destroy,
     /// Memory of the boot allocator.
     Boot,
+    /// A block of a heap.
+    Heap,
+    /// A block of a heap, once its bytes are elsewhere.
+    HeapRealloc,
+    /// A run of frames.
+    Frames,
+}
+
+impl Frees {
+    /// Whether the free matrix, which is Linux', says nothing of it: what is freed so is known by
+    /// its address and by nothing else.
+    pub const fn is_foreign(self) -> bool {
+        matches!(self, Frees::Heap | Frees::HeapRealloc | Frees::Frames)
+    }
 }
 
 /// One row of [`CALLS`].
@@ -255,8 +273,19 @@ pub enum Family {
     World,
     /// The boot allocator.
     Boot,
+    /// A heap that is not Linux'.
+    Heap,
+    /// A frame allocator that is not Linux'.
+    Frames,
     /// What a caller does with its memory.
     Caller,
+}
+
+impl Family {
+    /// Whether its calls are those of other allocators than Linux'.
+    pub const fn is_foreign(self) -> bool {
+        matches!(self, Family::Heap | Family::Frames)
+    }
 }
 
 /// What is special about a call.

@@ -11,7 +11,21 @@
 macro_rules! for_each_call {
     ($then:ident) => { $then! {
     callers {
-        Write              write                 [pages kmalloc vmalloc kvmalloc] (ptr: Written, offset: Offset, len: Size);
+        Write              write                 [pages kmalloc vmalloc kvmalloc heap frames] (ptr: Written, offset: Offset, len: Size);
+    }
+    foreign {
+        Heap {
+            Alloc              alloc                 Heap        Nothing         [] [Dealloc] [heap] (size: Size, align: Align);
+            AllocZeroed        alloc_zeroed          Heap        Nothing         [zeroes] [Dealloc] [heap] (size: Size, align: Align);
+            Dealloc            dealloc               Nothing     Heap            [] [] [heap] (ptr: Freed);
+            Realloc            realloc               Heap        HeapRealloc     [] [Dealloc] [heap] (ptr: Replaced, size: Size);
+            Extend             extend                Nothing     Nothing         [] [] [heap] (size: Size);
+        }
+        Frames {
+            AllocFrames        alloc_frames          Frames      Nothing         [] [DeallocFrames] [frames] (count: Count, align: Align);
+            DeallocFrames      dealloc_frames        Nothing     Frames          [] [] [frames] (ptr: Freed);
+            AddFrames          add_frames            Nothing     Nothing         [] [] [frames] (count: Count);
+        }
     }
     Pages {
         AllocPages         alloc_pages           Pages       Nothing         [] [FreePagesPage] [pages kmalloc kvmalloc] (gfp: Gfp, order: Order);

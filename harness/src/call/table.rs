@@ -15,7 +15,11 @@ const NO_TRAITS: Traits = Traits {
 macro_rules! table {
     (callers { $(
         $own:ident $own_name:ident [$($own_campaign:ident)*] ($($own_arg:ident: $own_role:ident),*);
-    )* } $($family:ident { $(
+    )* } foreign { $($others:ident { $(
+        $foreign:ident $foreign_name:ident $foreign_makes:ident $foreign_frees:ident
+            [$($foreign_trait:ident)*] [$($foreign_free:ident)*] [$($foreign_campaign:ident)*]
+            ($($foreign_arg:ident: $foreign_role:ident),*);
+    )* })* } $($family:ident { $(
         $call:ident $name:ident $makes:ident $frees:ident [$($trait:ident)*]
             [$($free:ident)*] [$($campaign:ident)*] ($($arg:ident: $role:ident),*)
             $(since $since:literal)?;
@@ -23,7 +27,7 @@ macro_rules! table {
         /// A call of the language.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[expect(missing_docs, reason = "the row names each call in C, and Linux documents it")]
-        pub enum Call { $($($call,)*)* $($own,)* }
+        pub enum Call { $($($call,)*)* $($($foreign,)*)* $($own,)* }
 
         /// Every call of the language. The row's place is the call's number.
         pub static CALLS: &[CallSpec] = &[
@@ -39,6 +43,19 @@ macro_rules! table {
                 args: &[$((stringify!($arg), Role::$role)),*],
                 since: concat!($($since)?),
                 campaigns: &[$(stringify!($campaign)),*],
+            },)*)*
+            $($(CallSpec {
+                call: Call::$foreign,
+                name: stringify!($foreign_name),
+                family: Family::$others,
+                makes: Makes::$foreign_makes,
+                yields: Makes::$foreign_makes.yields(),
+                frees: Frees::$foreign_frees,
+                traits: Traits { $($foreign_trait: true,)* ..NO_TRAITS },
+                freed_by: &[$(Call::$foreign_free),*],
+                args: &[$((stringify!($foreign_arg), Role::$foreign_role)),*],
+                campaigns: &[$(stringify!($foreign_campaign)),*],
+                since: "",
             },)*)*
             $(CallSpec {
                 call: Call::$own,
@@ -56,7 +73,8 @@ macro_rules! table {
         ];
 
         /// Every call, for a campaign that leaves none out.
-        pub const ALL_CALLS: &[Call] = &[$($(Call::$call,)*)* $(Call::$own,)*];
+        pub const ALL_CALLS: &[Call] =
+            &[$($(Call::$call,)*)* $($(Call::$foreign,)*)* $(Call::$own,)*];
     };
 }
 

@@ -120,7 +120,7 @@ macro_rules! value {
 }
 
 macro_rules! methods {
-    (callers { $($of_callers:tt)* } $($family:ident { $(
+    (callers { $($of_callers:tt)* } foreign { $($of_others:tt)* } $($family:ident { $(
         $call:ident $name:ident $makes:ident $frees:ident [$($trait:ident)*]
             [$($free:ident)*] [$($campaign:ident)*] ($($arg:ident: $role:ident),*)
             $(since $since:literal)?;

@@ -6,26 +6,31 @@
 
 use super::{Objection, Runner};
 use crate::call::{Request, ask};
-use crate::lane::{Record, Retry, Waiter};
+use crate::lane::{Lane, Record, Retry, Waiter};
 use crate::op::Setting;
 use crate::oracle::{End, Event};
 use crate::stats::Stats;
-use crate::subject::{Answer, Cap, Caps, Reply};
+use crate::subject::{Answer, Cap, Reply};
 
 /// The most requests that are made once more at the end.
 const NR_AGAIN: usize = 8;
 
-/// The requests that a fresh machine granted, before anything was given back.
+/// What a fresh machine granted, before anything was given back.
 pub(super) struct Fresh {
     granted: Vec<Request>,
+    /// The most that it gives at once, if that can be asked of it.
+    largest: Option<Request>,
     is_over: bool,
 }
 
 impl Fresh {
-    /// Nothing yet. An allocator with counters is held to those and asked nothing again, so nothing
-    /// is noted for it.
-    pub(super) fn of(caps: Caps) -> Self {
-        Self { granted: Vec::new(), is_over: caps.has(Cap::Counters) }
+    /// No request yet. An allocator with counters is held to those and asked nothing again, so
+    /// nothing is noted for it.
+    pub(super) fn of(lane: &mut Lane) -> Self {
+        let is_over = lane.caps.has(Cap::Counters);
+        let is_asked = !is_over && lane.caps.has(Cap::GivesBack);
+        let largest = if is_asked { lane.largest_grant() } else { None };
+        Self { granted: Vec::new(), largest, is_over }
     }
 
     /// Takes note of a request that was granted, if it can be made again: not for memory of others,
@@ -68,9 +73,29 @@ impl Runner<'_> {
         if self.lane.caps.has(Cap::Counters) { Ok(()) } else { self.drain(stats) }
     }
 
-    /// Makes the first requests of the trace once more, which the fresh machine granted.
+    /// Asks for what the fresh machine granted: the most that it gave at once, and the first
+    /// requests of the trace. One that keeps something for later is asked the latter twice, and
+    /// then has as much left as after the first time.
     fn drain(&mut self, stats: &mut Stats) -> Result<(), Objection> {
-        for request in std::mem::take(&mut self.fresh.granted) {
+        if let Some(request) = self.fresh.largest {
+            let answer = self.lane.try_grant(request);
+            self.jury.judge(&Event::Again { request, answer })?;
+        }
+        self.round(stats)?;
+        if self.lane.caps.has(Cap::GivesBack) {
+            return Ok(());
+        }
+        let Some(request) = self.lane.largest_grant() else { return Ok(()) };
+        self.round(stats)?;
+        let answer = self.lane.try_grant(request);
+        self.jury.judge(&Event::Round { request, answer })
+    }
+
+    /// Makes the first requests of the trace once more, which the fresh machine granted, and frees
+    /// what they give.
+    fn round(&mut self, stats: &mut Stats) -> Result<(), Objection> {
+        for place in 0..self.fresh.granted.len() {
+            let request = self.fresh.granted[place];
             stats.nr_releases += 1;
             let (_, Reply { answer, .. }) =
                 self.step(u32::MAX, request, &Setting::default(), None, stats)?;

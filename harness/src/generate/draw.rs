@@ -6,48 +6,18 @@
 //!
 //! Flags, and what stands beside a call, are drawn in `flags`; calls are chosen in `generate`.
 
+pub(crate) use super::number::{EDGES, extreme, size};
+
+use super::number::log_uniform;
 use super::scene::{self, Slot};
-use super::{Scene, Swarm, flags};
+use super::{Scene, Swarm, flags, foreign};
 use crate::call::{Call, CallSpec, MAX_ARGS, MAX_LIST, Makes, Role, Yields};
 use crate::op::{Arg, Op, Ptr};
-use crate::random::{Draw, one_of, weighted};
+use crate::random::{one_of, weighted};
 use crate::text::MAX_ORDER_WRITTEN;
 use crate::words::gfp::*;
 use crate::words::{Gfp, HUGE_PAGE, PAGE, PAGE_OFFSET, VMALLOC_START};
 use fastrand::Rng;
-
-/// The sizes at which some allocator changes its mind, in order: the size classes, pages, the
-/// costly order, `KMALLOC_MAX_SIZE`, `INT_MAX`.
-pub(crate) const EDGES: &[u64] = &[
-    0,
-    1,
-    8,
-    16,
-    32,
-    64,
-    96,
-    128,
-    192,
-    256,
-    512,
-    1024,
-    2048,
-    0x1000,
-    0x2000,
-    0x3000,
-    0x4000,
-    0x5000,
-    0x8000,
-    0x1_0000,
-    0x2_0000,
-    0x8_0000,
-    0x20_0000,
-    0x40_0000,
-    0x80_0000,
-    0x7fff_ffff,
-    0xffff_ffff,
-    u64::MAX,
-];
 
 /// The largest sizes that kmalloc and kvmalloc grant, and their neighbours.
 const LARGEST: &[u64] = &[0x40_0000, 0x40_0001, 0x7fff_ffff, 0x8000_0000];
@@ -72,34 +42,6 @@ pub(crate) fn ceiling(rng: &mut Rng) -> u64 {
     weighted(ceilings, rng)
 }
 
-/// A size in bytes up to about `ceiling`.
-pub(crate) fn size(ceiling: u64, rng: &mut Rng) -> u64 {
-    if rng.bool() {
-        let nr_edges = EDGES.iter().take_while(|edge| **edge <= ceiling).count();
-        let edge = EDGES[rng.index(0..nr_edges)];
-        *one_of(&[edge, edge, edge.saturating_sub(1), edge.saturating_add(1)], rng)
-    } else {
-        log_uniform(ceiling, rng)
-    }
-}
-
-/// An end of a number's range, or a neighbour of a power of two.
-pub(crate) fn extreme(rng: &mut Rng) -> u64 {
-    match rng.u8(0..16) {
-        0 => 0,
-        1 => u64::MAX - rng.u64(0..2),
-        _ => (1_u64 << rng.u32(0..64)).wrapping_add(rng.u64(0..3)).wrapping_sub(1),
-    }
-}
-
-/// A number from 0 to `most` whose every magnitude is as likely.
-pub(crate) fn log_uniform(most: u64, rng: &mut Rng) -> u64 {
-    let bits = 64 - most.leading_zeros();
-    let width = rng.u32(0..=bits);
-    let most = most.min(1_u64.checked_shl(width).unwrap_or(0).wrapping_sub(1));
-    rng.u64(most / 2..=most)
-}
-
 /// Arguments for a call: each of the kind that its place asks for.
 pub(crate) fn args(call: Call, scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> [Arg; MAX_ARGS] {
     let spec = call.spec();
@@ -108,6 +50,16 @@ pub(crate) fn args(call: Call, scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> [
         args[place] = arg(spec, place, &args, scene, swarm, rng);
     }
     args
+}
+
+/// The largest size that is drawn on purpose for a call.
+fn ceiling_for(spec: &CallSpec, swarm: &Swarm, rng: &mut Rng) -> u64 {
+    swarm.ceiling.min(match spec.yields {
+        // A cache makes many objects of its size, and none that is large.
+        Yields::Cache => 0x2000,
+        _ if swarm.reach.hit(rng) => u64::MAX,
+        _ => USUAL_CEILING,
+    })
 }
 
 /// The argument at `place`, which may depend on those before it.
@@ -125,12 +77,10 @@ pub(crate) fn arg(
             _ => None,
         })
     };
-    let ceiling = swarm.ceiling.min(match spec.yields {
-        // A cache makes many objects of its size, and none that is large.
-        Yields::Cache => 0x2000,
-        _ if swarm.reach.hit(rng) => u64::MAX,
-        _ => USUAL_CEILING,
-    });
+    let ceiling = ceiling_for(spec, swarm, rng);
+    if let Some(number) = foreign::number(spec.family, spec.args[place].1, ceiling, rng) {
+        return Arg::Number(number);
+    }
     match spec.args[place].1 {
         Role::Size if spec.yields == Yields::Cache && rng.u8(0..32) > 0 => {
             Arg::Number(size(ceiling, rng).max(1))

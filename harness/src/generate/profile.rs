@@ -3,6 +3,7 @@
 //! A trace draws its own small world from a profile; that is done elsewhere.
 
 use crate::call::{ALL_CALLS, Call};
+use crate::text::Whose;
 use fastrand::Rng;
 
 /// A share in thousandths.
@@ -24,7 +25,7 @@ impl Share {
 /// The calls that traces may be made of.
 #[derive(Clone, Copy, Debug)]
 pub enum CallSet {
-    /// Every call.
+    /// Every call of Linux.
     All,
     /// Those whose row names this campaign.
     Of(&'static str),
@@ -36,10 +37,16 @@ impl CallSet {
     /// Whether a call is one of them.
     pub fn contains(self, call: Call) -> bool {
         match self {
-            CallSet::All => true,
+            CallSet::All => !call.spec().family.is_foreign(),
             CallSet::Of(campaign) => call.spec().campaigns.contains(&campaign),
             CallSet::These(calls) => calls.contains(&call),
         }
+    }
+
+    /// Whose calls they are: Linux', or those of others.
+    pub(crate) fn whose(self) -> Whose {
+        let is_foreign = self.calls().iter().any(|call| call.spec().family.is_foreign());
+        if is_foreign { Whose::Foreign } else { Whose::Linux }
     }
 
     /// All of them, in the order of the table.

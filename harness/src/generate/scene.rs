@@ -4,6 +4,7 @@
 //! cannot, and that every right free frees. That is enough to aim ops at live registers; the truth,
 //! with failures and recycled addresses, is the model's business.
 
+use super::foreign;
 use crate::call::{Call, Family, Frees, MAX_ARGS, Makes, Role, Yields};
 use crate::op::{Arg, Faults, Op, Ptr, Reg};
 use crate::random::Draw;
@@ -175,6 +176,8 @@ impl Scene {
             || order >= NR_ORDERS as u64
             || (bytes == Some(0) && (by_size || frees[0] == Call::Vfree))
             || number(op, Role::Results) == Some(0)
+            || (op.call.spec().family.is_foreign()
+                && !foreign::can_be_served(number(op, Role::Align), bytes))
             || cache.is_some_and(|cache| !self.has_cache(cache));
         self.slots[place] = bytes.filter(|_| !cannot).map(|bytes| {
             self.live.push(register);
@@ -191,6 +194,9 @@ impl Scene {
         }
         match number(op, Role::Size) {
             Some(size) => size.checked_mul(number(op, Role::Count).unwrap_or(1)),
+            None if op.call.spec().family == Family::Frames => {
+                number(op, Role::Count)?.checked_mul(PAGE)
+            }
             None => {
                 let order = number(op, Role::Order).unwrap_or(0);
                 Some(PAGE << order.min(50))

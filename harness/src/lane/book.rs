@@ -22,6 +22,9 @@ use std::mem::take;
 /// The largest allocation whose bytes may be left as the allocator left them.
 const ECHO_BYTES_MAX: u64 = 256;
 
+/// The largest block whose bytes may be those of other pages.
+const IMITATED_BYTES_MAX: u64 = 4 * PAGE;
+
 /// Whether a request has dropped cached pages, or had a process killed.
 fn took_from_others(record: &Record) -> bool {
     record.reply.effort.nr_oom_kills > 0
@@ -274,7 +277,12 @@ impl Lane {
                 () if want.is_nolock => Via::Nolock,
                 () => Via::Own,
             };
-            let contents = self.choose_contents(mix(id.into(), 0), addr, size);
+            let draw = mix(id.into(), 0);
+            let imitated = match kind {
+                Kind::Heap { .. } => self.imitate(draw, addr, size),
+                _ => None,
+            };
+            let contents = imitated.unwrap_or_else(|| self.choose_contents(draw, addr, size));
             let (cpu, reg, head) = (record.caller.cpu.into(), dst, None);
             let granted =
                 Allocation { id, addr, size, usable, kind, via, cpu, reg, head, contents };
@@ -350,6 +358,19 @@ impl Lane {
         } else {
             Contents::Painted(draw)
         }
+    }
+
+    /// One block of a heap in sixteen gets a copy of what lies at the same place of another page: a
+    /// caller's bytes that look like a header or a link, wherever the heap looks for its own.
+    fn imitate(&mut self, draw: u64, addr: u64, size: u64) -> Option<Contents> {
+        if size > IMITATED_BYTES_MAX || draw % 16 != 1 {
+            return None;
+        }
+        let other = addr ^ (PAGE << ((draw >> 8) % 8));
+        let bytes = bytes::echo(self.subject.as_ref(), other, size);
+        let is_whole = bytes.len() as u64 == size;
+        let written = is_whole && self.subject.write(addr, &bytes) == bytes.len();
+        written.then_some(Contents::Echo(bytes))
     }
 
     /// Empties the register of a request that was refused, unless it holds the memory that was not

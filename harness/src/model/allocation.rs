@@ -43,6 +43,13 @@ pub(crate) enum Kind {
     Vmalloc,
     /// Memory taken from the boot allocator, or reserved there.
     Boot,
+    /// A block of a heap.
+    Heap {
+        /// The alignment that was asked for, which it keeps when it is reallocated.
+        align: u64,
+    },
+    /// A run of frames of a frame allocator.
+    Frames,
 }
 
 /// The interface that memory came through, where its kind does not say that.
@@ -61,8 +68,8 @@ pub(crate) enum Via {
 pub(crate) enum Contents {
     /// Painted with the tiles of `paint` and this seed.
     Painted(u64),
-    /// Left as the allocator left them: its own metadata (a free-list link, a header) as a caller's
-    /// bytes.
+    /// As the allocator left them, here or at the same place of another page: its own metadata (a
+    /// free-list link, a header) as a caller's bytes.
     Echo(Box<[u8]>),
     /// So many bytes that a call cleared before it freed the memory, and then what was there.
     Cleared(u64, Box<Contents>),
@@ -131,6 +138,8 @@ impl Allocation {
             Kind::DmaCoherent { .. } => ask::dma_free_coherent(addr, self.size),
             Kind::Vmalloc => ask::vfree(addr),
             Kind::Boot => ask::memblock_free(addr, self.size),
+            Kind::Heap { .. } => ask::dealloc(addr),
+            Kind::Frames => ask::dealloc_frames(addr),
         }
     }
 

@@ -126,5 +126,7 @@ pub(crate) fn right_call(kind: Kind) -> &'static str {
         Kind::DmaCoherent { .. } => "dma_free_coherent",
         Kind::Vmalloc => "vfree",
         Kind::Boot => "memblock_free",
+        Kind::Heap { .. } => "dealloc",
+        Kind::Frames => "dealloc_frames",
     }
 }

@@ -80,6 +80,8 @@ impl Model {
             Family::Cache(handle) => Kind::CacheObject(handle),
             Family::Vmalloc { .. } => Kind::Vmalloc,
             Family::Boot(_) => Kind::Boot,
+            Family::Heap(align) => Kind::Heap { align },
+            Family::Frames(_) => Kind::Frames,
             Family::Kvmalloc { .. } if self.is_vmalloc(addr) => Kind::Vmalloc,
             _ if want.size.unwrap_or(0) > KMALLOC_MAX_CACHE => Kind::LargeKmalloc,
             _ => Kind::Kmalloc,

@@ -81,6 +81,9 @@ impl Model {
         if let (Frees::Boot, Told::Bytes(size)) = (free.how, free.told) {
             return self.judge_boot_free(addr, size);
         }
+        if free.how.is_foreign() {
+            return self.judge_foreign(free, addr);
+        }
         if addr <= 16 {
             return judge_nothing(free, addr);
         }
@@ -101,6 +104,16 @@ impl Model {
                 Verdict::Refuse(Class::DoubleFree, None)
             }
             _ => Verdict::RefuseSomehow,
+        }
+    }
+
+    /// A heap and a frame allocator free the start of what they gave, and nothing else.
+    fn judge_foreign(&self, free: Free, addr: u64) -> Verdict {
+        let is_of_frames = free.how == Frees::Frames;
+        match self.at(addr).map(|held| held.kind) {
+            Some(Kind::Frames) if is_of_frames => Verdict::Accept(addr),
+            Some(Kind::Heap { .. }) if !is_of_frames => Verdict::Accept(addr),
+            _ => Verdict::Refuse(Class::Wild, None),
         }
     }
 
@@ -153,7 +166,7 @@ impl Model {
             Kind::PagesExact { .. } => Spot::PagesExact,
             Kind::DmaCoherent { .. } => Spot::DmaCoherent,
             Kind::Vmalloc => Spot::Vmalloc,
-            Kind::Boot => return None,
+            Kind::Boot | Kind::Heap { .. } | Kind::Frames => return None,
         })
     }
 }

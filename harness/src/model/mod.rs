@@ -232,6 +232,13 @@ impl Model {
         (below.end() > start).then_some(below)
     }
 
+    /// The same, of others than the allocation at an address. Live allocations lie apart, so only
+    /// the last one can meet the range that begins before its end.
+    pub(crate) fn overlapping_beside(&self, own: u64, start: u64, end: u64) -> Option<&Allocation> {
+        let (_, below) = self.live.range(..end).rev().find(|(addr, _)| **addr != own)?;
+        (below.end() > start).then_some(below)
+    }
+
     /// Whether a frame is in use in a way that memory of `kind` cannot share.
     pub(crate) fn is_frame_taken(&self, frame: u32, kind: Kind) -> bool {
         let small = matches!(kind, Kind::Kmalloc | Kind::CacheObject(_));
@@ -384,7 +391,7 @@ impl Model {
                 add(&mut totals.nr_block_pages, 1 << order);
             }
             Kind::PagesExact { nr_pages } => add(&mut totals.nr_block_pages, nr_pages),
-            Kind::Boot => {}
+            Kind::Boot | Kind::Heap { .. } | Kind::Frames => {}
             Kind::Vmalloc => {
                 let cost = vmalloc_cost(pages_of(allocation.usable));
                 add(&mut totals.nr_vmalloc_pages, cost.nr_pages);

@@ -17,7 +17,7 @@ use std::ops::Range;
 pub(crate) struct Replaced<'a> {
     /// The memory.
     pub old: &'a Allocation,
-    /// Whether it must stay where it is.
+    /// Whether it must stay where it is; a heap may choose.
     pub stays: bool,
     /// The bytes that the caller finds again, and behind them those that the call leaves alone.
     pub kept: [Range<u64>; 2],
@@ -27,9 +27,17 @@ pub(crate) struct Replaced<'a> {
 
 impl Model {
     /// What a request asks for, or `None` if it asks for no memory. A `kvrealloc` that knows what
-    /// it replaces does not listen to its caller, and leaves mapped memory mapped (R5.5).
+    /// it replaces does not listen to its caller, and leaves mapped memory mapped (R5.5). A block
+    /// of a heap keeps the alignment that it was asked for with.
     pub(crate) fn want(&self, request: &Request) -> Option<Want> {
         let want = Want::of(request)?;
+        if let (Family::Heap(_), Some(from)) = (want.family, want.from) {
+            let align = match self.at(from.addr)?.kind {
+                Kind::Heap { align } => align,
+                _ => 1,
+            };
+            return Some(Want { family: Family::Heap(align), ..want });
+        }
         let Some(Old { addr, size: Some(_) }) = want.from else { return Some(want) };
         if self.policy().tells_old_size() {
             return Some(want);
@@ -52,6 +60,9 @@ impl Model {
             zeroed: zeroed(nr_kept.min(size)..size),
         };
         let by_request = old.kind == Kind::Vmalloc && self.policy().goes_by_last_request();
+        if let Kind::Heap { .. } = old.kind {
+            return Some(moved(old.size));
+        }
         Some(match from.size {
             // What was asked for last counts: what a shrink gives up is cleared, and no more.
             None if by_request && self.stays(want) => {
@@ -80,6 +91,9 @@ impl Model {
     /// is taken and nothing freed.
     pub(crate) fn stays(&self, want: &Want) -> bool {
         let size = want.size.unwrap_or(0);
+        if let Family::Heap(_) = want.family {
+            return false;
+        }
         let Some((from, old)) = want.from.and_then(|from| Some((from, self.at(from.addr)?))) else {
             return false;
         };

@@ -50,6 +50,10 @@ pub(crate) enum Family {
     },
     /// `memblock_alloc`, with this alignment.
     Boot(u64),
+    /// A heap, with this alignment.
+    Heap(u64),
+    /// A frame allocator, with this alignment.
+    Frames(u64),
     /// `kvmalloc` and its array forms.
     Kvmalloc {
         /// The side that the lane asked for.
@@ -108,13 +112,17 @@ impl Want {
             }
             Makes::Kvmalloc => Family::Kvmalloc { route: request.route },
             Makes::Boot => Family::Boot(get(Role::Align).unwrap_or(0)),
+            Makes::Heap => Family::Heap(get(Role::Align).unwrap_or(1)),
+            Makes::Frames => Family::Frames(get(Role::Align).unwrap_or(PAGE)),
         };
         let size = match family {
             Family::Pages { order } => Some(block_bytes(order)),
             Family::Cache(_) => Some(0),
+            Family::Frames(_) => get(Role::Count)?.checked_mul(PAGE),
             _ => request.size()?.checked_mul(get(Role::Count).unwrap_or(1)),
         };
-        let plain = if makes == Makes::Boot { Gfp(0) } else { GFP_KERNEL };
+        let is_linux = !matches!(makes, Makes::Boot | Makes::Heap | Makes::Frames);
+        let plain = if is_linux { GFP_KERNEL } else { Gfp(0) };
         let zero = if traits.zeroes { __GFP_ZERO } else { Gfp(0) };
         let is_nolock = traits.nolock;
         let light = if is_nolock { __GFP_NOWARN | __GFP_NOMEMALLOC } else { Gfp(0) };
@@ -150,7 +158,8 @@ impl Want {
             Family::Cache(_) => cache_align.max(8),
             // `SMP_CACHE_BYTES` for those who ask for none.
             Family::Boot(0) => 64,
-            Family::Boot(align) => align,
+            Family::Boot(align) | Family::Heap(align) => align,
+            Family::Frames(align) => align.max(PAGE),
             Family::Vmalloc { range } => range.map_or(PAGE, |(_, _, align)| align.max(PAGE)),
             Family::Kvmalloc { .. } => natural.min(PAGE),
         }

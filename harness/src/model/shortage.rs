@@ -84,7 +84,7 @@ impl Situation<'_> {
                         || self.relaxed.if_so(self.may_lack_slabs(want), Relaxation::SeveralSlabs))
             }
             Family::Vmalloc { .. } => self.are_frames_short(size),
-            Family::Boot(_) => false,
+            Family::Boot(_) | Family::Heap(_) | Family::Frames(_) => false,
             Family::Kvmalloc { route } => {
                 let sides = self.policy.sides(size, want.gfp, route);
                 // The first try, kmalloc, may have lost __GFP_NOFAIL and with it half of the

@@ -56,10 +56,19 @@ pub(crate) enum Event<'a> {
         /// What the subject finds wrong with its own structures.
         structure: Result<(), String>,
     },
+    /// After every op: the first byte beside the allocator's memory that was written to.
+    Bounds(Option<u64>),
     /// Everything has been freed.
     End(&'a End<'a>),
     /// A request that the fresh machine had granted, made once more after that.
     Again {
+        /// The request.
+        request: Request,
+        /// The answer.
+        answer: Answer,
+    },
+    /// What was served after one round of requests, asked for after another like it.
+    Round {
         /// The request.
         request: Request,
         /// The answer.
@@ -192,6 +201,8 @@ pub static ORACLES: &[Oracle] = &[
     generic::free::ORACLE,
     generic::patience::ORACLE,
     generic::drain::ORACLE,
+    generic::rounds::ORACLE,
+    generic::bounds::ORACLE,
     generic::structure::ORACLE,
     generic::agreement::ORACLE,
     caller::ORACLE,

@@ -160,6 +160,9 @@ impl<M: Machine> Subject for AllocCore<M> {
 
     fn apply(&mut self, request: &Request, setting: &Setting) -> Reply {
         self.route = request.route;
+        if request.spec().family.is_foreign() {
+            return Reply::default();
+        }
         if request.call.is_boot() {
             let answer = dispatch(self, request).unwrap_or(Answer::Unsupported);
             return Reply { answer, ..Reply::default() };

@@ -25,6 +25,10 @@ pub enum Cap {
     Effort,
     /// It checks its own structures.
     Validation,
+    /// It tells whether anything was written beside the memory that it was given.
+    Bounds,
+    /// When all is freed it is as good as new: it keeps nothing for later.
+    GivesBack,
 }
 
 /// Every capability, and its name in reports.
@@ -38,6 +42,8 @@ pub static CAPS: &[(Cap, &str)] = &[
     (Cap::Faults, "injected failures"),
     (Cap::Effort, "effort"),
     (Cap::Validation, "validation"),
+    (Cap::Bounds, "seeing its bounds"),
+    (Cap::GivesBack, "giving all back"),
 ];
 
 /// A set of capabilities.
@@ -58,6 +64,12 @@ impl Caps {
             place += 1;
         }
         Self(set)
+    }
+
+    /// The same and one more.
+    #[must_use]
+    pub const fn with(self, cap: Cap) -> Self {
+        Self(self.0 | 1 << cap as u16)
     }
 
     /// Whether one is among them.

@@ -10,6 +10,7 @@
 pub mod alloc_core;
 mod caps;
 mod facts;
+pub mod reference;
 
 pub use caps::{CAPS, Cap, Caps, Pack};
 pub use facts::{Effort, Epochs, Facts, NR_PAGE_CACHES, NodeStat};
@@ -250,6 +251,12 @@ pub trait Subject {
     /// The broken invariant, in words.
     fn validate_vmap(&self) -> Result<(), String> {
         Ok(())
+    }
+
+    /// The first byte beside the memory that it was given that somebody has written to
+    /// ([`Cap::Bounds`]). It is asked after every op.
+    fn trespass(&self) -> Option<u64> {
+        None
     }
 
     /// Ends the boot: what has not been taken is the page allocator's from now on. Until then a

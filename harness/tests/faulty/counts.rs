@@ -3,8 +3,12 @@
 use crate::answers::instead;
 use crate::tenant::{Fault, RIGHT, Seen};
 use kvroute_harness::call::{Call, ask};
-use kvroute_harness::subject::{Answer, Cap, Caps, Facts, Reply};
+use kvroute_harness::subject::{Answer, Cap, Caps, Facts, Refusal, Reply};
+use kvroute_harness::words::PAGE;
 use kvroute_harness::words::gfp::GFP_KERNEL;
+
+/// What is left to one that does not count.
+const COUNTS_NOT: &[Cap] = &[Cap::Frames, Cap::Spaces, Cap::WrongFrees, Cap::Contexts];
 
 pub(crate) static FAULTS: &[Fault] = &[
     Fault {
@@ -12,11 +16,37 @@ pub(crate) static FAULTS: &[Fault] = &[
         oracle: "drain",
         trace: "machine (frames: 64, min_free: 0)\nr0 = alloc_pages(GFP_KERNEL, 5)",
         seen: Seen::AtTheEnd,
-        caps: |_| Caps::of(&[Cap::Frames, Cap::Spaces, Cap::WrongFrees, Cap::Contexts]),
+        caps: |_| Caps::of(COUNTS_NOT).with(Cap::GivesBack),
         apply: |tenant, request, setting| match request.freed() {
             [] => tenant.right.apply(request, setting),
             _ => Reply { answer: Answer::Done, ..Reply::default() },
         },
+        ..RIGHT
+    },
+    Fault {
+        what: "has less to give at once after every call",
+        oracle: "rounds",
+        trace: "r0 = kmalloc(0x40, GFP_KERNEL)",
+        seen: Seen::AtTheEnd,
+        caps: |_| Caps::of(COUNTS_NOT),
+        apply: |tenant, request, setting| match request.call {
+            Call::Alloc if request.size() > Some(0x10_0000 - tenant.nr_calls as u64) => {
+                let answer = Answer::Refused(Refusal::Pages { order: 0 });
+                Reply { answer, ..Reply::default() }
+            }
+            Call::Alloc => {
+                let answer = Answer::Memory { addr: PAGE, usable: 0x10_0000, bus: None };
+                Reply { answer, ..Reply::default() }
+            }
+            _ => tenant.right.apply(request, setting),
+        },
+        ..RIGHT
+    },
+    Fault {
+        what: "writes beside its memory",
+        oracle: "bounds",
+        trace: "r0 = kmalloc(0x40, GFP_KERNEL)",
+        trespass: |tenant| tenant.granted.first().map(|granted| granted.0 - 1),
         ..RIGHT
     },
     Fault {

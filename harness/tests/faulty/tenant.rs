@@ -31,6 +31,7 @@ pub(crate) struct Fault {
     pub(crate) facts: fn(&Tenant) -> Facts,
     pub(crate) validate: fn(&Tenant) -> Result<(), String>,
     pub(crate) validate_vmap: fn(&Tenant) -> Result<(), String>,
+    pub(crate) trespass: fn(&Tenant) -> Option<u64>,
     pub(crate) hand_over: fn(&mut Tenant),
     pub(crate) settle: fn(&mut Tenant),
 }
@@ -62,6 +63,7 @@ pub(crate) const RIGHT: Fault = Fault {
     facts: |tenant| tenant.right.facts(),
     validate: |tenant| tenant.right.validate(),
     validate_vmap: |tenant| tenant.right.validate_vmap(),
+    trespass: |tenant| tenant.right.trespass(),
     hand_over: |tenant| tenant.right.hand_over(),
     settle: |tenant| tenant.right.settle(),
 };
@@ -169,6 +171,10 @@ impl Subject for Tenant {
 
     fn validate_vmap(&self) -> Result<(), String> {
         (self.fault.validate_vmap)(self)
+    }
+
+    fn trespass(&self) -> Option<u64> {
+        (self.fault.trespass)(self)
     }
 
     fn hand_over(&mut self) {

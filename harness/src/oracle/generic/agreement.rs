@@ -103,10 +103,21 @@ fn is_about_an_address(first: Class, second: Class) -> bool {
 /// An allocation of one lane may have failed in another, so that also a cache may be busy in one
 /// only.
 fn depends_on_what_is_free(class: Class) -> bool {
-    use Class::{Blocked, Busy, Deadlock, Done, Injected, NoMemory, NoSpace, Pages, Slab, Vmalloc};
+    use Class::{
+        Blocked, Busy, Deadlock, Done, Injected, Memory, NoMemory, NoSpace, Pages, Slab, Vmalloc,
+    };
     matches!(
         class,
-        Slab | Pages | Vmalloc | Done | NoMemory | Deadlock | NoSpace | Injected | Blocked | Busy
+        Slab | Pages
+            | Vmalloc
+            | Memory
+            | Done
+            | NoMemory
+            | Deadlock
+            | NoSpace
+            | Injected
+            | Blocked
+            | Busy
     )
 }
 

@@ -45,8 +45,10 @@ fn judge(event: &Event) -> Judgement {
         }
         Event::Stray
         | Event::Left(_)
+        | Event::Bounds(_)
         | Event::End(_)
         | Event::Again { .. }
+        | Event::Round { .. }
         | Event::Wakes(_)
         | Event::Across(..) => Ok(()),
     }

@@ -1,16 +1,17 @@
 //! Drain: when everything has been freed, what the fresh machine served is served again.
 //!
 //! It needs no look inside: an allocator that leaks, or that cannot put together what it took
-//! apart, has less to give the second time. One that counts is held to its counters instead.
+//! apart, has less to give the second time. One that counts is held to its counters instead, and
+//! one that keeps something for later to what it gives after equal rounds.
 
 use crate::oracle::{Event, Judgement, Oracle};
-use crate::subject::{Answer, Caps, Pack};
+use crate::subject::{Answer, Cap, Caps, Pack};
 
 pub(in crate::oracle) const ORACLE: Oracle = Oracle {
     name: "drain",
     sentence: "after everything is freed, what the fresh machine served is served again",
     pack: Pack::Generic,
-    needs: Caps::NONE,
+    needs: Caps::of(&[Cap::GivesBack]),
     judge,
 };
 

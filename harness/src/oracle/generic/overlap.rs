@@ -5,7 +5,7 @@
 //!
 //! What the bytes hold is the business of `contents`.
 
-use crate::model::{Granted, Kind};
+use crate::model::{Allocation, Granted, Kind};
 use crate::oracle::{Event, Judgement, Oracle, Step};
 use crate::subject::{Caps, Pack};
 
@@ -20,7 +20,10 @@ pub(in crate::oracle) const ORACLE: Oracle = Oracle {
 fn judge(event: &Event) -> Judgement {
     let Event::Step(step) = event else { return Ok(()) };
     for (piece, granted) in step.record.grants().enumerate() {
-        if granted.is_memory() && !granted.stays {
+        // What stays may have grown in place; a heap may also move a block over what it was.
+        if granted.is_memory() && matches!(granted.kind, Kind::Heap { .. }) {
+            beside(step, granted)?;
+        } else if granted.is_memory() && !granted.stays {
             apart(step, granted)?;
             let Granted { addr, usable, .. } = granted;
             let end = |at: u64, usable| at.saturating_add(usable);
@@ -37,15 +40,25 @@ fn judge(event: &Event) -> Judgement {
     Ok(())
 }
 
+/// A block of a heap lies apart from all live memory but what it replaces.
+fn beside(Step { model, record, .. }: &Step, granted: Granted) -> Judgement {
+    let Granted { addr, usable, .. } = granted;
+    let own = record.request.replaced().unwrap_or(addr.wrapping_sub(1));
+    meets(granted, model.overlapping_beside(own, addr, addr.saturating_add(usable)))
+}
+
+fn meets(granted: Granted, other: Option<&Allocation>) -> Judgement {
+    let Some(other) = other else { return Ok(()) };
+    Err(format!(
+        "{:#x}+{:#x} meets {:#x}+{:#x}, live since op {}",
+        granted.addr, granted.usable, other.addr, other.usable, other.id
+    ))
+}
+
 /// A piece of memory lies apart from all live memory.
 fn apart(Step { model, record, .. }: &Step, granted: Granted) -> Judgement {
     let Granted { addr, usable, kind, .. } = granted;
-    if let Some(other) = model.overlapping(addr, addr.saturating_add(usable)) {
-        return Err(format!(
-            "{addr:#x}+{usable:#x} meets {:#x}+{:#x}, live since op {}",
-            other.addr, other.usable, other.id
-        ));
-    }
+    meets(granted, model.overlapping(addr, addr.saturating_add(usable)))?;
     if let Some(frame) = record.frames.iter().find(|frame| model.is_frame_taken(**frame, kind)) {
         return Err(format!("{addr:#x}+{usable:#x} shows frame {frame}, which is in use"));
     }
@@ -116,6 +129,19 @@ mod test {
         let mut area = record(ask::vmalloc(50 * 4096), memory(VMALLOC, 50 * 4096));
         area.frames = (6..55).rev().chain([30]).collect();
         barks(&ORACLE, &model, &area, "shows frame 30 twice");
+    }
+
+    #[test]
+    fn barks_on_a_block_that_grew_into_another_and_not_on_one_moved_over_itself() {
+        let mut model = model();
+        enter(&mut model, DIRECT + 64, 64, Kind::Heap { align: 8 }, &[]);
+        enter(&mut model, DIRECT + 192, 64, Kind::Heap { align: 8 }, &[]);
+        let grown = |addr, size| record(ask::realloc(DIRECT + 64, size), memory(addr, size));
+        silent(&ORACLE, &model, &grown(DIRECT + 64, 128));
+        silent(&ORACLE, &model, &grown(DIRECT, 128));
+        barks(&ORACLE, &model, &grown(DIRECT + 64, 129), "meets");
+        barks(&ORACLE, &model, &grown(DIRECT + 128, 128), "meets");
+        barks(&ORACLE, &model, &record(ask::alloc(64, 8), memory(DIRECT + 64, 64)), "meets");
     }
 
     #[test]

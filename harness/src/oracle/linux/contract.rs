@@ -112,6 +112,7 @@ fn promises(step: &Step, want: &Want, granted: Granted) -> Judgement {
             huge.filter(|huge| *huge == usable).or(Some(pages_of(size) * PAGE))
         }
         Kind::Boot => Some(size),
+        Kind::Heap { .. } | Kind::Frames => None,
         Kind::CacheObject(handle) => step.model.cache(handle).map(|_| step.model.stride(want)),
     };
     if exact.is_some_and(|exact| exact != usable) {
@@ -234,7 +235,7 @@ pub(super) fn is_too_large(step: &Step, want: &Want, size: u64) -> bool {
     // Linux compares whole pages, so a request that is a part of a page too large is merely short.
     let exceeds_memory = size / PAGE > step.record.before.nr_managed_pages;
     match want.family {
-        Family::Boot(_) => false,
+        Family::Boot(_) | Family::Heap(_) | Family::Frames(_) => false,
         Family::Pages { order } => order >= NR_ORDERS,
         Family::PagesExact | Family::DmaCoherent => order_of(size) >= NR_ORDERS,
         Family::Kmalloc if want.is_nolock => size > rules::KMALLOC_MAX_CACHE,

@@ -41,7 +41,7 @@ fn judge(event: &Event) -> Judgement {
         // No other site spares those that must not fail.
         _ if want.is_nofail() => return Ok(()),
         Kind::Kmalloc | Kind::CacheObject(_) => ("failslab", slab),
-        Kind::Boot => return Ok(()),
+        Kind::Boot | Kind::Heap { .. } | Kind::Frames => return Ok(()),
         _ => ("fail_page_alloc", page_alloc),
     };
     if nth == 1 || any == 1 {

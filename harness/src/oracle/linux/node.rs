@@ -80,8 +80,8 @@ fn has_plenty(step: &Step, want: &Want, kind: Kind, node: u8) -> bool {
         Kind::Kmalloc => order_of(2 * size).max(LARGEST_SLAB_ORDER),
         // Objects lie as far apart as their alignment wants (R2.2).
         Kind::CacheObject(_) => order_of(step.model.stride(want)).max(LARGEST_SLAB_ORDER),
-        // There are no nodes before the hand-over.
-        Kind::Boot => return false,
+        // There are no nodes before the hand-over, nor outside of Linux.
+        Kind::Boot | Kind::Heap { .. } | Kind::Frames => return false,
     };
     let mark = watermark(want.gfp, step.min_free).max(step.min_free);
     has_block(&record.before, order, want.gfp, mark, Some(node))

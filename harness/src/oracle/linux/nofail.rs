@@ -130,7 +130,7 @@ fn impossible(step: &Step, want: &Want, size: u64) -> Judgement {
         Family::Pages { order } => order >= NR_ORDERS,
         Family::PagesExact | Family::DmaCoherent => size == 0 || order_of(size) >= NR_ORDERS,
         Family::Kmalloc | Family::Cache(_) => size > KMALLOC_MAX,
-        Family::Boot(_) => false,
+        Family::Boot(_) | Family::Heap(_) | Family::Frames(_) => false,
         Family::Kvmalloc { route } => {
             let policy = step.model.policy();
             let maps = policy.sides(size, want.gfp, route).vmalloc;

@@ -161,7 +161,7 @@ fn must_warn(step: &Step, want: &Want) -> bool {
                 let size = want.size.unwrap_or(u64::MAX);
                 step.model.policy().warns_of_too_large(size, want.gfp, route)
             }
-            Family::Boot(_) => false,
+            Family::Boot(_) | Family::Heap(_) | Family::Frames(_) => false,
             _ => true,
         },
         _ => false,
