@@ -17,11 +17,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What is not part of the repository.
-const IGNORED: [&str; 7] = [
+const IGNORED: [&str; 8] = [
     ".git",
     "target",
     "fuzz/target",
     "ci/no_std_probe/target",
+    "zoo/target",
     "fuzz/corpus",
     "fuzz/artifacts",
     "fuzz/coverage",

@@ -1,0 +1,243 @@
+//! The real memory that an allocator gets: regions in a reserve, with red zones between guard
+//! pages.
+//!
+//! ```text
+//!  guard │ red zone │ region ····· │ red │ region ··· │ not given yet │ red zone │ guard
+//! ```
+//!
+//! The one idea: every byte that has not been written to holds [`POISON`], since the memory is a
+//! private copy of a file of poison. So what was written beside a region shows, fresh memory is
+//! never zero by chance, and a fresh arena costs what the last trace has touched.
+//!
+//! Whoever writes beyond a guard page is stopped by the processor; a smaller step shows in
+//! [`Arena::trespass`].
+
+#![expect(unsafe_code, reason = "it maps memory, and lends it out as bytes")]
+
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
+use std::cell::RefCell;
+use std::ffi::c_void;
+use std::fs::File;
+use std::io::{self, Write};
+use std::ptr::{NonNull, null_mut};
+use std::slice;
+
+/// Bytes in a page.
+pub(super) const PAGE: usize = 4096;
+/// What nobody has written to holds.
+const POISON: u8 = 0xa7;
+/// A page that nobody has written to.
+const UNTOUCHED: [u8; PAGE] = [POISON; PAGE];
+/// The bytes beside a region that are looked at after every op.
+const NEAR_BYTES: usize = 256;
+/// Bytes between two regions that do not touch.
+const GAP_BYTES: usize = 72;
+/// Arenas begin at a multiple of this, the largest alignment that traces ask for and one more, so
+/// that answers do not depend on where the system puts them.
+const ALIGN_BYTES: usize = 4 << 20;
+
+thread_local! {
+    /// Arenas of traces that have ended, for the next ones.
+    static KEPT: RefCell<Vec<Arena>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A piece of the reserve that was given away: its start and its end, as addresses.
+type Region = (usize, usize);
+
+/// Real memory, and which of it was given away.
+pub(super) struct Arena {
+    /// The reserve, with what lies around it.
+    mapping: NonNull<c_void>,
+    nr_mapped: usize,
+    /// The first byte of the reserve.
+    start: usize,
+    /// How many bytes it has.
+    nr_bytes: usize,
+    /// What was given away, in order.
+    regions: Vec<Region>,
+    /// How much of the reserve has been given away or left out.
+    nr_used: usize,
+}
+
+fn failed(error: impl Into<io::Error>) -> String {
+    format!("no memory can be mapped: {}", error.into())
+}
+
+impl Arena {
+    /// An arena of which nothing has been given away, from one that has ended if it is large
+    /// enough.
+    ///
+    /// # Errors
+    /// If the system has no memory to map.
+    pub(super) fn fresh(nr_bytes: usize) -> Result<Self, String> {
+        let kept = KEPT.with_borrow_mut(Vec::pop).filter(|arena| arena.nr_room() >= nr_bytes);
+        let mut arena = match kept {
+            Some(arena) => arena,
+            None => Self::map(nr_bytes).map_err(failed)?,
+        };
+        arena.nr_bytes = nr_bytes;
+        arena.regions.clear();
+        arena.nr_used = 0;
+        Ok(arena)
+    }
+
+    /// Keeps the mapping of an arena that nobody uses any more.
+    pub(super) fn keep(self) {
+        let (start, len) = (self.start - PAGE, self.nr_room() + 2 * PAGE);
+        // SAFETY: the pages are this mapping's and hold nothing that anybody refers to.
+        let done = unsafe { madvise(start as *mut c_void, len, Advice::LinuxDontNeed) };
+        if done.is_ok() {
+            KEPT.with_borrow_mut(|kept| kept.push(self));
+        }
+    }
+
+    /// Maps poison into the middle of a range that cannot be accessed.
+    fn map(nr_bytes: usize) -> io::Result<Self> {
+        let nr_room = nr_bytes.next_multiple_of(ALIGN_BYTES);
+        let nr_file = nr_room + 2 * PAGE;
+        let fd = memfd_create("kvroute-arena", MemfdFlags::CLOEXEC)?;
+        ftruncate(&fd, nr_file as u64)?;
+        let mut file = File::from(fd);
+        for _ in 0..nr_file / PAGE {
+            file.write_all(&UNTOUCHED)?;
+        }
+        let nr_mapped = nr_file + 2 * ALIGN_BYTES;
+        // SAFETY: a new mapping at a place that the system chooses touches no other.
+        let base = unsafe {
+            mmap_anonymous(null_mut(), nr_mapped, ProtFlags::empty(), MapFlags::PRIVATE)
+        }?;
+        let start = (base as usize + 2 * PAGE).next_multiple_of(ALIGN_BYTES);
+        // SAFETY: it goes over a part of the mapping that was just made.
+        unsafe {
+            mmap(
+                (start - PAGE) as *mut c_void,
+                nr_file,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::PRIVATE | MapFlags::FIXED,
+                &file,
+                0,
+            )
+        }?;
+        let mapping = NonNull::new(base).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { mapping, nr_mapped, start, nr_bytes: 0, regions: Vec::new(), nr_used: 0 })
+    }
+
+    /// The bytes of the reserve that are mapped, red zones left out.
+    fn nr_room(&self) -> usize {
+        self.nr_mapped - 2 * ALIGN_BYTES - 2 * PAGE
+    }
+
+    /// The address at which the reserve begins.
+    pub(super) fn start(&self) -> usize {
+        self.start
+    }
+
+    /// Leaves so many bytes out.
+    pub(super) fn skip(&mut self, nr_bytes: usize) {
+        self.nr_used += nr_bytes;
+    }
+
+    /// Gives the next bytes away as a region of their own, if there are so many.
+    pub(super) fn give(&mut self, nr_bytes: usize) -> Option<NonNull<[u8]>> {
+        let (start, end) = self.next(nr_bytes)?;
+        self.regions.push((start, end));
+        Some(piece(start, nr_bytes))
+    }
+
+    /// Gives the bytes right behind the last region away, as a part of it.
+    pub(super) fn grow(&mut self, nr_bytes: usize) -> Option<NonNull<[u8]>> {
+        let (start, end) = self.next(nr_bytes)?;
+        self.regions.last_mut()?.1 = end;
+        Some(piece(start, nr_bytes))
+    }
+
+    /// Gives another region away, which lies apart from the last one at every second time.
+    pub(super) fn give_apart(&mut self, nr_bytes: usize) -> Option<NonNull<[u8]>> {
+        if self.regions.len() % 2 == 1 && self.nr_used + GAP_BYTES + nr_bytes <= self.nr_bytes {
+            self.skip(GAP_BYTES);
+        }
+        self.give(nr_bytes)
+    }
+
+    fn next(&mut self, nr_bytes: usize) -> Option<Region> {
+        let start = self.start + self.nr_used;
+        let end = self.nr_used.checked_add(nr_bytes).filter(|end| *end <= self.nr_bytes)?;
+        self.nr_used = end;
+        Some((start, self.start + end))
+    }
+
+    /// How many of the bytes from an address on were given away, without a gap.
+    pub(super) fn nr_given(&self, addr: usize, most: usize) -> usize {
+        let mut nr = 0;
+        for &(start, end) in &self.regions {
+            if (start..end).contains(&(addr + nr)) {
+                nr = end - addr;
+            }
+        }
+        nr.min(most)
+    }
+
+    /// The bytes at an address that were given away.
+    pub(super) fn bytes(&self, addr: usize, most: usize) -> &[u8] {
+        let len = self.nr_given(addr, most);
+        if len == 0 {
+            return &[];
+        }
+        // SAFETY: they are mapped, were written when the poison was, and nobody else runs while the
+        // harness looks at them.
+        unsafe { slice::from_raw_parts(addr as *const u8, len) }
+    }
+
+    /// The same, to write to.
+    pub(super) fn bytes_mut(&mut self, addr: usize, most: usize) -> &mut [u8] {
+        let len = self.nr_given(addr, most);
+        if len == 0 {
+            return &mut [];
+        }
+        // SAFETY: as in `bytes`, and the harness writes to live memory of its own only.
+        unsafe { slice::from_raw_parts_mut(addr as *mut u8, len) }
+    }
+
+    /// The first byte beside a region that somebody has written to.
+    pub(super) fn trespass(&self) -> Option<u64> {
+        let mut before = self.start - PAGE;
+        let end_of_all = self.start + self.nr_room() + PAGE;
+        let after = self.regions.iter().skip(1).map(|region| region.0).chain([end_of_all]);
+        for (&(start, end), after) in self.regions.iter().zip(after) {
+            let below = before.max(start.saturating_sub(NEAR_BYTES))..start;
+            let above = end..after.min(end + NEAR_BYTES);
+            if let Some(addr) = self.written(below).or_else(|| self.written(above)) {
+                return Some(addr);
+            }
+            before = end;
+        }
+        None
+    }
+
+    fn written(&self, zone: std::ops::Range<usize>) -> Option<u64> {
+        if zone.is_empty() {
+            return None;
+        }
+        // SAFETY: the zone lies between the guard pages, where all is mapped.
+        let bytes = unsafe { slice::from_raw_parts(zone.start as *const u8, zone.len()) };
+        if bytes == &UNTOUCHED[..bytes.len()] {
+            return None;
+        }
+        let place = bytes.iter().position(|byte| *byte != POISON);
+        place.map(|place| (zone.start + place) as u64)
+    }
+}
+
+fn piece(start: usize, len: usize) -> NonNull<[u8]> {
+    let start = NonNull::new(start as *mut u8).expect("nothing is mapped at 0");
+    NonNull::slice_from_raw_parts(start, len)
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is this arena's, and whoever had memory of it is gone. A mapping that
+        // cannot be taken back is left.
+        let _ = unsafe { munmap(self.mapping.as_ptr(), self.nr_mapped) };
+    }
+}

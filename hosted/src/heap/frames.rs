@@ -1,0 +1,130 @@
+//! A frame allocator as a subject: frames become addresses of real pages.
+//!
+//! A frame allocator gives numbers and touches no memory. The harness gives each number a page, so
+//! that two holders of one frame see each other's bytes.
+//!
+//! It judges nothing.
+
+use super::arena::{Arena, PAGE};
+use super::contract::FrameAllocator;
+use kvroute_harness::call::{Call, Request, Role};
+use kvroute_harness::op::Setting;
+use kvroute_harness::subject::reference::layout_fault;
+use kvroute_harness::subject::{Answer, Cap, Caps, Refusal, Reply, Subject};
+use kvroute_harness::trace::Machine;
+use std::collections::BTreeMap;
+
+/// What is short when there is no run of frames.
+const SHORT: Answer = Answer::Refused(Refusal::Pages { order: 0 });
+
+/// A frame allocator that was booted, and what it has given.
+struct Tenant<F> {
+    frames: F,
+    /// Present until it is dropped.
+    arena: Option<Arena>,
+    /// How many frames each live run has, by its first.
+    live: BTreeMap<usize, usize>,
+    /// The frame behind the last one that it was given.
+    end: usize,
+    /// The frame behind the last one that there is.
+    end_of_all: usize,
+}
+
+/// Boots a frame allocator on the frames of a machine. The first frame's number is the machine's
+/// offset, so that runs of any number begin anywhere.
+///
+/// # Errors
+/// If the system has no memory, or the allocator cannot manage these frames.
+pub fn boot<F: FrameAllocator + 'static>(machine: &Machine) -> Result<Box<dyn Subject>, String> {
+    let nr_all = machine.frames as usize;
+    let nr_first = match machine.region_bytes as usize / PAGE {
+        0 => nr_all,
+        some => some.min(nr_all),
+    };
+    let first = machine.region_offset as usize % 64;
+    let end_of_all = first + nr_all;
+    let mut arena = Arena::fresh(end_of_all * PAGE)?;
+    arena.give(end_of_all * PAGE).ok_or("there are no such frames")?;
+    let end = first + nr_first;
+    let frames = F::boot(first..end).ok_or("it does not manage these frames")?;
+    Ok(Box::new(Tenant { frames, arena: Some(arena), live: BTreeMap::new(), end, end_of_all }))
+}
+
+impl<F: FrameAllocator> Tenant<F> {
+    fn arena(&self) -> &Arena {
+        self.arena.as_ref().expect("present until dropped")
+    }
+
+    fn alloc(&mut self, count: u64, align: u64) -> Answer {
+        let align = align.max(PAGE as u64);
+        if let Some(fault) = layout_fault(count.saturating_mul(PAGE as u64), align) {
+            return Answer::Refused(fault);
+        }
+        let (count, align) = (count as usize, align as usize / PAGE);
+        if align > 1 && !F::ALIGNS {
+            return Answer::Unsupported;
+        }
+        let Some(first) = self.frames.alloc(count, align) else { return SHORT };
+        self.live.insert(first, count);
+        let addr = (self.arena().start() as u64).wrapping_add(first.wrapping_mul(PAGE) as u64);
+        Answer::Memory { addr, usable: (count * PAGE) as u64, bus: None }
+    }
+
+    fn dealloc(&mut self, addr: u64) -> Answer {
+        let first = (addr as usize).wrapping_sub(self.arena().start()) / PAGE;
+        let Some(count) = self.live.remove(&first) else { return Answer::Unsupported };
+        self.frames.dealloc(first, count);
+        Answer::Done
+    }
+
+    fn add(&mut self, count: usize) -> Answer {
+        if !F::ADDS {
+            return Answer::Unsupported;
+        }
+        let end = self.end.saturating_add(count);
+        if end > self.end_of_all {
+            return SHORT;
+        }
+        self.frames.add(self.end..end);
+        self.end = end;
+        Answer::Done
+    }
+}
+
+impl<F: FrameAllocator> Subject for Tenant<F> {
+    fn caps(&self) -> Caps {
+        if F::GIVES_BACK { Caps::of(&[Cap::GivesBack]) } else { Caps::NONE }
+    }
+
+    fn apply(&mut self, request: &Request, _setting: &Setting) -> Reply {
+        let get = |role| request.get(role).unwrap_or(0);
+        let answer = match request.call {
+            Call::AllocFrames => self.alloc(get(Role::Count), get(Role::Align)),
+            Call::DeallocFrames => self.dealloc(get(Role::Freed)),
+            Call::AddFrames => self.add(get(Role::Count) as usize),
+            _ => Answer::Unsupported,
+        };
+        Reply { answer, ..Reply::default() }
+    }
+
+    fn read(&self, addr: u64, bytes: &mut [u8]) -> usize {
+        let found = self.arena().bytes(addr as usize, bytes.len());
+        bytes[..found.len()].copy_from_slice(found);
+        found.len()
+    }
+
+    fn write(&mut self, addr: u64, bytes: &[u8]) -> usize {
+        let Some(arena) = &mut self.arena else { return 0 };
+        let place = arena.bytes_mut(addr as usize, bytes.len());
+        place.copy_from_slice(&bytes[..place.len()]);
+        place.len()
+    }
+}
+
+impl<F> Drop for Tenant<F> {
+    fn drop(&mut self) {
+        if let Some(arena) = self.arena.take() {
+            arena.keep();
+        }
+    }
+}

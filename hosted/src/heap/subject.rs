@@ -1,0 +1,273 @@
+//! A heap as a subject: requests become calls with layouts, and its answers are bounded to the
+//! memory that it was given.
+//!
+//! The one idea: a heap is never believed. Where it says that memory is, the harness looks only if
+//! that lies in what the heap was given, or, of a heap that takes its memory from the system, in
+//! what is live; so a wild answer is a finding and no fault of the harness'.
+//!
+//! It judges nothing. What a heap does not have is answered with [`Answer::Unsupported`].
+
+#![expect(unsafe_code, reason = "it calls heaps, whose promises are about raw memory")]
+
+use super::arena::{Arena, PAGE};
+use super::contract::{Growth, Heap, Home};
+use kvroute_harness::call::{Call, Request, Role};
+use kvroute_harness::op::Setting;
+use kvroute_harness::subject::reference::layout_fault;
+use kvroute_harness::subject::{Answer, Cap, Caps, Mismatch, Refusal, Reply, Subject};
+use kvroute_harness::trace::Machine;
+use std::alloc::Layout;
+use std::collections::BTreeMap;
+use std::ptr::NonNull;
+use std::slice;
+
+/// A heap that was booted, and what it has given.
+struct Tenant<H> {
+    /// Present until it is dropped, which is before its memory goes.
+    heap: Option<H>,
+    /// Present until it is dropped.
+    arena: Option<Arena>,
+    /// The layout of what is live, by its address.
+    live: BTreeMap<usize, Layout>,
+    /// The bytes that the live layouts have together.
+    nr_live_bytes: usize,
+    /// How many bytes were in use at first.
+    nr_used_at_boot: usize,
+    /// How many bytes may be live: as many as the machine has.
+    nr_bytes_max: usize,
+}
+
+/// Boots a heap on the memory of a machine.
+///
+/// # Errors
+/// If the system has no memory, or the heap cannot be made of all that a trace may have at first.
+pub fn boot<H: Heap + 'static>(machine: &Machine) -> Result<Box<dyn Subject>, String> {
+    let offset = machine.region_offset as usize;
+    let nr_all = machine.frames as usize * PAGE;
+    let nr_first = match machine.region_bytes as usize {
+        0 => nr_all - offset,
+        some => some.min(nr_all - offset),
+    };
+    let mut arena = Arena::fresh(nr_all)?;
+    arena.skip(offset);
+    let region = arena.give(nr_first).ok_or("there is no such region")?;
+    // SAFETY: nobody else was given the region, and the arena outlives the heap.
+    let heap = unsafe { H::boot(region) };
+    let nr_used_at_boot = heap.as_ref().map_or(0, H::used_bytes);
+    let (arena, live) = (Some(arena), BTreeMap::new());
+    let (nr_live_bytes, nr_bytes_max) = (0, nr_all);
+    Ok(Box::new(Tenant { heap, arena, live, nr_live_bytes, nr_used_at_boot, nr_bytes_max }))
+}
+
+/// What is short when a heap gives nothing.
+const SHORT: Answer = Answer::Refused(Refusal::Pages { order: 0 });
+
+/// The layout of a request, or why there is none.
+fn layout(size: u64, align: u64) -> Result<Layout, Answer> {
+    if let Some(fault) = layout_fault(size, align) {
+        return Err(Answer::Refused(fault));
+    }
+    let (size, align) = (size as usize, align as usize);
+    Layout::from_size_align(size, align).map_err(|_| Answer::Refused(Refusal::TooLarge))
+}
+
+impl<H: Heap> Tenant<H> {
+    fn arena(&self) -> &Arena {
+        self.arena.as_ref().expect("present until dropped")
+    }
+
+    /// Enters memory that was given, or says that there was none.
+    fn granted(&mut self, ptr: Option<NonNull<u8>>, layout: Layout) -> Answer {
+        let (Some(ptr), Some(heap)) = (ptr, &self.heap) else { return SHORT };
+        let addr = ptr.as_ptr() as usize;
+        let usable = if H::USABLE_SIZE { heap.usable_size(ptr, layout) } else { layout.size() };
+        self.live.insert(addr, layout);
+        self.nr_live_bytes += layout.size();
+        Answer::Memory { addr: addr as u64, usable: usable as u64, bus: None }
+    }
+
+    /// Whether the machine has so many bytes more. The system has, and would be used up.
+    fn has_room(&self, nr_bytes: usize) -> bool {
+        H::HOME == Home::Regions || nr_bytes <= self.nr_bytes_max.saturating_sub(self.nr_live_bytes)
+    }
+
+    fn alloc(&mut self, layout: Layout) -> Answer {
+        if !self.has_room(layout.size()) {
+            return SHORT;
+        }
+        let ptr = self.heap.as_mut().and_then(|heap| heap.alloc(layout));
+        self.granted(ptr, layout)
+    }
+
+    fn alloc_zeroed(&mut self, layout: Layout) -> Answer {
+        if !H::ALLOC_ZEROED {
+            return Answer::Unsupported;
+        }
+        if !self.has_room(layout.size()) {
+            return SHORT;
+        }
+        let ptr = self.heap.as_mut().and_then(|heap| heap.alloc_zeroed(layout));
+        self.granted(ptr, layout)
+    }
+
+    /// Strikes live memory out.
+    fn forget(&mut self, addr: usize) -> Option<(NonNull<u8>, Layout)> {
+        let layout = self.live.remove(&addr)?;
+        self.nr_live_bytes -= layout.size();
+        Some((NonNull::new(addr as *mut u8)?, layout))
+    }
+
+    fn dealloc(&mut self, addr: usize) -> Answer {
+        let Some((ptr, layout)) = self.forget(addr) else { return Answer::Unsupported };
+        if let Some(heap) = &mut self.heap {
+            // SAFETY: the heap gave this memory for this layout, and has not been given it back.
+            unsafe { heap.dealloc(ptr, layout) };
+        }
+        Answer::Done
+    }
+
+    fn realloc(&mut self, addr: usize, size: u64) -> Answer {
+        let Some(old) = self.live.get(&addr).copied() else { return Answer::Unsupported };
+        let new = match layout(size, old.align() as u64) {
+            Ok(new) if H::REALLOC => new,
+            Ok(_) => return Answer::Unsupported,
+            Err(refused) => return refused,
+        };
+        if !self.has_room(new.size()) {
+            return SHORT;
+        }
+        let (Some(ptr), Some(heap)) = (NonNull::new(addr as *mut u8), &mut self.heap) else {
+            return SHORT;
+        };
+        // SAFETY: as in `dealloc`; the new layout was looked at.
+        let Some(moved) = (unsafe { heap.realloc(ptr, old, new.size()) }) else { return SHORT };
+        self.forget(addr);
+        self.granted(Some(moved), new)
+    }
+
+    fn extend(&mut self, nr_bytes: usize) -> Answer {
+        let (Some(heap), Some(arena)) = (&mut self.heap, &mut self.arena) else { return SHORT };
+        let piece = match H::GROWTH {
+            Growth::Never => return Answer::Unsupported,
+            Growth::AtItsEnd => arena.grow(nr_bytes),
+            Growth::ByRegions => arena.give_apart(nr_bytes),
+        };
+        let Some(piece) = piece else { return SHORT };
+        // SAFETY: nobody else was given the piece.
+        unsafe { heap.extend(piece) };
+        Answer::Done
+    }
+
+    /// Live memory of a heap that lives on the system's: the bytes at an address.
+    fn live_bytes(&self, addr: usize, most: usize) -> Option<usize> {
+        let (start, layout) = self.live.range(..=addr).next_back()?;
+        let heap = self.heap.as_ref()?;
+        let ptr = NonNull::new(*start as *mut u8)?;
+        let usable = if H::USABLE_SIZE { heap.usable_size(ptr, *layout) } else { layout.size() };
+        let end = start.checked_add(usable)?;
+        Some(end.checked_sub(addr)?.min(most))
+    }
+
+    fn bytes(&self, addr: u64, most: usize) -> &[u8] {
+        let addr = addr as usize;
+        match (H::HOME, self.live_bytes(addr, most)) {
+            (Home::Regions, _) => self.arena().bytes(addr, most),
+            // SAFETY: it is live memory of the harness, as far as the heap can be believed.
+            (Home::System, Some(len)) => unsafe { slice::from_raw_parts(addr as *const u8, len) },
+            (Home::System, None) => &[],
+        }
+    }
+
+    fn bytes_mut(&mut self, addr: u64, most: usize) -> &mut [u8] {
+        let addr = addr as usize;
+        match (H::HOME, self.live_bytes(addr, most)) {
+            (Home::Regions, _) => match &mut self.arena {
+                Some(arena) => arena.bytes_mut(addr, most),
+                None => &mut [],
+            },
+            // SAFETY: as in `bytes`.
+            (Home::System, Some(len)) => unsafe { slice::from_raw_parts_mut(addr as *mut u8, len) },
+            (Home::System, None) => &mut [],
+        }
+    }
+}
+
+impl<H: Heap> Subject for Tenant<H> {
+    fn caps(&self) -> Caps {
+        let mut caps = Caps::NONE;
+        if H::HOME == Home::Regions {
+            caps = caps.with(Cap::Bounds);
+        }
+        if H::GIVES_BACK {
+            caps = caps.with(Cap::GivesBack);
+        }
+        if H::USED_BYTES {
+            caps = caps.with(Cap::Validation);
+        }
+        caps
+    }
+
+    fn apply(&mut self, request: &Request, _setting: &Setting) -> Reply {
+        let get = |role| request.get(role).unwrap_or(0);
+        let (size, align) = (get(Role::Size), get(Role::Align));
+        let answer = match request.call {
+            Call::Alloc => layout(size, align).map_or_else(|refused| refused, |it| self.alloc(it)),
+            Call::AllocZeroed => {
+                layout(size, align).map_or_else(|refused| refused, |it| self.alloc_zeroed(it))
+            }
+            Call::Dealloc => self.dealloc(get(Role::Freed) as usize),
+            Call::Realloc => self.realloc(get(Role::Replaced) as usize, size),
+            Call::Extend => self.extend(size as usize),
+            _ => Answer::Unsupported,
+        };
+        Reply { answer, ..Reply::default() }
+    }
+
+    fn read(&self, addr: u64, bytes: &mut [u8]) -> usize {
+        let found = self.bytes(addr, bytes.len());
+        bytes[..found.len()].copy_from_slice(found);
+        found.len()
+    }
+
+    fn write(&mut self, addr: u64, bytes: &[u8]) -> usize {
+        let place = self.bytes_mut(addr, bytes.len());
+        place.copy_from_slice(&bytes[..place.len()]);
+        place.len()
+    }
+
+    fn compare(&self, addr: u64, expected: &[u8]) -> Result<(), Mismatch> {
+        let actual = self.bytes(addr, expected.len());
+        if actual == expected {
+            return Ok(());
+        }
+        let differs = actual.iter().zip(expected).position(|(one, other)| one != other);
+        Err(differs.map_or(Mismatch::Unmapped(actual.len()), Mismatch::Differs))
+    }
+
+    fn validate(&self) -> Result<(), String> {
+        let Some(heap) = self.heap.as_ref().filter(|_| H::USED_BYTES) else { return Ok(()) };
+        let (used, live) = (heap.used_bytes(), self.nr_live_bytes);
+        match () {
+            () if used < live => Err(format!("{used:#x} bytes are in use, and {live:#x} live")),
+            () if live == 0 && used != self.nr_used_at_boot => Err(format!(
+                "{used:#x} bytes are in use when all is freed, {:#x} were at first",
+                self.nr_used_at_boot
+            )),
+            () => Ok(()),
+        }
+    }
+
+    fn trespass(&self) -> Option<u64> {
+        self.arena().trespass()
+    }
+}
+
+impl<H> Drop for Tenant<H> {
+    fn drop(&mut self) {
+        // A heap may look at its memory once more.
+        self.heap = None;
+        if let Some(arena) = self.arena.take() {
+            arena.keep();
+        }
+    }
+}
