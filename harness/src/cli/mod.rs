@@ -19,6 +19,7 @@ mod finding;
 mod input;
 mod interrupt;
 mod memory;
+mod new;
 mod output;
 mod plot;
 mod pool;
@@ -74,6 +75,8 @@ enum Command {
     Sweep(sweep::Options),
     /// Run the catalogue of callers with hidden assumptions, and show what finds each.
     Callers(callers::Options),
+    /// Write a crate that tests your own code, with one place to fill in.
+    New(new::Options),
     /// Show what an allocation costs when a thousand or a million are live.
     Scale(scale::Options),
 }
@@ -134,6 +137,7 @@ fn carry_out(command: &Command) -> ExitCode {
         Command::Replay(options) => ("replay", options.json),
         Command::Sweep(options) => ("sweep", options.json),
         Command::Callers(options) => ("callers", options.json),
+        Command::New(_) => ("new", false),
         Command::Scale(options) => ("scale", options.json),
     };
     let mut document = Document::new(name, as_json);
@@ -147,6 +151,7 @@ fn carry_out(command: &Command) -> ExitCode {
         Command::Replay(options) => replay::replay(options, &mut document),
         Command::Sweep(options) => sweep::sweep(options, &mut document),
         Command::Callers(options) => callers::callers(options, &mut document),
+        Command::New(options) => new::new(options, &mut document),
         Command::Scale(options) => scale::scale(options, &mut document),
     };
     if let Err(message) = outcome {

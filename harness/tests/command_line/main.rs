@@ -164,6 +164,13 @@ const MISTAKES: &[Row<'_>] = &[
     ("boundary --sample 9000000000000000000", 2, &["!from 1 to 1000000000"]),
     ("boundary --call nonesuch", 2, &["!nonesuch"]),
     ("boundary --call kfree --sample 1", 0, &["no objection"]),
+    ("run callers", 2, &["!misuse memory on purpose", "!`kvroute check callers FILE`"]),
+    ("run kmalloc --op-millis 0", 2, &["!from 1 to 3600000"]),
+    ("new crate", 2, &["!--caller"]),
+    ("new seeds --caller", 2, &["!seeds: it is there already, and stays as it is"]),
+    ("new good --caller", 2, &["!good: it is there already"]),
+    ("new 9lives --caller", 2, &["!9lives: no name of a crate"]),
+    ("new crate --caller --path seeds", 2, &["!no sources of kvroute here", "!--path"]),
 ];
 
 #[test]
@@ -195,6 +202,20 @@ fn what_a_trace_means_does_not_hang_on_its_name() {
     assert!(said.iter().all(|one| *one == said[0]), "{said:#?}");
     assert!(said[0][0].contains("262144") && !said[0][0].contains("read as"), "{said:#?}");
     assert!(said[0][1].contains("machine clamped") && said[0][1].contains("frames: 16384"));
+}
+
+#[test]
+fn a_new_crate_is_written_once() {
+    let folder = Folder::new();
+    let line = "new below/my-caller --caller";
+    expect(
+        &folder.line(line),
+        &(line, 0, &["your code goes into      below/my-caller/src/lib.rs"]),
+    );
+    let manifest = folder.path().join("below/my-caller/Cargo.toml");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    assert!(text.contains("name = \"my-caller\"") && !text.contains("{name}"), "{text}");
+    expect(&folder.line(line), &(line, 2, &["!it is there already"]));
 }
 
 #[test]
