@@ -207,12 +207,12 @@ fn names_negative_register(word: &str) -> bool {
     number.is_some_and(|number| number.starts_with(|c: char| c.is_ascii_digit()))
 }
 
-/// The word that `wrong` is at most a third of its letters away from.
+/// The word that `wrong` is at most a third of its letters away from; of several the first.
 fn nearest(wrong: &str, words: &[&'static str]) -> Option<&'static str> {
     let most = wrong.len().div_ceil(3).min(3);
     // Where lengths differ by more, so do letters; and a wrong word may be as long as its file.
     let near = words.iter().filter(|word| word.len().abs_diff(wrong.len()) <= most);
-    let best = near.map(|word| (distance(wrong, word), *word)).min()?;
+    let best = near.map(|word| (distance(wrong, word), *word)).min_by_key(|near| near.0)?;
     (best.0 <= most).then_some(best.1)
 }
 
