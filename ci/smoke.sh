@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . ci/common.sh
 
-runs=${1:-2000}
+runs=${1:-1200}
 is_number "$runs" || die "'$runs' is not a number of runs"
 need_cargo_fuzz
 pick_toolchain

@@ -16,7 +16,7 @@ mod list_heap;
 use bitmap_frames::{BITMAP_FRAMES, BitmapFrames};
 use kvroute_hosted::harness::generate::generate;
 use kvroute_hosted::harness::{Campaign, Failure, Stats, Trace, check, check_expected};
-use kvroute_hosted::heap::{FrameAllocator, Growth, Heap, OfGlobal};
+use kvroute_hosted::heap::{FrameAllocator, GivesBack, Growth, Heap, OfGlobal};
 use kvroute_hosted::{frames_campaign, heap_campaign};
 use list_heap::{LIST_HEAP, ListHeap};
 use std::alloc::{Layout, System};
@@ -50,7 +50,10 @@ struct Faulty<const FAULT: u8> {
 }
 
 impl<const FAULT: u8> Heap for Faulty<FAULT> {
-    const GIVES_BACK: bool = FAULT != LOSES_WHAT_IS_FREED;
+    const GIVES_BACK: GivesBack = match FAULT {
+        LOSES_WHAT_IS_FREED => GivesBack::ForLater,
+        _ => GivesBack::All,
+    };
     const REALLOC: bool = true;
     const ALLOC_ZEROED: bool = true;
     const USABLE_SIZE: bool = true;

@@ -82,7 +82,7 @@ impl Runner<'_> {
             self.jury.judge(&Event::Again { request, answer })?;
         }
         self.round(stats)?;
-        if self.lane.caps.has(Cap::GivesBack) {
+        if self.lane.caps.has(Cap::GivesBack) || !self.lane.caps.has(Cap::Reuses) {
             return Ok(());
         }
         let Some(request) = self.lane.largest_grant() else { return Ok(()) };

@@ -29,6 +29,8 @@ pub enum Cap {
     Bounds,
     /// When all is freed it is as good as new: it keeps nothing for later.
     GivesBack,
+    /// What is freed serves equal requests again, if it is kept for them alone.
+    Reuses,
 }
 
 /// Every capability, and its name in reports.
@@ -44,6 +46,7 @@ pub static CAPS: &[(Cap, &str)] = &[
     (Cap::Validation, "validation"),
     (Cap::Bounds, "seeing its bounds"),
     (Cap::GivesBack, "giving all back"),
+    (Cap::Reuses, "using again what was freed"),
 ];
 
 /// A set of capabilities.

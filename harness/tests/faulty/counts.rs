@@ -28,7 +28,7 @@ pub(crate) static FAULTS: &[Fault] = &[
         oracle: "rounds",
         trace: "r0 = kmalloc(0x40, GFP_KERNEL)",
         seen: Seen::AtTheEnd,
-        caps: |_| Caps::of(COUNTS_NOT),
+        caps: |_| Caps::of(COUNTS_NOT).with(Cap::Reuses),
         apply: |tenant, request, setting| match request.call {
             Call::Alloc if request.size() > Some(0x10_0000 - tenant.nr_calls as u64) => {
                 let answer = Answer::Refused(Refusal::Pages { order: 0 });

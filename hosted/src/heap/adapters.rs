@@ -5,7 +5,7 @@
 
 #![expect(unsafe_code, reason = "it calls allocators, whose promises are about raw memory")]
 
-use super::contract::{Heap, Home};
+use super::contract::{GivesBack, Heap, Home};
 use std::alloc::{GlobalAlloc, Layout};
 use std::ptr::NonNull;
 
@@ -15,7 +15,7 @@ pub struct OfGlobal<G>(G);
 
 impl<G: GlobalAlloc + Default> Heap for OfGlobal<G> {
     const HOME: Home = Home::System;
-    const GIVES_BACK: bool = false;
+    const GIVES_BACK: GivesBack = GivesBack::ForLater;
     const REALLOC: bool = true;
     const ALLOC_ZEROED: bool = true;
 
@@ -57,7 +57,7 @@ pub struct OfAllocator<A>(A);
 #[cfg(feature = "allocator-api2")]
 impl<A: allocator_api2::alloc::Allocator + Default> Heap for OfAllocator<A> {
     const HOME: Home = Home::System;
-    const GIVES_BACK: bool = false;
+    const GIVES_BACK: GivesBack = GivesBack::ForLater;
     const REALLOC: bool = true;
     const ALLOC_ZEROED: bool = true;
 

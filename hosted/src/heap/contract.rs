@@ -7,6 +7,7 @@
 
 #![expect(unsafe_code, reason = "a heap's promises are about raw memory")]
 
+use kvroute_harness::subject::{Cap, Caps};
 use std::alloc::Layout;
 use std::ops::Range;
 use std::ptr::NonNull;
@@ -39,9 +40,8 @@ pub enum Growth {
 pub trait Heap: Sized {
     /// Where its memory comes from.
     const HOME: Home = Home::Regions;
-    /// Whether it is as good as new when all is freed. One that keeps something for later, or that
-    /// never takes memory back, says no; it must then serve equal rounds equally.
-    const GIVES_BACK: bool = true;
+    /// What is left when all is freed.
+    const GIVES_BACK: GivesBack = GivesBack::All;
     /// Whether there is [`realloc`](Self::realloc).
     const REALLOC: bool = false;
     /// Whether there is [`alloc_zeroed`](Self::alloc_zeroed).
@@ -106,10 +106,32 @@ pub trait Heap: Sized {
     unsafe fn extend(&mut self, _piece: NonNull<[u8]>) {}
 }
 
+/// What an allocator does with memory that is freed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GivesBack {
+    /// It is as good as new when all is freed.
+    All,
+    /// It may keep something for later, but serves equal rounds of requests equally.
+    ForLater,
+    /// It never takes memory back, as a bump allocator.
+    Nothing,
+}
+
+impl GivesBack {
+    /// What its subject can do.
+    pub(super) fn caps(self) -> Caps {
+        match self {
+            Self::All => Caps::of(&[Cap::GivesBack, Cap::Reuses]),
+            Self::ForLater => Caps::of(&[Cap::Reuses]),
+            Self::Nothing => Caps::NONE,
+        }
+    }
+}
+
 /// An allocator of page frames, which are numbers.
 pub trait FrameAllocator: Sized {
     /// As [`Heap::GIVES_BACK`].
-    const GIVES_BACK: bool = true;
+    const GIVES_BACK: GivesBack = GivesBack::All;
     /// Whether it can align a run to more than a frame.
     const ALIGNS: bool = false;
     /// Whether there is [`add`](Self::add).

@@ -10,7 +10,7 @@ use super::contract::FrameAllocator;
 use kvroute_harness::call::{Call, Request, Role};
 use kvroute_harness::op::Setting;
 use kvroute_harness::subject::reference::layout_fault;
-use kvroute_harness::subject::{Answer, Cap, Caps, Refusal, Reply, Subject};
+use kvroute_harness::subject::{Answer, Caps, Refusal, Reply, Subject};
 use kvroute_harness::trace::Machine;
 use std::collections::BTreeMap;
 
@@ -93,7 +93,7 @@ impl<F: FrameAllocator> Tenant<F> {
 
 impl<F: FrameAllocator> Subject for Tenant<F> {
     fn caps(&self) -> Caps {
-        if F::GIVES_BACK { Caps::of(&[Cap::GivesBack]) } else { Caps::NONE }
+        F::GIVES_BACK.caps()
     }
 
     fn apply(&mut self, request: &Request, _setting: &Setting) -> Reply {

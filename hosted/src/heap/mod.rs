@@ -16,6 +16,6 @@ mod subject;
 #[cfg(feature = "allocator-api2")]
 pub use adapters::OfAllocator;
 pub use adapters::OfGlobal;
-pub use contract::{FrameAllocator, Growth, Heap, Home};
+pub use contract::{FrameAllocator, GivesBack, Growth, Heap, Home};
 pub use frames::boot as boot_frames;
 pub use subject::boot as boot_heap;

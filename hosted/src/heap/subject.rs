@@ -194,12 +194,9 @@ impl<H: Heap> Tenant<H> {
 
 impl<H: Heap> Subject for Tenant<H> {
     fn caps(&self) -> Caps {
-        let mut caps = Caps::NONE;
+        let mut caps = H::GIVES_BACK.caps();
         if H::HOME == Home::Regions {
             caps = caps.with(Cap::Bounds);
-        }
-        if H::GIVES_BACK {
-            caps = caps.with(Cap::GivesBack);
         }
         if H::USED_BYTES {
             caps = caps.with(Cap::Validation);

@@ -2,16 +2,16 @@
 //!
 //! An allocator may keep something for later, so that it is never as good as new again. But what it
 //! keeps must serve the next round of the same requests; who has less to give after each has lost
-//! something for ever.
+//! something for ever. One that never takes memory back is not judged.
 
 use crate::oracle::{Event, Judgement, Oracle};
-use crate::subject::{Answer, Caps, Pack};
+use crate::subject::{Answer, Cap, Caps, Pack};
 
 pub(in crate::oracle) const ORACLE: Oracle = Oracle {
     name: "rounds",
     sentence: "after equal rounds of requests, all freed, as much is served as after one",
     pack: Pack::Generic,
-    needs: Caps::NONE,
+    needs: Caps::of(&[Cap::Reuses]),
     judge,
 };
 
