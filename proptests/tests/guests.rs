@@ -87,7 +87,7 @@ impl Bump {
 
 impl Subject for Bump {
     fn caps(&self) -> Caps {
-        Caps::of(&[Cap::GivesBack])
+        Caps::of(&[Cap::GivesBack, Cap::Reuses])
     }
 
     fn apply(&mut self, request: &Request, _setting: &Setting) -> Reply {

@@ -156,7 +156,7 @@ impl Reference {
 
 impl Subject for Reference {
     fn caps(&self) -> Caps {
-        Caps::of(&[Cap::GivesBack])
+        Caps::of(&[Cap::GivesBack, Cap::Reuses])
     }
 
     fn apply(&mut self, request: &Request, _setting: &Setting) -> Reply {
