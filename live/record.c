@@ -136,7 +136,7 @@ static int by_number(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/*/* What stands in a ring and is not just being written. Returns how many were lost before. */
+/* What stands in a ring and is not just being written. Returns how many were lost before. */
 static unsigned long copy_ring(const struct ring *ring, struct record *copies, size_t *nr)
 {
 	unsigned long nr_written = atomic_long_read(&ring->nr_written);
