@@ -3,6 +3,7 @@
 use super::*;
 use crate::call::{Call, Yields};
 use crate::generate::CallSet;
+use crate::op::Ptr;
 use crate::trace::POLICIES;
 use std::collections::BTreeSet;
 
