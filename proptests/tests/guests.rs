@@ -11,7 +11,7 @@ use kvroute_harness::campaign::{Campaign, EveryOp, Isolation};
 use kvroute_harness::generate::{CallSet, Profile, Share, generate};
 use kvroute_harness::lane::{LaneSpec, Routing};
 use kvroute_harness::op::Setting;
-use kvroute_harness::subject::{Answer, Cap, Caps, Pack, Refusal, Reply, Subject};
+use kvroute_harness::subject::{Answer, Cap, Caps, FlatMemory, Pack, Refusal, Reply, Subject};
 use kvroute_harness::trace::Machine;
 use kvroute_harness::words::gfp::__GFP_ZERO;
 use kvroute_harness::{Failure, Stats, check};
@@ -39,7 +39,7 @@ enum Fault {
 
 /// An allocator that moves a mark, and moves it back when all is free.
 struct Bump {
-    bytes: Vec<u8>,
+    memory: FlatMemory,
     used: u64,
     nr_live: usize,
     fault: Fault,
@@ -54,34 +54,29 @@ impl Bump {
         let align = if self.fault == Fault::Askew { 1 } else { align };
         // The base is aligned to no more than 1 MiB.
         let start = self.used.next_multiple_of(align.min(1 << 20));
-        let overlaps = self.fault == Fault::Overlaps && start >= align;
+        let overlaps = self.fault == Fault::Overlaps && start >= BASE + align;
         let start = if overlaps { start - align } else { start };
-        let fits = start.checked_add(size).is_some_and(|end| end <= self.bytes.len() as u64);
+        let fits = start.checked_add(size).is_some_and(|end| end <= self.memory.end());
         if !fits || align > 1 << 20 {
             return Answer::Refused(Refusal::Pages { order: 0 });
         }
         if is_zeroed && self.fault != Fault::Dirty {
-            self.bytes[start as usize..][..size as usize].fill(0);
+            self.memory.fill(start, size as usize, 0);
         }
         self.used = start + size;
         self.nr_live += 1;
         let usable = if self.fault == Fault::Short { size - 1 } else { size };
-        Answer::Memory { addr: BASE + start, usable, bus: None }
+        Answer::Memory { addr: start, usable, bus: None }
     }
 
     fn free(&mut self, addr: u64) -> Answer {
         if addr > 16 && self.fault != Fault::KeepsAll {
             self.nr_live -= 1;
             if self.nr_live == 0 && self.fault != Fault::Leaks {
-                self.used = 0;
+                self.used = BASE;
             }
         }
         Answer::Done
-    }
-
-    fn place(&self, addr: u64, len: usize) -> std::ops::Range<usize> {
-        let start = (addr.wrapping_sub(BASE) as usize).min(self.bytes.len());
-        start..(start + len).min(self.bytes.len())
     }
 }
 
@@ -103,21 +98,17 @@ impl Subject for Bump {
     }
 
     fn read(&self, addr: u64, bytes: &mut [u8]) -> usize {
-        let place = self.place(addr, bytes.len());
-        bytes[..place.len()].copy_from_slice(&self.bytes[place.clone()]);
-        place.len()
+        self.memory.read(addr, bytes)
     }
 
     fn write(&mut self, addr: u64, bytes: &[u8]) -> usize {
-        let place = self.place(addr, bytes.len());
-        self.bytes[place.clone()].copy_from_slice(&bytes[..place.len()]);
-        place.len()
+        self.memory.write(addr, bytes)
     }
 }
 
 fn boot_with(machine: &Machine, fault: Fault) -> Result<Box<dyn Subject>, String> {
-    let bytes = vec![0xa5; machine.frames as usize * 4096];
-    Ok(Box::new(Bump { bytes, used: 0, nr_live: 0, fault }))
+    let memory = FlatMemory::new(BASE, machine.frames as usize * 4096, 0xa5);
+    Ok(Box::new(Bump { memory, used: BASE, nr_live: 0, fault }))
 }
 
 /// A campaign of one lane, with the guest that has a fault.

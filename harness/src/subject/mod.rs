@@ -10,10 +10,12 @@
 pub mod alloc_core;
 mod caps;
 mod facts;
+mod flat;
 pub mod reference;
 
 pub use caps::{CAPS, Cap, Caps, Pack};
 pub use facts::{Effort, Epochs, Facts, NR_PAGE_CACHES, NodeStat};
+pub use flat::FlatMemory;
 
 use crate::call::{List, Request};
 use crate::op::{Class, Setting};

@@ -7,13 +7,12 @@
 //!
 //! It is not fast, and no yardstick: the oracles do not know of it.
 
-use super::{Answer, Cap, Caps, Refusal, Reply, Subject};
+use super::{Answer, Cap, Caps, FlatMemory, Refusal, Reply, Subject};
 use crate::call::{Call, Request, Role};
 use crate::op::Setting;
 use crate::trace::Machine;
 use crate::words::PAGE;
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 /// Where its memory begins, but for the offset that the machine says.
 const BASE: u64 = 0x1000_0000;
@@ -23,12 +22,10 @@ const SHORT: Answer = Answer::Refused(Refusal::Pages { order: 0 });
 
 /// The allocator.
 struct Reference {
-    /// The first address of its memory.
-    base: u64,
-    /// All bytes that it can ever have.
-    bytes: Vec<u8>,
-    /// How many of them it has by now.
-    nr_given: u64,
+    /// The bytes that it has by now.
+    memory: FlatMemory,
+    /// How many it can be given yet.
+    nr_left: u64,
     /// The start and the length of each hole; no two of them touch.
     holes: BTreeMap<u64, u64>,
     /// The start, the length and the alignment of what is live.
@@ -46,9 +43,9 @@ pub fn boot(machine: &Machine) -> Result<Box<dyn Subject>, String> {
         some => all.min(some.into()),
     };
     let base = BASE + u64::from(machine.region_offset);
-    let bytes = vec![0; all as usize];
+    let memory = FlatMemory::new(base, 0, 0);
     let mut reference =
-        Reference { base, bytes, nr_given: 0, holes: BTreeMap::new(), live: BTreeMap::new() };
+        Reference { memory, nr_left: all, holes: BTreeMap::new(), live: BTreeMap::new() };
     reference.extend(nr_first);
     Ok(Box::new(reference))
 }
@@ -84,8 +81,7 @@ impl Reference {
     fn alloc_zeroed(&mut self, size: u64, align: u64) -> Answer {
         let answer = self.alloc(size, align);
         for addr in answer.granted() {
-            let place = self.place(*addr, size as usize);
-            self.bytes[place].fill(0);
+            self.memory.fill(*addr, size as usize, 0);
         }
         answer
     }
@@ -114,8 +110,7 @@ impl Reference {
         }
         let answer = self.alloc(size, align);
         for new in answer.granted() {
-            let (from, to) = (self.place(addr, old as usize), self.place(*new, 0));
-            self.bytes.copy_within(from, to.start);
+            self.memory.copy(addr, *new, old as usize);
             self.dealloc(addr);
         }
         answer
@@ -123,11 +118,12 @@ impl Reference {
 
     /// Gives it the next bytes, if there are so many.
     fn extend(&mut self, size: u64) -> Answer {
-        if size > self.bytes.len() as u64 - self.nr_given {
+        if size > self.nr_left {
             return SHORT;
         }
-        let start = self.base + self.nr_given;
-        self.nr_given += size;
+        self.nr_left -= size;
+        let start = self.memory.end();
+        self.memory.grow(size as usize);
         self.add_hole(start, size);
         Answer::Done
     }
@@ -144,13 +140,6 @@ impl Reference {
             (start, len) = (before, nr + len);
         }
         self.holes.insert(start, len);
-    }
-
-    /// The places among its bytes that a range of addresses has, as far as it has them.
-    fn place(&self, addr: u64, len: usize) -> Range<usize> {
-        let given = self.nr_given as usize;
-        let start = (addr.wrapping_sub(self.base)).min(self.nr_given) as usize;
-        start..start.saturating_add(len).min(given)
     }
 }
 
@@ -177,14 +166,10 @@ impl Subject for Reference {
     }
 
     fn read(&self, addr: u64, bytes: &mut [u8]) -> usize {
-        let place = self.place(addr, bytes.len());
-        bytes[..place.len()].copy_from_slice(&self.bytes[place.clone()]);
-        place.len()
+        self.memory.read(addr, bytes)
     }
 
     fn write(&mut self, addr: u64, bytes: &[u8]) -> usize {
-        let place = self.place(addr, bytes.len());
-        self.bytes[place.clone()].copy_from_slice(&bytes[..place.len()]);
-        place.len()
+        self.memory.write(addr, bytes)
     }
 }

@@ -11,11 +11,10 @@ use kvroute_harness::cli;
 use kvroute_harness::generate::{CallSet, Profile};
 use kvroute_harness::lane::{LaneSpec, Routing};
 use kvroute_harness::op::Setting;
-use kvroute_harness::subject::{Answer, Caps, Pack, Refusal, Reply, Subject};
+use kvroute_harness::subject::{Answer, Caps, FlatMemory, Pack, Refusal, Reply, Subject};
 use kvroute_harness::words::gfp::__GFP_ZERO;
 use signal_hook::consts::{SIGABRT, SIGSEGV};
 use signal_hook::low_level::raise;
-use std::ops::Range;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -31,7 +30,7 @@ const NR_SLOTS: usize = 256;
 
 /// An allocator of slots, and how it ends.
 struct Mortal {
-    bytes: Vec<u8>,
+    memory: FlatMemory,
     is_live: [bool; NR_SLOTS],
     end: fn(),
 }
@@ -46,11 +45,11 @@ impl Mortal {
             _ if size == 0 => Answer::Memory { addr: 16, usable: 0, bus: None },
             Some(slot) => {
                 self.is_live[slot] = true;
-                let offset = slot as u64 * SLOT_BYTES;
+                let addr = BASE + slot as u64 * SLOT_BYTES;
                 if wants_zero {
-                    self.bytes[offset as usize..][..size as usize].fill(0);
+                    self.memory.fill(addr, size as usize, 0);
                 }
-                Answer::Memory { addr: BASE + offset, usable: size, bus: None }
+                Answer::Memory { addr, usable: size, bus: None }
             }
             None => Answer::Refused(Refusal::Pages { order: 0 }),
         }
@@ -61,11 +60,6 @@ impl Mortal {
             self.is_live[(offset / SLOT_BYTES) as usize] = false;
         }
         Answer::Done
-    }
-
-    fn place(&self, addr: u64, len: usize) -> Range<usize> {
-        let start = (addr.wrapping_sub(BASE) as usize).min(self.bytes.len());
-        start..(start + len).min(self.bytes.len())
     }
 }
 
@@ -87,15 +81,11 @@ impl Subject for Mortal {
     }
 
     fn read(&self, addr: u64, bytes: &mut [u8]) -> usize {
-        let place = self.place(addr, bytes.len());
-        bytes[..place.len()].copy_from_slice(&self.bytes[place.clone()]);
-        place.len()
+        self.memory.read(addr, bytes)
     }
 
     fn write(&mut self, addr: u64, bytes: &[u8]) -> usize {
-        let place = self.place(addr, bytes.len());
-        self.bytes[place.clone()].copy_from_slice(&bytes[..place.len()]);
-        place.len()
+        self.memory.write(addr, bytes)
     }
 }
 
@@ -129,8 +119,8 @@ macro_rules! campaign {
 }
 
 fn boot(end: fn()) -> Result<Box<dyn Subject>, String> {
-    let bytes = vec![0; NR_SLOTS * SLOT_BYTES as usize];
-    Ok(Box::new(Mortal { bytes, is_live: [false; NR_SLOTS], end }))
+    let memory = FlatMemory::new(BASE, NR_SLOTS * SLOT_BYTES as usize, 0);
+    Ok(Box::new(Mortal { memory, is_live: [false; NR_SLOTS], end }))
 }
 
 /// The runtime looks at the first signal of this kind, takes it for none of its own, and lets the
