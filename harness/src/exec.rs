@@ -29,9 +29,9 @@ pub(crate) use panics::catch_quietly;
 pub use panics::{keep_panics_quiet, last_panic_place, message};
 #[cfg(feature = "worker")]
 use watch::Noting;
-pub(crate) use watch::Place;
 #[cfg(feature = "worker")]
 pub(crate) use watch::explain_noting;
+pub(crate) use watch::{End, Place};
 pub use watch::{Explanation, explain};
 
 /// An objection, before it is known where in the trace it arose.
@@ -88,7 +88,7 @@ pub(crate) fn run_noting(
     expectations: Expectations,
     note: impl FnMut(Place),
 ) -> Result<Stats, Box<Failure>> {
-    let watcher = &mut Noting(AnswersOnly(|_: &[View]| ()), note);
+    let watcher = &mut Noting(AnswersOnly(|_: &[View]| ()), note, End::Taken);
     watch_closely(campaign, trace, expectations, watcher, &|_| ())
 }
 
@@ -161,6 +161,9 @@ fn run_lanes(
         stats.nr_incomparable += u64::from(is_incomparable(&seen));
         let across = Event::Across(&seen, &stats.relaxed);
         between.judge(&across).map_err(|objection| fail(progress, objection))?;
+    }
+    if watcher.end() != End::Taken {
+        return Ok(stats);
     }
     progress.op = trace.ops.len();
     for runner in &mut runners {

@@ -10,8 +10,11 @@ use crate::oracle::ORACLES;
 use crate::trace::Trace;
 use os_display::Quotable;
 use serde_json::{Value, json};
+#[cfg(feature = "cli")]
+use std::ffi::OsStr;
 use std::fmt::{self, Display, Formatter};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 /// Lines of the trace that are shown before and after the arrow.
 const NR_LINES_BEFORE: usize = 24;
@@ -94,8 +97,25 @@ pub(crate) fn known_oracle(name: &str) -> Option<&'static str> {
 /// What stands between how an allocator died and what it printed last.
 pub(crate) const SAYING: &str = ", saying: ";
 
+/// What is said of an allocator that dies of what other traces have left.
+pub(crate) const AFTER_OTHERS: &str =
+    ", after other traces in the same process and not without them";
+
 /// The option that has a trace run in a process of its own.
 pub const ISOLATE_OPTION: &str = "--isolate";
+
+/// How the program is called that knows the campaigns, if it is not ours.
+static PROGRAM: OnceLock<String> = OnceLock::new();
+
+/// Says how the program is called that knows the campaigns.
+#[cfg(feature = "cli")]
+pub(crate) fn name_program(program: &OsStr) {
+    PROGRAM.get_or_init(|| program.maybe_quote().to_string());
+}
+
+fn program() -> &'static str {
+    PROGRAM.get().map_or("cargo kvroute", String::as_str)
+}
 
 /// What stands between what a panic said and its place in the source.
 pub(crate) const PANIC_AT: &str = ", at ";
@@ -127,12 +147,19 @@ impl Failure {
         match self.reason.rsplit_once(PANIC_AT) {
             // The place in the source is no number of the trace's.
             Some((text, place)) if self.oracle == PANIC => complaint(text) + PANIC_AT + place,
+            // Which clock ran out first is chance.
+            _ if self.oracle == HANG => "it does not come back".to_owned(),
             // What it printed is no part of the fault.
             _ if self.oracle == DEATH => {
                 complaint(self.reason.split(SAYING).next().unwrap_or_default())
             }
             _ => complaint(&self.reason),
         }
+    }
+
+    /// Whether the trace alone shows it, so that it can be repeated and made shorter.
+    pub(crate) fn is_of_its_trace(&self) -> bool {
+        self.oracle != NO_WORKER && !self.reason.contains(AFTER_OTHERS)
     }
 
     /// Whether another failure is the same finding, so that a shorter trace still shows this one:
@@ -164,8 +191,8 @@ impl Failure {
         if [DEATH, HANG].contains(&self.oracle) {
             option += &format!(" {ISOLATE_OPTION}");
         }
-        let file = self.file.as_ref()?.maybe_quote();
-        Some(format!("cargo kvroute check{option} {} {file}", self.campaign))
+        let file = self.file.as_ref().filter(|_| self.is_of_its_trace())?.maybe_quote();
+        Some(format!("{} check{option} {} {file}", program(), self.campaign))
     }
 
     /// The failure for scripts, as `docs/json.md` describes it.

@@ -54,7 +54,8 @@ fn every_end_is_a_verdict_with_its_lane_and_op_and_shrinks() {
             said(folder.path(), &format!("check --isolate --op-millis 50 {campaign} trace trace"));
         assert_eq!(code, Some(1), "{campaign}: {text}");
         let head = format!("the {oracle} oracle objects in campaign {campaign}, lane mortal\n");
-        let repeat = format!("repeat: cargo kvroute check --isolate {campaign} trace");
+        let program = env!("CARGO_BIN_EXE_mortal");
+        let repeat = format!("repeat: {program} check --isolate {campaign} trace");
         for words in [&head, *reason, "\n--> r2 = kmalloc(0x3000, ", &repeat, "failed: 2\n"] {
             assert!(text.contains(words), "{campaign}: {words:?} is not said: {text}");
         }
@@ -73,6 +74,24 @@ fn answers_up_to_the_end_are_shown() {
     for row in ["right   mortal\n", "kfree(r0)                          Done     Done\n", "<death>"]
     {
         assert!(text.contains(row), "{row:?} is not shown: {text}");
+    }
+    // What is alive would be freed at the end, and of a free this one dies: nothing is.
+    let (code, text) = said(folder().path(), "show free trace");
+    assert_eq!(code, Some(1));
+    assert!(text.contains("r1 = kmalloc(0x80, GFP_KERNEL)   Slab     Slab\n"), "{text}");
+}
+
+/// Whose programs do not know the campaign is no use as a command, nor is a trace that is not
+/// enough, nor one of ours that generates no traces of its own.
+#[test]
+fn what_cannot_be_repeated_or_run_is_not_offered() {
+    let folder = folder();
+    let (_, text) = said(folder.path(), "check third trace trace trace trace");
+    assert!(!text.contains("repeat:"), "{text}");
+    for line in ["reach exit", "boundary exit", "reach callers"] {
+        let (code, text) = said(folder.path(), line);
+        assert_eq!(code, Some(2), "{line}: {text}");
+        assert!(text.contains("no such campaign; there are pages"), "{line}: {text}");
     }
 }
 

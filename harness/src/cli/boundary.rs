@@ -10,7 +10,7 @@ use crate::campaign::{Campaign, FREES};
 use crate::cli::checker::Checker::Here;
 use crate::cli::document::Document;
 use crate::cli::memory::MemoryOption;
-use crate::cli::{Outcome, finding, interrupt, output, parse_campaign, pool, ranges};
+use crate::cli::{Outcome, finding, interrupt, output, parse_our_campaign, pool, ranges};
 use crate::report;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::num::NonZero;
@@ -24,7 +24,7 @@ const NR_CASES_A_PART: u64 = 4096;
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// The campaign whose lanes are run.
-    #[arg(value_parser = parse_campaign, default_value = FREES.name)]
+    #[arg(value_parser = parse_our_campaign, default_value = FREES.name)]
     campaign: &'static Campaign,
     /// Run so many cases of each call in each state (all if not given).
     #[arg(long, value_name = "N", value_parser = ranges::sample)]

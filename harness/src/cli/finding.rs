@@ -48,7 +48,9 @@ pub(crate) fn keep(document: &mut Document, failure: Failure, path: &Path, how: 
         Ok(()) if path.as_os_str() == "-" => document.failure(&Failure { file: None, ..failure }),
         Ok(()) => {
             let failure = Failure { file: Some(path.to_owned()), ..failure };
-            document.say(&format!("\nrepeat: {}\n", failure.command().unwrap_or_default()));
+            if let Some(command) = failure.command() {
+                document.say(&format!("\nrepeat: {command}\n"));
+            }
             document.failure(&failure);
         }
         Err(message) => {
@@ -64,6 +66,9 @@ pub(crate) fn keep(document: &mut Document, failure: Failure, path: &Path, how: 
 /// own. A signal ends the search early.
 pub(crate) fn shrunk(campaign: &'static Campaign, checker: &Checker, failure: &Failure) -> Failure {
     let mut shortest = failure.clone();
+    if !failure.is_of_its_trace() {
+        return shortest;
+    }
     shrink::shrink(&failure.trace, NR_CANDIDATES_MAX, |candidate| {
         if interrupt::received().is_some() {
             return false;

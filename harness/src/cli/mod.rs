@@ -32,10 +32,11 @@ mod show;
 mod shrink;
 mod sweep;
 
-use crate::campaign::Campaign;
-use crate::exec;
+use crate::campaign::{self, Campaign};
+use crate::{exec, verdict};
 use clap::{Parser, Subcommand};
 use document::Document;
+use std::panic::UnwindSafe;
 use std::process::ExitCode;
 use std::sync::OnceLock;
 
@@ -89,24 +90,35 @@ type Outcome = Result<(), String>;
 static CAMPAIGNS: OnceLock<&[&Campaign]> = OnceLock::new();
 
 /// Does what the arguments of the process ask for; `run`, `check`, `show` and `shrink` know
-/// `campaigns`. A program calls it once. What it returns is how the process ends: 1 for an
-/// objection, 2 for bad input, that of the signal if one ended it.
+/// `campaigns`, and what asks about Linux' calls knows ours. A program calls it once. What it
+/// returns is how the process ends: 1 for an objection, 2 for bad input, that of the signal if one
+/// ended it.
 ///
 /// An allocator under test may panic, which is a finding like any other; a panic that nobody
 /// catches is a fault of this program.
 pub fn main(campaigns: &'static [&'static Campaign]) -> ExitCode {
     CAMPAIGNS.get_or_init(|| campaigns);
+    if !std::ptr::eq(campaigns, campaign::EVERY)
+        && let Some(program) = std::env::args_os().next()
+    {
+        verdict::name_program(&program);
+    }
     exec::keep_panics_quiet();
     #[cfg(unix)]
-    if std::env::args().skip(1).eq([checker::WORKER]) {
-        return checker::serve(campaigns);
+    if std::env::args_os().skip(1).eq([checker::WORKER]) {
+        return guarded(|| checker::serve(campaigns));
     }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return explain(&error),
     };
     interrupt::listen();
-    std::panic::catch_unwind(|| carry_out(&arguments.command)).unwrap_or_else(|panic| {
+    guarded(|| carry_out(&arguments.command))
+}
+
+/// A panic that nobody has caught is told as what it is.
+fn guarded(work: impl FnOnce() -> ExitCode + UnwindSafe) -> ExitCode {
+    std::panic::catch_unwind(work).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
         let place = exec::last_panic_place().unwrap_or_default();
@@ -165,5 +177,13 @@ fn parse_campaign(name: &str) -> Result<&'static Campaign, String> {
     let campaigns = CAMPAIGNS.get().copied().unwrap_or_default();
     let known = || campaigns.iter().map(|known| known.name).collect::<Vec<_>>().join(", ");
     let found = campaigns.iter().copied().find(|campaign| campaign.name == name);
+    found.ok_or_else(|| format!("no such campaign; there are {}", known()))
+}
+
+/// Reads the name of a campaign of ours whose traces can be generated and run in this process.
+fn parse_our_campaign(name: &str) -> Result<&'static Campaign, String> {
+    let known =
+        || campaign::CAMPAIGNS.iter().map(|known| known.name).collect::<Vec<_>>().join(", ");
+    let found = campaign::CAMPAIGNS.iter().copied().find(|campaign| campaign.name == name);
     found.ok_or_else(|| format!("no such campaign; there are {}", known()))
 }

@@ -9,7 +9,7 @@ use crate::bound::Bound;
 use crate::cli::checker::Checker;
 use crate::cli::document::Document;
 use crate::cli::memory::MemoryOption;
-use crate::cli::{Outcome, finding, interrupt, parse_campaign, pool, ranges};
+use crate::cli::{Outcome, finding, interrupt, parse_our_campaign, pool, ranges};
 use crate::generate::generate;
 use crate::paint::mix;
 use crate::reach::{BEYOND, Boundary, boundaries, reached};
@@ -21,7 +21,7 @@ use std::ops::ControlFlow;
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// The campaigns (all if none is given).
-    #[arg(value_parser = parse_campaign)]
+    #[arg(value_parser = parse_our_campaign)]
     campaigns: Vec<&'static Campaign>,
     /// Run so many ops times lanes of each campaign.
     #[arg(long, value_name = "N", default_value_t = 2_000_000, value_parser = ranges::ops)]

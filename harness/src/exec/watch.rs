@@ -19,11 +19,26 @@ pub(super) trait Watch {
     /// A lane is about to work.
     fn turn(&mut self, _place: Place) {}
 
+    /// Whether the end of the trace is wanted too, at which everything is freed.
+    fn end(&self) -> End {
+        End::Taken
+    }
+
     /// All lanes have answered.
     fn op(&mut self, views: &[View]);
 
     /// A lane was objected to before all had answered; the answers up to there.
     fn unfinished_op(&mut self, views: &[View]);
+}
+
+/// Whether a run goes on after the last op.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Everything is freed and held against a fresh machine.
+    Taken,
+    /// It is not.
+    #[cfg(feature = "worker")]
+    LeftOut,
 }
 
 /// A lane's turn at an op.
@@ -48,12 +63,16 @@ impl<F: FnMut(&[View])> Watch for AnswersOnly<F> {
 
 /// Another watcher, and somebody who is told of every turn before it is taken.
 #[cfg(feature = "worker")]
-pub(super) struct Noting<W, F>(pub(super) W, pub(super) F);
+pub(super) struct Noting<W, F>(pub(super) W, pub(super) F, pub(super) End);
 
 #[cfg(feature = "worker")]
 impl<W: Watch, F: FnMut(Place)> Watch for Noting<W, F> {
     fn turn(&mut self, place: Place) {
         (self.1)(place);
+    }
+
+    fn end(&self) -> End {
+        self.2
     }
 
     fn op(&mut self, views: &[View]) {
@@ -86,9 +105,10 @@ pub fn explain(campaign: &Campaign, trace: &Trace) -> Explanation {
 pub(crate) fn explain_noting(
     campaign: &Campaign,
     trace: &Trace,
+    end: End,
     note: impl FnMut(Place),
 ) -> Explanation {
-    let mut answers = Noting(Answers(Vec::new()), note);
+    let mut answers = Noting(Answers(Vec::new()), note, end);
     let run = super::watch_closely(campaign, trace, Expectations::Checked, &mut answers, &|_| ());
     Explanation { answers: answers.0.0, failure: run.err() }
 }

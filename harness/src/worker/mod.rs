@@ -15,10 +15,10 @@ mod wire;
 pub use process::Patience;
 
 use crate::campaign::Campaign;
-use crate::exec::{self, Expectations, Explanation};
+use crate::exec::{self, End, Expectations, Explanation};
 use crate::stats::Stats;
 use crate::trace::Trace;
-use crate::verdict::{DEATH, Failure, HANG, NO_WORKER, SAYING};
+use crate::verdict::{AFTER_OTHERS, DEATH, Failure, HANG, NO_WORKER, SAYING};
 use process::{Death, How, Process};
 use std::io;
 use std::process::Command;
@@ -55,14 +55,15 @@ impl Workers {
     }
 
     /// As [`exec::explain`], in a worker. Of a worker that died, the answers up to there are those
-    /// that another one gives.
+    /// that another one gives, which does not go to the end.
     pub fn explain(&self, campaign: &Campaign, trace: &Trace) -> Explanation {
         match self.ask(campaign, trace, Wish::Answers) {
             Ok(answer) => answer.into_explanation(campaign, trace),
             Err(death) => {
                 let mut before = trace.clone();
                 before.ops.truncate(death.op);
-                let answer = self.ask(campaign, &before, Wish::Answers).unwrap_or_default();
+                let wish = Wish::AnswersBefore;
+                let answer = self.ask(campaign, &before, wish).unwrap_or_default();
                 let mut explanation = answer.into_explanation(campaign, &before);
                 explanation.answers.truncate(death.op);
                 Explanation { failure: Some(death), ..explanation }
@@ -91,7 +92,12 @@ impl Workers {
                 })?,
             },
         };
-        Ok(serde_json::from_slice(&answer).expect("a worker that answers, answers in full"))
+        // Who damages its process may also damage what that says.
+        serde_json::from_slice(&answer).map_err(|error| {
+            let reason = format!("the allocator's process answers what is no answer: {error}");
+            let failure = Failure::without_reason(campaign.name, trace);
+            Box::new(Failure { oracle: DEATH, reason, op: trace.ops.len(), ..failure })
+        })
     }
 
     fn ask_new(&self, question: &[u8]) -> Result<Vec<u8>, Death> {
@@ -124,7 +130,7 @@ fn failure(campaign: &Campaign, trace: &Trace, death: Death, after: After) -> Fa
     };
     let mut reason = how.to_string();
     if let After::Others = after {
-        reason += ", after other traces in the same process and not without them";
+        reason += AFTER_OTHERS;
     }
     if !said.is_empty() {
         reason += &(SAYING.to_owned() + &said);
@@ -148,7 +154,10 @@ pub fn serve(campaigns: &[&Campaign]) -> io::Result<()> {
         let trace = Trace::parse(&question.trace).expect("the text of a trace");
         let note = |place| marker.note(place);
         let answer = match question.wish {
-            Wish::Answers => Answer::of_explanation(exec::explain_noting(campaign, &trace, note)),
+            Wish::Answers | Wish::AnswersBefore => {
+                let end = if question.wish == Wish::Answers { End::Taken } else { End::LeftOut };
+                Answer::of_explanation(exec::explain_noting(campaign, &trace, end, note))
+            }
             wish => {
                 let expectations = wish.expectations();
                 Answer::of_run(exec::run_noting(campaign, &trace, expectations, note))

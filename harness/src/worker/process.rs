@@ -8,6 +8,7 @@
 
 use super::slate::{Marker, Slate};
 use crate::exec::Place;
+use crate::verdict::SAYING;
 use std::fmt::{self, Display, Formatter};
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
@@ -120,7 +121,8 @@ impl Process {
             Ok(_) => Err(never("it speaks another language".to_owned())),
             Err(how) => {
                 let Death { how, said, .. } = process.died(how);
-                Err(never(format!("{how} before the first; {said}")))
+                let said = if said.is_empty() { said } else { SAYING.to_owned() + &said };
+                Err(never(format!("it was not ready: {how}{said}")))
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::exec::{Expectations, Explanation};
 use crate::oracle::ORACLES;
 use crate::stats::Stats;
 use crate::trace::Trace;
-use crate::verdict::{Failure, known_oracle};
+use crate::verdict::{DEATH, Failure, known_oracle};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -21,6 +21,8 @@ pub(super) enum Wish {
     Expected,
     /// Every answer of every lane.
     Answers,
+    /// The same, without what follows the last op.
+    AnswersBefore,
 }
 
 impl Wish {
@@ -34,7 +36,7 @@ impl Wish {
     pub(super) fn expectations(self) -> Expectations {
         match self {
             Self::Verdict => Expectations::Ignored,
-            Self::Expected | Self::Answers => Expectations::Checked,
+            Self::Expected | Self::Answers | Self::AnswersBefore => Expectations::Checked,
         }
     }
 }
@@ -79,7 +81,8 @@ impl Objection {
         let mut lanes = campaign.lanes.iter().map(|lane| lane.name);
         Failure {
             lane: lanes.find(|name| self.lane.as_deref() == Some(*name)),
-            oracle: known_oracle(&self.oracle).expect("the worker is the same program"),
+            // Whose process is damaged may say anything.
+            oracle: known_oracle(&self.oracle).unwrap_or(DEATH),
             reason: self.reason,
             op: self.op,
             ..Failure::without_reason(campaign.name, trace)

@@ -1,9 +1,9 @@
 //! A program of somebody else's: the command line over allocators that take their process with
 //! them.
 //!
-//! Each is right until it is asked for a page or more of kmalloc memory, and then does what no
-//! oracle can see from the same process. It is what a worker is there for, and what
-//! `proptests/tests/worker.rs` runs.
+//! Each is right until it is asked for a page or more of kmalloc memory, or is to take some back,
+//! and then does what no oracle can see from the same process. It is what a worker is there for,
+//! and what `proptests/tests/worker.rs` runs.
 
 use kvroute_harness::call::{Call, Request};
 use kvroute_harness::campaign::{self, Campaign, Isolation};
@@ -28,17 +28,28 @@ const BASE: u64 = 1 << 20;
 const SLOT_BYTES: u64 = 0x4000;
 const NR_SLOTS: usize = 256;
 
+/// How it ends.
+#[derive(Clone, Copy)]
+enum End {
+    /// At a large request.
+    Taking(fn()),
+    /// When it is to take something back.
+    TakingBack(fn()),
+}
+
 /// An allocator of slots, and how it ends.
 struct Mortal {
     memory: FlatMemory,
     is_live: [bool; NR_SLOTS],
-    end: fn(),
+    end: End,
 }
 
 impl Mortal {
     fn kmalloc(&mut self, size: u64, wants_zero: bool) -> Answer {
-        if size >= FATAL_BYTES {
-            (self.end)();
+        if let End::Taking(end) = self.end
+            && size >= FATAL_BYTES
+        {
+            end();
         }
         let slot = self.is_live.iter().position(|is_live| !is_live);
         match slot.filter(|_| size <= SLOT_BYTES) {
@@ -56,6 +67,9 @@ impl Mortal {
     }
 
     fn kfree(&mut self, addr: u64) -> Answer {
+        if let End::TakingBack(end) = self.end {
+            end();
+        }
         if let Some(offset) = addr.checked_sub(BASE) {
             self.is_live[(offset / SLOT_BYTES) as usize] = false;
         }
@@ -91,18 +105,18 @@ impl Subject for Mortal {
 
 /// A campaign of one allocator with this end, beside one that is right.
 macro_rules! campaign {
-    ($name:literal, $isolation:ident, $end:expr) => {{
+    ($name:literal, $isolation:ident, $when:ident($end:expr)) => {{
         static LANES: [LaneSpec; 2] = [
             LaneSpec {
                 name: "right",
                 routing: Routing::AsWritten,
-                boot: |_| boot(|| ()),
+                boot: |_| boot(End::Taking(|| ())),
                 packs: &[Pack::Generic],
             },
             LaneSpec {
                 name: "mortal",
                 routing: Routing::AsWritten,
-                boot: |_| boot($end),
+                boot: |_| boot(End::$when($end)),
                 packs: &[Pack::Generic],
             },
         ];
@@ -118,7 +132,7 @@ macro_rules! campaign {
     }};
 }
 
-fn boot(end: fn()) -> Result<Box<dyn Subject>, String> {
+fn boot(end: End) -> Result<Box<dyn Subject>, String> {
     let memory = FlatMemory::new(BASE, NR_SLOTS * SLOT_BYTES as usize, 0);
     Ok(Box::new(Mortal { memory, is_live: [false; NR_SLOTS], end }))
 }
@@ -165,15 +179,16 @@ fn wait_for_ever() {
 }
 
 static CAMPAIGNS: &[&Campaign] = &[
-    campaign!("right", Here, || ()),
-    campaign!("crash", Here, || process::abort()),
-    campaign!("fault", Worker, fault),
-    campaign!("overflow", Worker, overflow_the_stack),
-    campaign!("abort", Worker, say_and_abort),
-    campaign!("exit", Worker, || process::exit(0)),
-    campaign!("third", Worker, exit_the_third_time),
-    campaign!("spin", Worker, spin),
-    campaign!("wait", Worker, wait_for_ever),
+    campaign!("right", Here, Taking(|| ())),
+    campaign!("crash", Here, Taking(|| process::abort())),
+    campaign!("fault", Worker, Taking(fault)),
+    campaign!("overflow", Worker, Taking(overflow_the_stack)),
+    campaign!("abort", Worker, Taking(say_and_abort)),
+    campaign!("exit", Worker, Taking(|| process::exit(0))),
+    campaign!("third", Worker, Taking(exit_the_third_time)),
+    campaign!("spin", Worker, Taking(spin)),
+    campaign!("wait", Worker, Taking(wait_for_ever)),
+    campaign!("free", Worker, TakingBack(|| process::abort())),
 ];
 
 fn main() -> ExitCode {
