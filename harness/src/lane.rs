@@ -138,6 +138,8 @@ pub(crate) struct Lane {
     waiters: Vec<Waiter>,
     epochs: Epochs,
     frames: Vec<u32>,
+    /// The register that the next request to drop a reference is about.
+    given_up: Option<Reg>,
 }
 
 impl Lane {
@@ -162,7 +164,13 @@ impl Lane {
             waiters: Vec::new(),
             epochs: Epochs::default(),
             frames: Vec::new(),
+            given_up: None,
         })
+    }
+
+    /// Says whose reference the next request drops, of all that there may be to its page.
+    pub(crate) fn gives_up(&mut self, register: Option<Reg>) {
+        self.given_up = register;
     }
 
     /// The book.

@@ -92,6 +92,14 @@ impl Op {
         }
     }
 
+    /// The register whose reference the op drops, if it names one.
+    pub(crate) fn put_page(&self) -> Option<Reg> {
+        match self.args[0] {
+            Arg::Ptr(Ptr::Reg(register, 0)) if self.call == Call::PutPage => Some(register),
+            _ => None,
+        }
+    }
+
     /// What stands beside the call.
     pub fn setting(&self) -> Setting {
         Setting { faults: self.faults, caller: self.caller }

@@ -4,7 +4,7 @@
 
 use super::fresh::Fresh;
 use super::{Objection, Witness};
-use crate::call::{Call, Request};
+use crate::call::{Call, Makes, Request, ask};
 use crate::campaign::EveryOp;
 use crate::lane::{Action, Lane, Record, Skip, Waiter};
 use crate::model::{Allocation, Via};
@@ -111,13 +111,16 @@ impl<'a> Runner<'a> {
         let (target, usable) = self.target(op).unzip();
         let cache = self.lane.named_cache(op);
         if let Some(request) = release {
+            self.lane.gives_up(op.dst);
             self.release(id, request, &op.setting(), stats)?;
         }
         for nth in 1..op.nr_dst() {
             if let Ok(Some(request)) = self.lane.release_before(op, nth) {
+                self.lane.gives_up(op.dst.and_then(|dst| dst.checked_add(nth)));
                 self.release(id, request, &op.setting(), stats)?;
             }
         }
+        self.lane.gives_up(op.put_page());
         let seen = match *action {
             Action::Request(request) => self.request(op, id, request, stats)?,
             Action::Write { addr, end } => {
@@ -141,8 +144,15 @@ impl<'a> Runner<'a> {
     ) -> Result<View, Objection> {
         let (class, Reply { answer, effort, .. }) =
             self.step(id, request, &op.setting(), op.dst, stats)?;
-        if op.dst.is_none() {
-            self.discard(id, answer, &op.setting(), stats)?;
+        self.lane.gives_up(None);
+        match answer {
+            Answer::Address(page)
+                if op.dst.is_none() && op.call.spec().makes == Makes::Reference =>
+            {
+                self.release(id, ask::put_page(page), &op.setting(), stats)?;
+            }
+            _ if op.dst.is_none() => self.discard(id, answer, &op.setting(), stats)?,
+            _ => {}
         }
         self.serve_waiters(op.call == Call::Tick, stats)?;
         let on_linux = match answer {

@@ -216,7 +216,8 @@ impl Lane {
         if let Some(head) = free.head() {
             return self.model.queue(addr, head, frames);
         }
-        let is_counted = free.how == Frees::PutPage && self.model.unshare(addr).is_some();
+        let given_up = self.given_up.take();
+        let is_counted = free.how == Frees::PutPage && self.model.unshare(addr, given_up).is_some();
         if is_counted || self.model.pass_on(addr) {
             return;
         }
@@ -239,7 +240,7 @@ impl Lane {
         }
         for (start, frame) in (0..).step_by(PAGE as usize).zip(frames) {
             let addr = self.model.page(*frame);
-            let Some(reg) = self.model.unshare(addr) else { continue };
+            let Some(reg) = self.model.unshare(addr, None) else { continue };
             let page = Allocation {
                 addr,
                 size: PAGE,
@@ -252,6 +253,7 @@ impl Lane {
                 ..*old
             };
             self.model.enter(page, &[*frame]);
+            self.model.set_owner(addr);
         }
     }
 

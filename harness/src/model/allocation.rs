@@ -11,7 +11,10 @@ use crate::words::{CacheHandle, PAGE, pages_of};
 use std::ops::Range;
 
 /// Bytes of an `rcu_head`.
-pub(super) const RCU_HEAD: u64 = 16;
+pub(crate) const RCU_HEAD: u64 = 16;
+
+/// Where in memory an `rcu_head` begins is less than this.
+pub(crate) const RCU_OFFSET_END: u64 = 4096;
 
 /// What kind of memory an allocation is, and so which call frees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -80,6 +80,8 @@ impl Model {
     /// Takes note that live memory is to be freed after a grace period, with its `rcu_head` at an
     /// offset. Its register holds it no longer.
     pub(crate) fn queue(&mut self, addr: u64, offset: u64, frames: &[u32]) {
+        // Linux takes a page to list pointers in.
+        self.just_freed = None;
         if let Some(held) = self.live.get_mut(&addr) {
             (held.head, held.reg) = (Some(offset), None);
             self.callers.queued.push((addr, frames.to_vec()));
@@ -114,14 +116,15 @@ impl Model {
 
     /// Frees what was put off, and says what that was, the last first.
     pub(crate) fn free_deferred(&mut self) -> Vec<(Allocation, Vec<u32>)> {
-        let mut areas = std::mem::take(&mut self.callers.deferred);
-        areas.reverse();
-        for (area, frames) in &areas {
-            self.live.insert(area.addr, area.clone());
-            self.strike(area.addr, frames, area.cpu as u8);
+        let deferred = std::mem::take(&mut self.callers.deferred).into_iter().rev();
+        let mut freed = Vec::new();
+        for (area, frames) in deferred {
+            let (addr, cpu) = (area.addr, area.cpu as u8);
+            self.live.insert(addr, area);
+            freed.extend(self.strike(addr, &frames, cpu).map(|area| (area, frames)));
         }
         self.just_freed = None;
-        areas
+        freed
     }
 }
 

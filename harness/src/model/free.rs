@@ -2,7 +2,7 @@
 //!
 //! What must come of one is in `matrix`, and read in `judge`.
 
-use super::allocation::RCU_HEAD;
+use super::allocation::{RCU_HEAD, RCU_OFFSET_END};
 use super::{Allocation, Kind};
 use crate::call::{Frees, Request, Role};
 use crate::op::Class;
@@ -100,7 +100,7 @@ impl Free {
 
 /// Whether an `rcu_head` can begin so many bytes into memory with `usable` bytes (R6.7).
 fn head_fits(at: u64, usable: u64) -> bool {
-    at < 4096 && at.is_multiple_of(8) && at + RCU_HEAD <= usable
+    at < RCU_OFFSET_END && at.is_multiple_of(8) && at + RCU_HEAD <= usable
 }
 
 /// What must come of a free.

@@ -32,7 +32,7 @@ use crate::op::Reg;
 use crate::subject::Layout;
 use crate::trace::Machine;
 use crate::words::{CacheHandle, PAGE, order_of, pages_of};
-pub(crate) use allocation::{Allocation, Contents, Kind, Via};
+pub(crate) use allocation::{Allocation, Contents, Kind, RCU_HEAD, RCU_OFFSET_END, Via};
 use boot::whose_frames;
 pub(crate) use free::{Free, Verdict, right_call};
 pub(crate) use grant::Granted;

@@ -26,6 +26,12 @@ impl Model {
     /// The page, by its address in the direct map, to which a reference to `addr` counts, behind
     /// which the page table shows `frame`.
     pub(crate) fn counted_page(&self, addr: u64, frame: u32) -> Option<u64> {
+        let counted = self.counted_at(addr, frame)?;
+        let nr = self.shared.get(&counted).map_or(0, |shared| shared.registers.len());
+        (nr < usize::from(u16::MAX)).then_some(counted)
+    }
+
+    fn counted_at(&self, addr: u64, frame: u32) -> Option<u64> {
         let page = self.page(frame);
         let Some(held) = self.containing(addr) else {
             let is_known = self.is_direct(addr) && self.shared.contains_key(&page);
@@ -57,15 +63,25 @@ impl Model {
         self.shared.entry(page).or_insert(new).registers.push(register);
     }
 
+    /// Says that a page is an allocation of its own from now on, whoever else has references to it.
+    pub(crate) fn set_owner(&mut self, page: u64) {
+        if let Some(shared) = self.shared.get_mut(&page) {
+            (shared.owner, shared.offset) = (page, 0);
+        }
+    }
+
     /// Whether somebody beside its holder has a reference to a page.
     pub(crate) fn is_shared(&self, page: u64) -> bool {
         self.shared.contains_key(&page)
     }
 
-    /// Strikes out a reference to a page, and says which register it was put into.
-    pub(crate) fn unshare(&mut self, page: u64) -> Option<Option<Reg>> {
+    /// Strikes out a reference to a page, that of `register` if it has one and else the last, and
+    /// says which register it was put into.
+    pub(crate) fn unshare(&mut self, page: u64, register: Option<Reg>) -> Option<Option<Reg>> {
         let shared = self.shared.get_mut(&page)?;
-        let register = shared.registers.pop()?;
+        let is_meant = |held: &Option<Reg>| register.is_some() && *held == register;
+        let place = shared.registers.iter().position(is_meant);
+        let register = shared.registers.remove(place.unwrap_or(shared.registers.len() - 1));
         if shared.registers.is_empty() {
             self.shared.remove(&page);
         }
@@ -78,7 +94,9 @@ impl Model {
         let stays = self.at(addr).is_some_and(|held| {
             matches!(held.kind, Kind::Pages { order, is_compound } if order == 0 || is_compound)
         });
-        let Some(register) = stays.then(|| self.unshare(addr)).flatten() else { return false };
+        let Some(register) = stays.then(|| self.unshare(addr, None)).flatten() else {
+            return false;
+        };
         if let Some(held) = self.live.get_mut(&addr) {
             held.reg = register;
         }
