@@ -4,10 +4,12 @@
 //! was freed is never taken for a pointer to what lies there now.
 
 use super::misuse::{Misuse, Source};
-use crate::call::{MAX_LIST, Request};
+use crate::call::{Frees, MAX_LIST, Request};
+use crate::model::RCU_HEAD;
 use crate::op::{Ptr, Reg};
 use crate::oracle::caller::Rule;
-use crate::words::CacheHandle;
+use crate::words::gfp::__GFP_COMP;
+use crate::words::{CacheHandle, PAGE};
 use std::collections::BTreeMap;
 
 /// Memory that was given, and perhaps freed.
@@ -44,8 +46,9 @@ pub(super) struct Holdings {
     given: Vec<Given>,
     /// What is live, by its first byte.
     live: BTreeMap<u64, Reg>,
-    /// What begins here is freed when a grace period ends, and may be read until then.
-    queued: Vec<u64>,
+    /// What begins here is freed when a grace period ends, and may be read until then; and the
+    /// offset of its `rcu_head`, which is the kernel's.
+    queued: Vec<(u64, u64)>,
     /// The references to what is live, beside the first to each, by where it begins.
     references: Vec<u64>,
     caches: Vec<Cache>,
@@ -86,9 +89,10 @@ impl Holdings {
     }
 
     /// Takes note that what begins at an address was freed, or a reference to it dropped.
-    pub(super) fn free(&mut self, addr: u64, at: Source) {
+    pub(super) fn free(&mut self, addr: u64, how: Frees, at: Source) {
         if let Some(place) = self.references.iter().position(|page| *page == addr) {
             self.references.swap_remove(place);
+            self.keep_first_page(addr, how);
             return;
         }
         if let Some(reg) = self.live.remove(&addr) {
@@ -96,14 +100,41 @@ impl Holdings {
         }
     }
 
-    /// Takes note that what begins at an address is freed when a grace period ends.
-    pub(super) fn queue(&mut self, addr: u64) {
-        self.queued.extend(self.live.contains_key(&addr).then_some(addr));
+    /// Of a block that is not compound the first page alone outlives its free (R3.13).
+    fn keep_first_page(&mut self, addr: u64, how: Frees) {
+        let Some(reg) = self.live.get(&addr).filter(|_| how != Frees::PutPage) else { return };
+        let given = &mut self.given[usize::from(*reg)];
+        if !given.request.gfp().is_some_and(|gfp| gfp.has(__GFP_COMP)) {
+            given.size = given.size.min(PAGE);
+        }
+    }
+
+    /// Takes note that what begins at an address is freed when a grace period ends, and where its
+    /// `rcu_head` is.
+    pub(super) fn queue(&mut self, addr: u64, head: u64) {
+        self.queued.extend(self.live.contains_key(&addr).then_some((addr, head)));
+    }
+
+    /// What is wrong with writing where the kernel keeps an `rcu_head`.
+    pub(super) fn objection_to_write(&self, addr: u64, len: u64) -> Option<Misuse> {
+        let meets = |(start, head): &&(u64, u64)| {
+            let head = start + head;
+            addr < head + RCU_HEAD && head < addr.saturating_add(len)
+        };
+        let (start, _) = self.queued.iter().find(meets)?;
+        let given = self.given(*self.live.get(start)?);
+        let says = format!(
+            "{len} bytes in the rcu_head of memory of {} that is to be freed",
+            given.request.spec().name
+        );
+        Some(Misuse::new(Rule::UseAfterFree, says))
     }
 
     /// Takes note that a grace period has ended.
     pub(super) fn end_grace_period(&mut self, at: Source) {
-        std::mem::take(&mut self.queued).into_iter().for_each(|addr| self.free(addr, at));
+        for (addr, _) in std::mem::take(&mut self.queued) {
+            self.free(addr, Frees::KvfreeRcu, at);
+        }
     }
 
     pub(super) fn given(&self, reg: Reg) -> &Given {
@@ -222,7 +253,8 @@ impl Holdings {
 
     /// What is left at the end that should not be.
     pub(super) fn left(&self) -> Option<Misuse> {
-        let is_left = |(addr, _): &(&u64, &Reg)| !self.queued.contains(*addr);
+        let is_left =
+            |(addr, _): &(&u64, &Reg)| !self.queued.iter().any(|(queued, _)| queued == *addr);
         let left: Vec<Reg> = self.live.iter().filter(is_left).map(|(_, reg)| *reg).collect();
         if let Some(reg) = left.iter().min() {
             let bytes: u64 = left.iter().map(|reg| self.given(*reg).size).sum();

@@ -167,8 +167,15 @@ impl Kernel {
     pub(super) fn write(&self, to: Pointer, bytes: &[u8]) {
         let len = bytes.len() as u64;
         self.state.borrow_mut().log_write(to.addr, len, to.origin);
-        if self.check_access(to, len) {
-            self.state.borrow_mut().subject.write(to.addr, bytes);
+        let meets_head = self.state.borrow().held.objection_to_write(to.addr, len);
+        if !self.check_access(to, len) {
+            return;
+        }
+        match meets_head {
+            Some(misuse) => self.object_with(misuse, to.origin),
+            None => {
+                self.state.borrow_mut().subject.write(to.addr, bytes);
+            }
         }
     }
 

@@ -40,6 +40,8 @@ mod pointer;
 mod state;
 #[cfg(test)]
 mod test;
+#[cfg(test)]
+mod test_lifetimes;
 
 pub use config::{Config, PHASES, Phase};
 pub use explore::{Explored, explore, fuzz};

@@ -6,8 +6,9 @@
 //! caller only ever gets memory that a real allocator could have given it.
 
 use super::plan::Place;
-use crate::call::{Call, Makes, Request, Role};
+use crate::call::{Call, Frees, Makes, Request, Role};
 use crate::model::rules::KMALLOC_MAX;
+use crate::model::{RCU_HEAD, RCU_OFFSET_END};
 use crate::op::{Faults, Setting};
 use crate::subject::{Answer, Reply, Subject};
 use crate::trace::Machine;
@@ -51,7 +52,7 @@ impl Placement {
         if bytes < skew || bytes.is_power_of_two() || bytes > KMALLOC_MAX {
             return (*request, 0);
         }
-        // In a block of the next power of two, which it would take without that room too.
+        // At most to the next power of two: what is larger is a block of its own for any caller.
         let most = bytes.next_power_of_two();
         match request.get(Role::Count) {
             None if size + skew <= most => (request.with(Role::Size, size + skew), skew),
@@ -123,11 +124,25 @@ pub(super) fn unskewed(request: &Request, skew: u64) -> Request {
         _ => Role::Freed,
     };
     // Where in the memory something is, is counted from its start as well.
-    let inside = request.get(Role::Offset).map(|offset| offset.wrapping_add(skew));
+    let inside = request.get(Role::Offset).map(|offset| match request.spec().frees {
+        Frees::KvfreeRcu => head_at(offset, skew),
+        _ => offset.wrapping_add(skew),
+    });
     let request = inside.map_or(*request, |offset| request.with(Role::Offset, offset));
     match request.get(role) {
         Some(addr) => request.with(role, addr.wrapping_sub(skew)),
         None => request,
+    }
+}
+
+/// Where the `rcu_head` of skewed memory goes: where the caller wants it, unless only the skew
+/// moves it beyond what the kernel takes. Then it goes into the room before the caller's bytes, or
+/// as far as it may.
+fn head_at(offset: u64, skew: u64) -> u64 {
+    match offset.wrapping_add(skew) {
+        moved if offset >= RCU_OFFSET_END || moved < RCU_OFFSET_END => moved,
+        _ if skew >= RCU_HEAD => 0,
+        _ => RCU_OFFSET_END - MINALIGN,
     }
 }
 

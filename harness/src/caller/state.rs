@@ -117,8 +117,10 @@ impl State {
     ) -> Result<Answer, Misuse> {
         self.calls_left =
             self.calls_left.checked_sub(1).filter(|_| !self.held.is_full()).ok_or_else(|| {
-                let says =
-                    format!("{request:?}, after all the calls that a run may make (`calls_max`)");
+                let says = format!(
+                    "{request:?}, after all the calls that a run may make (`calls_max`) or all \
+                     the memory that it can name"
+                );
                 Misuse::new(Rule::Endless, says)
             })?;
         self.check_pointers(&request, origins)?;
@@ -128,7 +130,7 @@ impl State {
         self.log.call(&self.held, &request, decision, (self.caller, origins));
         self.check_reentry(&request)?;
         let request = request.by(decision.route_of(&request));
-        let (reply, skew) = self.apply(&request, decision, origins);
+        let (reply, skew) = self.apply(&request, decision, origins, at);
         if let Some((rule, says)) = objection(&request, reply, self.about(origins)) {
             return Err(Misuse::new(rule, says));
         }
@@ -200,6 +202,7 @@ impl State {
         request: &Request,
         decision: Decision,
         origins: &[Option<Reg>],
+        at: Source,
     ) -> (Reply, u64) {
         let setting = Setting { faults: decision.faults(), caller: self.caller };
         let given = |origin: &Option<Reg>| origin.map(|reg| *self.held.given(reg));
@@ -213,7 +216,7 @@ impl State {
             placement::move_bytes(subject, old + old_skew, old, size);
         }
         let (wide, skew) = self.placement.widened(&request, decision.place);
-        let first = self.try_often(&wide, &setting);
+        let first = self.try_often(&wide, &setting, at);
         let subject = self.subject.as_mut();
         let reply = self.placement.choose(subject, &wide, &setting, decision.place, first);
         match (reply.answer, replaced) {
@@ -229,13 +232,14 @@ impl State {
     }
 
     /// Makes a request; one that must not fail waits, and asks again.
-    fn try_often(&mut self, request: &Request, setting: &Setting) -> Reply {
+    fn try_often(&mut self, request: &Request, setting: &Setting, at: Source) -> Reply {
         let mut reply = self.subject.apply(request, setting);
         for _ in 0..NR_TRIES {
             if !matches!(reply.answer, Answer::WouldBlock(_)) {
                 break;
             }
             self.subject.apply(&ask::tick(), &Setting::default());
+            self.held.end_grace_period(at);
             reply = self.subject.apply(request, setting);
         }
         reply
@@ -248,8 +252,10 @@ impl State {
             return Ok(());
         }
         let given = origins.iter().flatten().map(|reg| self.held.given(*reg));
-        let is_foreign = |given: &Given| given.addr > 16 && !given.request.spec().traits.nolock;
-        if request.call == Call::KfreeNolock && given.clone().any(is_foreign) {
+        let is_nolock = request.call == Call::KfreeNolock;
+        let is_foreign =
+            |given: &Given| given.addr > 16 && given.request.spec().traits.nolock != is_nolock;
+        if request.call.is_free() && given.clone().any(is_foreign) {
             return Err(Misuse::new(Rule::WrongFree, foreign(request)));
         }
         let mut freed = given.filter(|given| given.addr > 16 && given.freed_at.is_some());
@@ -306,10 +312,13 @@ impl State {
                         self.held.destroy_cache(cache);
                     }
                 }
-                Frees::KvfreeRcu => request.freed().iter().for_each(|addr| self.held.queue(*addr)),
+                Frees::KvfreeRcu => {
+                    let head = request.get(Role::Offset).unwrap_or(0);
+                    request.freed().iter().for_each(|addr| self.held.queue(*addr, head));
+                }
                 Frees::Nothing if request.call == Call::Tick => self.held.end_grace_period(at),
                 Frees::Nothing => self.note_scope(request.call, at),
-                _ => request.freed().iter().for_each(|addr| self.held.free(*addr, at)),
+                how => request.freed().iter().for_each(|addr| self.held.free(*addr, how, at)),
             },
             // What a red zone takes before the memory is not behind it.
             Answer::Size(size) => return Answer::Size(size - skew),
@@ -324,7 +333,7 @@ impl State {
         let old = request.replaced().and_then(|old| self.held.starting(old));
         let nr_kept = old.map_or(0, |old| self.held.given(old).size);
         if let Some(old) = old {
-            self.held.free(self.held.given(old).addr, at);
+            self.held.free(self.held.given(old).addr, request.spec().frees, at);
         }
         let size = self.size(&request, usable);
         let is_by_vmalloc = self.layout.vmalloc_start <= addr;

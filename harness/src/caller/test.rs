@@ -12,7 +12,7 @@ fn mistake(caller: impl Fn(&Kernel) -> Result<(), NoMemory>) -> Box<Finding> {
 }
 
 #[track_caller]
-fn broken(rule: Rule, caller: impl Fn(&Kernel) -> Result<(), NoMemory>) {
+pub(super) fn broken(rule: Rule, caller: impl Fn(&Kernel) -> Result<(), NoMemory>) {
     let finding = mistake(caller);
     assert_eq!(finding.misuse.rule, rule, "{finding}");
 }
@@ -363,6 +363,16 @@ fn a_machine_that_is_too_small_is_no_mistake_of_the_caller() {
     });
     let explored = explored.unwrap_or_else(|finding| panic!("{finding}"));
     assert_eq!(explored.nr_refused, explored.nr_requests);
+}
+#[test]
+fn memory_without_a_lock_is_freed_without_one() {
+    let free = |kv: &Kernel, free: fn(&Kernel, Pointer)| {
+        free(kv, kv.kmalloc_nolock(0x40, __GFP_ZERO, None)?);
+        Ok(())
+    };
+    broken(Rule::WrongFree, |kv| free(kv, Kernel::kfree));
+    broken(Rule::WrongFree, |kv| free(kv, |kv, memory| kv.kfree_rcu(memory, 0)));
+    assert!(explore(&Config::new().plan(""), |kv| free(kv, Kernel::kfree_nolock)).is_ok());
 }
 
 #[test]
