@@ -225,10 +225,13 @@ impl<M: Memory> Kvmalloc<M> {
 }
 
 /// The same for memory that is to be freed after a grace period: whatever the call, it is one too
-/// many (R6.7). One that would be right corrupts the queue, or what is given out next.
+/// many (R6.7). One that would free it corrupts the queue, or what is given out next.
 fn fault_of_queued(fault: FreeFault) -> FreeFault {
-    let is_right = fault.on_linux == Fate::Ok || fault.called == FreeCall::KmemCacheFree;
-    let on_linux = if is_right { Fate::SilentCorruption } else { fault.on_linux };
+    let on_linux = match fault.on_linux {
+        Fate::Ok | Fate::OkAccounting | Fate::WarnFreed => Fate::SilentCorruption,
+        Fate::FreesAll | Fate::WarnFreesAll => Fate::SilentCorruption,
+        other => other,
+    };
     let (verdict, is, right) = (FreeVerdict::DoubleFree, AddrKind::Free, None);
     FreeFault { verdict, is, right, on_linux, ..fault }
 }

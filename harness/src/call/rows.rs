@@ -50,7 +50,7 @@ macro_rules! for_each_call {
         KmallocNode        kmalloc_node          Kmalloc     Nothing         [] [Kfree Kvfree KfreeSensitive KfreeRcu] [kmalloc] (size: Size, flags: Gfp, node: Node);
         KmallocArray       kmalloc_array         Kmalloc     Nothing         [] [Kfree Kvfree KfreeSensitive] [kmalloc] (n: Count, size: Size, flags: Gfp);
         Kcalloc            kcalloc               Kmalloc     Nothing         [zeroes] [Kfree Kvfree KfreeSensitive] [kmalloc] (n: Count, size: Size, flags: Gfp);
-        KmallocNolock      kmalloc_nolock        Kmalloc     Nothing         [nolock] [KfreeNolock Kfree KfreeRcu] [kmalloc] (size: Size, gfp_flags: Gfp, node: Node) since "6.18";
+        KmallocNolock      kmalloc_nolock        Kmalloc     Nothing         [nolock] [KfreeNolock] [kmalloc] (size: Size, gfp_flags: Gfp, node: Node) since "6.18";
         Kfree              kfree                 Nothing     Kfree           [] [] [kmalloc vmalloc] (ptr: Freed);
         KfreeNolock        kfree_nolock          Nothing     KfreeNolock     [nolock] [] [kmalloc] (object: Freed) since "6.18";
         KfreeSensitive     kfree_sensitive       Nothing     KfreeSensitive  [] [] [kmalloc] (ptr: Freed);

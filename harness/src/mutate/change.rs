@@ -79,9 +79,13 @@ fn change_arg(op: &Op, place: usize, scene: &Scene, knife: &mut Knife<'_>) -> Ar
         (_, Arg::Number(_)) if rng.u8(0..6) == 0 => Arg::Number(draw::extreme(rng)),
         (_, Arg::Number(number)) => Arg::Number(nudged(number, rng)),
         (_, Arg::Gfp(flags)) => {
-            // Seldom a flag that the call does not take.
+            // Of a call that takes few flags, one of those.
             let flag = Gfp(flags::modifier(rng).0 & spec.flags().0);
-            Arg::Gfp(if flags.has(flag) { flags.without(flag) } else { flags | flag })
+            match (flag, spec.traits.nolock) {
+                (Gfp(0), true) => draw::arg(spec, place, &op.args, scene, &knife.swarm, rng),
+                _ if flags.has(flag) => Arg::Gfp(flags.without(flag)),
+                _ => Arg::Gfp(flags | flag),
+            }
         }
         (_, Arg::Cache(cache)) => Arg::Cache(match scene.any_cache(rng) {
             Some(live) if rng.u8(0..8) > 0 => live,

@@ -36,8 +36,9 @@ fn judge(event: &Event) -> Judgement {
             }
             let about = freeing.map(|freeing| freeing.addr).or(request.address());
             let held = about.and_then(|addr| step.model.at(addr));
-            let is_foreign = held.is_some_and(|held| held.via != Via::Nolock);
-            if request.call == Call::KfreeNolock && is_foreign {
+            let is_nolock = request.call == Call::KfreeNolock;
+            let is_foreign = held.is_some_and(|held| (held.via == Via::Nolock) != is_nolock);
+            if freeing.is_some() && is_foreign {
                 return broken(Rule::WrongFree, &foreign(request));
             }
             let right = held.map(Allocation::right_free).map(|free| free.spec().name);
@@ -57,9 +58,14 @@ fn judge(event: &Event) -> Judgement {
     }
 }
 
-/// What is wrong with freeing memory of others without a lock: who watches it is not told (R1.14).
+/// What is wrong with freeing memory of others without a lock, and theirs with one: who watches
+/// memory is told of one of both calls only (R1.14).
 pub(crate) fn foreign(request: &Request) -> String {
-    format!("{request:?} of what kmalloc_nolock did not give; Linux: kmemleak and KFENCE miss it")
+    let what = match request.call {
+        Call::KfreeNolock => "did not give; Linux: kmemleak and KFENCE miss it",
+        _ => "gave; Linux: kmemleak and KFENCE do not know it",
+    };
+    format!("{request:?} of what kmalloc_nolock {what}")
 }
 
 #[cfg(test)]
