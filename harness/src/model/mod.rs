@@ -232,10 +232,15 @@ impl Model {
         (below.end() > start).then_some(below)
     }
 
-    /// The same, of others than the allocation at an address. Live allocations lie apart, so only
-    /// the last one can meet the range that begins before its end.
-    pub(crate) fn overlapping_beside(&self, own: u64, start: u64, end: u64) -> Option<&Allocation> {
-        let (_, below) = self.live.range(..end).rev().find(|(addr, _)| **addr != own)?;
+    /// The same, of others than the allocation at an address, if there is one. Live allocations lie
+    /// apart, so only the last one can meet the range that begins before its end.
+    pub(crate) fn overlapping_beside(
+        &self,
+        own: Option<u64>,
+        start: u64,
+        end: u64,
+    ) -> Option<&Allocation> {
+        let (_, below) = self.live.range(..end).rev().find(|(addr, _)| Some(**addr) != own)?;
         (below.end() > start).then_some(below)
     }
 

@@ -43,7 +43,7 @@ fn judge(event: &Event) -> Judgement {
 /// A block of a heap lies apart from all live memory but what it replaces.
 fn beside(Step { model, record, .. }: &Step, granted: Granted) -> Judgement {
     let Granted { addr, usable, .. } = granted;
-    let own = record.request.replaced().unwrap_or(addr.wrapping_sub(1));
+    let own = record.request.replaced();
     meets(granted, model.overlapping_beside(own, addr, addr.saturating_add(usable)))
 }
 
@@ -142,6 +142,13 @@ mod test {
         barks(&ORACLE, &model, &grown(DIRECT + 64, 129), "meets");
         barks(&ORACLE, &model, &grown(DIRECT + 128, 128), "meets");
         barks(&ORACLE, &model, &record(ask::alloc(64, 8), memory(DIRECT + 64, 64)), "meets");
+    }
+
+    #[test]
+    fn barks_on_a_block_one_byte_into_another() {
+        let mut model = model();
+        enter(&mut model, DIRECT + 63, 8, Kind::Heap { align: 1 }, &[]);
+        barks(&ORACLE, &model, &record(ask::alloc(8, 8), memory(DIRECT + 64, 8)), "meets");
     }
 
     #[test]
