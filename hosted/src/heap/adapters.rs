@@ -14,7 +14,8 @@ use std::ptr::NonNull;
 pub struct OfGlobal<G>(G);
 
 impl<G: GlobalAlloc + Default> Heap for OfGlobal<G> {
-    const HOME: Home = Home::System;
+    // SAFETY: whoever implements `GlobalAlloc` promises that.
+    const HOME: Home = unsafe { Home::system() };
     const GIVES_BACK: GivesBack = GivesBack::ForLater;
     const REALLOC: bool = true;
     const ALLOC_ZEROED: bool = true;
@@ -56,7 +57,8 @@ pub struct OfAllocator<A>(A);
 
 #[cfg(feature = "allocator-api2")]
 impl<A: allocator_api2::alloc::Allocator + Default> Heap for OfAllocator<A> {
-    const HOME: Home = Home::System;
+    // SAFETY: whoever implements `Allocator` promises that.
+    const HOME: Home = unsafe { Home::system() };
     const GIVES_BACK: GivesBack = GivesBack::ForLater;
     const REALLOC: bool = true;
     const ALLOC_ZEROED: bool = true;

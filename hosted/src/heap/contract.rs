@@ -14,11 +14,26 @@ use std::ptr::NonNull;
 
 /// Where a heap's memory comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Home {
-    /// It is given regions, and writes nowhere else.
+pub struct Home(Place);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
     Regions,
-    /// It takes memory from the system, so that nothing is known of its bounds.
     System,
+}
+
+impl Home {
+    /// It is given regions, and writes nowhere else.
+    pub const REGIONS: Self = Self(Place::Regions);
+
+    /// It takes memory from the system, so that nothing is known of its bounds.
+    ///
+    /// # Safety
+    /// What the heap gives can be read and written until it is taken back, and so can as many bytes
+    /// of it as the heap calls usable: there is nothing to hold that against before it is done.
+    pub const unsafe fn system() -> Self {
+        Self(Place::System)
+    }
 }
 
 /// How a heap is given more memory.
@@ -35,11 +50,13 @@ pub enum Growth {
 /// A heap.
 ///
 /// # Safety
-/// None is needed to implement it: a heap that breaks its promises is what the harness looks for.
-/// One that writes where it must not may take the process down with it.
+/// None is needed to implement it: a heap that breaks its promises is what the harness looks for,
+/// and where it says that memory is, the harness looks in the regions alone. Of one that takes its
+/// memory elsewhere more must be promised ([`Home::system`]). A heap that writes where it must not
+/// may take the process down with it.
 pub trait Heap: Sized {
     /// Where its memory comes from.
-    const HOME: Home = Home::Regions;
+    const HOME: Home = Home::REGIONS;
     /// What is left when all is freed.
     const GIVES_BACK: GivesBack = GivesBack::All;
     /// Whether there is [`realloc`](Self::realloc).

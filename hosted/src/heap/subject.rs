@@ -50,7 +50,7 @@ pub fn boot<H: Heap + 'static>(machine: &Machine) -> Result<Box<dyn Subject>, St
     };
     let mut arena = Arena::fresh(nr_all)?;
     arena.skip(offset);
-    let region = arena.give(nr_first).ok_or("there is no such region")?;
+    let region = arena.give(nr_first).ok_or("the host has no pages for the region")?;
     // SAFETY: nobody else was given the region, and the arena outlives the heap.
     let heap = unsafe { H::boot(region) };
     let nr_used_at_boot = heap.as_ref().map_or(0, H::used_bytes);
@@ -71,6 +71,11 @@ fn layout(size: u64, align: u64) -> Result<Layout, Answer> {
     Layout::from_size_align(size, align).map_err(|_| Answer::Refused(Refusal::TooLarge))
 }
 
+/// How many bytes of live memory its caller may use.
+fn usable<H: Heap>(heap: &H, ptr: NonNull<u8>, layout: Layout) -> usize {
+    if H::USABLE_SIZE { heap.usable_size(ptr, layout) } else { layout.size() }
+}
+
 impl<H: Heap> Tenant<H> {
     fn arena(&self) -> &Arena {
         self.arena.as_ref().expect("present until dropped")
@@ -80,7 +85,7 @@ impl<H: Heap> Tenant<H> {
     fn granted(&mut self, ptr: Option<NonNull<u8>>, layout: Layout) -> Answer {
         let (Some(ptr), Some(heap)) = (ptr, &self.heap) else { return SHORT };
         let addr = ptr.as_ptr() as usize;
-        let usable = if H::USABLE_SIZE { heap.usable_size(ptr, layout) } else { layout.size() };
+        let usable = usable(heap, ptr, layout);
         self.live.insert(addr, layout);
         self.nr_live_bytes += layout.size();
         Answer::Memory { addr: addr as u64, usable: usable as u64, bus: None }
@@ -88,7 +93,7 @@ impl<H: Heap> Tenant<H> {
 
     /// Whether the machine has so many bytes more. The system has, and would be used up.
     fn has_room(&self, nr_bytes: usize) -> bool {
-        H::HOME == Home::Regions || nr_bytes <= self.nr_bytes_max.saturating_sub(self.nr_live_bytes)
+        H::HOME == Home::REGIONS || nr_bytes <= self.nr_bytes_max.saturating_sub(self.nr_live_bytes)
     }
 
     fn alloc(&mut self, layout: Layout) -> Answer {
@@ -163,31 +168,32 @@ impl<H: Heap> Tenant<H> {
         let (start, layout) = self.live.range(..=addr).next_back()?;
         let heap = self.heap.as_ref()?;
         let ptr = NonNull::new(*start as *mut u8)?;
-        let usable = if H::USABLE_SIZE { heap.usable_size(ptr, *layout) } else { layout.size() };
-        let end = start.checked_add(usable)?;
+        let end = start.checked_add(usable(heap, ptr, *layout))?;
         Some(end.checked_sub(addr)?.min(most))
     }
 
     fn bytes(&self, addr: u64, most: usize) -> &[u8] {
         let addr = addr as usize;
-        match (H::HOME, self.live_bytes(addr, most)) {
-            (Home::Regions, _) => self.arena().bytes(addr, most),
-            // SAFETY: it is live memory of the harness, as far as the heap can be believed.
-            (Home::System, Some(len)) => unsafe { slice::from_raw_parts(addr as *const u8, len) },
-            (Home::System, None) => &[],
+        if H::HOME == Home::REGIONS {
+            return self.arena().bytes(addr, most);
+        }
+        match self.live_bytes(addr, most) {
+            // SAFETY: it is live memory of the harness, as whoever wrote the adapter promises.
+            Some(len) => unsafe { slice::from_raw_parts(addr as *const u8, len) },
+            None => &[],
         }
     }
 
     fn bytes_mut(&mut self, addr: u64, most: usize) -> &mut [u8] {
         let addr = addr as usize;
-        match (H::HOME, self.live_bytes(addr, most)) {
-            (Home::Regions, _) => match &mut self.arena {
-                Some(arena) => arena.bytes_mut(addr, most),
-                None => &mut [],
-            },
+        if H::HOME == Home::REGIONS {
+            let arena = self.arena.as_mut().expect("present until dropped");
+            return arena.bytes_mut(addr, most);
+        }
+        match self.live_bytes(addr, most) {
             // SAFETY: as in `bytes`.
-            (Home::System, Some(len)) => unsafe { slice::from_raw_parts_mut(addr as *mut u8, len) },
-            (Home::System, None) => &mut [],
+            Some(len) => unsafe { slice::from_raw_parts_mut(addr as *mut u8, len) },
+            None => &mut [],
         }
     }
 }
@@ -195,7 +201,7 @@ impl<H: Heap> Tenant<H> {
 impl<H: Heap> Subject for Tenant<H> {
     fn caps(&self) -> Caps {
         let mut caps = H::GIVES_BACK.caps();
-        if H::HOME == Home::Regions {
+        if H::HOME == Home::REGIONS {
             caps = caps.with(Cap::Bounds);
         }
         if H::USED_BYTES {
