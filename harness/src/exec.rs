@@ -9,6 +9,7 @@
 
 mod end;
 mod fresh;
+mod largest;
 mod panics;
 mod runner;
 mod watch;

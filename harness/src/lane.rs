@@ -9,12 +9,13 @@
 //! request, `perform` carries it out, `book` enters it.
 
 mod book;
-mod largest;
 mod perform;
+mod probe;
 mod registers;
 mod resolve;
 
 pub(crate) use perform::{Record, Retry};
+pub(crate) use probe::Probe;
 pub(crate) use resolve::Action;
 
 use crate::call::{Request, ask};

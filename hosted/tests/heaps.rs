@@ -139,7 +139,7 @@ impl<const FAULT: u8> Heap for Faulty<FAULT> {
     }
 
     fn usable_size(&self, _ptr: NonNull<u8>, layout: Layout) -> usize {
-        let claimed = if FAULT == CLAIMS_MORE { 16 } else { 0 };
+        let claimed = if FAULT == CLAIMS_MORE && layout.size() < 0x1000 { 16 } else { 0 };
         layout.size().next_multiple_of(16) + claimed
     }
 

@@ -5,8 +5,9 @@
 //! it granted when it was fresh.
 
 use super::Objection;
+use super::largest::{largest_grant, try_grant};
 use super::runner::Runner;
-use crate::call::ask;
+use crate::call::{Request, ask};
 use crate::lane::{Retry, Waiter};
 use crate::op::Setting;
 use crate::oracle::{End, Event};
@@ -36,21 +37,33 @@ impl Runner<'_> {
     }
 
     /// Asks for what the fresh machine granted: the most that it gave at once, and the first
-    /// requests of the trace. One that keeps something for later is asked the latter twice, and
-    /// then has as much left as after the first time.
+    /// requests of the trace, after which it has as much left as before. One that keeps something
+    /// for later has what it needs for them after the first time only.
     fn drain(&mut self, stats: &mut Stats) -> Result<(), Objection> {
         if let Some(request) = self.fresh.largest {
-            let answer = self.lane.try_grant(request);
+            let answer = try_grant(&mut self.lane, &self.jury, request)?;
             self.jury.judge(&Event::Again { request, answer })?;
         }
         self.round(stats)?;
-        if self.lane.caps.has(Cap::GivesBack) || !self.lane.caps.has(Cap::Reuses) {
-            return Ok(());
+        if self.lane.caps.has(Cap::Reuses)
+            && let Some(request) = self.largest_before_round(stats)?
+        {
+            let answer = try_grant(&mut self.lane, &self.jury, request)?;
+            self.jury.judge(&Event::Round { request, answer })?;
         }
-        let Some(request) = self.lane.largest_grant() else { return Ok(()) };
-        self.round(stats)?;
-        let answer = self.lane.try_grant(request);
-        self.jury.judge(&Event::Round { request, answer })
+        Ok(())
+    }
+
+    /// What was served at most before the last round of requests.
+    fn largest_before_round(&mut self, stats: &mut Stats) -> Result<Option<Request>, Objection> {
+        if self.fresh.largest.is_some() {
+            return Ok(self.fresh.largest);
+        }
+        let largest = largest_grant(&mut self.lane, &self.jury)?;
+        if largest.is_some() {
+            self.round(stats)?;
+        }
+        Ok(largest)
     }
 
     /// Makes the first requests of the trace once more, which the fresh machine granted, and frees

@@ -1,8 +1,11 @@
 //! What a fresh machine granted, to be asked of it once more at the end.
 
+use super::Objection;
+use super::largest::largest_grant;
 use crate::call::Request;
 use crate::lane::{Lane, Record};
-use crate::subject::{Answer, Cap};
+use crate::oracle::Jury;
+use crate::subject::{Answer, Cap, Caps};
 
 /// The most requests that are made once more at the end.
 const NR_AGAIN: usize = 8;
@@ -12,17 +15,33 @@ pub(super) struct Fresh {
     pub(super) granted: Vec<Request>,
     /// The most that it gives at once, if that can be asked of it.
     pub(super) largest: Option<Request>,
+    /// Whether that is still to be asked, before all else.
+    is_to_be_asked: bool,
     is_over: bool,
 }
 
 impl Fresh {
     /// No request yet. An allocator with counters is held to those and asked nothing again, so
     /// nothing is noted for it.
-    pub(super) fn of(lane: &mut Lane) -> Self {
-        let is_over = lane.caps.has(Cap::Counters);
-        let is_asked = !is_over && lane.caps.has(Cap::GivesBack);
-        let largest = if is_asked { lane.largest_grant() } else { None };
-        Self { granted: Vec::new(), largest, is_over }
+    pub(super) fn of(caps: Caps) -> Self {
+        let is_over = caps.has(Cap::Counters);
+        let is_to_be_asked = !is_over && caps.has(Cap::GivesBack);
+        Self { granted: Vec::new(), largest: None, is_to_be_asked, is_over }
+    }
+
+    /// Before the first request that is not the boot allocator's: asks for the most that the fresh
+    /// machine gives.
+    pub(super) fn ask(
+        &mut self,
+        request: &Request,
+        lane: &mut Lane,
+        jury: &Jury,
+    ) -> Result<(), Objection> {
+        if self.is_to_be_asked && !request.call.is_boot() {
+            self.is_to_be_asked = false;
+            self.largest = largest_grant(lane, jury)?;
+        }
+        Ok(())
     }
 
     /// Takes note of a request that was granted, if it can be made again: not for memory of others,

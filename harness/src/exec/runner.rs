@@ -37,16 +37,11 @@ pub(super) struct Runner<'a> {
 
 impl<'a> Runner<'a> {
     /// The way of a lane that has booted.
-    pub(super) fn of(
-        place: usize,
-        mut lane: Lane,
-        every_op: EveryOp,
-        witness: Witness<'a>,
-    ) -> Self {
+    pub(super) fn of(place: usize, lane: Lane, every_op: EveryOp, witness: Witness<'a>) -> Self {
         Self {
             place,
             jury: Jury::of(lane.spec.packs, lane.caps),
-            fresh: Fresh::of(&mut lane),
+            fresh: Fresh::of(lane.caps),
             lane,
             every_op,
             witness,
@@ -171,6 +166,7 @@ impl<'a> Runner<'a> {
         dst: Option<Reg>,
         stats: &mut Stats,
     ) -> Result<(Option<Class>, Reply), Objection> {
+        self.fresh.ask(&request, &mut self.lane, &self.jury)?;
         let mut record = self.lane.perform(id, request, setting, None);
         self.nr_steps += 1;
         self.judge(&record, stats)?;

@@ -20,7 +20,7 @@ pub(crate) use jury::Jury;
 
 use crate::bytes::Damage;
 use crate::call::Request;
-use crate::lane::Record;
+use crate::lane::{Probe, Record};
 use crate::model::rules::Want;
 use crate::model::{Granted, Model};
 use crate::op::Class;
@@ -58,6 +58,8 @@ pub(crate) enum Event<'a> {
     },
     /// After every op: the first byte beside the allocator's memory that was written to.
     Bounds(Option<u64>),
+    /// A request of which no book knows: what it gives goes at once, unless somebody objects.
+    Probe(&'a Probe),
     /// Everything has been freed.
     End(&'a End<'a>),
     /// A request that the fresh machine had granted, made once more after that.

@@ -4,7 +4,6 @@ use crate::answers::instead;
 use crate::tenant::{Fault, RIGHT, Seen};
 use kvroute_harness::call::{Call, ask};
 use kvroute_harness::subject::{Answer, Cap, Caps, Facts, Refusal, Reply};
-use kvroute_harness::words::PAGE;
 use kvroute_harness::words::gfp::GFP_KERNEL;
 
 /// What is left to one that does not count.
@@ -35,9 +34,25 @@ pub(crate) static FAULTS: &[Fault] = &[
                 Reply { answer, ..Reply::default() }
             }
             Call::Alloc => {
-                let answer = Answer::Memory { addr: PAGE, usable: 0x10_0000, bus: None };
+                let addr = tenant.right.layout().direct_start;
+                let answer = Answer::Memory { addr, usable: 0x10_0000, bus: None };
                 Reply { answer, ..Reply::default() }
             }
+            _ => tenant.right.apply(request, setting),
+        },
+        ..RIGHT
+    },
+    Fault {
+        what: "gives memory where there is none when asked for the most that it has",
+        oracle: "promise",
+        trace: "r0 = kmalloc(0x40, GFP_KERNEL)",
+        caps: |_| Caps::of(COUNTS_NOT).with(Cap::GivesBack),
+        apply: |tenant, request, setting| match request.call {
+            Call::Alloc => {
+                let answer = Answer::Memory { addr: 0x1000, usable: 0x10_0000, bus: None };
+                Reply { answer, ..Reply::default() }
+            }
+            Call::Dealloc => panic!("nobody was given that"),
             _ => tenant.right.apply(request, setting),
         },
         ..RIGHT

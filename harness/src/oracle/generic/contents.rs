@@ -46,6 +46,7 @@ fn judge(event: &Event) -> Judgement {
         Event::Stray
         | Event::Left(_)
         | Event::Bounds(_)
+        | Event::Probe(_)
         | Event::End(_)
         | Event::Again { .. }
         | Event::Round { .. }

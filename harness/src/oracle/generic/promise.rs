@@ -18,7 +18,13 @@ pub(in crate::oracle) const ORACLE: Oracle = Oracle {
 };
 
 fn judge(event: &Event) -> Judgement {
-    let Event::Step(step) = event else { return Ok(()) };
+    let step = match event {
+        Event::Step(step) => step,
+        Event::Probe(probe) => {
+            return probe.granted.map_or(Ok(()), |granted| as_asked(granted, probe.unmapped));
+        }
+        _ => return Ok(()),
+    };
     let asked = step.record.want.map_or(1, |want| want.nr_pieces);
     let given = step.record.reply.answer.granted().len() as u64;
     if given > asked {
@@ -27,8 +33,20 @@ fn judge(event: &Event) -> Judgement {
     step.grants().try_for_each(|(want, granted)| kept(step, want, granted))
 }
 
-/// A piece of memory is as was asked for.
+/// A piece of memory is as was asked for, and holds what the memory did that it replaces.
 fn kept(step: &Step, want: &Want, granted: Granted) -> Judgement {
+    as_asked(granted, step.record.unmapped)?;
+    match (step.record.not_kept, step.model.replaced(want)) {
+        (Some(at), Some(replaced)) if granted.is_memory() => {
+            let Granted { addr, .. } = granted;
+            Err(format!("byte {at:#x} of {:#x} is not that of {addr:#x}", replaced.old.addr))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A piece of memory is as large, as aligned and as accessible as was asked for.
+fn as_asked(granted: Granted, unmapped: Option<u64>) -> Judgement {
     let Granted { addr, usable, size, align, stays, .. } = granted;
     if !granted.is_memory() {
         // An address that stands for no memory is right for a size of 0 only, or where a
@@ -49,14 +67,11 @@ fn kept(step: &Step, want: &Want, granted: Granted) -> Judgement {
     if !stays && !addr.is_multiple_of(align.max(1)) {
         return Err(format!("{addr:#x} is not aligned to {align:#x}"));
     }
-    if let Some(offset) = step.record.unmapped {
-        return Err(format!("byte {offset:#x} of {addr:#x}+{usable:#x} cannot be accessed"));
-    }
-    match (step.record.not_kept, step.model.replaced(want)) {
-        (Some(at), Some(replaced)) => {
-            Err(format!("byte {at:#x} of {:#x} is not that of {addr:#x}", replaced.old.addr))
+    match unmapped {
+        Some(offset) => {
+            Err(format!("byte {offset:#x} of {addr:#x}+{usable:#x} cannot be accessed"))
         }
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 
@@ -64,6 +79,7 @@ fn kept(step: &Step, want: &Want, granted: Granted) -> Judgement {
 mod test {
     use super::*;
     use crate::call::ask;
+    use crate::lane::Probe;
     use crate::model::Kind;
     use crate::oracle::fixture::{DIRECT, barks, enter, memory, model, record, silent};
     use crate::words::gfp::GFP_KERNEL;
@@ -80,6 +96,20 @@ mod test {
         hole.unmapped = Some(8);
         barks(&ORACLE, &model(), &hole, "accessed");
         silent(&ORACLE, &model(), &record(ask::kmalloc(0, GFP_KERNEL), memory(16, 0)));
+    }
+
+    #[test]
+    fn barks_on_what_is_given_back_at_once_as_on_all_else() {
+        let request = ask::alloc(64, 32);
+        let probe = |addr, unmapped| {
+            let granted = model().granted(&Want::of(&request).expect("memory"), addr, 64);
+            let answer = memory(addr, 64);
+            let probe = Probe { request, answer, granted: Some(granted), unmapped };
+            judge(&Event::Probe(&probe))
+        };
+        assert_eq!(probe(DIRECT, None), Ok(()));
+        assert!(probe(DIRECT + 16, None).is_err());
+        assert!(probe(DIRECT, Some(63)).is_err());
     }
 
     #[test]

@@ -18,8 +18,8 @@ pub(in crate::oracle) const ORACLE: Oracle = Oracle {
 fn judge(event: &Event) -> Judgement {
     match event {
         Event::Round { request, answer: Answer::Refused(refusal) } => Err(format!(
-            "{request:?} was served after one round of the trace's first requests, and is \
-             refused after another: {refusal:?}"
+            "{request:?} was served before a round of the trace's first requests, and is \
+             refused after it: {refusal:?}"
         )),
         _ => Ok(()),
     }
