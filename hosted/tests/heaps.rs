@@ -38,6 +38,7 @@ mod fault {
     pub(super) const CLAIMS_MORE: u8 = 9;
     pub(super) const COUNTS_NO_FREE: u8 = 10;
     pub(super) const LOSES_WHAT_IS_FREED: u8 = 11;
+    pub(super) const WRITES_FAR_BEHIND_ITS_REGION: u8 = 12;
 }
 use fault::*;
 
@@ -58,9 +59,16 @@ impl<const FAULT: u8> Heap for Faulty<FAULT> {
     const ALLOC_ZEROED: bool = true;
     const USABLE_SIZE: bool = true;
     const USED_BYTES: bool = true;
-    const GROWTH: Growth = Growth::ByRegions;
+    const GROWTH: Growth = match FAULT {
+        WRITES_FAR_BEHIND_ITS_REGION => Growth::Never,
+        _ => Growth::ByRegions,
+    };
 
     unsafe fn boot(region: NonNull<[u8]>) -> Option<Self> {
+        if FAULT == WRITES_FAR_BEHIND_ITS_REGION {
+            // SAFETY: none: it is not the heap's.
+            unsafe { region.cast::<u8>().add(region.len() + 0x400).write(1) };
+        }
         // SAFETY: the region is the heap's.
         let right = unsafe { ListHeap::boot(region) }?;
         Some(Self { right, last: None, nr_unfreed: 0, nr_lost: 0 })
@@ -224,9 +232,10 @@ fn faults_are_objected_to() {
         CLAIMS_MORE by "contents",
         COUNTS_NO_FREE by "structure",
         LOSES_WHAT_IS_FREED by "rounds",
+        WRITES_FAR_BEHIND_ITS_REGION by "bounds",
     ];
-    let frames = ("FORGETFUL", &FORGETFUL, "overlap");
-    for (fault, campaign, oracle) in heaps.into_iter().chain([frames]) {
+    let frames = [("FORGETFUL", &FORGETFUL, "overlap")];
+    for (fault, campaign, oracle) in heaps.into_iter().chain(frames) {
         let failure = run(campaign, 1_000_000).expect_err(fault);
         assert_eq!(failure.oracle, oracle, "{fault}: {failure}");
     }

@@ -12,7 +12,7 @@ use crate::lane::{Retry, Waiter};
 use crate::op::Setting;
 use crate::oracle::{End, Event};
 use crate::stats::Stats;
-use crate::subject::{Cap, Reply};
+use crate::subject::{Cap, Reach, Reply};
 
 impl Runner<'_> {
     /// Frees everything, serves who still waits, and compares the machine with a fresh one.
@@ -51,7 +51,7 @@ impl Runner<'_> {
             let answer = try_grant(&mut self.lane, &self.jury, request)?;
             self.jury.judge(&Event::Round { request, answer })?;
         }
-        Ok(())
+        self.look_beside(Reach::Everywhere)
     }
 
     /// What was served at most before the last round of requests.

@@ -12,7 +12,7 @@ use crate::op::{Class, Op, Reg, Setting};
 use crate::oracle::{Event, Jury, Step, Target, View, Wake};
 use crate::paint::mix;
 use crate::stats::Stats;
-use crate::subject::{Answer, Cap, Reply};
+use crate::subject::{Answer, Cap, Reach, Reply};
 use std::collections::VecDeque;
 
 /// All memory and all structures are checked at the end, and before that every this many ops, or
@@ -71,9 +71,7 @@ impl<'a> Runner<'a> {
             let structure = self.lane.subject().validate_vmap();
             self.jury.judge(&Event::Check { damage: None, structure })?;
         }
-        if self.lane.caps.has(Cap::Bounds) {
-            self.jury.judge(&Event::Bounds(self.lane.subject().trespass()))?;
-        }
+        self.look_beside(Reach::Near)?;
         if index >= self.next_check {
             self.next_check = index + CHECK_INTERVAL_OPS.max(self.lane.model().nr_live());
             self.check(stats)?;
@@ -272,8 +270,17 @@ impl<'a> Runner<'a> {
         stats.nr_checks += 1;
         let damage = self.lane.verify_all();
         let structure = self.lane.subject().validate();
-        self.jury.judge(&Event::Bounds(self.lane.subject().trespass()))?;
+        self.look_beside(Reach::Everywhere)?;
         self.jury.judge(&Event::Check { damage, structure })
+    }
+
+    /// Looks for what was written beside the allocator's memory, if that can be seen.
+    pub(super) fn look_beside(&self, reach: Reach) -> Result<(), Objection> {
+        if !self.lane.caps.has(Cap::Bounds) {
+            return Ok(());
+        }
+        let trespass = self.lane.subject().trespass(reach);
+        trespass.map_or(Ok(()), |addr| self.jury.judge(&Event::Bounds(addr)))
     }
 
     /// What the op's address arguments point at, and how many bytes that may use. Of a list the

@@ -56,8 +56,8 @@ pub(crate) enum Event<'a> {
         /// What the subject finds wrong with its own structures.
         structure: Result<(), String>,
     },
-    /// After every op: the first byte beside the allocator's memory that was written to.
-    Bounds(Option<u64>),
+    /// A byte beside the allocator's memory was written to: the first of them.
+    Bounds(u64),
     /// A request of which no book knows: what it gives goes at once, unless somebody objects.
     Probe(&'a Probe),
     /// Everything has been freed.

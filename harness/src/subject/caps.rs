@@ -75,6 +75,12 @@ impl Caps {
         Self(self.0 | 1 << cap as u16)
     }
 
+    /// The same but for one.
+    #[must_use]
+    pub const fn without(self, cap: Cap) -> Self {
+        Self(self.0 & !(1 << cap as u16))
+    }
+
     /// Whether one is among them.
     pub const fn has(self, cap: Cap) -> bool {
         self.0 >> cap as u16 & 1 == 1
@@ -112,6 +118,7 @@ mod test {
         assert!(caps.names().eq(["frames", "validation"]));
         assert!(caps.cover(Caps::of(&[Cap::Frames])) && caps.cover(Caps::NONE));
         assert!(!caps.cover(Caps::of(&[Cap::Frames, Cap::Counters])));
+        assert!(caps.without(Cap::Frames).names().eq(["validation"]));
         assert!(Caps::ALL.cover(caps) && Caps::ALL.names().count() == CAPS.len());
     }
 }

@@ -182,6 +182,15 @@ pub enum Mismatch {
     Unmapped(usize),
 }
 
+/// How far from its memory a subject looks for what was written beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// As far as is cheap enough for every op.
+    Near,
+    /// Wherever anything could have been written.
+    Everywhere,
+}
+
 /// Boots a subject on a fresh machine, or says why that cannot be done.
 pub type Boot = fn(&Machine) -> Result<Box<dyn Subject>, String>;
 
@@ -256,8 +265,8 @@ pub trait Subject {
     }
 
     /// The first byte beside the memory that it was given that somebody has written to
-    /// ([`Cap::Bounds`]). It is asked after every op.
-    fn trespass(&self) -> Option<u64> {
+    /// ([`Cap::Bounds`]). It is asked after every op, and now and then with a reach of everything.
+    fn trespass(&self, _reach: Reach) -> Option<u64> {
         None
     }
 

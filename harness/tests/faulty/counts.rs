@@ -3,7 +3,7 @@
 use crate::answers::instead;
 use crate::tenant::{Fault, RIGHT, Seen};
 use kvroute_harness::call::{Call, ask};
-use kvroute_harness::subject::{Answer, Cap, Caps, Facts, Refusal, Reply};
+use kvroute_harness::subject::{Answer, Cap, Caps, Facts, Reach, Refusal, Reply};
 use kvroute_harness::words::gfp::GFP_KERNEL;
 
 /// What is left to one that does not count.
@@ -61,7 +61,20 @@ pub(crate) static FAULTS: &[Fault] = &[
         what: "writes beside its memory",
         oracle: "bounds",
         trace: "r0 = kmalloc(0x40, GFP_KERNEL)",
-        trespass: |tenant| tenant.granted.first().map(|granted| granted.0 - 1),
+        caps: |tenant| tenant.right.caps().with(Cap::Bounds),
+        trespass: |tenant, _| tenant.granted.first().map(|granted| granted.0 - 1),
+        ..RIGHT
+    },
+    Fault {
+        what: "writes far beside its memory",
+        oracle: "bounds",
+        trace: "r0 = kmalloc(0x40, GFP_KERNEL)",
+        seen: Seen::AtTheEnd,
+        caps: |tenant| tenant.right.caps().with(Cap::Bounds),
+        trespass: |tenant, reach| {
+            let first = tenant.granted.first().filter(|_| reach == Reach::Everywhere);
+            first.map(|granted| granted.0 - 0x400)
+        },
         ..RIGHT
     },
     Fault {

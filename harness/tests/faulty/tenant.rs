@@ -8,7 +8,9 @@
 
 use kvroute_harness::call::Request;
 use kvroute_harness::op::Setting;
-use kvroute_harness::subject::{Answer, Caps, Facts, Layout, Mismatch, Reply, Subject, alloc_core};
+use kvroute_harness::subject::{
+    Answer, Caps, Facts, Layout, Mismatch, Reach, Reply, Subject, alloc_core,
+};
 use kvroute_harness::trace::Machine;
 use std::cell::Cell;
 
@@ -31,7 +33,7 @@ pub(crate) struct Fault {
     pub(crate) facts: fn(&Tenant) -> Facts,
     pub(crate) validate: fn(&Tenant) -> Result<(), String>,
     pub(crate) validate_vmap: fn(&Tenant) -> Result<(), String>,
-    pub(crate) trespass: fn(&Tenant) -> Option<u64>,
+    pub(crate) trespass: fn(&Tenant, Reach) -> Option<u64>,
     pub(crate) hand_over: fn(&mut Tenant),
     pub(crate) settle: fn(&mut Tenant),
 }
@@ -63,7 +65,7 @@ pub(crate) const RIGHT: Fault = Fault {
     facts: |tenant| tenant.right.facts(),
     validate: |tenant| tenant.right.validate(),
     validate_vmap: |tenant| tenant.right.validate_vmap(),
-    trespass: |tenant| tenant.right.trespass(),
+    trespass: |tenant, reach| tenant.right.trespass(reach),
     hand_over: |tenant| tenant.right.hand_over(),
     settle: |tenant| tenant.right.settle(),
 };
@@ -173,8 +175,8 @@ impl Subject for Tenant {
         (self.fault.validate_vmap)(self)
     }
 
-    fn trespass(&self) -> Option<u64> {
-        (self.fault.trespass)(self)
+    fn trespass(&self, reach: Reach) -> Option<u64> {
+        (self.fault.trespass)(self, reach)
     }
 
     fn hand_over(&mut self) {

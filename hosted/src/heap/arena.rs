@@ -1,25 +1,28 @@
-//! The real memory that an allocator gets: regions in a reserve, with red zones between guard
-//! pages.
+//! The real memory that an allocator gets: regions in a reserve, with red zones beside them.
 //!
 //! ```text
-//!  guard │ red zone │ region ····· │ red │ region ··· │ not given yet │ red zone │ guard
+//!  trapped │ red zone │ region ····· │ red │ region ··· │ red zone │ not given yet: trapped
 //! ```
 //!
 //! The one idea: every byte that has not been written to holds [`POISON`], since the memory is a
 //! private copy of a file of poison. So what was written beside a region shows, fresh memory is
 //! never zero by chance, and a fresh arena costs what the last trace has touched.
 //!
-//! Whoever writes beyond a guard page is stopped by the processor; a smaller step shows in
+//! Of the reserve no more than what was given can be accessed, whole pages of it, and a page on
+//! either side. Whoever writes farther away is stopped by the processor; a smaller step shows in
 //! [`Arena::trespass`].
 
 #![expect(unsafe_code, reason = "it maps memory, and lends it out as bytes")]
 
+use kvroute_harness::subject::Reach;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
+use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
+use rustix::mm::{madvise, mmap, mmap_anonymous, mprotect, munmap};
 use std::cell::RefCell;
 use std::ffi::c_void;
 use std::fs::File;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::ptr::{NonNull, null_mut};
 use std::slice;
 
@@ -33,9 +36,9 @@ const UNTOUCHED: [u8; PAGE] = [POISON; PAGE];
 const NEAR_BYTES: usize = 256;
 /// Bytes between two regions that do not touch.
 const GAP_BYTES: usize = 72;
-/// Arenas begin at a multiple of this, the largest alignment that traces ask for and one more, so
-/// that answers do not depend on where the system puts them.
-const ALIGN_BYTES: usize = 4 << 20;
+/// Arenas begin at a multiple of this. What is aligned to more than that depends on where the
+/// system puts them, and no answer may depend on that: it is not to be had.
+pub(super) const ALIGN_BYTES: usize = 4 << 20;
 
 thread_local! {
     /// Arenas of traces that have ended, for the next ones.
@@ -58,10 +61,13 @@ pub(super) struct Arena {
     regions: Vec<Region>,
     /// How much of the reserve has been given away or left out.
     nr_used: usize,
+    /// From the page before the reserve to here all can be accessed.
+    open_end: usize,
 }
 
+/// Why there is no arena, whoever was to have it.
 fn failed(error: impl Into<io::Error>) -> String {
-    format!("no memory can be mapped: {}", error.into())
+    format!("the host has no memory for any allocator: {}", error.into())
 }
 
 impl Arena {
@@ -82,17 +88,21 @@ impl Arena {
         Ok(arena)
     }
 
-    /// Keeps the mapping of an arena that nobody uses any more.
-    pub(super) fn keep(self) {
-        let (start, len) = (self.start - PAGE, self.nr_room() + 2 * PAGE);
+    /// Keeps the mapping of an arena that nobody uses any more, as it was at first.
+    pub(super) fn keep(mut self) {
+        let start = (self.start - PAGE) as *mut c_void;
+        let (nr_open, nr_file) = (self.open_end + PAGE - self.start, self.nr_room() + 2 * PAGE);
         // SAFETY: the pages are this mapping's and hold nothing that anybody refers to.
-        let done = unsafe { madvise(start as *mut c_void, len, Advice::LinuxDontNeed) };
-        if done.is_ok() {
+        let emptied = unsafe { madvise(start, nr_file, Advice::LinuxDontNeed) };
+        // SAFETY: as above.
+        let closed = unsafe { mprotect(start, nr_open, MprotectFlags::empty()) };
+        if emptied.is_ok() && closed.is_ok() {
+            self.open_end = self.start - PAGE;
             KEPT.with_borrow_mut(|kept| kept.push(self));
         }
     }
 
-    /// Maps poison into the middle of a range that cannot be accessed.
+    /// Maps poison into the middle of a range, none of which can be accessed.
     fn map(nr_bytes: usize) -> io::Result<Self> {
         let nr_room = nr_bytes.next_multiple_of(ALIGN_BYTES);
         let nr_file = nr_room + 2 * PAGE;
@@ -107,20 +117,26 @@ impl Arena {
         let base = unsafe {
             mmap_anonymous(null_mut(), nr_mapped, ProtFlags::empty(), MapFlags::PRIVATE)
         }?;
-        let start = (base as usize + 2 * PAGE).next_multiple_of(ALIGN_BYTES);
-        // SAFETY: it goes over a part of the mapping that was just made.
-        unsafe {
-            mmap(
-                (start - PAGE) as *mut c_void,
-                nr_file,
-                ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::PRIVATE | MapFlags::FIXED,
-                &file,
-                0,
-            )
-        }?;
         let mapping = NonNull::new(base).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { mapping, nr_mapped, start, nr_bytes: 0, regions: Vec::new(), nr_used: 0 })
+        let start = (base as usize + 2 * PAGE).next_multiple_of(ALIGN_BYTES);
+        let (regions, open_end) = (Vec::new(), start - PAGE);
+        // From here on dropping it gives the mapping back.
+        let arena = Self { mapping, nr_mapped, start, nr_bytes: 0, regions, nr_used: 0, open_end };
+        let (at, flags) = (open_end as *mut c_void, MapFlags::PRIVATE | MapFlags::FIXED);
+        // SAFETY: it goes over a part of the mapping that was just made.
+        unsafe { mmap(at, nr_file, ProtFlags::empty(), flags, &file, 0) }?;
+        Ok(arena)
+    }
+
+    /// Lets all be accessed up to an address, if the host has the memory.
+    fn open(&mut self, end: usize) -> Option<()> {
+        if end > self.open_end {
+            let (at, access) = (self.open_end, MprotectFlags::READ | MprotectFlags::WRITE);
+            // SAFETY: the pages are this mapping's, and nobody refers to them yet.
+            unsafe { mprotect(at as *mut c_void, end - at, access) }.ok()?;
+            self.open_end = end;
+        }
+        Some(())
     }
 
     /// The bytes of the reserve that are mapped, red zones left out.
@@ -163,6 +179,7 @@ impl Arena {
     fn next(&mut self, nr_bytes: usize) -> Option<Region> {
         let start = self.start + self.nr_used;
         let end = self.nr_used.checked_add(nr_bytes).filter(|end| *end <= self.nr_bytes)?;
+        self.open((self.start + end).next_multiple_of(PAGE) + PAGE)?;
         self.nr_used = end;
         Some((start, self.start + end))
     }
@@ -199,14 +216,18 @@ impl Arena {
         unsafe { slice::from_raw_parts_mut(addr as *mut u8, len) }
     }
 
-    /// The first byte beside a region that somebody has written to.
-    pub(super) fn trespass(&self) -> Option<u64> {
+    /// The first byte beside a region that somebody has written to: near it, or wherever it can be
+    /// accessed.
+    pub(super) fn trespass(&self, reach: Reach) -> Option<u64> {
+        let nr_bytes = match reach {
+            Reach::Near => NEAR_BYTES,
+            Reach::Everywhere => self.nr_mapped,
+        };
         let mut before = self.start - PAGE;
-        let end_of_all = self.start + self.nr_room() + PAGE;
-        let after = self.regions.iter().skip(1).map(|region| region.0).chain([end_of_all]);
+        let after = self.regions.iter().skip(1).map(|region| region.0).chain([self.open_end]);
         for (&(start, end), after) in self.regions.iter().zip(after) {
-            let below = before.max(start.saturating_sub(NEAR_BYTES))..start;
-            let above = end..after.min(end + NEAR_BYTES);
+            let below = before.max(start.saturating_sub(nr_bytes))..start;
+            let above = end..after.min(end + nr_bytes);
             if let Some(addr) = self.written(below).or_else(|| self.written(above)) {
                 return Some(addr);
             }
@@ -215,17 +236,16 @@ impl Arena {
         None
     }
 
-    fn written(&self, zone: std::ops::Range<usize>) -> Option<u64> {
+    fn written(&self, zone: Range<usize>) -> Option<u64> {
         if zone.is_empty() {
             return None;
         }
-        // SAFETY: the zone lies between the guard pages, where all is mapped.
+        // SAFETY: the zone lies where all can be accessed.
         let bytes = unsafe { slice::from_raw_parts(zone.start as *const u8, zone.len()) };
-        if bytes == &UNTOUCHED[..bytes.len()] {
-            return None;
-        }
-        let place = bytes.iter().position(|byte| *byte != POISON);
-        place.map(|place| (zone.start + place) as u64)
+        let mut pieces = bytes.chunks(PAGE);
+        let nr_untouched = pieces.position(|piece| piece != &UNTOUCHED[..piece.len()])? * PAGE;
+        let place = bytes[nr_untouched..].iter().position(|byte| *byte != POISON)?;
+        Some((zone.start + nr_untouched + place) as u64)
     }
 }
 
@@ -239,5 +259,42 @@ impl Drop for Arena {
         // SAFETY: the mapping is this arena's, and whoever had memory of it is gone. A mapping that
         // cannot be taken back is left.
         let _ = unsafe { munmap(self.mapping.as_ptr(), self.nr_mapped) };
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use std::fs::read_to_string;
+
+    /// What may be done at an address of this process.
+    fn access(addr: usize) -> String {
+        let maps = read_to_string("/proc/self/maps").expect("a list of mappings");
+        let found = maps.lines().find_map(|line| {
+            let (range, rest) = line.split_once(' ')?;
+            let (start, end) = range.split_once('-')?;
+            let address = |text| usize::from_str_radix(text, 16).expect("an address");
+            (address(start)..address(end)).contains(&addr).then(|| rest[..2].to_owned())
+        });
+        found.unwrap_or_default()
+    }
+
+    #[test]
+    fn no_more_can_be_accessed_than_what_was_given_and_a_page_beside() {
+        for _ in 0..2 {
+            let mut arena = Arena::fresh(64 * PAGE).expect("memory");
+            arena.skip(24);
+            arena.give(2 * PAGE).expect("room");
+            let at = |page: usize| arena.start + page * PAGE;
+            assert_eq!(
+                (access(at(0) - PAGE), access(at(0) - PAGE - 1)),
+                ("rw".into(), "--".into())
+            );
+            assert_eq!((access(at(3)), access(at(4))), ("rw".into(), "--".into()));
+            arena.grow(PAGE).expect("room");
+            let at = |page: usize| arena.start + page * PAGE;
+            assert_eq!((access(at(4)), access(at(5))), ("rw".into(), "--".into()));
+            arena.keep();
+        }
     }
 }

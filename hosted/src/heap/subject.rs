@@ -14,7 +14,7 @@ use super::contract::{Growth, Heap, Home};
 use kvroute_harness::call::{Call, Request, Role};
 use kvroute_harness::op::Setting;
 use kvroute_harness::subject::reference::layout_fault;
-use kvroute_harness::subject::{Answer, Cap, Caps, Mismatch, Refusal, Reply, Subject};
+use kvroute_harness::subject::{Answer, Cap, Caps, Mismatch, Reach, Refusal, Reply, Subject};
 use kvroute_harness::trace::Machine;
 use std::alloc::Layout;
 use std::collections::BTreeMap;
@@ -260,8 +260,8 @@ impl<H: Heap> Subject for Tenant<H> {
         }
     }
 
-    fn trespass(&self) -> Option<u64> {
-        self.arena().trespass()
+    fn trespass(&self, reach: Reach) -> Option<u64> {
+        self.arena().trespass(reach)
     }
 }
 
