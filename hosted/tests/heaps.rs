@@ -186,6 +186,40 @@ impl FrameAllocator for Forgetful {
     }
 }
 
+/// The frame allocator of the example, which takes the frame before its first for its own too.
+struct Grabbing(BitmapFrames);
+
+impl FrameAllocator for Grabbing {
+    fn boot(frames: Range<usize>) -> Option<Self> {
+        BitmapFrames::boot(frames.start.saturating_sub(1)..frames.end).map(Self)
+    }
+
+    fn alloc(&mut self, count: usize, align: usize) -> Option<usize> {
+        self.0.alloc(count, align)
+    }
+
+    fn dealloc(&mut self, first: usize, count: usize) {
+        self.0.dealloc(first, count);
+    }
+}
+
+/// The frame allocator of the example, which does without frames if they are few.
+struct Choosy(BitmapFrames);
+
+impl FrameAllocator for Choosy {
+    fn boot(frames: Range<usize>) -> Option<Self> {
+        Some(frames).filter(|frames| frames.len() >= 64).and_then(BitmapFrames::boot).map(Self)
+    }
+
+    fn alloc(&mut self, count: usize, align: usize) -> Option<usize> {
+        self.0.alloc(count, align)
+    }
+
+    fn dealloc(&mut self, first: usize, count: usize) {
+        self.0.dealloc(first, count);
+    }
+}
+
 /// Runs generated traces of at least so many ops.
 fn run(campaign: &Campaign, nr_ops: u64) -> Result<Stats, Box<Failure>> {
     let mut rng = fastrand::Rng::with_seed(10);
@@ -204,7 +238,8 @@ fn nr_ops() -> u64 {
 fn right_allocators_pass() {
     heap_campaign!(SYSTEM = "system" [OfGlobal<System>]);
     heap_campaign!(BOTH = "both" [ListHeap, OfGlobal<System>]);
-    for campaign in [&LIST_HEAP, &BITMAP_FRAMES, &SYSTEM, &BOTH] {
+    frames_campaign!(CHOOSY = "choosy"[Choosy]);
+    for campaign in [&LIST_HEAP, &BITMAP_FRAMES, &SYSTEM, &BOTH, &CHOOSY] {
         let stats = run(campaign, nr_ops()).unwrap_or_else(|failure| panic!("{failure}"));
         assert!(stats.executed_share() > 0.7, "{}: {}", campaign.name, stats.executed_share());
     }
@@ -219,6 +254,7 @@ fn faults_are_objected_to() {
         }),*] };
     }
     frames_campaign!(FORGETFUL = "forgetful"[Forgetful]);
+    frames_campaign!(GRABBING = "grabbing"[Grabbing]);
     let heaps = faulty![
         LOSES_PADDING by "drain",
         WRITES_BEHIND_A_PIECE by "bounds",
@@ -234,10 +270,21 @@ fn faults_are_objected_to() {
         LOSES_WHAT_IS_FREED by "rounds",
         WRITES_FAR_BEHIND_ITS_REGION by "bounds",
     ];
-    let frames = [("FORGETFUL", &FORGETFUL, "overlap")];
+    let frames = [("FORGETFUL", &FORGETFUL, "overlap"), ("GRABBING", &GRABBING, "promise")];
     for (fault, campaign, oracle) in heaps.into_iter().chain(frames) {
         let failure = run(campaign, 1_000_000).expect_err(fault);
         assert_eq!(failure.oracle, oracle, "{fault}: {failure}");
+    }
+}
+
+/// Where the host maps the memory is no part of an answer.
+#[test]
+fn what_is_aligned_beyond_the_memory_is_not_to_be_had() {
+    let frames = "r0 = alloc_frames(1, 0x10000000000)  # -> NoMemory\n";
+    let heap = "r0 = alloc(8, 0x10000000000)  # -> NoMemory\n";
+    for (campaign, text) in [(&BITMAP_FRAMES, frames), (&LIST_HEAP, heap)] {
+        let trace = Trace::parse(text).expect("a trace");
+        check_expected(campaign, &trace).unwrap_or_else(|failure| panic!("{failure}"));
     }
 }
 

@@ -5,12 +5,13 @@
 //!
 //! It judges nothing.
 
-use super::arena::{Arena, PAGE};
+use super::arena::{ALIGN_BYTES, Arena, PAGE};
+use super::bytes;
 use super::contract::FrameAllocator;
 use kvroute_harness::call::{Call, Request, Role};
 use kvroute_harness::op::Setting;
 use kvroute_harness::subject::reference::layout_fault;
-use kvroute_harness::subject::{Answer, Caps, Refusal, Reply, Subject};
+use kvroute_harness::subject::{Answer, Caps, Mismatch, Refusal, Reply, Subject};
 use kvroute_harness::trace::Machine;
 use std::collections::BTreeMap;
 
@@ -19,35 +20,35 @@ const SHORT: Answer = Answer::Refused(Refusal::Pages { order: 0 });
 
 /// A frame allocator that was booted, and what it has given.
 struct Tenant<F> {
-    frames: F,
-    /// Present until it is dropped.
+    /// None if it could not manage its first frames: it gives none.
+    frames: Option<F>,
+    /// Present until it is dropped. Its pages are given away as the allocator gets their frames.
     arena: Option<Arena>,
     /// How many frames each live run has, by its first.
     live: BTreeMap<usize, usize>,
     /// The frame behind the last one that it was given.
     end: usize,
-    /// The frame behind the last one that there is.
-    end_of_all: usize,
 }
 
-/// Boots a frame allocator on the frames of a machine. The first frame's number is the machine's
-/// offset, so that runs of any number begin anywhere.
+/// Boots a frame allocator on the frames of a machine: as many as there are whole pages in its
+/// region. The first one's number is the machine's offset modulo 64, so that runs of any number
+/// begin anywhere.
 ///
 /// # Errors
-/// If the system has no memory, or the allocator cannot manage these frames.
+/// If the host has no memory.
 pub fn boot<F: FrameAllocator + 'static>(machine: &Machine) -> Result<Box<dyn Subject>, String> {
     let nr_all = machine.frames as usize;
-    let nr_first = match machine.region_bytes as usize / PAGE {
+    let nr_first = match machine.region_bytes as usize {
         0 => nr_all,
-        some => some.min(nr_all),
+        some => nr_all.min(some / PAGE),
     };
     let first = machine.region_offset as usize % 64;
-    let end_of_all = first + nr_all;
-    let mut arena = Arena::fresh(end_of_all * PAGE)?;
-    arena.give(end_of_all * PAGE).ok_or("there are no such frames")?;
+    let mut arena = Arena::fresh((first + nr_all) * PAGE)?;
+    arena.skip(first * PAGE);
+    arena.give(nr_first * PAGE).ok_or("the host has no pages for the frames")?;
     let end = first + nr_first;
-    let frames = F::boot(first..end).ok_or("it does not manage these frames")?;
-    Ok(Box::new(Tenant { frames, arena: Some(arena), live: BTreeMap::new(), end, end_of_all }))
+    let frames = F::boot(first..end);
+    Ok(Box::new(Tenant { frames, arena: Some(arena), live: BTreeMap::new(), end }))
 }
 
 impl<F: FrameAllocator> Tenant<F> {
@@ -60,11 +61,14 @@ impl<F: FrameAllocator> Tenant<F> {
         if let Some(fault) = layout_fault(count.saturating_mul(PAGE as u64), align) {
             return Answer::Refused(fault);
         }
-        let (count, align) = (count as usize, align as usize / PAGE);
-        if align > 1 && !F::ALIGNS {
+        let (count, align) = (count as usize, align as usize);
+        if align > PAGE && !F::ALIGNS {
             return Answer::Unsupported;
         }
-        let Some(first) = self.frames.alloc(count, align) else { return SHORT };
+        let frames = self.frames.as_mut().filter(|_| align <= ALIGN_BYTES);
+        let Some(first) = frames.and_then(|frames| frames.alloc(count, align / PAGE)) else {
+            return SHORT;
+        };
         self.live.insert(first, count);
         let addr = (self.arena().start() as u64).wrapping_add(first.wrapping_mul(PAGE) as u64);
         Answer::Memory { addr, usable: (count * PAGE) as u64, bus: None }
@@ -73,7 +77,9 @@ impl<F: FrameAllocator> Tenant<F> {
     fn dealloc(&mut self, addr: u64) -> Answer {
         let first = (addr as usize).wrapping_sub(self.arena().start()) / PAGE;
         let Some(count) = self.live.remove(&first) else { return Answer::Unsupported };
-        self.frames.dealloc(first, count);
+        if let Some(frames) = &mut self.frames {
+            frames.dealloc(first, count);
+        }
         Answer::Done
     }
 
@@ -81,12 +87,12 @@ impl<F: FrameAllocator> Tenant<F> {
         if !F::ADDS {
             return Answer::Unsupported;
         }
-        let end = self.end.saturating_add(count);
-        if end > self.end_of_all {
+        let (Some(frames), Some(arena)) = (&mut self.frames, &mut self.arena) else { return SHORT };
+        if arena.grow(count.saturating_mul(PAGE)).is_none() {
             return SHORT;
         }
-        self.frames.add(self.end..end);
-        self.end = end;
+        frames.add(self.end..self.end + count);
+        self.end += count;
         Answer::Done
     }
 }
@@ -108,16 +114,16 @@ impl<F: FrameAllocator> Subject for Tenant<F> {
     }
 
     fn read(&self, addr: u64, bytes: &mut [u8]) -> usize {
-        let found = self.arena().bytes(addr as usize, bytes.len());
-        bytes[..found.len()].copy_from_slice(found);
-        found.len()
+        bytes::read(self.arena().bytes(addr as usize, bytes.len()), bytes)
     }
 
     fn write(&mut self, addr: u64, bytes: &[u8]) -> usize {
         let Some(arena) = &mut self.arena else { return 0 };
-        let place = arena.bytes_mut(addr as usize, bytes.len());
-        place.copy_from_slice(&bytes[..place.len()]);
-        place.len()
+        bytes::write(arena.bytes_mut(addr as usize, bytes.len()), bytes)
+    }
+
+    fn compare(&self, addr: u64, expected: &[u8]) -> Result<(), Mismatch> {
+        bytes::compare(self.arena().bytes(addr as usize, expected.len()), expected)
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod adapters;
 mod arena;
+mod bytes;
 mod contract;
 mod frames;
 mod subject;

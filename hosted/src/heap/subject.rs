@@ -9,7 +9,8 @@
 
 #![expect(unsafe_code, reason = "it calls heaps, whose promises are about raw memory")]
 
-use super::arena::{Arena, PAGE};
+use super::arena::{ALIGN_BYTES, Arena, PAGE};
+use super::bytes;
 use super::contract::{Growth, Heap, Home};
 use kvroute_harness::call::{Call, Request, Role};
 use kvroute_harness::op::Setting;
@@ -40,7 +41,7 @@ struct Tenant<H> {
 /// Boots a heap on the memory of a machine.
 ///
 /// # Errors
-/// If the system has no memory, or the heap cannot be made of all that a trace may have at first.
+/// If the host has no memory.
 pub fn boot<H: Heap + 'static>(machine: &Machine) -> Result<Box<dyn Subject>, String> {
     let offset = machine.region_offset as usize;
     let nr_all = machine.frames as usize * PAGE;
@@ -68,6 +69,9 @@ fn layout(size: u64, align: u64) -> Result<Layout, Answer> {
         return Err(Answer::Refused(fault));
     }
     let (size, align) = (size as usize, align as usize);
+    if align > ALIGN_BYTES {
+        return Err(SHORT);
+    }
     Layout::from_size_align(size, align).map_err(|_| Answer::Refused(Refusal::TooLarge))
 }
 
@@ -227,24 +231,15 @@ impl<H: Heap> Subject for Tenant<H> {
     }
 
     fn read(&self, addr: u64, bytes: &mut [u8]) -> usize {
-        let found = self.bytes(addr, bytes.len());
-        bytes[..found.len()].copy_from_slice(found);
-        found.len()
+        bytes::read(self.bytes(addr, bytes.len()), bytes)
     }
 
     fn write(&mut self, addr: u64, bytes: &[u8]) -> usize {
-        let place = self.bytes_mut(addr, bytes.len());
-        place.copy_from_slice(&bytes[..place.len()]);
-        place.len()
+        bytes::write(self.bytes_mut(addr, bytes.len()), bytes)
     }
 
     fn compare(&self, addr: u64, expected: &[u8]) -> Result<(), Mismatch> {
-        let actual = self.bytes(addr, expected.len());
-        if actual == expected {
-            return Ok(());
-        }
-        let differs = actual.iter().zip(expected).position(|(one, other)| one != other);
-        Err(differs.map_or(Mismatch::Unmapped(actual.len()), Mismatch::Differs))
+        bytes::compare(self.bytes(addr, expected.len()), expected)
     }
 
     fn validate(&self) -> Result<(), String> {
