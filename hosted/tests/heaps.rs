@@ -16,7 +16,7 @@ mod list_heap;
 use bitmap_frames::{BITMAP_FRAMES, BitmapFrames};
 use kvroute_hosted::harness::generate::generate;
 use kvroute_hosted::harness::{Campaign, Failure, Stats, Trace, check, check_expected};
-use kvroute_hosted::heap::{FrameAllocator, GivesBack, Growth, Heap, OfGlobal};
+use kvroute_hosted::heap::{FrameAllocator, GivesBack, Growth, Heap, OfAllocator, OfGlobal};
 use kvroute_hosted::{frames_campaign, heap_campaign};
 use list_heap::{LIST_HEAP, ListHeap};
 use std::alloc::{Layout, System};
@@ -237,9 +237,10 @@ fn nr_ops() -> u64 {
 #[test]
 fn right_allocators_pass() {
     heap_campaign!(SYSTEM = "system" [OfGlobal<System>]);
+    heap_campaign!(ALLOCATOR = "allocator" [OfAllocator<System>]);
     heap_campaign!(BOTH = "both" [ListHeap, OfGlobal<System>]);
     frames_campaign!(CHOOSY = "choosy"[Choosy]);
-    for campaign in [&LIST_HEAP, &BITMAP_FRAMES, &SYSTEM, &BOTH, &CHOOSY] {
+    for campaign in [&LIST_HEAP, &BITMAP_FRAMES, &SYSTEM, &ALLOCATOR, &BOTH, &CHOOSY] {
         let stats = run(campaign, nr_ops()).unwrap_or_else(|failure| panic!("{failure}"));
         assert!(stats.executed_share() > 0.7, "{}: {}", campaign.name, stats.executed_share());
     }
