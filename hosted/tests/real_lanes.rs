@@ -1,6 +1,7 @@
 //! Traces down two lanes of alloc-core, one on simulated memory and one on real memory: every
 //! oracle must find them alike.
 //!
+//! On real memory the bytes of an area are read and written where the host has mapped them.
 //! `KVROUTE_REAL_TRACES` sets the number of traces of each campaign.
 
 use fastrand::Rng;
@@ -11,11 +12,20 @@ use kvroute_harness::lane::{LaneSpec, Routing};
 use kvroute_harness::subject::alloc_core::{boot, boot_on};
 use kvroute_harness::subject::{Boot, Pack, Subject};
 use kvroute_harness::trace::Machine;
-use kvroute_hosted::machine::RealMemory;
+use kvroute_hosted::machine::{RealMemory, Trouble};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+thread_local! {
+    /// What the host has refused to the machine that was booted last.
+    static TROUBLE: RefCell<Rc<Cell<Option<Trouble>>>> = RefCell::default();
+}
 
 fn boot_real(machine: &Machine) -> Result<Box<dyn Subject>, String> {
     let memory = RealMemory::fresh(machine.frames, machine.vmalloc_pages);
-    boot_on(memory.map_err(|trouble| trouble.to_string())?, machine)
+    let memory = memory.map_err(|trouble| trouble.to_string())?;
+    TROUBLE.set(memory.trouble());
+    boot_on(memory, machine)
 }
 
 const fn lane(name: &'static str, boot: Boot) -> LaneSpec {
@@ -33,6 +43,7 @@ fn real_memory_behaves_as_simulated_memory_does() {
         for seed in 0..nr_traces {
             let trace = generate(&on_both.profile, &mut Rng::with_seed(seed));
             let stats = check(&on_both, &trace).unwrap_or_else(|failure| panic!("{failure}"));
+            assert_eq!(TROUBLE.with_borrow(|trouble| trouble.get()), None, "the host's");
             nr_ops += stats.nr_ops;
         }
     }

@@ -5,6 +5,8 @@
 //!
 //! It knows who has a page no more than the simulated machine does.
 
+#![expect(unsafe_code, reason = "what is mapped is read and written where it is mapped")]
+
 use super::bases::Bases;
 use super::space::Space;
 use alloc_core::addr::{PAGE_SHIFT, PAGE_SIZE, Paddr, Pfn, VMALLOC_START, Vaddr};
@@ -173,6 +175,14 @@ impl RealMemory {
         let pfn = self.frame_of(addr)?;
         Some(((pfn as usize) << PAGE_SHIFT) + (addr & (PAGE_SIZE - 1)) as usize)
     }
+
+    /// Where a mapped page is shown. In the middle of a call that may yet have to be done, and if
+    /// the host has refused it never will be: then its bytes are in the file alone.
+    fn shown_at(&self, addr: u64) -> Option<u64> {
+        let is_shown =
+            addr >= VMALLOC_START && self.pending.nr_pages == 0 && self.trouble.get().is_none();
+        is_shown.then(|| self.space.bases.here(addr))
+    }
 }
 
 /// The bytes from `addr` to the end of its page, or `len`.
@@ -234,13 +244,23 @@ impl Memory for RealMemory {
 }
 
 impl Machine for RealMemory {
+    /// A caller's bytes: those of an area where it is mapped, so that a wrong mapping shows.
     fn span(&self, addr: u64, len: u64) -> Option<&[u8]> {
-        Some(self.space.span(self.place(addr)?, in_page(addr, len)))
+        let (place, len) = (self.place(addr)?, in_page(addr, len));
+        Some(match self.shown_at(addr) {
+            // SAFETY: the page has a frame, and all that has one is shown.
+            Some(at) => unsafe { self.space.shown(at, len) },
+            None => self.space.span(place, len),
+        })
     }
 
     fn span_mut(&mut self, addr: u64, len: u64) -> Option<&mut [u8]> {
-        let place = self.place(addr)?;
-        Some(self.space.span_mut(place, in_page(addr, len)))
+        let (place, len) = (self.place(addr)?, in_page(addr, len));
+        Some(match self.shown_at(addr) {
+            // SAFETY: as in `span`.
+            Some(at) => unsafe { self.space.shown_mut(at, len) },
+            None => self.space.span_mut(place, len),
+        })
     }
 
     fn fault(&self) -> Option<&'static str> {

@@ -101,6 +101,24 @@ impl Space {
         // SAFETY: as in `span`.
         unsafe { std::slice::from_raw_parts_mut(self.place(at, len), len) }
     }
+
+    /// Bytes of the file where they are shown a second time.
+    ///
+    /// # Safety
+    /// So many bytes of the file are shown there.
+    pub(super) unsafe fn shown(&self, at: u64, len: usize) -> &[u8] {
+        // SAFETY: as the caller promises; and as in `span`.
+        unsafe { std::slice::from_raw_parts(self.inside(at, len).cast::<u8>(), len) }
+    }
+
+    /// As [`shown`](Self::shown), to write to.
+    ///
+    /// # Safety
+    /// As [`shown`](Self::shown).
+    pub(super) unsafe fn shown_mut(&mut self, at: u64, len: usize) -> &mut [u8] {
+        // SAFETY: as in `shown`.
+        unsafe { std::slice::from_raw_parts_mut(self.inside(at, len).cast::<u8>(), len) }
+    }
 }
 
 impl Drop for Space {
