@@ -144,8 +144,10 @@ fn weights(calls: &[Call], rng: &mut Rng) -> [u32; NR_CALLS] {
         .copied()
         .filter(|call| call.spec().yields == Yields::Memory && !call.is_boot())
         .collect();
-    if !makers.iter().any(|&call| weights[call as usize] > 0) {
-        let any = rng.one_of(&makers).or_else(|| rng.one_of(calls));
+    let beginners: Vec<Call> =
+        makers.iter().copied().filter(|&call| ops::begins_with_nothing(call)).collect();
+    if !beginners.iter().any(|&call| weights[call as usize] > 0) {
+        let any = rng.one_of(&beginners).or_else(|| rng.one_of(calls));
         any.into_iter().for_each(|&call| weights[call as usize] = 8);
     }
     for &maker in &makers {

@@ -22,7 +22,7 @@ const EXPECTED: &[(&str, u64)] = &[
     ("frees", 0x2c47eca0e1779502),
     ("nofail", 0xdd07e859489118e3),
     ("faults", 0xf1362aa889f0dedb),
-    ("heap", 0x70ab6a6f062907ad),
+    ("heap", 0xa81a2682266b5f6d),
     ("frames", 0x86ffb30807216e1a),
 ];
 

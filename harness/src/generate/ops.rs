@@ -34,13 +34,16 @@ fn blind_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Op {
     plain_op(call, draw::args(call, scene, swarm, rng))
 }
 
+/// Whether an allocation needs no live memory: a heap has nothing to do with NULL, as `krealloc`
+/// has.
+pub(super) fn begins_with_nothing(call: Call) -> bool {
+    call.spec().family != Family::Heap || !call.is_realloc()
+}
+
 /// An allocation.
 fn make_op(scene: &Scene, swarm: &Swarm, rng: &mut Rng) -> Option<Op> {
     let nr_caches = scene.nr_caches();
-    // A heap has nothing to do with NULL.
-    let has_nothing = |call: Call| {
-        call.spec().family == Family::Heap && call.is_realloc() && scene.nr_live() == 0
-    };
+    let has_nothing = |call: Call| scene.nr_live() == 0 && !begins_with_nothing(call);
     let may = |call: Call| (nr_caches > 0 || !call.needs_cache()) && !has_nothing(call);
     let call = pick(&swarm.calls.makers, swarm, rng, may);
     let Some(call) = call else { return create_op(scene, swarm, rng) };

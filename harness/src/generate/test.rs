@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::call::{Call, Yields};
+use crate::campaign::{FRAMES, HEAP};
 use crate::generate::CallSet;
-use crate::op::Ptr;
+use crate::op::{Class, Ptr};
 use crate::trace::POLICIES;
 use std::collections::BTreeSet;
 
@@ -217,4 +218,18 @@ fn a_few_machines_have_several_blocks_of_the_top_order() {
     assert!((20..200).contains(&large.len()), "{} are large", large.len());
     assert!(large.iter().any(|swarm| swarm.machine.frames > 8 << 10));
     assert!(large.iter().all(|swarm| swarm.top_orders > Share(0)));
+}
+
+/// A trace that cannot begin says nothing. One frame allocator in eight has less than a frame at
+/// first, and some of those get none later.
+#[test]
+fn hardly_a_trace_for_a_heap_allocates_nothing() {
+    for (campaign, nr_least) in [(&HEAP, 392), (&FRAMES, 372)] {
+        let grants = |trace: &Trace| {
+            let stats = crate::check(campaign, trace).expect("no oracle objects");
+            stats.lanes[0].classes[Class::Memory as usize] > 0
+        };
+        let nr_granting = traces(&campaign.profile, 400).filter(grants).count();
+        assert!(nr_granting >= nr_least, "{}: {nr_granting} of 400 traces", campaign.name);
+    }
 }
