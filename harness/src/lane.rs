@@ -14,6 +14,7 @@ mod probe;
 mod registers;
 mod resolve;
 
+pub(crate) use book::IMITATED_BYTES_MAX;
 pub(crate) use perform::{Record, Retry};
 pub(crate) use probe::Probe;
 pub(crate) use resolve::Action;

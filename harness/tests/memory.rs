@@ -29,6 +29,15 @@ fn brim(frames: u32) -> String {
     text
 }
 
+/// The same of an allocator that is not Linux', and gets its memory bit by bit.
+fn foreign_brim(frames: u32) -> String {
+    let mut text = format!("machine (frames: {frames}, region_bytes: 0x100000)\n");
+    for register in 0..2000 {
+        writeln!(text, "extend(0x9000)\nr{register} = alloc(0x4000, 1)").expect("a String");
+    }
+    text
+}
+
 /// Runs `kvroute check` with an address space of `bytes`.
 fn check_within(bytes: u64, campaign: &str, name: &str, text: &str, more: &[&str]) -> Output {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
@@ -65,9 +74,11 @@ fn the_largest_machine_is_refused_or_runs_to_its_end() {
 
 #[test]
 fn what_is_admitted_stays_within_its_bound() {
-    for (campaign, frames) in [("pages", 64), ("routed", 2048), ("routed", 16384), ("replay", 4096)]
-    {
-        let text = brim(frames);
+    let linux = [("pages", 64), ("routed", 2048), ("routed", 16384), ("replay", 4096)];
+    let linux = linux.map(|(campaign, frames)| (campaign, frames, brim(frames)));
+    let small = "machine (frames: 65536)\nr0 = alloc(8, 8)\n".to_owned();
+    let foreign = [("heap", 16384, foreign_brim(16384)), ("heap", 65536, small)];
+    for (campaign, frames, text) in linux.into_iter().chain(foreign) {
         let trace = Trace::parse(&text).expect("a trace");
         let bound = Bound::of(by_name(campaign).expect("a campaign"), &trace).total();
         let memory = format!("{bound}");

@@ -23,7 +23,7 @@ use std::mem::take;
 const ECHO_BYTES_MAX: u64 = 256;
 
 /// The largest block whose bytes may be those of other pages.
-const IMITATED_BYTES_MAX: u64 = 4 * PAGE;
+pub(crate) const IMITATED_BYTES_MAX: u64 = 4 * PAGE;
 
 /// Whether a request has dropped cached pages, or had a process killed.
 fn took_from_others(record: &Record) -> bool {
