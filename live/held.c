@@ -84,6 +84,7 @@ void kvr_held_put(struct kvr_held *held, const void *p)
 		drop(stale);
 	}
 	held->p = p;
+	held->is_settled = false;
 	hlist_add_head(&held->node, bucket_of(p));
 	raw_spin_unlock_irqrestore(&lock, irq);
 }
@@ -151,7 +152,9 @@ void kvr_held_leaks(const struct module *gone)
 
 		raw_spin_lock_irqsave(&lock, irq);
 		copy = entries[i];
-		is_lost = copy.p && within_module(copy.caller->ip, gone);
+		is_lost = copy.p && !copy.is_settled && kvr_caller_is_of(copy.caller, gone);
+		if (is_lost)
+			entries[i].is_settled = true;
 		raw_spin_unlock_irqrestore(&lock, irq);
 		if (is_lost)
 			kvr_report(KVR_LEAK, copy.p, &copy);

@@ -34,7 +34,6 @@ struct kvr_stack {
 
 /* A place in the code that asks for memory. Its counts survive its module. */
 struct kvr_caller {
-	unsigned long ip;	/* 0 once its module is gone */
 	char name[88];		/* module:function+offset, the same on every boot of a kernel */
 	u32 hash;		/* of the name */
 	bool is_wrapper;	/* asks on behalf of its own caller, as kvrealloc() does */
@@ -57,6 +56,7 @@ struct kvr_held {
 	enum kvr_side side;
 	struct kvr_caller *caller;
 	unsigned long nth;	/* request of this caller under this plan, from 1 */
+	bool is_settled;	/* told as a leak: not told again */
 	pid_t pid;
 	char comm[TASK_COMM_LEN];
 	struct kvr_stack stack;
@@ -86,7 +86,9 @@ int kvr_callers_init(void);
 void kvr_callers_exit(void);
 struct kvr_caller *kvr_caller_of(const struct kvr_stack *stack);
 void kvr_callers_choose(void);
-void kvr_callers_forget(const struct module *gone);
+bool kvr_caller_is_of(const struct kvr_caller *caller, const struct module *module);
+void kvr_callers_forget(const struct module *module,
+			bool (*is_gone)(unsigned long ip, const struct module *module));
 void kvr_callers_show(struct seq_file *m);
 
 /* held.c */

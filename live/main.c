@@ -12,12 +12,20 @@
 #error "kvroute needs CONFIG_DYNAMIC_FTRACE_WITH_REGS and CONFIG_KPROBES"
 #endif
 
-/* A module has run its exit function when it is told to be going. */
+/*
+ * A module has run its exit function when it is told to be going. Once it lives, what only its start
+ * needed is freed.
+ */
 static int on_module(struct notifier_block *block, unsigned long event, void *data)
 {
-	if (event == MODULE_STATE_GOING) {
+	switch (event) {
+	case MODULE_STATE_LIVE:
+		kvr_callers_forget(data, within_module_init);
+		break;
+	case MODULE_STATE_GOING:
 		kvr_held_leaks(data);
-		kvr_callers_forget(data);
+		kvr_callers_forget(data, within_module);
+		break;
 	}
 	return NOTIFY_OK;
 }

@@ -208,6 +208,16 @@ static noinline int plant_third(void)
 	return 0;
 }
 
+/* What starts a module need not be cleaned up after. Its code is gone when the module goes. */
+static noinline int __init plant_init_leak(void)
+{
+	void *p = kvmalloc(SIZE, GFP_KERNEL);
+
+	if (twin)
+		kvfree(p);
+	return p ? 0 : -ENOMEM;
+}
+
 /* What kmalloc() rounds up to may be used. */
 static noinline int plant_slack(void)
 {
@@ -223,7 +233,7 @@ static noinline int plant_slack(void)
 	return 0;
 }
 
-static const struct { const char *name; int (*run)(void); } plants[] = {
+static const struct { const char *name; int (*run)(void); } plants[] __initconst = {
 	{ "kfree", plant_kfree },
 	{ "vfree", plant_vfree },
 	{ "dma", plant_dma },
@@ -234,6 +244,7 @@ static const struct { const char *name; int (*run)(void); } plants[] = {
 	{ "krealloc", plant_krealloc },
 	{ "leak", plant_leak },
 	{ "third", plant_third },
+	{ "init_leak", plant_init_leak },
 	{ "slack", plant_slack },
 };
 
