@@ -139,6 +139,16 @@ void kvr_vfree(const void *p)
 	kvr_leave();
 }
 
+void kvr_kvfree_rcu(struct rcu_head *head, void *second)
+{
+	const void *p = kvr_rcu_memory(head, second);
+
+	if (kvr_held_settle(p))
+		kvr_record_free(p, KVR_KVFREE);
+	kvfree_call_rcu(head, second);
+	kvr_leave();
+}
+
 /* krealloc() of memory of vmalloc: its size is known only if it is in the book. */
 static void *resize_misused(const void *p, size_t size, gfp_t flags)
 {

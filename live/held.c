@@ -3,7 +3,7 @@
  * The book of who holds what: memory that kvmalloc() gave while the module was on, by its address.
  *
  * A book of fixed size, since it is written where nothing can be allocated. Who finds it full is
- * counted and not routed. Memory of slab that is freed in bulk leaves its entry behind; the
+ * counted and not routed. Memory of slab that kfree_bulk() frees leaves its entry behind; the
  * entry goes when the address is given again.
  */
 #include <linux/hash.h>
@@ -116,6 +116,30 @@ bool kvr_held_take(const void *p, struct kvr_held *copy)
 	}
 	raw_spin_unlock_irqrestore(&lock, irq);
 	return held;
+}
+
+/*
+ * It is freed after a grace period. Memory of slab then goes in bulk, which nobody sees, so its entry
+ * goes now, and the answer is yes. Memory of vmalloc goes to vfree(), which must find it.
+ */
+bool kvr_held_settle(const void *p)
+{
+	struct kvr_held *held;
+	bool is_gone = false;
+	unsigned long irq;
+
+	raw_spin_lock_irqsave(&lock, irq);
+	held = find(p);
+	if (held) {
+		held->is_settled = true;
+		is_gone = held->side == KVR_SLAB;
+	}
+	if (is_gone) {
+		hlist_del(&held->node);
+		drop(held);
+	}
+	raw_spin_unlock_irqrestore(&lock, irq);
+	return is_gone;
 }
 
 /* The memory that the address lies in or in the guard page behind. Called in an oops as well. */

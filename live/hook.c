@@ -56,6 +56,11 @@ static bool notrace wants_vmalloc_or_held(struct pt_regs *regs)
 	return wants_vmalloc(regs) || wants_held(regs);
 }
 
+static bool notrace wants_rcu(struct pt_regs *regs)
+{
+	return kvr_held_may(kvr_rcu_memory(argument(regs, 0), argument(regs, 1)));
+}
+
 static bool notrace wants_page_of_vmalloc(struct pt_regs *regs)
 {
 	return is_vmalloc_addr(kvr_virt_of(argument(regs, 1)));
@@ -85,6 +90,7 @@ static struct kvr_hook hooks[] = {
 	{ "kfree", kvr_kfree, wants_vmalloc_or_held, .is_needed = true },
 	{ "vfree", kvr_vfree, wants_held, .is_needed = true },
 	{ "kfree_sensitive", kvr_kfree_sensitive, wants_vmalloc_or_held, .is_needed = true },
+	{ "kvfree_call_rcu", kvr_kvfree_rcu, wants_rcu },
 	{ "ksize", kvr_ksize, wants_vmalloc },
 	{ "dma_map_page_attrs", kvr_dma_map_page, wants_page_of_vmalloc },
 	{ "dma_map_sg_attrs", kvr_dma_map_sg, wants_list_of_vmalloc },

@@ -14,6 +14,7 @@
 #include <linux/gfp.h>
 #include <linux/list.h>
 #include <linux/mm.h>
+#include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
@@ -56,7 +57,7 @@ struct kvr_held {
 	enum kvr_side side;
 	struct kvr_caller *caller;
 	unsigned long nth;	/* request of this caller under this plan, from 1 */
-	bool is_settled;	/* told as a leak: not told again */
+	bool is_settled;	/* told as a leak, or soon freed: no leak any more */
 	pid_t pid;
 	char comm[TASK_COMM_LEN];
 	struct kvr_stack stack;
@@ -100,6 +101,7 @@ void kvr_held_put(struct kvr_held *held, const void *p);
 bool kvr_held_may(const void *p);
 bool kvr_held_find(const void *p, struct kvr_held *copy);
 bool kvr_held_take(const void *p, struct kvr_held *copy);
+bool kvr_held_settle(const void *p);
 bool kvr_held_around(unsigned long address, struct kvr_held *copy);
 void kvr_held_leaks(const struct module *gone);
 unsigned long kvr_held_show(struct seq_file *m);
@@ -142,12 +144,25 @@ void kvr_kvfree(const void *p);
 void kvr_kfree(const void *p);
 void kvr_vfree(const void *p);
 void kvr_kfree_sensitive(const void *p);
+void kvr_kvfree_rcu(struct rcu_head *head, void *second);
 void *kvr_krealloc(const void *p, size_t size, gfp_t flags);
 size_t kvr_ksize(const void *p);
 dma_addr_t kvr_dma_map_page(struct device *dev, struct page *page, size_t offset, size_t size);
 unsigned int kvr_dma_map_sg(struct device *dev, struct scatterlist *sg, int nents);
 int kvr_bio_add_page(struct bio *bio, struct page *page, unsigned int len, unsigned int offset);
 const void *kvr_virt_of(const struct page *page);
+
+/*
+ * What kvfree_call_rcu() is to free. Its second argument was at first the place of the head in the
+ * memory, unless there is no head, and is the memory itself since.
+ */
+static inline const void *kvr_rcu_memory(const struct rcu_head *head, const void *second)
+{
+	const bool is_place = __builtin_types_compatible_p(typeof(kvfree_call_rcu),
+							   void(struct rcu_head *, rcu_callback_t));
+
+	return head && is_place ? (const void *)head - (unsigned long)second : second;
+}
 
 /* What an address is counted for, in files.c. */
 enum kvr_count {

@@ -218,6 +218,16 @@ static noinline int __init plant_init_leak(void)
 	return p ? 0 : -ENOMEM;
 }
 
+/* Memory that readers may still use is best not freed; kvfree_rcu() knows when. */
+static noinline int plant_rcu_leak(void)
+{
+	struct whole { struct rcu_head rcu; char rest[SIZE]; } *p = kvmalloc(sizeof(*p), GFP_KERNEL);
+
+	if (p && twin)
+		kvfree_rcu(p, rcu);
+	return p ? 0 : -ENOMEM;
+}
+
 /* What kmalloc() rounds up to may be used. */
 static noinline int plant_slack(void)
 {
@@ -245,6 +255,7 @@ static const struct { const char *name; int (*run)(void); } plants[] __initconst
 	{ "leak", plant_leak },
 	{ "third", plant_third },
 	{ "init_leak", plant_init_leak },
+	{ "rcu_leak", plant_rcu_leak },
 	{ "slack", plant_slack },
 };
 
