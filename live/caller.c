@@ -26,7 +26,8 @@ static unsigned int nr_slots;	/* taken: a quarter stays empty, so that a search 
 static DEFINE_RAW_SPINLOCK(lock);
 
 /* Functions that pass a request on: who called them is who asks. */
-static const char *const wrappers[] = { "kvrealloc", "kvmemdup", "kvmalloc", "vmemdup_user" };
+static const char *const wrappers[] = { "kvrealloc", "kvr_kvrealloc", "kvmemdup", "kvmalloc",
+					"vmemdup_user" };
 
 static bool is_wrapper(const char *function)
 {

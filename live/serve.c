@@ -122,18 +122,23 @@ static void *move(const void *p, size_t size, gfp_t flags)
 }
 
 /*
- * Since 6.12 kvrealloc() goes to krealloc() or vrealloc() by what the memory is, and neither knows
- * memory at the end of a page. It may always move, so here it always does.
+ * Since 6.12 kvrealloc() goes to krealloc() or vrealloc() by what the memory is, and the latter does
+ * not know memory at the end of a page. It may always move, so here it always does.
+ * Memory of slab is the kernel's own from here on: slab knows its size better than the book.
  */
 void *kvr_kvrealloc(const void *p, size_t size, gfp_t flags)
 {
 	struct kvr_held held;
+	bool is_known = kvr_held_find(p, &held);
 	void *moved;
 
-	if (size && (!p || kvr_held_find(p, &held)))
+	if (size && (!p || (is_known && held.side == KVR_VMALLOC))) {
 		moved = move(p, size, flags);
-	else
+	} else {
+		if (kvr_held_settle(p))
+			kvr_record_free(p, KVR_KVFREE);
 		moved = kvrealloc_noprof(p, size, flags);
+	}
 	kvr_leave();
 	return moved;
 }
