@@ -23,13 +23,21 @@ static bool fill(struct kvr_held *held, size_t size, gfp_t flags)
  * Where the last page has room, the memory may stand at its end: the first byte behind is then in
  * the guard page. Such memory is freed by functions of ours alone, so it keeps the module loaded.
  */
-static const void *at_edge(const void *area, size_t size)
+static const void *by_vmalloc(struct kvr_held *held)
 {
-	size_t room = PAGE_ALIGN(size) - ALIGN(size, ARCH_KMALLOC_MINALIGN);
+	size_t whole = PAGE_ALIGN(held->size);
+	size_t room = whole - ALIGN(held->size, ARCH_KMALLOC_MINALIGN);
 
-	if (!area || !room || !kvr_plan_wants_edge() || !try_module_get(THIS_MODULE))
-		return area;
-	return area + room;
+	if (!room || !kvr_plan_wants_edge() || !try_module_get(THIS_MODULE)) {
+		held->area = __vmalloc(held->size, held->flags);
+		return held->area;
+	}
+	/* KASAN lets nobody use more of the last page than was asked for. */
+	held->area = __vmalloc(whole, held->flags);
+	if (held->area)
+		return held->area + room;
+	module_put(THIS_MODULE);
+	return NULL;
 }
 
 static const void *serve(struct kvr_held *held, enum kvr_route route, int node)
@@ -37,8 +45,7 @@ static const void *serve(struct kvr_held *held, enum kvr_route route, int node)
 	held->area = NULL;
 	switch (route) {
 	case KVR_BY_VMALLOC:
-		held->area = __vmalloc(held->size, held->flags);
-		return at_edge(held->area, held->size);
+		return by_vmalloc(held);
 	case KVR_BY_SLAB:
 		return kmalloc_node(held->size, held->flags | __GFP_NOWARN, node);
 	default:
