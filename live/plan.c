@@ -131,14 +131,14 @@ static u64 draw(u64 a, u64 b, u64 c)
 }
 
 /*
- * What vmalloc may serve: the caller may sleep, wants no special memory, and is not the one who
- * frees memory for others. NOFS and NOIO are no reason against it since 5.17.
+ * What vmalloc may serve: the caller may sleep, wants no special memory and no node above all, and is
+ * not the one who frees memory for others. NOFS and NOIO are no reason against it since 5.17.
  */
 static bool is_legal(size_t size, gfp_t flags)
 {
 	return size && size <= INT_MAX && gfpflags_allow_blocking(flags) &&
-	       !(flags & (__GFP_DMA | __GFP_DMA32 | __GFP_MOVABLE)) && !in_interrupt() &&
-	       !in_atomic() && !irqs_disabled() && !(current->flags & PF_MEMALLOC);
+	       !(flags & (__GFP_DMA | __GFP_DMA32 | __GFP_MOVABLE | __GFP_THISNODE)) &&
+	       !in_interrupt() && !in_atomic() && !irqs_disabled() && !(current->flags & PF_MEMALLOC);
 }
 
 enum kvr_route kvr_plan_route(struct kvr_caller *caller, unsigned long nth, size_t size, gfp_t flags)

@@ -40,6 +40,16 @@ static const void *by_vmalloc(struct kvr_held *held)
 	return NULL;
 }
 
+/* No harder than kvmalloc() itself tries: there is another way, so nobody need be killed for it. */
+static const void *by_slab(const struct kvr_held *held, int node)
+{
+	gfp_t flags = held->flags | __GFP_NOWARN;
+
+	if (held->size > PAGE_SIZE && !(flags & __GFP_RETRY_MAYFAIL))
+		flags |= __GFP_NORETRY;
+	return kmalloc_node(held->size, flags, node);
+}
+
 static const void *serve(struct kvr_held *held, enum kvr_route route, int node)
 {
 	held->area = NULL;
@@ -47,7 +57,7 @@ static const void *serve(struct kvr_held *held, enum kvr_route route, int node)
 	case KVR_BY_VMALLOC:
 		return by_vmalloc(held);
 	case KVR_BY_SLAB:
-		return kmalloc_node(held->size, held->flags | __GFP_NOWARN, node);
+		return by_slab(held, node);
 	default:
 		return NULL;
 	}
