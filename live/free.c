@@ -77,15 +77,19 @@ void kvr_kvfree(const void *p)
 	kvr_leave();
 }
 
-/* Memory of vmalloc that a call is given which is for slab: reported and freed. */
+/*
+ * Memory of vmalloc that a call is given which is for slab: reported and freed. What is not in the book
+ * may be freed already, so nothing is written there: where it cannot be freed at once, it is left.
+ * In an interrupt vfree() writes a link there itself.
+ */
 static void free_misused(enum kvr_rule rule, const void *p, const struct kvr_held *held)
 {
 	kvr_report(rule, p, held);
 	kvr_record_free(p, KVR_KFREE);
 	if (held)
 		kvr_give_back(held);
-	else
-		free_area(p);
+	else if (may_vfree() && !in_interrupt())
+		vfree(p);
 }
 
 void kvr_kfree(const void *p)

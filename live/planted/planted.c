@@ -228,6 +228,23 @@ static noinline int plant_rcu_leak(void)
 	return p ? 0 : -ENOMEM;
 }
 
+/* Freeing twice, where vfree() cannot be called at once. Of slab it would hurt others. */
+static noinline int plant_twice(void)
+{
+	static DEFINE_SPINLOCK(lock);
+	void *p = kvmalloc(SIZE, GFP_KERNEL);
+
+	if (twin || !is_vmalloc_addr(p)) {
+		kvfree(p);
+	} else {
+		spin_lock(&lock);
+		kfree(p);
+		kfree(p);
+		spin_unlock(&lock);
+	}
+	return p ? 0 : -ENOMEM;
+}
+
 /* What kmalloc() rounds up to may be used. */
 static noinline int plant_slack(void)
 {
@@ -256,6 +273,7 @@ static const struct { const char *name; int (*run)(void); } plants[] __initconst
 	{ "third", plant_third },
 	{ "init_leak", plant_init_leak },
 	{ "rcu_leak", plant_rcu_leak },
+	{ "twice", plant_twice },
 	{ "slack", plant_slack },
 };
 
