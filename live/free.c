@@ -183,8 +183,11 @@ void *kvr_krealloc(const void *p, size_t size, gfp_t flags)
 		moved = resize_misused(p, size, flags);
 	} else {
 		moved = krealloc(p, size, flags);
-		/* What was kvmalloc's is kmalloc's from here on, and no business of ours. */
-		if (moved && kvr_held_take(p, &held)) {
+		/*
+		 * What was kvmalloc's is kmalloc's from here on, and no business of ours. If it moved,
+		 * kfree() has seen it, and p may by now be somebody else's.
+		 */
+		if (moved == p && kvr_held_take(p, &held)) {
 			kvr_count(KVR_NR_LATENT);
 			kvr_record_free(p, KVR_KFREE);
 		}
