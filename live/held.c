@@ -142,15 +142,12 @@ bool kvr_held_settle(const void *p)
 	return is_gone;
 }
 
-/* The memory that the address lies in or in the guard page behind. Called in an oops as well. */
-bool kvr_held_around(unsigned long address, struct kvr_held *copy)
+/* With the lock held: the memory that the address lies in or in the guard page behind. */
+static bool find_around(unsigned long address, struct kvr_held *copy)
 {
 	bool is_found = false;
-	unsigned long irq;
 	unsigned int i;
 
-	if (!raw_spin_trylock_irqsave(&lock, irq))
-		return false;
 	for (i = 0; i < NR_HELD && !is_found; i++) {
 		struct kvr_held *held = &entries[i];
 		unsigned long from = (unsigned long)held->area;
@@ -160,6 +157,29 @@ bool kvr_held_around(unsigned long address, struct kvr_held *copy)
 		if (is_found)
 			*copy = *held;
 	}
+	return is_found;
+}
+
+bool kvr_held_around(unsigned long address, struct kvr_held *copy)
+{
+	unsigned long irq;
+	bool is_found;
+
+	raw_spin_lock_irqsave(&lock, irq);
+	is_found = find_around(address, copy);
+	raw_spin_unlock_irqrestore(&lock, irq);
+	return is_found;
+}
+
+/* Who oopses may hold the lock. */
+bool kvr_held_around_in_oops(unsigned long address, struct kvr_held *copy)
+{
+	unsigned long irq;
+	bool is_found;
+
+	if (!raw_spin_trylock_irqsave(&lock, irq))
+		return false;
+	is_found = find_around(address, copy);
 	raw_spin_unlock_irqrestore(&lock, irq);
 	return is_found;
 }

@@ -103,6 +103,7 @@ bool kvr_held_find(const void *p, struct kvr_held *copy);
 bool kvr_held_take(const void *p, struct kvr_held *copy);
 bool kvr_held_settle(const void *p);
 bool kvr_held_around(unsigned long address, struct kvr_held *copy);
+bool kvr_held_around_in_oops(unsigned long address, struct kvr_held *copy);
 void kvr_held_leaks(const struct module *gone);
 unsigned long kvr_held_show(struct seq_file *m);
 

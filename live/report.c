@@ -152,7 +152,7 @@ static int on_die(struct notifier_block *block, unsigned long event, void *data)
 	struct kvr_stack here = { .nr = 1 };
 	struct kvr_held held;
 
-	if (event != DIE_OOPS || !args->regs || !kvr_held_around(address, &held) ||
+	if (event != DIE_OOPS || !args->regs || !kvr_held_around_in_oops(address, &held) ||
 	    address < (unsigned long)held.p + held.size)
 		return NOTIFY_DONE;
 	here.entries[0] = instruction_pointer(args->regs);
