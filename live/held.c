@@ -11,8 +11,9 @@
 
 #include "kvroute.h"
 
-#define HELD_BITS 13
-#define NR_HELD (4u << HELD_BITS)
+/* Most buckets are empty, so that a free of other memory seldom looks further. */
+#define HELD_BITS 17
+#define NR_HELD (1u << HELD_BITS >> 2)
 
 static struct hlist_head *buckets;
 static struct kvr_held *entries;

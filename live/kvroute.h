@@ -108,7 +108,7 @@ void kvr_held_leaks(const struct module *gone);
 unsigned long kvr_held_show(struct seq_file *m);
 
 /* report.c */
-void kvr_stack_save(struct kvr_stack *stack);
+void kvr_stack_save(struct kvr_stack *stack, unsigned int depth);
 void kvr_report(enum kvr_rule rule, const void *p, const struct kvr_held *held);
 void kvr_reports_show(struct seq_file *m);
 int kvr_report_init(void);

@@ -87,7 +87,7 @@ void kvr_record_free(const void *p, enum kvr_free call)
 	struct kvr_stack stack;
 
 	kvr_count(KVR_NR_FREED);
-	kvr_stack_save(&stack);
+	kvr_stack_save(&stack, 1);
 	what.from = stack.nr ? stack.entries[0] : 0;
 	write(&what);
 }

@@ -37,16 +37,19 @@ struct told {
 static struct told told[NR_TOLD];
 static DEFINE_RAW_SPINLOCK(lock);
 
-/* The stack of who called the function that we stand before. */
-void kvr_stack_save(struct kvr_stack *stack)
+/* No call of ours goes deeper than this before it saves a stack. */
+#define OWN_DEPTH 4
+
+/* The stack of who called the function that we stand before, `depth` frames of it at most. */
+void kvr_stack_save(struct kvr_stack *stack, unsigned int depth)
 {
-	unsigned long all[KVR_DEPTH + 4];
-	unsigned int nr = stack_trace_save(all, ARRAY_SIZE(all), 1);
+	unsigned long all[KVR_DEPTH + OWN_DEPTH];
+	unsigned int nr = stack_trace_save(all, depth + OWN_DEPTH, 1);
 	unsigned int skip = 0;
 
 	while (skip < nr && within_module(all[skip], THIS_MODULE))
 		skip++;
-	stack->nr = min_t(unsigned int, nr - skip, KVR_DEPTH);
+	stack->nr = min(nr - skip, depth);
 	memcpy(stack->entries, all + skip, stack->nr * sizeof(*all));
 }
 
@@ -129,7 +132,7 @@ void kvr_report(enum kvr_rule rule, const void *p, const struct kvr_held *held)
 
 	/* A leak has no place where it happens. */
 	if (rule != KVR_LEAK)
-		kvr_stack_save(&here);
+		kvr_stack_save(&here, KVR_DEPTH);
 	report_at(rule, p, held, &here);
 }
 

@@ -6,7 +6,7 @@
 
 static bool fill(struct kvr_held *held, size_t size, gfp_t flags)
 {
-	kvr_stack_save(&held->stack);
+	kvr_stack_save(&held->stack, KVR_DEPTH);
 	held->caller = kvr_caller_of(&held->stack);
 	if (!held->caller)
 		return false;
