@@ -7,6 +7,7 @@
  * entry goes when the address is given again.
  */
 #include <linux/hash.h>
+#include <linux/kmemleak.h>
 #include <linux/module.h>
 
 #include "kvroute.h"
@@ -240,6 +241,8 @@ int kvr_held_init(void)
 		kvr_held_exit();
 		return -ENOMEM;
 	}
+	/* Memory that only the book knows is leaked. */
+	kmemleak_no_scan(entries);
 	for (i = 0; i < NR_HELD; i++)
 		drop(&entries[i]);
 	return 0;

@@ -3,6 +3,7 @@
  * The recording: a ring on each CPU, written without a lock, read as the text that tracefs would
  * print for probes on kvmalloc() and the calls that free, so that `kvroute replay` reads it.
  */
+#include <linux/kmemleak.h>
 #include <linux/ktime.h>
 #include <linux/percpu.h>
 #include <linux/sort.h>
@@ -191,6 +192,8 @@ int kvr_record_init(void)
 			kvr_record_exit();
 			return -ENOMEM;
 		}
+		/* It names memory that may be lost. */
+		kmemleak_no_scan(ring->records);
 	}
 	return 0;
 }
