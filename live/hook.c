@@ -98,7 +98,7 @@ static struct kvr_hook hooks[] = {
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
 	{ "kvrealloc_noprof", kvr_kvrealloc, wants_resize, .is_needed = true },
 #endif
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 10, 0)
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 11, 0)
 	{ "krealloc_noprof", kvr_krealloc, wants_vmalloc_or_held, .is_needed = true },
 	{ "__kvmalloc_node_noprof", kvr_kvmalloc, wants_request, .is_needed = true },
 #else

@@ -126,7 +126,7 @@ int kvr_record_show(struct seq_file *m);
 void kvr_give_back(const struct kvr_held *held);
 void kvr_free_exit(void);
 
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 10, 0)
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 11, 0)
 #define KVR_KVMALLOC_PARAMS DECL_BUCKET_PARAMS(size, b), gfp_t flags, int node
 #define KVR_KVMALLOC_PASS(size, b) PASS_BUCKET_PARAMS(size, b)
 #define KVR_KVMALLOC_ORIGINAL() __kvmalloc_node_noprof(PASS_BUCKET_PARAMS(size, b), flags, node)

@@ -8,6 +8,9 @@
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 1, 0) || LINUX_VERSION_CODE >= KERNEL_VERSION(6, 18, 0)
 #error "kvroute knows kvmalloc of Linux 6.1 to 6.17; another version may ask and free otherwise"
 #endif
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 10, 0) && LINUX_VERSION_CODE < KERNEL_VERSION(6, 11, 0)
+#error "kvroute does not know kvmalloc of Linux 6.10, which is called as in no other version"
+#endif
 #if !defined(CONFIG_DYNAMIC_FTRACE_WITH_REGS) || !defined(CONFIG_KPROBES)
 #error "kvroute needs CONFIG_DYNAMIC_FTRACE_WITH_REGS and CONFIG_KPROBES"
 #endif
