@@ -8,6 +8,15 @@ guests=$PWD/target/live
 workloads() { (cd live/guest && find . -type f ! -name init ! -name drivers | sed 's,^./,,' | sort | paste -sd ' '); }
 has_workload() { case " $(workloads) " in *" $1 "*) ;; *) return 1 ;; esac; }
 
+# They load the module themselves or set its plan, so they say nothing of a run without it.
+has_own_plans() { [[ $1 =~ ^(planted|cost|unload)$ ]]; }
+
+# Sets what a guest may take: `limit` in seconds.
+read_settings() {
+  limit=${KVROUTE_GUEST_SECONDS:-300}
+  is_number "$limit" || die "KVROUTE_GUEST_SECONDS: '$limit' is not a number of seconds"
+}
+
 # The first thing that is missing, with the command that installs it; or nothing.
 missing_package() {
   local need
@@ -100,7 +109,8 @@ make_disks() {
   done
 }
 
-# run_guest <release> <workload> <plan> <seconds>: leaves what it printed in console, what it told in told.
+# run_guest <release> <workload> <plan>: leaves what it printed in console, what it told in told.
+# Under the plan `none` the module is not loaded.
 run_guest() {
   local release=$1 small=$guests/small drives
   if [ "${made:-}" != "$release-$2" ]; then
@@ -117,7 +127,7 @@ run_guest() {
   : >"$guests/told"
   # The timer of a guest may come late on a busy machine, and its kernel would take it for broken (no_timer_check).
   # In the background, so that a signal to the script is heard at once and ends the guest as well.
-  timeout -k 5 "$4" nice qemu-system-x86_64 -accel tcg -cpu max -m "${KVROUTE_GUEST_MIB:-1024}" -smp "${KVROUTE_GUEST_CPUS:-1}" \
+  timeout -k 5 "$limit" nice qemu-system-x86_64 -accel tcg -cpu max -m "${KVROUTE_GUEST_MIB:-1024}" -smp "${KVROUTE_GUEST_CPUS:-1}" \
     -display none -no-reboot -nodefaults -serial "file:$guests/console" -serial "file:$guests/told" -kernel "/boot/vmlinuz-$release" \
     -initrd "$guests/initrd" "${drives[@]}" -append "console=ttyS0 panic=-1 no_timer_check mitigations=off quiet loglevel=5" </dev/null 2>/dev/null &
   guest=$!
@@ -137,12 +147,48 @@ keep_logs() {
 # told <word>: what stands behind it, or a dash.
 told() { awk -v word="$1" '$1 == word { print $2; found = 1; exit } END { if (!found) print "-" }' "$guests/told"; }
 
-# The kernel's own warnings, without what differs between two runs; and those that it does not give without routing.
+# plan_word <word> <plan> <else>: what a plan says of it at last.
+plan_word() {
+  local word said=$3
+  for word in $2; do
+    [[ $word != "$1"=* ]] || said=${word#*=}
+  done
+  say "$said"
+}
+
+# decided_nothing <plan>: whether it was to decide requests, and came to none.
+decided_nothing() {
+  local count
+  if [ "$(plan_word permille "$1" 0)" != 0 ]; then
+    count=by_$(plan_word route "$1" vmalloc)
+  elif [ "$(plan_word fail "$1" 0)" != 0 ]; then
+    count=failed
+  else
+    return 1
+  fi
+  [ "$(told "$count")" = 0 ]
+}
+
+# The drivers of the workload that the guest had loaded, or had not.
+loaded() { sed -n 's/^loads //p' "$guests/told" | sort -u; }
+not_loaded() { sort -u live/guest/drivers | comm -23 - <(loaded); }
+
+# Keeps what a guest without the module told: other guests are judged by it.
+keep_usual() { warnings >"$guests/usual"; loaded >"$guests/usual_drivers"; }
+forget_usual() { rm -f "$guests/usual" "$guests/usual_drivers"; }
+
+# lost_drivers <plan>: those that load without the module and did not here. Where requests fail, drivers may.
+lost_drivers() {
+  [ -e "$guests/usual_drivers" ] && [ "$(plan_word fail "$1" 0)" = 0 ] || return 0
+  comm -23 "$guests/usual_drivers" <(loaded)
+}
+
+# The kernel's own warnings, without what differs between two runs; and those that it does not give without the module.
 warnings() { sed -n 's/^kernel \[[^]]*\] //p' "$guests/told" | sed 's/CPU: [0-9]* PID: [0-9]* //' | sort -u; }
 new_warnings() { if [ -e "$guests/usual" ]; then warnings | comm -23 - "$guests/usual"; else warnings; fi; }
 last_line() { tail -n 1 "$guests/console" | cut -c -60; }
 
-# verdict_of <workload>: ok, or the worst that happened.
+# verdict_of <workload> <plan>: ok, or the worst that happened.
 verdict_of() {
   if ! grep -q '^done$' "$guests/told"; then
     # 124 is what timeout ends with.
@@ -157,8 +203,12 @@ verdict_of() {
     say "the kernel warns: $(new_warnings | head -n 1 | cut -c -60)"
   elif [ "$(told reported)" != 0 ] && [ "$(told reported)" != - ]; then
     say "reported: $(sed -n '/^== reports/,/^== /p' "$guests/told" | sed -n '3p')"
+  elif [ -n "$(lost_drivers "$2")" ]; then
+    say "does not load: $(lost_drivers "$2" | paste -sd ' ' | cut -c -60)"
+  elif decided_nothing "$2"; then
+    say "nothing was routed"
   elif [ -n "$(warnings)" ]; then
-    say "ok (warns without routing too)"
+    say "ok (warns without the module too)"
   else
     say ok
   fi

@@ -7,6 +7,7 @@
 # The kernel is the beginning of a release (6.1), the workload a file in live/guest. Nothing of the machine is touched
 # but target/live: a guest is an emulated machine that ends with this script, or after its time.
 #
+# A guest without the module comes first: what its kernel warns of, and which drivers it loads, is the measure of the others.
 # The last line says how much was done; where nothing can be, a line says what was skipped and why.
 #
 # Exit code: 0 nothing found or nothing could be run, 1 a guest hung, oopsed, warned or reported, or a planted
@@ -21,35 +22,44 @@ WORKLOADS=(planted files modules network)
 kernel=${1:-} workload=${2:-}
 [ $# -le 2 ] || die "what is '$3' after the kernel and the workload?"
 [ -z "$workload" ] || has_workload "$workload" || die "no workload '$workload'; there are $(workloads)"
-limit=${KVROUTE_GUEST_SECONDS:-300}
-is_number "$limit" || die "KVROUTE_GUEST_SECONDS: '$limit' is not a number of seconds"
+read_settings
 
 missing=$(missing_package)
 [ -z "$missing" ] || { skip "$missing"; exit 0; }
 mapfile -t releases < <(installed_releases "$kernel")
 [ ${#releases[@]} -gt 0 ] || { skip "no kernel ${kernel:-at all} with its headers; $(kernel_advice)"; exit 0; }
 
-rows=() planted=() costs=() nr_found=0 failed=0
+rows=() planted=() costs=() drivers=() nr_found=0 failed=0
 
 # row <release> <workload> <plan>: what a guest told, as a line of the table.
 row() {
   local verdict
-  verdict=$(verdict_of "$2")
+  verdict=$(verdict_of "$2" "$3")
   case $verdict in ok*) ;; *) failed=1 ;; esac
   rows+=("$(printf '%-22s %-9s %-40s %5s %8s %8s %8s %7s %s' "$1" "$2" "$3" "$(told uptime)" "$(told requests)" \
     "$(told by_vmalloc)" "$(told by_slab)" "$(told reported)" "$verdict")")
-  [ "$2" != planted ] || judge_planted "$1"
-  [ "$2" != cost ] || mapfile -t costs < <(sed -n "s/^cost \(.*\)/$1: \1 ns/p" "$guests/told")
+  case $2 in
+    planted) judge_planted "$1" ;;
+    modules) judge_drivers "$1" "$3" ;;
+    cost) mapfile -t -O "${#costs[@]}" costs < <(sed -n "s/^cost \(.*\)/$1: \1 ns/p" "$guests/told") ;;
+  esac
 }
 
-# What each assumption came to: name, what is expected, without routing, the twin, with routing.
+# judge_drivers <release> <plan>: a guest cannot load them all, but a workload that loads none says nothing.
+judge_drivers() {
+  [ "$2" = none ] || return 0
+  [ -n "$(loaded)" ] || failed=1
+  drivers+=("$1: $(loaded | wc -l) of $(wc -l <live/guest/drivers); not $(not_loaded | paste -sd ' ')")
+}
+
+# What each assumption came to: name, what is expected with and without routing; without routing, the twin, with routing.
 judge_planted() {
-  local name expected without twin with verdict nr=0
-  while read -r name expected without twin with; do
+  local name expected usual without twin with verdict nr=0
+  while read -r name expected usual without twin with; do
     verdict=found nr=$((nr + 1))
-    # A mistake may bring another: what is expected must be among what was found.
-    case " $with " in *" $expected "*) ;; *) verdict='NOT FOUND' failed=1 ;; esac
+    [ "$with" = "$expected" ] || { verdict="NOT $expected"; failed=1; }
     [ "$verdict" != found ] || nr_found=$((nr_found + 1))
+    [ "$without" = "$usual" ] || { verdict="WITHOUT: $without and not $usual"; failed=1; }
     [ "$twin" = nobody ] || { verdict="TWIN: $twin"; failed=1; }
     planted+=("$(printf '%-22s %-13s %-22s %-14s %-8s %s' "$1" "$name" "$with" "$without" "$twin" "$verdict")")
   done < <(sed -n 's/^planted //p' "$guests/told")
@@ -59,40 +69,40 @@ judge_planted() {
 # once <release> <workload> <plan>
 once() {
   say "$1: $2 under '$3'"
-  run_guest "$1" "$2" "$3" "$limit"
-  [ "$3" != permille=0 ] || warnings >"$guests/usual"
+  run_guest "$1" "$2" "$3"
+  [ "$3" != none ] || keep_usual
   keep_logs "$1-$2-${3//[^a-z0-9=]/_}"
   row "$1" "$2" "$3"
 }
 
-# What the kernel warns of without routing is not held against routing.
+# What happens without the module is not held against it.
 all_plans() {
-  rm -f "$guests/usual"
+  forget_usual
+  if has_own_plans "$2"; then
+    once "$1" "$2" "${KVROUTE_PLAN:-permille=0}"
+    return
+  fi
+  once "$1" "$2" none
   if [ -n "${KVROUTE_PLAN:-}" ]; then
     once "$1" "$2" "$KVROUTE_PLAN"
-  elif [[ $2 =~ ^(planted|cost)$ ]]; then
-    # They set plans of their own.
-    once "$1" "$2" permille=0
-  else
-    once "$1" "$2" permille=0
-    once "$1" "$2" "permille=500 size_min=1"
-    once "$1" "$2" "permille=1000 size_min=1"
-    once "$1" "$2" "permille=1000 size_min=1 route=slab"
+    return
   fi
+  once "$1" "$2" permille=0
+  once "$1" "$2" "permille=500 size_min=1"
+  once "$1" "$2" "permille=1000 size_min=1"
+  once "$1" "$2" "permille=1000 size_min=1 route=slab"
 }
 
 summary() {
-  if [ ${#planted[@]} -gt 0 ]; then
-    say "$nr_found of ${#planted[@]} planted mistakes found"
-  elif [ "$failed" -eq 0 ]; then
-    say "nothing found"
-  else
-    say "see the table"
-  fi
+  local found="nothing found"
+  [ ${#planted[@]} -eq 0 ] || found="$nr_found of ${#planted[@]} planted mistakes found, nothing else"
+  [ "$failed" -eq 0 ] || found="see the table"
+  say "$found"
 }
 
 report() {
   say "" "kernel                 workload  plan                                         s requests  vmalloc     slab reports verdict" "${rows[@]}"
+  [ ${#drivers[@]} -eq 0 ] || say "" "drivers that load without the module:" "${drivers[@]}"
   [ ${#planted[@]} -eq 0 ] ||
     say "" "kernel                 assumption    found by               without        twin     verdict" "${planted[@]}"
   [ ${#costs[@]} -eq 0 ] || say "" "a kvmalloc() and kvfree() of 8 KiB, by the guest's clock:" "${costs[@]}"

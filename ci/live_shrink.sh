@@ -13,8 +13,9 @@ cd "$(dirname "$0")/.."
 . ci/guest.sh
 
 [ $# -eq 3 ] || die "say a kernel, a workload and a plan; usage: ci/live_shrink.sh 6.1 files 'permille=500 seed=7'"
-workload=$2 plan=$3 limit=${KVROUTE_GUEST_SECONDS:-300} nr_guests=0
+workload=$2 plan=$3 nr_guests=0
 has_workload "$workload" || die "no workload '$workload'; there are $(workloads)"
+read_settings
 missing=$(missing_package)
 [ -z "$missing" ] || die "$missing"
 release=$(installed_releases "$1" | head -n 1)
@@ -29,8 +30,8 @@ fails() {
   local verdict
   for _ in 1 2; do
     nr_guests=$((nr_guests + 1))
-    run_guest "$release" "$workload" "$1" "$limit"
-    verdict=$(verdict_of "$workload")
+    run_guest "$release" "$workload" "$1"
+    verdict=$(verdict_of "$workload" "$1")
     case $verdict in hang:*) say "     no end in $limit s" ;; *) break ;; esac
   done
   say "$(printf '%3d  %-24s %s' "$nr_guests" "$(kind_of "$verdict")" "$1" | cut -c 1-150)"
@@ -81,17 +82,17 @@ trap end_guest EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 mkdir -p "$guests"
-rm -f "$guests/usual"
+forget_usual
 build_modules "$release"
-run_guest "$release" "$workload" "$plan" "$limit"
-verdict=$(verdict_of "$workload")
+run_guest "$release" "$workload" "$plan"
+verdict=$(verdict_of "$workload" "$plan")
 wanted=$(kind_of "$verdict")
 say "$release, $workload under '$plan': $verdict"
 [ "$wanted" != ok ] || { say "nothing to shrink"; exit 1; }
 mapfile -t callers < <(decided | awk '{ print $1 }')
 if [ ${#callers[@]} -eq 0 ]; then
   say "the guest did not come to tell its callers; one that is only watched does"
-  run_guest "$release" "$workload" "$plan route=policy" "$limit"
+  run_guest "$release" "$workload" "$plan route=policy"
   mapfile -t callers < <(decided | awk '{ print $1 }')
 fi
 [ ${#callers[@]} -gt 0 ] || die "no caller was seen"

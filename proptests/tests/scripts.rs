@@ -52,18 +52,28 @@ const GUESTS_REFUSED: &[(&str, &[&str], &str)] = &[
     ("live_shrink.sh", &["6.1", "nothing", "permille=1"], "no workload 'nothing'"),
 ];
 
+fn is_refused(script: &str, arguments: &[&str], seconds: &str, reason: &str) {
+    let mut run = Command::new("bash");
+    run.arg(format!("ci/{script}")).args(arguments).current_dir(root());
+    let output = run.env("KVROUTE_GUEST_SECONDS", seconds).output().expect("there is a bash");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{script} {arguments:?}: {said}");
+    let is_said = said.starts_with(&format!("{script}: ")) && said.contains(reason);
+    assert!(is_said, "{script} {arguments:?}: {said}");
+    assert!(output.stdout.is_empty(), "{script} {arguments:?}: a complaint is no output");
+}
+
 #[test]
 fn guests_are_refused_what_they_cannot_do() {
     for (script, arguments, reason) in GUESTS_REFUSED {
-        let mut run = Command::new("bash");
-        run.arg(format!("ci/{script}")).args(*arguments).current_dir(root());
-        let output = run.output().expect("there is a bash");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{script} {arguments:?}: {said}");
-        let is_said = said.starts_with(&format!("{script}: ")) && said.contains(reason);
-        assert!(is_said, "{script} {arguments:?}: {said}");
-        assert!(output.stdout.is_empty(), "{script} {arguments:?}: a complaint is no output");
+        is_refused(script, arguments, "300", reason);
     }
+}
+
+#[test]
+fn guests_are_refused_a_time_that_is_no_number() {
+    is_refused("live.sh", &["6.1", "files"], "soon", "'soon' is not a number of seconds");
+    is_refused("live_shrink.sh", &["6.1", "third", "permille=1"], "soon", "'soon' is not a number");
 }
 
 /// Without a kernel to boot nothing is run, and that is said, and is no failure.
