@@ -17,7 +17,7 @@ cd "$(dirname "$0")/.."
 . ci/common.sh
 . ci/guest.sh
 
-WORKLOADS=(planted files modules network)
+WORKLOADS=(planted files modules network unload)
 
 kernel=${1:-} workload=${2:-}
 [ $# -le 2 ] || die "what is '$3' after the kernel and the workload?"
@@ -30,13 +30,14 @@ mapfile -t releases < <(installed_releases "$kernel")
 [ ${#releases[@]} -gt 0 ] || { skip "no kernel ${kernel:-at all} with its headers; $(kernel_advice)"; exit 0; }
 
 rows=() planted=() costs=() drivers=() nr_found=0 failed=0
+several=$((cpus > 1 ? cpus : 2))
 
 # row <release> <workload> <plan>: what a guest told, as a line of the table.
 row() {
   local verdict
   verdict=$(verdict_of "$2" "$3")
   case $verdict in ok*) ;; *) failed=1 ;; esac
-  rows+=("$(printf '%-22s %-9s %-40s %5s %8s %8s %8s %7s %s' "$1" "$2" "$3" "$(told uptime)" "$(told requests)" \
+  rows+=("$(printf '%-22s %-9s %4s %-40s %5s %8s %8s %8s %7s %s' "$1" "$2" "$cpus" "$3" "$(told uptime)" "$(told requests)" \
     "$(told by_vmalloc)" "$(told by_slab)" "$(told reported)" "$verdict")")
   case $2 in
     planted) judge_planted "$1" ;;
@@ -71,14 +72,17 @@ once() {
   say "$1: $2 under '$3'"
   run_guest "$1" "$2" "$3"
   [ "$3" != none ] || keep_usual
-  keep_logs "$1-$2-${3//[^a-z0-9=]/_}"
+  keep_logs "$1-$2-$cpus-${3//[^a-z0-9=]/_}"
   row "$1" "$2" "$3"
 }
 
 # What happens without the module is not held against it.
 all_plans() {
   forget_usual
-  if has_own_plans "$2"; then
+  if [ "$2" = unload ]; then
+    cpus=$several once "$1" "$2" "${KVROUTE_PLAN:-permille=1000 size_min=1}"
+    return
+  elif has_own_plans "$2"; then
     once "$1" "$2" "${KVROUTE_PLAN:-permille=0}"
     return
   fi
@@ -91,6 +95,7 @@ all_plans() {
   once "$1" "$2" "permille=500 size_min=1"
   once "$1" "$2" "permille=1000 size_min=1"
   once "$1" "$2" "permille=1000 size_min=1 route=slab"
+  [ "$2" != files ] || cpus=$several once "$1" "$2" "permille=500 size_min=1"
 }
 
 summary() {
@@ -101,7 +106,7 @@ summary() {
 }
 
 report() {
-  say "" "kernel                 workload  plan                                         s requests  vmalloc     slab reports verdict" "${rows[@]}"
+  say "" "kernel                 workload  cpus plan                                         s requests  vmalloc     slab reports verdict" "${rows[@]}"
   [ ${#drivers[@]} -eq 0 ] || say "" "drivers that load without the module:" "${drivers[@]}"
   [ ${#planted[@]} -eq 0 ] ||
     say "" "kernel                 assumption    found by               without        twin     verdict" "${planted[@]}"
