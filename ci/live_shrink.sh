@@ -2,9 +2,10 @@
 # Which caller, and which of its requests? Repeats a failing run of ci/live.sh in fresh guests with half of the callers,
 # then with half of the requests of the one that is left.
 #
-#   ci/live_shrink.sh 6.1 third 'permille=700 seed=4 size_min=1'
+#   ci/live_shrink.sh 6.1 third 'permille=900 seed=1 size_min=1'
 #
-# A run fails alike if its verdict is of the same kind: the same rule reported, or a hang, or a warning of the kernel's.
+# A run fails alike if its verdict is of the same kind: the same rule reported, or a hang, or a warning of the kernel's
+# that it does not give without the module.
 #
 # Exit code: 0 it was shrunk, 1 the run does not fail, 2 wrong arguments or nothing to run it with.
 set -euo pipefail
@@ -15,6 +16,7 @@ cd "$(dirname "$0")/.."
 [ $# -eq 3 ] || die "say a kernel, a workload and a plan; usage: ci/live_shrink.sh 6.1 files 'permille=500 seed=7'"
 workload=$2 plan=$3 nr_guests=0
 has_workload "$workload" || die "no workload '$workload'; there are $(workloads)"
+! has_own_plans "$workload" || die "the workload '$workload' sets plans of its own, so another plan changes nothing"
 read_settings
 missing=$(missing_package)
 [ -z "$missing" ] || die "$missing"
@@ -24,23 +26,52 @@ release=$(installed_releases "$1" | head -n 1)
 # The kind of a verdict: what must stay the same.
 kind_of() { case $1 in reported:*) say "$1" | awk '{ print $3 }' ;; *) say "${1%%:*}" ;; esac; }
 
-# fails <plan>: whether a guest under this plan fails alike. Its output stays in told.
+# run <plan>: one more guest, and its `verdict`.
+run() {
+  nr_guests=$((nr_guests + 1))
+  run_guest "$release" "$workload" "$1"
+  [ "$1" != none ] || keep_usual
+  verdict=$(verdict_of "$workload" "$1")
+}
+
+# fails <plan>: whether a guest under this plan fails alike.
 # A guest that hangs is tried again: the machine may have had no time for it.
 fails() {
-  local verdict
   for _ in 1 2; do
-    nr_guests=$((nr_guests + 1))
-    run_guest "$release" "$workload" "$1"
-    verdict=$(verdict_of "$workload" "$1")
+    run "$1"
     case $verdict in hang:*) say "     no end in $limit s" ;; *) break ;; esac
   done
   say "$(printf '%3d  %-24s %s' "$nr_guests" "$(kind_of "$verdict")" "$1" | cut -c 1-150)"
   [ "$(kind_of "$verdict")" = "$wanted" ]
 }
 
-# Callers that got something or were failed, one a line: their name, and how many requests they made.
-decided() {
-  sed -n '/^== callers/,/^== reports/p' "$guests/told" | awk '$1 ~ /^[0-9]+$/ && $2 + $3 + $4 > 0 { print $6, $1 }'
+# Sets `callers` to those that got something or were failed, and `nr_asked` to how many requests each made.
+read_callers() {
+  local name nr
+  callers=()
+  while read -r name nr; do
+    callers+=("$name")
+    nr_asked[$name]=$nr
+  done < <(sed -n '/^== callers/,/^== reports/p' "$guests/told" | awk '$1 ~ /^[0-9]+$/ && $2 + $3 + $4 > 0 { print $6, $1 }')
+}
+
+# The most requests that one of `callers` made.
+most_asked() {
+  local name
+  for name in "${callers[@]}"; do say "${nr_asked[$name]}"; done | sort -n | tail -n 1
+}
+
+# What the plan does to a request.
+done_to_it() {
+  local route
+  route=$(plan_word route "$plan" vmalloc)
+  if [ "$(plan_word fail "$plan" 0)" = 0 ]; then
+    say "is served by $route"
+  elif [ "$(plan_word permille "$plan" 0)" = 0 ]; then
+    say "fails"
+  else
+    say "is served by $route or fails"
+  fi
 }
 
 join() { local IFS=,; say "$*"; }
@@ -82,28 +113,28 @@ trap end_guest EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 mkdir -p "$guests"
+declare -A nr_asked
 forget_usual
 build_modules "$release"
-run_guest "$release" "$workload" "$plan"
-verdict=$(verdict_of "$workload" "$plan")
+run none
+case $verdict in ok*) ;; *) say "$release, $workload fails without the module: $verdict"; exit 1 ;; esac
+run "$plan"
 wanted=$(kind_of "$verdict")
 say "$release, $workload under '$plan': $verdict"
-[ "$wanted" != ok ] || { say "nothing to shrink"; exit 1; }
-mapfile -t callers < <(decided | awk '{ print $1 }')
+case $verdict in ok* | 'nothing was routed') say "nothing to shrink"; exit 1 ;; esac
+read_callers
 if [ ${#callers[@]} -eq 0 ]; then
   say "the guest did not come to tell its callers; one that is only watched does"
-  run_guest "$release" "$workload" "$plan route=policy"
-  mapfile -t callers < <(decided | awk '{ print $1 }')
+  run "$plan fail=0 permille=1000 route=policy"
+  read_callers
 fi
 [ ${#callers[@]} -gt 0 ] || die "no caller was seen"
 shrink_callers
 chosen="$plan callers=$(join "${callers[@]}")"
-first=1
+first=1 last=$(most_asked)
 fails "$chosen" || { say "it did not fail again, so it depends on more than the plan"; exit 1; }
-last=$(decided | grep -F "$(printf '%s\n' "${callers[@]}")" | awk '{ print $2 }' | sort -n | tail -n 1)
 shrink_requests
-route=$(case " $plan " in *" route=slab "*) say slab ;; *) say vmalloc ;; esac)
 what="request $first"
 [ "$first" -eq "$last" ] || what="one of the requests $first to $last"
-say "" "fails only when $what of $(join "${callers[@]}") is served by $route ($wanted; $((nr_guests + 1)) guests)" \
+say "" "fails only when $what of $(join "${callers[@]}") $(done_to_it) ($wanted; $nr_guests guests)" \
   "repeat: KVROUTE_PLAN='$chosen first=$first last=$last' ci/live.sh $release $workload"

@@ -50,6 +50,7 @@ const GUESTS_REFUSED: &[(&str, &[&str], &str)] = &[
     ("live.sh", &["6.1", "files", "now"], "what is 'now' after the kernel and the workload?"),
     ("live_shrink.sh", &[], "say a kernel, a workload and a plan"),
     ("live_shrink.sh", &["6.1", "nothing", "permille=1"], "no workload 'nothing'"),
+    ("live_shrink.sh", &["6.1", "planted", "permille=1"], "'planted' sets plans of its own"),
 ];
 
 fn is_refused(script: &str, arguments: &[&str], seconds: &str, reason: &str) {
