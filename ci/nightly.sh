@@ -107,6 +107,7 @@ KVROUTE_GUEST_OPS=${KVROUTE_GUEST_OPS:-10000000} hunt guests all \
 
 # Calling code with a hidden assumption is found, and its corrected twin is not, under twenty thousand plans.
 hunt callers catalogue cargo kvroute callers --seeds "${KVROUTE_CALLER_SEEDS:-20000}"
+hunt callers C ci/caller-c.sh
 
 # The ends of every argument take as long as they take: all of their 55 million cases, once.
 hunt boundary frees cargo kvroute boundary frees --output boundary-frees.failing.trace

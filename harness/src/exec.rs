@@ -26,8 +26,7 @@ use runner::Runner;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use watch::{AnswersOnly, Progress, Watch, describe};
 
-pub(crate) use panics::catch_quietly;
-pub use panics::{keep_panics_quiet, last_panic_place, message};
+pub use panics::{catch_quietly, keep_panics_quiet, last_panic_place, message};
 #[cfg(feature = "worker")]
 use watch::Noting;
 #[cfg(feature = "worker")]

@@ -3,6 +3,7 @@
 //! The one idea: this is the only place with unsafe code. Each file that needs it says why, and
 //! gives the rest of the house a safe face.
 
+pub mod caller;
 pub mod heap;
 pub mod machine;
 

@@ -11,10 +11,9 @@ use super::kernel::Kernel;
 use super::misuse::Misuse;
 use super::plan::{Decision, Filling, Others, Place, Plan};
 use super::state::Told;
-use crate::exec::{catch_quietly, last_panic_place, message};
+use crate::exec::catch_quietly;
 use crate::oracle::caller::Rule;
 use crate::words::Route;
-use std::any::Any;
 use std::fmt::Debug;
 
 /// What a caller without a mistake was put through.
@@ -33,14 +32,15 @@ pub struct Explored {
 }
 
 /// One run of a caller.
-pub(super) struct Run<T> {
+pub struct Run<T> {
     /// What it returned, or what it did wrong.
-    pub(super) result: Result<T, Misuse>,
-    pub(super) told: Told,
+    pub result: Result<T, Misuse>,
+    /// What it did.
+    pub told: Told,
 }
 
 /// Runs a caller under a plan. The leaks at its end are its mistakes as well.
-pub(super) fn run<T, E: Debug>(
+fn run<T, E: Debug>(
     config: &Config,
     plan: &Plan,
     caller: &impl Fn(&Kernel) -> Result<T, E>,
@@ -49,7 +49,7 @@ pub(super) fn run<T, E: Debug>(
     let result = catch_quietly(|| caller(&kernel));
     let result = result.map_err(|payload| match payload.downcast::<Misuse>() {
         Ok(misuse) => *misuse,
-        Err(payload) => panicked(payload.as_ref()),
+        Err(payload) => Misuse::panicked(payload.as_ref()),
     });
     let mut told = kernel.into_told(config.machine);
     let result = match (told.misuse.take(), result, told.left.take()) {
@@ -58,12 +58,6 @@ pub(super) fn run<T, E: Debug>(
         (None, result, _) => result,
     };
     Run { result, told }
-}
-
-/// The mistake of a caller that panics.
-fn panicked(panic: &(dyn Any + Send)) -> Misuse {
-    let misuse = Misuse::new(Rule::Panic, format!("it panics: {}", message(panic)));
-    Misuse { panicked_at: last_panic_place(), ..misuse }
 }
 
 /// Runs `caller` under one plan after another.
@@ -78,26 +72,36 @@ pub fn explore<T: Debug + PartialEq, E: Debug>(
     config: &Config,
     caller: impl Fn(&Kernel) -> Result<T, E>,
 ) -> Result<Explored, Box<Finding>> {
-    let mut explored = Explored::default();
     let mut usual: Option<Usual<T>> = None;
+    search(config, &mut usual, |_, plan| run(config, plan, &caller)).map_err(|found| {
+        let again = |plan: &Plan| {
+            let (tried, _) = compared(run(config, plan, &caller), usual.as_ref());
+            Some((tried.result.err()?, tried.told.trace))
+        };
+        Box::new(shrink(*found, again))
+    })
+}
+
+/// Runs a caller under one plan after another, with `run`, and keeps what it usually does.
+///
+/// # Errors
+/// The first mistake as it was found.
+pub fn search<T: Debug + PartialEq, E: Debug>(
+    config: &Config,
+    usual: &mut Option<Usual<T>>,
+    mut run: impl FnMut(Phase, &Plan) -> Run<Result<T, E>>,
+) -> Result<Explored, Box<Finding>> {
+    let mut explored = Explored::default();
     let mut attempt = |phase, plan: Plan| {
-        let (tried, returned) = compared(run(config, &plan, &caller), usual.as_ref());
+        let (tried, returned) = compared(run(phase, &plan), usual.as_ref());
         explored.note(&tried.told);
         if let Err(misuse) = tried.result {
-            let found = Finding {
-                phase,
-                nr_runs: explored.nr_runs,
-                ..Finding::new(misuse, plan, tried.told)
-            };
-            let again = |plan: &Plan| {
-                let (tried, _) = compared(run(config, plan, &caller), usual.as_ref());
-                (tried.result.err(), tried.told)
-            };
-            return Err(Box::new(shrink(found, again)));
+            let found = Finding::new(misuse, plan, tried.told);
+            return Err(Box::new(Finding { phase, nr_runs: explored.nr_runs, ..found }));
         }
         // What is usual is what the ordinary run does, which is the first.
         if explored.nr_runs == 1 {
-            usual = returned;
+            *usual = returned;
         }
         Ok(explored)
     };
@@ -113,7 +117,7 @@ pub fn explore<T: Debug + PartialEq, E: Debug>(
 }
 
 /// What an ordinary run returned, and which of its requests were refused.
-struct Usual<T> {
+pub struct Usual<T> {
     value: T,
     refused: Vec<u32>,
 }

@@ -36,7 +36,8 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub(super) fn new(misuse: Misuse, plan: Plan, told: Told) -> Self {
+    /// What a run under a plan has shown.
+    pub fn new(misuse: Misuse, plan: Plan, told: Told) -> Self {
         // What is drawn from a seed is said request by request; what is said in a word stays so.
         let plan = if let Others::Random(_) = plan.others() { told.made } else { plan };
         let nr_decisions_before = nr_decisions(&plan);
@@ -48,6 +49,11 @@ impl Finding {
             nr_runs: 0,
             nr_decisions_before,
         }
+    }
+
+    /// The number of decisions that a plan makes; all from one request on are one.
+    pub fn nr_decisions_of(plan: &Plan) -> usize {
+        nr_decisions(plan)
     }
 
     /// The number of decisions that it needs.
@@ -90,21 +96,22 @@ fn words(decision: Decision) -> String {
     parts.join(" and ")
 }
 
-/// Makes a finding's plan as small as it can be. `again` runs the caller under a plan.
-pub(super) fn shrink(
+/// Makes a finding's plan as small as it can be. `again` runs the caller under a plan, and says
+/// what its mistake is, if it makes one, and what it did before.
+pub fn shrink(
     mut best: Finding,
-    mut again: impl FnMut(&Plan) -> (Option<Misuse>, Told),
+    mut again: impl FnMut(&Plan) -> Option<(Misuse, Trace)>,
 ) -> Finding {
     let mut left = NR_CANDIDATES_MAX;
     let mut attempt = |best: &mut Finding, plan: Plan| {
         let is_new = plan != best.plan && left > 0;
         left = left.saturating_sub(1);
-        let (Some(misuse), told) = (if is_new { again(&plan) } else { return false }) else {
+        let Some((misuse, trace)) = (if is_new { again(&plan) } else { None }) else {
             return false;
         };
         let is_like = misuse.is_like(&best.misuse);
         if is_like {
-            (best.misuse, best.plan, best.trace) = (misuse, plan, told.trace);
+            (best.misuse, best.plan, best.trace) = (misuse, plan, trace);
         }
         is_like
     };

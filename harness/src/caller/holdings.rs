@@ -23,12 +23,21 @@ pub(super) struct Given {
     pub(super) skew: u64,
     /// The bytes that the caller may use.
     pub(super) size: u64,
+    /// The bytes that the allocator says it could use.
+    pub(super) usable: u64,
     /// Where a device sees it, if it is coherent.
     pub(super) bus: Option<u64>,
     /// Where it was asked for.
     pub(super) asked_at: Source,
     /// Where it was freed.
     pub(super) freed_at: Option<Source>,
+}
+
+impl Given {
+    /// The bytes that are its own, whoever may use them; at least one, for what has none.
+    fn extent(&self) -> u64 {
+        self.usable.max(self.size).max(1)
+    }
 }
 
 /// A cache that was made.
@@ -88,16 +97,17 @@ impl Holdings {
         }
     }
 
-    /// Takes note that what begins at an address was freed, or a reference to it dropped.
-    pub(super) fn free(&mut self, addr: u64, how: Frees, at: Source) {
+    /// Takes note that what begins at an address was freed, or a reference to it dropped; the
+    /// number of what is the allocator's again.
+    pub(super) fn free(&mut self, addr: u64, how: Frees, at: Source) -> Option<Reg> {
         if let Some(place) = self.references.iter().position(|page| *page == addr) {
             self.references.swap_remove(place);
             self.keep_first_page(addr, how);
-            return;
+            return None;
         }
-        if let Some(reg) = self.live.remove(&addr) {
-            self.given[usize::from(reg)].freed_at = Some(at);
-        }
+        let reg = self.live.remove(&addr)?;
+        self.given[usize::from(reg)].freed_at = Some(at);
+        Some(reg)
     }
 
     /// Of a block that is not compound the first page alone outlives its free (R3.13).
@@ -130,11 +140,10 @@ impl Holdings {
         Some(Misuse::new(Rule::UseAfterFree, says))
     }
 
-    /// Takes note that a grace period has ended.
-    pub(super) fn end_grace_period(&mut self, at: Source) {
-        for (addr, _) in std::mem::take(&mut self.queued) {
-            self.free(addr, Frees::KvfreeRcu, at);
-        }
+    /// Takes note that a grace period has ended: the numbers of what is the allocator's again.
+    pub(super) fn end_grace_period(&mut self, at: Source) -> Vec<Reg> {
+        let queued = std::mem::take(&mut self.queued);
+        queued.into_iter().filter_map(|(addr, _)| self.free(addr, Frees::KvfreeRcu, at)).collect()
     }
 
     pub(super) fn given(&self, reg: Reg) -> &Given {
@@ -163,6 +172,40 @@ impl Holdings {
     pub(super) fn containing(&self, addr: u64) -> Option<Reg> {
         let (start, reg) = self.live.range(..=addr).next_back()?;
         (addr - start < self.given(*reg).size).then_some(*reg)
+    }
+
+    /// The memory that an address lies in, or else what lay there last.
+    pub(super) fn last_at(&self, addr: u64) -> Option<Reg> {
+        let lay_there = |given: &Given| addr.wrapping_sub(given.addr) < given.extent();
+        let last = || self.given.iter().rposition(lay_there).map(|place| place as Reg);
+        self.containing(addr).or_else(last)
+    }
+
+    /// The memory that an address lies in, or beside: the nearest before it.
+    pub(super) fn near(&self, addr: u64) -> Option<Reg> {
+        let before = || self.live.range(..=addr).next_back().map(|(_, reg)| *reg);
+        let is_near =
+            |reg: &Reg| addr - self.given(*reg).addr < self.given(*reg).extent() + 2 * PAGE;
+        self.last_at(addr).or_else(|| before().filter(is_near))
+    }
+
+    /// Whether some bytes have one in common with live memory.
+    pub(super) fn meets(&self, addr: u64, len: u64) -> bool {
+        let last = self.live.range(..addr + len).next_back();
+        last.is_some_and(|(start, reg)| start + self.given(*reg).extent() > addr)
+    }
+
+    /// A mistake with its places: where it was made, and where memory of this number was asked for
+    /// and freed, but for those that are known.
+    pub(super) fn placed(&self, misuse: Misuse, about: Option<Reg>, at: Option<Source>) -> Misuse {
+        let given = about.map(|reg| self.given(reg));
+        Misuse {
+            at: misuse.at.or(at),
+            asked_at: misuse.asked_at.or(given.map(|given| given.asked_at)),
+            freed_at: misuse.freed_at.or(given.and_then(|given| given.freed_at)),
+            about: misuse.about.or(given.map(|given| given.addr)),
+            ..misuse
+        }
     }
 
     /// The live memory that begins at an address.
@@ -263,7 +306,7 @@ impl Holdings {
             let others = if nr > 1 { format!(", the first of {nr}") } else { String::new() };
             let says = format!("memory of {name} is not freed{others}; {bytes} bytes are left");
             let leak = Misuse::new(Rule::Leak, says);
-            return Some(Misuse { asked_at: Some(first.asked_at), ..leak });
+            return Some(self.placed(leak, Some(*reg), None));
         }
         if let Some(cache) = self.caches.iter().find(|cache| cache.is_alive) {
             let leak = Misuse::new(Rule::Leak, "a cache is not destroyed");

@@ -8,7 +8,7 @@
 //! Which plan is tried when is `explore`'s business.
 
 use super::config::Config;
-use super::misuse::Misuse;
+use super::misuse::{Misuse, Source};
 use super::plan::Plan;
 use super::state::{State, Told};
 use crate::call::Request;
@@ -199,13 +199,10 @@ impl Kernel {
 
     #[track_caller]
     fn object_with(&self, misuse: Misuse, about: Option<Reg>) {
-        let at = Some(Location::caller());
-        let given = about.map(|reg| *self.state.borrow().held.given(reg));
-        let asked_at = given.map(|given| given.asked_at);
-        let freed_at = given.and_then(|given| given.freed_at);
+        let at = Some(Source::from(Location::caller()));
         // A caller that is unwinding already may free things on the way, and is not stopped twice.
         if !std::thread::panicking() {
-            let misuse = Misuse { at, asked_at, freed_at, ..misuse };
+            let misuse = self.state.borrow().held.placed(misuse, about, at);
             // It may be caught on its way out, and counts all the same.
             self.state.borrow_mut().misuse.get_or_insert(misuse.clone());
             std::panic::resume_unwind(Box::new(misuse));
@@ -218,14 +215,14 @@ impl Kernel {
         if std::thread::panicking() {
             return Answer::Refused(Refusal::Injected);
         }
-        let at = Location::caller();
+        let at = Source::from(Location::caller());
         let origins = &self.state.borrow().known(&request, origins)[..];
         let about = origins.iter().copied().flatten().next();
         let step = self.state.borrow_mut().step(request, origins, at);
         match step {
             Ok(answer) => answer,
             Err(misuse) => {
-                self.object_with(misuse, about);
+                self.object_with(*misuse, about);
                 Answer::Refused(Refusal::Injected)
             }
         }

@@ -30,6 +30,7 @@ pub mod catalogue;
 mod config;
 mod explore;
 mod finding;
+mod guards;
 mod holdings;
 mod kernel;
 mod log;
@@ -37,6 +38,7 @@ mod misuse;
 mod placement;
 mod plan;
 mod pointer;
+mod session;
 mod state;
 #[cfg(test)]
 mod test;
@@ -44,11 +46,13 @@ mod test;
 mod test_lifetimes;
 
 pub use config::{Config, PHASES, Phase};
-pub use explore::{Explored, explore, fuzz};
-pub use finding::Finding;
+pub use explore::{Explored, Run, Usual, explore, fuzz, search};
+pub use finding::{Finding, shrink};
 pub use kernel::{Kernel, NoMemory, Pointer};
-pub use misuse::Misuse;
+pub use misuse::{Misuse, Source};
 pub use plan::{Decision, Filling, Others, Place, Plan, PlanError};
+pub use session::Session;
+pub use state::Told;
 
 pub use crate::oracle::caller::{RULES, Rule};
 pub use crate::words::{Context, gfp};

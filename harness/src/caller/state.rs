@@ -3,7 +3,10 @@
 //! The plan decides it, it is written down as a line of a trace, carried out, judged, and only then
 //! entered in the book.
 
+mod watched;
+
 use super::config::Config;
+use super::guards::Guards;
 use super::holdings::{Given, Holdings};
 use super::log::Log;
 use super::misuse::{Misuse, Source};
@@ -22,7 +25,7 @@ use crate::words::{Current, PAGE, Route};
 const NR_TRIES: usize = 16;
 
 /// What can be told of a run at its end.
-pub(super) struct Told {
+pub struct Told {
     /// What was decided, request by request, without what made no difference.
     pub(super) made: Plan,
     /// The calls, as a trace.
@@ -58,6 +61,8 @@ pub(super) struct State {
     /// The first mistake.
     pub(super) misuse: Option<Misuse>,
     placement: Placement,
+    /// What is watched, if the caller's accesses are not seen.
+    guards: Option<Guards>,
 }
 
 impl State {
@@ -79,7 +84,13 @@ impl State {
             in_filesystem: None,
             misuse: None,
             placement: Placement::on(&config.machine),
+            guards: None,
         }
+    }
+
+    /// Begins with a booted machine whose memory the caller uses without being seen.
+    pub(super) fn guarded(subject: Box<dyn Subject>, config: &Config, plan: Plan) -> Self {
+        Self { guards: Some(Guards::default()), ..Self::new(subject, config, plan) }
     }
 
     /// What can be told of the run.
@@ -114,7 +125,7 @@ impl State {
         request: Request,
         origins: &[Option<Reg>],
         at: Source,
-    ) -> Result<Answer, Misuse> {
+    ) -> Result<Answer, Box<Misuse>> {
         self.calls_left =
             self.calls_left.checked_sub(1).filter(|_| !self.held.is_full()).ok_or_else(|| {
                 let says = format!(
@@ -123,6 +134,7 @@ impl State {
                 );
                 Misuse::new(Rule::Endless, says)
             })?;
+        self.check_guards(&request)?;
         self.check_pointers(&request, origins)?;
         let CallSpec { yields, makes, .. } = *request.spec();
         let is_request = yields != Yields::Nothing && makes != Makes::Reference;
@@ -130,11 +142,24 @@ impl State {
         self.log.call(&self.held, &request, decision, (self.caller, origins));
         self.check_reentry(&request)?;
         let request = request.by(decision.route_of(&request));
+        self.prepare(&request);
         let (reply, skew) = self.apply(&request, decision, origins, at);
         if let Some((rule, says)) = objection(&request, reply, self.about(origins)) {
-            return Err(Misuse::new(rule, says));
+            return Err(Misuse::new(rule, says).into());
         }
-        Ok(self.enter(&request, reply.answer, skew, decision, at))
+        let answer = self.enter(&request, reply.answer, skew, decision, at);
+        self.guard_again(&request);
+        Ok(answer)
+    }
+
+    /// For each word of a request, the memory that its address lies in, or that was there last.
+    pub(super) fn remembered(&self, request: &Request) -> Vec<Option<Reg>> {
+        let words = request.words().iter().zip(request.roles());
+        let origin = |(word, role): (&u64, Role)| {
+            let is_address = role.is_address() || role == Role::FreedList;
+            if is_address { self.held.last_at(*word) } else { None }
+        };
+        words.map(origin).collect()
     }
 
     /// The allocations that the words of a request come from: those that are known, and for an
@@ -157,7 +182,7 @@ impl State {
     }
 
     /// Objects to a request of a file system that lets reclaim enter a file system.
-    fn check_reentry(&self, request: &Request) -> Result<(), Misuse> {
+    fn check_reentry(&self, request: &Request) -> Result<(), Box<Misuse>> {
         let gfp = request.gfp().unwrap_or(GFP_KERNEL);
         let enters = gfp.has(__GFP_FS) && gfp.has(__GFP_DIRECT_RECLAIM);
         let is_inside = self.in_filesystem == Some(self.caller.task);
@@ -168,7 +193,7 @@ impl State {
             return Ok(());
         }
         let says = format!("{request:?} inside a file system; Linux: lockdep's fs_reclaim report");
-        Err(Misuse::new(Rule::Reentry, says))
+        Err(Misuse::new(Rule::Reentry, says).into())
     }
 
     /// What the plan decides for a request, without what could make no difference.
@@ -239,7 +264,7 @@ impl State {
                 break;
             }
             self.subject.apply(&ask::tick(), &Setting::default());
-            self.held.end_grace_period(at);
+            self.end_grace_period(at);
             reply = self.subject.apply(request, setting);
         }
         reply
@@ -247,7 +272,11 @@ impl State {
 
     /// Objects to pointers to what was freed, before the allocator sees their addresses. What an
     /// address is may be asked of any.
-    fn check_pointers(&self, request: &Request, origins: &[Option<Reg>]) -> Result<(), Misuse> {
+    fn check_pointers(
+        &self,
+        request: &Request,
+        origins: &[Option<Reg>],
+    ) -> Result<(), Box<Misuse>> {
         if request.spec().family == Family::Addresses {
             return Ok(());
         }
@@ -256,14 +285,14 @@ impl State {
         let is_foreign =
             |given: &Given| given.addr > 16 && given.request.spec().traits.nolock != is_nolock;
         if request.call.is_free() && given.clone().any(is_foreign) {
-            return Err(Misuse::new(Rule::WrongFree, foreign(request)));
+            return Err(Misuse::new(Rule::WrongFree, foreign(request)).into());
         }
         let mut freed = given.filter(|given| given.addr > 16 && given.freed_at.is_some());
         let Some(freed) = freed.next() else { return Ok(()) };
         let (name, maker) = (request.spec().name, freed.request.spec().name);
         let says = format!("{name} of memory of {maker} that is freed already");
         let rule = if request.call.is_free() { Rule::DoubleFree } else { Rule::UseAfterFree };
-        Err(Misuse::new(rule, says))
+        Err(Misuse::new(rule, says).into())
     }
 
     /// Enters what came of a request; the answer as the caller sees it.
@@ -280,6 +309,7 @@ impl State {
             addr: 0,
             skew: 0,
             size: 0,
+            usable: 0,
             bus: None,
             asked_at: at,
             freed_at: None,
@@ -316,9 +346,9 @@ impl State {
                     let head = request.get(Role::Offset).unwrap_or(0);
                     request.freed().iter().for_each(|addr| self.held.queue(*addr, head));
                 }
-                Frees::Nothing if request.call == Call::Tick => self.held.end_grace_period(at),
+                Frees::Nothing if request.call == Call::Tick => self.end_grace_period(at),
                 Frees::Nothing => self.note_scope(request.call, at),
-                how => request.freed().iter().for_each(|addr| self.held.free(*addr, how, at)),
+                how => request.freed().iter().for_each(|addr| self.release(*addr, how, at)),
             },
             // What a red zone takes before the memory is not behind it.
             Answer::Size(size) => return Answer::Size(size - skew),
@@ -333,15 +363,19 @@ impl State {
         let old = request.replaced().and_then(|old| self.held.starting(old));
         let nr_kept = old.map_or(0, |old| self.held.given(old).size);
         if let Some(old) = old {
-            self.held.free(self.held.given(old).addr, request.spec().frees, at);
+            self.release(self.held.given(old).addr, request.spec().frees, at);
         }
         let size = self.size(&request, usable);
         let is_by_vmalloc = self.layout.vmalloc_start <= addr;
         self.nr_by_vmalloc += u32::from(request.spec().traits.routed && is_by_vmalloc);
-        self.held.enter(Given { size, ..given });
+        let given = Given { size, usable: usable.saturating_sub(given.skew), ..given };
+        self.held.enter(given);
         self.placement.note(addr - given.skew, size + given.skew);
         if addr > 16 && !self.has_contents(&request) {
             self.paint(addr, nr_kept.min(size)..size, filling);
+        }
+        if addr > 16 && self.guards.is_some() {
+            Guards::surround(self.subject.as_mut(), &given);
         }
     }
 

@@ -30,7 +30,7 @@ pub fn last_panic_place() -> Option<String> {
 ///
 /// # Errors
 /// What the panic said.
-pub(crate) fn catch_quietly<T>(run: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
+pub fn catch_quietly<T>(run: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let others = panic::take_hook();

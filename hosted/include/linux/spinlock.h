@@ -1,0 +1,24 @@
+/* Spinlocks: nobody else runs, but who holds one may not sleep. Part of kvroute; MIT OR Apache-2.0. */
+#ifndef KVROUTE_LINUX_SPINLOCK_H
+#define KVROUTE_LINUX_SPINLOCK_H
+
+
+typedef struct {
+	int before;
+} spinlock_t;
+
+int kvroute_enter_atomic(void);
+void kvroute_leave(int before);
+
+#define DEFINE_SPINLOCK(name) spinlock_t name = { 0 }
+#define spin_lock_init(lock) ((void)((lock)->before = 0))
+#define spin_lock(lock) ((void)((lock)->before = kvroute_enter_atomic()))
+#define spin_unlock(lock) kvroute_leave((lock)->before)
+#define spin_lock_bh(lock) spin_lock(lock)
+#define spin_unlock_bh(lock) spin_unlock(lock)
+#define spin_lock_irq(lock) spin_lock(lock)
+#define spin_unlock_irq(lock) spin_unlock(lock)
+#define spin_lock_irqsave(lock, flags) ((void)((flags) = 0), spin_lock(lock))
+#define spin_unlock_irqrestore(lock, flags) ((void)(flags), spin_unlock(lock))
+
+#endif

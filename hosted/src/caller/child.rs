@@ -1,0 +1,95 @@
+//! Child processes, and the signals that end them.
+//!
+//! A child is a copy of this process with the calling thread alone in it, so the caller need not be
+//! found again, and its addresses are the same in every child. A signal that would kill it is told
+//! to the parent as the mistake that it is; the stack of the handler is the caller's.
+#![expect(unsafe_code, reason = "fork and signal handlers are unsafe to set up")]
+
+use super::report::{self, Report};
+use super::{current, exit};
+use kvroute_harness::caller::{Misuse, Rule};
+use nix::libc::{c_int, c_void, siginfo_t};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, alarm, fork};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+
+/// The seconds that one run may take.
+const SECONDS_MAX: u32 = 10;
+
+/// The signals of a process that has gone wrong, or has taken too long.
+const SIGNALS: [Signal; 6] = [
+    Signal::SIGSEGV,
+    Signal::SIGBUS,
+    Signal::SIGILL,
+    Signal::SIGFPE,
+    Signal::SIGABRT,
+    Signal::SIGALRM,
+];
+
+/// Does something in a child process, and says what that reports.
+pub(super) fn report_of(work: impl FnOnce()) -> Report {
+    let failed = |what: &str, why: String| Report::Trouble(format!("{what}: {why}"));
+    let (mut reader, writer) = match std::io::pipe() {
+        Ok(ends) => ends,
+        Err(error) => return failed("no pipe", error.to_string()),
+    };
+    // SAFETY: the child goes on in this thread alone. What it uses that other threads may have
+    // locked is the host's allocator, which a fork leaves usable.
+    let child = match unsafe { fork() } {
+        Err(errno) => return failed("no child process", errno.to_string()),
+        Ok(ForkResult::Child) => {
+            drop(reader);
+            report::listen(File::from(OwnedFd::from(writer)));
+            catch_signals();
+            work();
+            exit::now()
+        }
+        Ok(ForkResult::Parent { child }) => child,
+    };
+    drop(writer);
+    let mut text = Vec::new();
+    let read = reader.read_to_end(&mut text);
+    let status = waitpid(child, None);
+    match (read, serde_json::from_slice(&text)) {
+        (Ok(_), Ok(report)) => report,
+        _ => failed("the caller's process ended without a word", format!("{status:?}")),
+    }
+}
+
+/// A run begins: its time is counted from now on.
+pub(super) fn restart_clock() {
+    alarm::set(SECONDS_MAX);
+}
+
+fn catch_signals() {
+    // Once caught a signal is as it was: a second one ends the process.
+    let flags = SaFlags::SA_SIGINFO | SaFlags::SA_RESETHAND | SaFlags::SA_NODEFER;
+    let action = SigAction::new(SigHandler::SigAction(on_signal), flags, SigSet::empty());
+    for signal in SIGNALS {
+        // SAFETY: the handler does not return. What it does is safe where the caller's own code was
+        // interrupted, and elsewhere it only writes to the pipe.
+        let _ = unsafe { sigaction(signal, &action) };
+    }
+}
+
+extern "C" fn on_signal(signal: c_int, info: *mut siginfo_t, _context: *mut c_void) {
+    let signal = Signal::try_from(signal).map_or("a signal", Signal::as_str);
+    if !current::is_caller() {
+        let says = "in kvroute itself: the caller may have overwritten what the allocator keeps";
+        report::send(&Report::Trouble(format!("{signal} {says}")));
+    }
+    let is_access = matches!(signal, "SIGSEGV" | "SIGBUS");
+    if is_access {
+        // SAFETY: the host has filled it in, and it is a fault's.
+        let at = unsafe { (*info).si_addr() } as u64;
+        current::stop(current::fault(at));
+    }
+    let misuse = match signal {
+        "SIGALRM" => Misuse::new(Rule::Endless, format!("it takes more than {SECONDS_MAX} s")),
+        _ => Misuse::new(Rule::Panic, format!("it dies of {signal}")),
+    };
+    current::stop(misuse);
+}
