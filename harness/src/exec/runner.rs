@@ -289,23 +289,25 @@ impl<'a> Runner<'a> {
         let model = self.lane.model();
         let is_kv = |held: &Allocation| held.via == Via::Kvmalloc;
         let point_at = |address: u64| {
-            let held = model.containing(address).map(|held| (held, address - held.addr));
-            let (held, offset) = held.or_else(|| model.behind(address))?;
-            Some((held.id, offset, held))
+            let own = model.containing(address).map(|held| (held, address - held.addr));
+            let (held, offset) = own.or_else(|| model.behind(address))?;
+            Some((held, offset, own.is_none()))
         };
         let addrs = self.lane.pointers(op).unwrap_or_default();
         let address = addrs.first().copied().or_else(|| self.lane.pointer(op))?;
-        let (id, offset, held) = point_at(address)?;
+        let (held, offset, is_shared) = point_at(address)?;
         // What waits for a grace period is as good as free.
-        let (is_kv_held, is_free) = (is_kv(held), held.head.is_some());
-        let mut target = Target { id, offset, further: 0, is_kv: is_kv_held, is_free };
+        let is_free = held.head.is_some();
+        let (id, is_kv_held) = (held.id, is_kv(held));
+        let mut target = Target { id, offset, further: 0, is_shared, is_kv: is_kv_held, is_free };
         let mut usable = held.usable;
         for addr in addrs.iter().skip(1) {
             let pointed_at = point_at(*addr);
-            let (id, offset) = pointed_at.map_or((0, 0), |(id, offset, _)| (id.into(), offset));
+            let (id, offset) = pointed_at.map_or((0, 0), |(held, at, _)| (held.id.into(), at));
             target.further = mix(mix(target.further, id), offset);
             match pointed_at {
-                Some((.., held)) => {
+                Some((held, _, is_shared)) => {
+                    target.is_shared |= is_shared;
                     target.is_kv |= is_kv(held);
                     target.is_free |= held.head.is_some();
                     usable = usable.saturating_add(held.usable);

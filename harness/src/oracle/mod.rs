@@ -159,6 +159,9 @@ pub(crate) struct Target {
     pub offset: u64,
     /// What the further addresses of a list point at, as one number.
     pub further: u64,
+    /// Whether the address is not the memory's own: one of the direct map, of a page of it to which
+    /// there are references. Once the memory is gone, the page is an allocation of its own there.
+    pub is_shared: bool,
     /// Whether it, or what a further address points at, came through kvmalloc.
     pub is_kv: bool,
     /// Whether a further address points at nothing that is held: at memory that is free already,

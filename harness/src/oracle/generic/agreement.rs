@@ -41,8 +41,9 @@ fn judge(event: &Event) -> Judgement {
 
 /// Everything that lanes may legally differ in, each by its name.
 fn may_differ(one: &View, two: &View, first: Class, second: Class) -> Option<Relaxation> {
-    // An address that was granted differently, or whose owner is already free in one lane; a cache
-    // whose successor in its register could not be made in one lane.
+    // An address that was granted differently, or whose owner is already free in one lane; a page
+    // that has outlived its area in one lane; a cache whose successor in its register could not be
+    // made in one lane.
     if (one.target, one.cache) != (two.target, two.cache) {
         return Some(Relaxation::OtherTarget);
     }
@@ -137,7 +138,7 @@ mod test {
     }
 
     fn at(offset: u64) -> Target {
-        Target { id: 1, offset, further: 0, is_kv: false, is_free: false }
+        Target { id: 1, offset, further: 0, is_shared: false, is_kv: false, is_free: false }
     }
 
     fn check(one: View, two: View) -> Judgement {
@@ -177,6 +178,10 @@ mod test {
         let target = Some(Target { is_kv: true, ..at(0) });
         let done = View { target, ..view(Class::Done) };
         assert!(check(done, View { target, ..view(Class::WrongAllocator) }).is_ok());
+        let shared = Some(Target { is_shared: true, ..at(0) });
+        let page = View { target: Some(at(0)), ..view(Class::WrongAllocator) };
+        assert!(check(page, View { target: shared, ..view(Class::Wild) }).is_ok());
+        assert!(check(page, View { class: Some(Class::Wild), ..page }).is_err());
         let list = |class| View { target: Some(Target { is_free: true, ..at(0) }), ..view(class) };
         assert!(check(list(Class::DoubleFree), list(Class::Wild)).is_ok());
         assert!(check(list(Class::Slab), list(Class::Overflow)).is_err());
