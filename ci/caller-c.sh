@@ -5,15 +5,19 @@
 #                               0 no mistake, 1 a mistake, 2 nothing can be said
 # CC is the compiler, CFLAGS its options; KVROUTE_PLAN and KVROUTE_SEEDS are read by the program.
 set -euo pipefail
+# The caller's files are named from where one stands.
+files=()
+for file in "$@"; do files+=("$(realpath -- "$file")"); done
 cd "$(dirname "$0")/.."
 . ci/common.sh
 
 cc=${CC:-gcc}
 command -v "$cc" >/dev/null || { skip "there is no $cc for callers in C"; exit 0; }
-out=target/caller-c
+target=${CARGO_TARGET_DIR:-target}
+out=$target/caller-c
 mkdir -p "$out"
 quietly cargo rustc -p kvroute-hosted --lib --features c --crate-type staticlib --release
-library=target/release/libkvroute_hosted.a
+library=$target/release/libkvroute_hosted.a
 
 # build <program> <file…>: a program that explores the caller in these files.
 build() {
@@ -24,8 +28,8 @@ build() {
     "$library" -lgcc_s -lpthread -ldl -lm -o "$out/$program"
 }
 
-if [ $# -gt 0 ]; then
-  build caller "$@"
+if [ ${#files[@]} -gt 0 ]; then
+  build caller "${files[@]}"
   exec "$out/caller"
 fi
 

@@ -109,6 +109,9 @@ KVROUTE_GUEST_OPS=${KVROUTE_GUEST_OPS:-10000000} hunt guests all \
 hunt callers catalogue cargo kvroute callers --seeds "${KVROUTE_CALLER_SEEDS:-20000}"
 hunt callers C ci/caller-c.sh
 
+# What `kvroute new` writes, built in empty folders.
+hunt templates all ci/templates.sh
+
 # The ends of every argument take as long as they take: all of their 55 million cases, once.
 hunt boundary frees cargo kvroute boundary frees --output boundary-frees.failing.trace
 hunt boundary routed cargo kvroute boundary routed --sample 2000 --seed "$seed" \
