@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Holds published allocators to what versions.txt says of each: a bad version is found, a fixed one is
+# silent. Writes what was seen into table.txt.
+#
+#   zoo/check.sh [ops] [campaign…]    ops that a silent version must bear; ten million if not said
+#
+# A bad version has as many ops until it must have been found. Rows of campaigns that are not named stay as
+# they are. Cargo.lock is as before when it ends: of two versions that are one to Cargo it holds one.
+#
+# Exit code: 0 if all is as expected, 1 if not.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+ops=${1:-10000000}
+[ $# -eq 0 ] || shift
+wanted=" $* "
+work=$(mktemp -d)
+cp Cargo.lock "$work/lock"
+trap 'cp "$work/lock" Cargo.lock; rm -rf "$work"' EXIT
+
+# A program with this version of the crate in it, for this target.
+build() {
+  local crate=$1 version=$2 target=$3 same=${2%%.*}
+  [ "$same" != 0 ] || same=${version%.*}
+  cargo update --quiet --package "$crate@$same" --precise "$version"
+  cargo build --quiet --release --target "$target"
+  cp "$work/lock" Cargo.lock
+  cp "target/$target/release/kvroute-zoo" "$work/zoo"
+}
+
+# The first number or text of a key in the report.
+value() { sed -n "s/^ *\"$1\": \"\{0,1\}\([^\",]*\).*/\1/p" "$work/report" | head -n 1; }
+
+# One row of the table: what the run of a version came to.
+row() {
+  local seen=silent nr_ops failing
+  if [ "$(value verdict)" != ok ]; then
+    seen=$(value oracle)
+    # Those of the traces before, and no more than those of the failing one.
+    failing=$(sed -n 's/.*shrinking a trace of \([0-9]*\) ops.*/\1/p' "$work/log" | head -n 1)
+  fi
+  nr_ops=$(($(value lane_ops) + ${failing:-0}))
+  [[ ",$expected," == *",$seen,"* ]] || { seen="${seen:-error} (not $expected)" failed=1; cat "$work/log" >&2; }
+  printf '%-18s %-22s %-8s %-7s %9d %8.2f  %s\n' \
+    "$campaign" "$crate" "$version" "$seen" "$nr_ops" "$(value seconds)" "$why"
+}
+
+failed=0
+: >"$work/rows"
+while read -r campaign crate version expected why; do
+  if [ "$wanted" != "  " ] && [[ $wanted != *" $campaign "* ]]; then
+    grep -E "^$campaign +$crate +$version " table.txt >>"$work/rows" || true
+    continue
+  fi
+  target=x86_64-unknown-linux-gnu
+  [[ $campaign != *-32 ]] || target=i686-unknown-linux-musl
+  build "$crate" "$version" "$target"
+  "$work/zoo" run "$campaign" --ops "$ops" --jobs 1 --json --output "$work/trace" \
+    >"$work/report" 2>"$work/log" || true
+  row | tee -a "$work/rows"
+done < <(grep -vE '^(#|$)' versions.txt)
+
+{
+  printf '%s\n' "# Written by check.sh: what was seen of each version, after how many ops and seconds on one core." ""
+  printf '%-18s %-22s %-8s %-7s %9s %8s  %s\n' campaign crate version seen ops seconds "kind of bug"
+  cat "$work/rows"
+} >table.txt
+exit "$failed"
