@@ -10,7 +10,12 @@
 
 mod buddy;
 mod bump;
+mod dl;
 mod linked_list;
+mod lists;
+mod pico;
+mod ranges;
+mod slabs;
 mod talc_heap;
 mod tlsf;
 
@@ -30,9 +35,19 @@ heap_campaign!(TALC_AGAINST_RLSF = "talc-against-rlsf" [talc_heap::Cell, tlsf::V
 frames_campaign!(BUDDY_FRAMES_0_6 = "buddy-frames-0.6" [buddy::Frames0_6]);
 frames_campaign!(BUDDY_FRAMES_0_7 = "buddy-frames-0.7" [buddy::Frames0_7]);
 frames_campaign!(BUDDY_FRAMES = "buddy-frames" [buddy::Frames]);
+heap_campaign!(DLMALLOC = "dlmalloc" [dl::Dl]);
+heap_campaign!(PICOALLOC = "picoalloc" [pico::Pico]);
+heap_campaign!(SLABMALLOC = "slabmalloc" [slabs::Zone]);
+heap_campaign!(BUDDY_SLAB = "buddy-slab" [slabs::BuddySlab]);
+heap_campaign!(GOOD_MEMORY = "good-memory" [lists::Good]);
+heap_campaign!(BUDDY_ALLOC = "buddy-alloc" [lists::Buddies]);
+frames_campaign!(RANGE_ALLOC = "range-alloc" [ranges::Ranges]);
+frames_campaign!(OFFSET_ALLOCATOR = "offset-allocator" [ranges::Offsets]);
+frames_campaign!(VM_ALLOCATOR = "vm-allocator" [ranges::Addresses]);
+frames_campaign!(BITMAP_ALLOCATOR = "bitmap-allocator" [ranges::Bits]);
 
 /// Those that can be asked for.
-static CAMPAIGNS: [&Campaign; 12] = [
+static CAMPAIGNS: [&Campaign; 22] = [
     &LINKED_LIST_0_9,
     &LINKED_LIST,
     &LINKED_LIST_BOUNDS,
@@ -45,6 +60,16 @@ static CAMPAIGNS: [&Campaign; 12] = [
     &BUDDY_FRAMES_0_6,
     &BUDDY_FRAMES_0_7,
     &BUDDY_FRAMES,
+    &DLMALLOC,
+    &PICOALLOC,
+    &SLABMALLOC,
+    &BUDDY_SLAB,
+    &GOOD_MEMORY,
+    &BUDDY_ALLOC,
+    &RANGE_ALLOC,
+    &OFFSET_ALLOCATOR,
+    &VM_ALLOCATOR,
+    &BITMAP_ALLOCATOR,
 ];
 
 fn main() -> ExitCode {
