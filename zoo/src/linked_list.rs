@@ -41,7 +41,7 @@ macro_rules! linked_list {
             }
 
             unsafe fn extend(&mut self, piece: NonNull<[u8]>) {
-                // 0.9 takes no bytes for a hole that is freed twice.
+                // 0.9 takes an extension by nothing for a hole that is freed twice.
                 if !piece.is_empty() {
                     // SAFETY: the piece lies right behind the heap.
                     unsafe { self.0.extend(piece.len()) };
