@@ -65,4 +65,5 @@ done < <(grep -vE '^(#|$)' versions.txt)
   printf '%-18s %-22s %-8s %-7s %9s %8s  %s\n' campaign crate version seen ops seconds "kind of bug"
   cat "$work/rows"
 } >table.txt
+printf 'versions: %d, as expected: %d\n' "$(wc -l <"$work/rows")" "$(grep -vc '(not ' "$work/rows")"
 exit "$failed"

@@ -1,5 +1,5 @@
-//! Allocators of numbers, as frame allocators: `range-alloc`, `offset-allocator`, `vm-allocator` and
-//! `bitmap-allocator`.
+//! Allocators of numbers, as frame allocators: `range-alloc`, `offset-allocator`, `vm-allocator`
+//! and `bitmap-allocator`.
 
 use bitmap_allocator::{BitAlloc, BitAlloc4K};
 use kvroute_hosted::heap::FrameAllocator;

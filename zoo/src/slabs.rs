@@ -1,7 +1,7 @@
 //! Slabs over pages: `slabmalloc`, and `buddy-slab-allocator`.
 
-use buddy_slab_allocator::{BuddyAllocator, SlabAllocResult, SlabAllocator, SlabDeallocResult};
 use buddy_slab_allocator::slab::SizeClass;
+use buddy_slab_allocator::{BuddyAllocator, SlabAllocResult, SlabAllocator, SlabDeallocResult};
 use kvroute_hosted::heap::{GivesBack, Heap};
 use slabmalloc::{AllocationError, Allocator, LargeObjectPage, ObjectPage, ZoneAllocator};
 use std::alloc::Layout;
