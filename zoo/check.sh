@@ -61,7 +61,7 @@ while read -r campaign crate version expected why; do
 done < <(grep -vE '^(#|$)' versions.txt)
 
 {
-  printf '%s\n' "# Written by check.sh: what was seen of each version, after how many ops and seconds on one core." ""
+  printf '%s\n' "# What was seen of each version, after how many ops and seconds on one core; check.sh takes a row anew." ""
   printf '%-18s %-22s %-8s %-7s %9s %8s  %s\n' campaign crate version seen ops seconds "kind of bug"
   cat "$work/rows"
 } >table.txt
