@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Which versions are looked at, and what is expected of each, stands in `versions.txt`; `check.sh`
-//! holds them to it, and writes what it saw into `table.txt`. An adapter says what the crate's documentation promises and no more.
+//! holds them to it, and writes what it saw into `table.txt`. An adapter says what the crate's
+//! documentation promises and no more.
 
 mod buddy;
 mod bump;
