@@ -12,6 +12,7 @@ use crate::op::Reg;
 use crate::oracle::caller::Rule;
 use crate::paint::ZEROS;
 use crate::subject::{Mismatch, Subject};
+use crate::words::PAGE;
 use std::collections::VecDeque;
 
 /// What freed memory holds, as in a kernel with `slub_debug` (`POISON_FREE`).
@@ -87,6 +88,24 @@ impl Guards {
         self.freed.push_back(Freed { reg, addr: given.addr, bytes });
         if self.freed.len() > NR_FREED {
             self.freed.pop_front();
+        }
+    }
+
+    /// Memory was given. The pages of an area show in the direct map too, where what lay in them
+    /// before may be watched: that is the caller's again.
+    pub(super) fn pass_on(&mut self, subject: &dyn Subject, given: &Given) {
+        let layout = subject.layout();
+        if self.freed.is_empty() || given.addr < layout.vmalloc_start {
+            return;
+        }
+        let end = given.addr + given.size;
+        for frame in (given.addr..end).step_by(PAGE as usize).filter_map(|at| subject.frame_of(at))
+        {
+            let page = layout.direct_start + u64::from(frame) * PAGE;
+            let meets = |freed: &Freed| {
+                freed.addr < page + PAGE && page < freed.addr + freed.bytes.len() as u64
+            };
+            self.freed.retain(|freed| !meets(freed));
         }
     }
 

@@ -374,8 +374,9 @@ impl State {
         if addr > 16 && !self.has_contents(&request) {
             self.paint(addr, nr_kept.min(size)..size, filling);
         }
-        if addr > 16 && self.guards.is_some() {
+        if let (true, Some(guards)) = (addr > 16, &mut self.guards) {
             Guards::surround(self.subject.as_mut(), &given);
+            guards.pass_on(self.subject.as_ref(), &given);
         }
     }
 

@@ -33,7 +33,7 @@ pub unsafe trait Allocator {
     #[track_caller]
     fn alloc(layout: Layout, flags: Gfp, node: Option<u8>) -> Result<NonNull<[u8]>, NoMemory>;
 
-    /// Makes memory larger or smaller; it may move.
+    /// Makes memory larger or smaller; it may move, and does if an allocator knows no better.
     ///
     /// # Errors
     /// There is none, and the old memory is as it was.
@@ -47,7 +47,13 @@ pub unsafe trait Allocator {
         layout: Layout,
         old: Layout,
         flags: Gfp,
-    ) -> Result<NonNull<[u8]>, NoMemory>;
+    ) -> Result<NonNull<[u8]>, NoMemory>
+    where
+        Self: Sized,
+    {
+        // SAFETY: what is asked of this one's caller.
+        unsafe { moved::<Self>(ptr, layout, old, flags) }
+    }
 
     /// Frees memory.
     ///
@@ -184,17 +190,6 @@ unsafe impl Allocator for Vmalloc {
     }
 
     #[track_caller]
-    unsafe fn realloc(
-        ptr: NonNull<u8>,
-        layout: Layout,
-        old: Layout,
-        flags: Gfp,
-    ) -> Result<NonNull<[u8]>, NoMemory> {
-        // SAFETY: what is asked of this one's caller.
-        unsafe { moved::<Self>(ptr, layout, old, flags) }
-    }
-
-    #[track_caller]
     unsafe fn free(ptr: NonNull<u8>, layout: Layout) {
         freed(ptr, layout, ask::vfree);
     }
@@ -210,17 +205,6 @@ unsafe impl Allocator for KVmalloc {
             return Err(NoMemory);
         }
         asked(layout, ask::kvmalloc_node(size_for(layout), flags, node))
-    }
-
-    #[track_caller]
-    unsafe fn realloc(
-        ptr: NonNull<u8>,
-        layout: Layout,
-        old: Layout,
-        flags: Gfp,
-    ) -> Result<NonNull<[u8]>, NoMemory> {
-        // SAFETY: what is asked of this one's caller.
-        unsafe { moved::<Self>(ptr, layout, old, flags) }
     }
 
     #[track_caller]

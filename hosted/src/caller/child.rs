@@ -8,6 +8,7 @@
 use super::report::{self, Report};
 use super::{current, exit};
 use kvroute_harness::caller::{Misuse, Rule};
+use kvroute_harness::exec::catch_quietly;
 use nix::libc::{c_int, c_void, siginfo_t};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::wait::waitpid;
@@ -36,6 +37,9 @@ pub(super) fn report_of(work: impl FnOnce()) -> Report {
         Ok(ends) => ends,
         Err(error) => return failed("no pipe", error.to_string()),
     };
+    // A child that was to keep panics quiet first would wait for a thread that is not in it, if one
+    // was just panicking.
+    let _ = catch_quietly(|| ());
     // SAFETY: the child goes on in this thread alone. What it uses that other threads may have
     // locked is the host's allocator, which a fork leaves usable.
     let child = match unsafe { fork() } {

@@ -10,6 +10,7 @@ use super::stacks::Stacks;
 use crate::machine::{Bases, RealMemory, Trouble};
 use kvroute_harness::call::Request;
 use kvroute_harness::caller::{Config, Misuse, Plan, Rule, Session, Source, Told};
+use kvroute_harness::exec::catch_quietly;
 use kvroute_harness::subject::Answer;
 use kvroute_harness::subject::alloc_core::boot_on;
 use kvroute_harness::words::Context;
@@ -46,13 +47,13 @@ pub(super) fn is_machine(here: u64) -> bool {
     BASES.get().is_some_and(|bases| bases.kernel(here) != here)
 }
 
-/// Runs a caller under a plan.
+/// Runs a caller under a plan. A panic is a mistake of its own.
 pub(super) fn run<T>(
     config: &Config,
     plan: Plan,
     stacks: Stacks,
     caller: impl FnOnce() -> T,
-) -> (T, Told, Option<Misuse>) {
+) -> (Result<T, Misuse>, Told, Option<Misuse>) {
     let machine = config.machine;
     let memory = RealMemory::fresh(machine.frames, machine.vmalloc_pages);
     let memory = memory.unwrap_or_else(|trouble| report::trouble(trouble));
@@ -64,9 +65,13 @@ pub(super) fn run<T>(
     let session = Session::begin(subject, config, plan);
     let layouts = BTreeMap::new();
     CURRENT.set(Some(Run { session, bases, trouble, layouts, stacks }));
-    IS_CALLER.set(true);
-    let result = caller();
+    let result = catch_quietly(|| {
+        IS_CALLER.set(true);
+        caller()
+    });
     IS_CALLER.set(false);
+    // What a panic says may lie in memory of the run, which ends with it.
+    let result = result.map_err(|payload| Misuse::panicked(payload.as_ref()).clone());
     let run = CURRENT.take().expect("nobody else ends a run");
     let (told, left) = run.session.end(config);
     report::keep_stacks(run.stacks);

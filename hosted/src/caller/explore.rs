@@ -8,10 +8,7 @@ use super::current;
 use super::kernel::Kernel;
 use super::report::{self, Report, Told};
 use super::stacks::Stacks;
-use kvroute_harness::caller::{
-    self, Config, Explored, Misuse, Phase, Plan, Run, Usual, search, shrink,
-};
-use kvroute_harness::exec::catch_quietly;
+use kvroute_harness::caller::{self, Config, Explored, Phase, Plan, Run, Usual, search, shrink};
 use std::fmt::{self, Debug, Display, Formatter};
 
 /// A mistake of a caller, with the stacks that belong to it.
@@ -101,12 +98,9 @@ fn explore_here<T: Debug + PartialEq, E: Debug>(
         child::restart_clock();
         let stacks = if wants_stacks { Stacks::wanted() } else { Stacks::default() };
         let kernel = Kernel::new();
-        let run = || catch_quietly(|| caller(&kernel));
+        let run = || caller(&kernel);
         let (result, told, left) = current::run(config, plan.clone(), stacks, run);
-        let result = match (result, left) {
-            (Ok(_), Some(misuse)) => Err(misuse),
-            (result, _) => result.map_err(|payload| Misuse::panicked(payload.as_ref())),
-        };
+        let result = result.and_then(|returned| left.map_or(Ok(returned), Err));
         Run { result, told }
     });
     match result {

@@ -7,9 +7,14 @@ use kvroute_harness::call::Request;
 use kvroute_harness::subject::Answer;
 use std::backtrace::Backtrace;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// The frames of a stack that are shown.
 const NR_FRAMES_MAX: usize = 12;
+/// Where the sources of these files lie.
+const OURS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/caller");
+/// Where those of the standard library lie, as it was built and as it is installed.
+const STD: [&str; 2] = ["at /rustc/", "/lib/rustlib/src/rust/library/"];
 
 /// The stacks of a run, if they are wanted.
 #[derive(Default)]
@@ -54,6 +59,15 @@ impl Stacks {
     }
 }
 
+/// The file that a line of a stack names; those below the working directory begin with a dot.
+fn place(line: &str) -> Option<PathBuf> {
+    let file = line.trim_start().strip_prefix("at ")?;
+    match file.strip_prefix("./") {
+        Some(below) => Some(std::env::current_dir().ok()?.join(below)),
+        None => Some(file.into()),
+    }
+}
+
 /// The frames of the caller's own code: those behind what it called of this crate, up to what of
 /// this crate called it.
 fn own_frames(stack: &str) -> String {
@@ -64,17 +78,19 @@ fn own_frames(stack: &str) -> String {
             _ => frames.push(vec![line]),
         }
     }
-    let folder = file!().replace("stacks.rs", "");
+    let is_in_ours = |line: &&str| place(line).is_some_and(|file| file.starts_with(OURS));
+    let is_std = |line: &&str| STD.iter().any(|folder| line.contains(folder));
     let starts = |frame: &Vec<&str>| frame[0].contains("::explore_here");
     let end = frames.iter().position(starts).unwrap_or(frames.len());
     let is_ours = |frame: &Vec<&str>| {
         let is_named = ["kvroute_hosted::", "<unknown>"].iter().any(|name| frame[0].contains(name));
         // A function that was inlined has lost its path.
-        is_named || frame.iter().any(|line| line.contains(&*folder))
+        is_named || frame.iter().any(is_in_ours)
     };
     // On top stands how the stack was taken.
     let called = frames[..end].iter().skip_while(|frame| !is_ours(frame));
-    let own = called.filter(|frame| !is_ours(frame)).take(NR_FRAMES_MAX);
+    let own = called.filter(|frame| !is_ours(frame) && !frame.iter().any(is_std));
+    let own = own.take(NR_FRAMES_MAX);
     own.flatten().map(|line| format!("    {line}\n")).collect()
 }
 
