@@ -12,11 +12,16 @@ cd "$(dirname "$0")/.."
 . ci/common.sh
 
 cc=${CC:-gcc}
-command -v "$cc" >/dev/null || { skip "there is no $cc for callers in C"; exit 0; }
+if ! command -v "$cc" >/dev/null; then
+  [ ${#files[@]} -eq 0 ] || die "there is no $cc"
+  skip "there is no $cc for callers in C"
+  exit 0
+fi
 target=${CARGO_TARGET_DIR:-target}
 out=$target/caller-c
 mkdir -p "$out"
-quietly cargo rustc -p kvroute-hosted --lib --features c --crate-type staticlib --release
+quietly cargo rustc -p kvroute-hosted --lib --features c --crate-type staticlib --release ||
+  die "kvroute's library does not build"
 library=$target/release/libkvroute_hosted.a
 
 # build <program> <file…>: a program that explores the caller in these files.
@@ -29,7 +34,7 @@ build() {
 }
 
 if [ ${#files[@]} -gt 0 ]; then
-  build caller "${files[@]}"
+  build caller "${files[@]}" || die "it does not compile"
   exec "$out/caller"
 fi
 

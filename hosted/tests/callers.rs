@@ -219,6 +219,45 @@ fn a_crash_an_abort_and_a_panic_are_findings() {
 }
 
 #[test]
+fn a_pointer_out_of_freed_memory_and_a_stack_that_is_used_up_are_findings() {
+    let wild = found(|kv| {
+        let link = kv.kmalloc(64, GFP_KERNEL)?.cast::<*const u8>();
+        kv.kfree(link.as_ptr().cast());
+        // SAFETY: none; nothing is where freed memory points to.
+        unsafe { link.as_ptr().add(2).read_volatile().read_volatile() };
+        Ok(())
+    });
+    assert_eq!(short(&wild), ("no-address", String::new()), "{wild}");
+    assert!(wild.finding.misuse.says.contains("0x6b"), "{wild}");
+    fn deep(level: u64) -> u64 {
+        let levels = [level; 64];
+        std::hint::black_box(&levels);
+        if level == u64::MAX { 0 } else { deep(level + 1) + levels[1] }
+    }
+    let endless = found(|_| {
+        std::hint::black_box(deep(0));
+        Ok(())
+    });
+    assert_eq!(short(&endless), ("no-address", String::new()), "{endless}");
+}
+
+#[test]
+fn a_layout_goes_with_its_memory_however_that_is_freed() {
+    let caller = |kv: &Kernel| {
+        let layouts = [100, 90].map(|size| Layout::from_size_align(size, 8).expect("a layout"));
+        for layout in layouts {
+            let memory = Kmalloc::alloc(layout, GFP_KERNEL, None)?.cast::<u8>();
+            kv.kfree(memory.as_ptr());
+            let again = kv.kmalloc(90, GFP_KERNEL)?;
+            // SAFETY: it is memory of kmalloc, of this layout.
+            unsafe { Kmalloc::free(again, layouts[1]) };
+        }
+        Ok::<_, NoMemory>(())
+    };
+    explore(&Config::new(), caller).unwrap();
+}
+
+#[test]
 fn a_context_is_kept() {
     let finding = found(|kv| {
         let memory = kv.kvmalloc(0x4000, GFP_KERNEL)?;

@@ -1,4 +1,4 @@
-/* The same as queues_wrong.c, freed as it should be.
+/* The same as queues_wrong.c, freed as it should be, and with locks.
  *
  * A device's queues as a network driver sets them up: the table is large enough that kvmalloc may
  * give either kind of memory. */
@@ -7,10 +7,14 @@
 #include <linux/mm.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
+#include <linux/spinlock.h>
 #include <linux/string.h>
 #include <kvroute.h>
 
 #define NR_QUEUES 64
+
+static DEFINE_SPINLOCK(list_lock);
+static DEFINE_SPINLOCK(queue_lock);
 
 struct queue {
 	u64 nr_packets;
@@ -32,10 +36,21 @@ static void device_free(struct device *device)
 	kfree_rcu(device, rcu);
 }
 
+/* From one lock to the next: what is taken first is given back first. */
+static void go_along(void)
+{
+	spin_lock(&list_lock);
+	spin_lock(&queue_lock);
+	spin_unlock(&list_lock);
+	spin_unlock(&queue_lock);
+}
+
 static struct device *device_new(void)
 {
-	struct device *device = kzalloc(sizeof(*device), GFP_KERNEL);
+	struct device *device;
 
+	go_along();
+	device = kzalloc(sizeof(*device), GFP_KERNEL);
 	if (!device)
 		return ERR_PTR(-ENOMEM);
 	device->queues = kvcalloc(NR_QUEUES, sizeof(struct queue), GFP_KERNEL);

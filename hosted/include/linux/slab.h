@@ -62,7 +62,6 @@ unsigned int kmem_cache_size(struct kmem_cache *cache);
 #define kmem_cache_alloc(cache, flags) (KVROUTE_HERE, kmem_cache_alloc(cache, flags))
 #define kmem_cache_zalloc(cache, flags) (KVROUTE_HERE, kmem_cache_zalloc(cache, flags))
 #define kmem_cache_free(cache, object) (KVROUTE_HERE, kmem_cache_free(cache, object))
-#define kmem_cache_size(cache) (KVROUTE_HERE, kmem_cache_size(cache))
 
 #define kmalloc_node(size, flags, node) kmalloc(size, flags)
 #define kzalloc_node(size, flags, node) kzalloc(size, flags)

@@ -102,13 +102,15 @@ fn check(ptr: NonNull<u8>, layout: Layout, what: &str) {
     let here = ptr.as_ptr() as u64;
     let is_wrong = |of: &Layout| *of != layout;
     if let Some(of) = current::layout_of(here).filter(is_wrong) {
-        let says = format!(
-            "it {what} memory as {} bytes aligned to {}; it asked for {} aligned to {}",
-            layout.size(),
-            layout.align(),
-            of.size(),
-            of.align()
-        );
+        let says = || {
+            format!(
+                "it {what} memory as {} bytes aligned to {}; it asked for {} aligned to {}",
+                layout.size(),
+                layout.align(),
+                of.size(),
+                of.align()
+            )
+        };
         current::blame(Rule::Arguments, says, here);
     }
 }
@@ -118,9 +120,7 @@ fn check(ptr: NonNull<u8>, layout: Layout, what: &str) {
 fn freed(ptr: NonNull<u8>, layout: Layout, request: fn(u64) -> Request) {
     if layout.size() > 0 {
         check(ptr, layout, "frees");
-        let here = ptr.as_ptr() as u64;
-        let _ = current::call(request(here), Source::from(Location::caller()));
-        current::forget(here);
+        let _ = current::call(request(ptr.as_ptr() as u64), Source::from(Location::caller()));
     }
 }
 
@@ -132,11 +132,7 @@ fn replaced(
     request: Request,
 ) -> Result<NonNull<[u8]>, NoMemory> {
     check(ptr, old, "grows");
-    let moved = asked(layout, request)?;
-    if moved.cast() != ptr {
-        current::forget(ptr.as_ptr() as u64);
-    }
-    Ok(moved)
+    asked(layout, request)
 }
 
 // SAFETY: alloc-core gives memory that is nobody else's, of a size that is aligned as asked.
@@ -174,19 +170,12 @@ unsafe impl Allocator for Vmalloc {
     const MIN_ALIGN: usize = PAGE as usize;
 
     #[track_caller]
-    fn alloc(layout: Layout, flags: Gfp, node: Option<u8>) -> Result<NonNull<[u8]>, NoMemory> {
+    fn alloc(layout: Layout, flags: Gfp, _node: Option<u8>) -> Result<NonNull<[u8]>, NoMemory> {
         if layout.align() as u64 > PAGE {
             return Err(NoMemory);
         }
-        let size = layout.size() as u64;
-        // Only the call without flags takes a node.
-        asked(
-            layout,
-            match node {
-                Some(_) => ask::vmalloc_node(size, node),
-                None => ask::__vmalloc(size, flags),
-            },
-        )
+        // The call that takes a node takes no flags, and a node is a wish only.
+        asked(layout, ask::__vmalloc(layout.size() as u64, flags))
     }
 
     #[track_caller]

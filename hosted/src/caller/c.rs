@@ -9,7 +9,7 @@ use kvroute_harness::call::{Request, ask};
 use kvroute_harness::caller::{Plan, Source};
 use kvroute_harness::subject::Answer;
 use kvroute_harness::words::{CacheHandle, Context, Gfp, SlabFlags};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::process::abort;
 use std::ptr;
@@ -17,11 +17,16 @@ use std::ptr;
 type Pointer = *mut c_void;
 
 thread_local! {
-    static PLACE: Cell<Source> =
+    /// The calls that were begun, and whose arguments may be calls too.
+    static BEGUN: RefCell<Vec<Source>> = const { RefCell::new(Vec::new()) };
+    /// Where the last call came from, for one through a pointer.
+    static LAST: Cell<Source> =
         const { Cell::new(Source { file: "an unknown place", line: 0, column: 0 }) };
+    /// The spinlocks that the caller holds.
+    static NR_LOCKS: Cell<u32> = const { Cell::new(0) };
 }
 
-/// The next call comes from this line of this file.
+/// A call begins on this line of this file.
 ///
 /// # Safety
 /// `file` is a string literal.
@@ -30,11 +35,18 @@ unsafe extern "C" fn kvroute_at(file: *const c_char, line: c_uint) {
     // SAFETY: a string literal ends with a zero, and lives as long as the program.
     let file: &'static CStr = unsafe { CStr::from_ptr(file) };
     let file = file.to_str().unwrap_or("a file without a readable name");
-    PLACE.set(Source { file, line, column: 0 });
+    BEGUN.with_borrow_mut(|begun| begun.push(Source { file, line, column: 0 }));
+}
+
+/// Where the call comes from that has all its arguments now.
+fn place() -> Source {
+    let place = BEGUN.with_borrow_mut(Vec::pop).unwrap_or(LAST.get());
+    LAST.set(place);
+    place
 }
 
 fn call(request: Request) -> Answer {
-    current::call(request, PLACE.get())
+    current::call(request, place())
 }
 
 fn memory(request: Request) -> Pointer {
@@ -183,7 +195,9 @@ unsafe extern "C" fn kmem_cache_free(of: *const Cache, object: Pointer) {
 /// As above, or `NULL`.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn kmem_cache_destroy(of: *const Cache) {
-    if !of.is_null() {
+    if of.is_null() {
+        place();
+    } else {
         // SAFETY: what is asked of this one's caller.
         let _ = call(ask::kmem_cache_destroy(unsafe { cache(of) }.handle));
     }
@@ -197,17 +211,20 @@ unsafe extern "C" fn kmem_cache_size(of: *const Cache) -> c_uint {
     unsafe { cache(of) }.size
 }
 
-/// From now on the caller may not sleep; the context before, for [`kvroute_leave`].
+/// The caller may not sleep until it has given back as many locks as it has taken.
 #[unsafe(no_mangle)]
-extern "C" fn kvroute_enter_atomic() -> c_int {
-    current::enter(Context::Atomic) as c_int
+extern "C" fn kvroute_spin_lock() {
+    NR_LOCKS.set(NR_LOCKS.get() + 1);
+    current::enter(Context::Atomic);
 }
 
-/// The caller is in its task again, or still where it may not sleep.
+/// The caller gives a lock back, in whichever order.
 #[unsafe(no_mangle)]
-extern "C" fn kvroute_leave(before: c_int) {
-    let is_task = before == Context::Task as c_int;
-    current::enter(if is_task { Context::Task } else { Context::Atomic });
+extern "C" fn kvroute_spin_unlock() {
+    NR_LOCKS.set(NR_LOCKS.get().saturating_sub(1));
+    if NR_LOCKS.get() == 0 {
+        current::enter(Context::Task);
+    }
 }
 
 /// Explores a caller: 0 if it makes no mistake, 1 if it makes one, 2 if nothing can be said.
@@ -221,9 +238,13 @@ extern "C" fn kvroute_explore(caller: extern "C" fn() -> c_int) -> c_int {
             return 2;
         }
     };
-    let run = |_: &Kernel| match caller() {
-        error @ ..0 => Err(error),
-        value => Ok(value),
+    let run = |_: &Kernel| {
+        NR_LOCKS.set(0);
+        BEGUN.with_borrow_mut(Vec::clear);
+        match caller() {
+            error @ ..0 => Err(error),
+            value => Ok(value),
+        }
     };
     match explore(&config, run) {
         Ok(explored) => {

@@ -9,16 +9,19 @@ use super::report::{self, Report};
 use super::{current, exit};
 use kvroute_harness::caller::{Misuse, Rule};
 use kvroute_harness::exec::catch_quietly;
-use nix::libc::{c_int, c_void, siginfo_t};
+use nix::libc::{SI_KERNEL, c_int, c_void, sigaltstack, siginfo_t, stack_t};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, alarm, fork};
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::ptr;
 
 /// The seconds that one run may take.
 const SECONDS_MAX: u32 = 10;
+/// The bytes of stack that a handler has.
+const STACK: usize = 1 << 20;
 
 /// The signals of a process that has gone wrong, or has taken too long.
 const SIGNALS: [Signal; 6] = [
@@ -69,8 +72,14 @@ pub(super) fn restart_clock() {
 }
 
 fn catch_signals() {
+    // A caller that has used up its stack leaves none to the handler.
+    let stack = vec![0_u8; STACK].leak();
+    let stack = stack_t { ss_sp: stack.as_mut_ptr().cast(), ss_flags: 0, ss_size: STACK };
+    // SAFETY: the memory is this stack's for ever.
+    unsafe { sigaltstack(&raw const stack, ptr::null_mut()) };
     // Once caught a signal is as it was: a second one ends the process.
-    let flags = SaFlags::SA_SIGINFO | SaFlags::SA_RESETHAND | SaFlags::SA_NODEFER;
+    let flags =
+        SaFlags::SA_SIGINFO | SaFlags::SA_RESETHAND | SaFlags::SA_NODEFER | SaFlags::SA_ONSTACK;
     let action = SigAction::new(SigHandler::SigAction(on_signal), flags, SigSet::empty());
     for signal in SIGNALS {
         // SAFETY: the handler does not return. What it does is safe where the caller's own code was
@@ -80,15 +89,25 @@ fn catch_signals() {
 }
 
 extern "C" fn on_signal(signal: c_int, info: *mut siginfo_t, _context: *mut c_void) {
+    let is_caller = current::interrupt();
+    // What was interrupted may hold what is needed here: then nothing is told, but it ends.
+    let ends = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: no handler is installed.
+    let _ = unsafe { sigaction(Signal::SIGALRM, &ends) };
+    restart_clock();
     let signal = Signal::try_from(signal).map_or("a signal", Signal::as_str);
-    if !current::is_caller() {
+    if !is_caller {
         let says = "in kvroute itself: the caller may have overwritten what the allocator keeps";
         report::send(&Report::Trouble(format!("{signal} {says}")));
     }
     let is_access = matches!(signal, "SIGSEGV" | "SIGBUS");
     if is_access {
         // SAFETY: the host has filled it in, and it is a fault's.
-        let at = unsafe { (*info).si_addr() } as u64;
+        let (at, code) = unsafe { ((*info).si_addr() as u64, (*info).si_code) };
+        if code == SI_KERNEL {
+            let says = "an access to what is no address; freed memory holds 0x6b in every byte";
+            current::stop(Misuse::new(Rule::NoAddress, says));
+        }
         current::stop(current::fault(at));
     }
     let misuse = match signal {

@@ -42,6 +42,11 @@ pub(super) fn is_caller() -> bool {
     IS_CALLER.get()
 }
 
+/// The caller's code does not go on. Whether it was running.
+pub(super) fn interrupt() -> bool {
+    IS_CALLER.replace(false)
+}
+
 /// Whether an address is one of the machine of this thread's last run.
 pub(super) fn is_machine(here: u64) -> bool {
     BASES.get().is_some_and(|bases| bases.kernel(here) != here)
@@ -117,14 +122,18 @@ pub(super) fn call(request: Request, at: Source) -> Answer {
             report::trouble(trouble);
         }
         run.stacks.note(&request, result.as_ref().ok());
+        if let Ok(Answer::Done | Answer::Memory { .. }) = result {
+            let gone = request.freed().iter().copied().chain(request.replaced());
+            gone.for_each(|addr| _ = run.layouts.remove(&addr));
+        }
         result.map(|answer| shown(answer, &run.bases))
     });
     result.unwrap_or_else(|misuse| stop(*misuse))
 }
 
 /// Stops the caller for breaking a rule with what is at an address of its own.
-pub(super) fn blame(rule: Rule, says: String, here: u64) -> ! {
-    stop(with(|run| run.session.broken(rule, says, run.bases.kernel(here))))
+pub(super) fn blame(rule: Rule, says: impl FnOnce() -> String, here: u64) -> ! {
+    stop(with(|run| run.session.broken(rule, says(), run.bases.kernel(here))))
 }
 
 /// Remembers with which layout memory was asked for.
@@ -135,11 +144,6 @@ pub(super) fn remember(here: u64, layout: Layout) {
 /// The layout with which live memory was asked for.
 pub(super) fn layout_of(here: u64) -> Option<Layout> {
     with(|run| run.layouts.get(&run.bases.kernel(here)).copied())
-}
-
-/// Forgets with which layout memory was asked for.
-pub(super) fn forget(here: u64) {
-    with(|run| run.layouts.remove(&run.bases.kernel(here)));
 }
 
 /// From now on the caller is in a context; the one before.

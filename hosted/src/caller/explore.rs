@@ -100,7 +100,10 @@ fn explore_here<T: Debug + PartialEq, E: Debug>(
         let kernel = Kernel::new();
         let run = || caller(&kernel);
         let (result, told, left) = current::run(config, plan.clone(), stacks, run);
-        let result = result.and_then(|returned| left.map_or(Ok(returned), Err));
+        let result = match (result, left) {
+            (Ok(_), Some(misuse)) => Err(misuse),
+            (result, _) => result,
+        };
         Run { result, told }
     });
     match result {
