@@ -7,7 +7,7 @@
 # A bad version has as many ops until it must have been found. Rows of campaigns that are not named stay as
 # they are. Cargo.lock is as before when it ends: of two versions that are one to Cargo it holds one.
 #
-# Exit code: 0 if all is as expected, 1 if not.
+# Exit code: 0 if all is as expected, 1 if not, 2 for a campaign that there is not.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -45,6 +45,9 @@ row() {
     "$campaign" "$crate" "$version" "$seen" "$nr_ops" "$(value seconds)" "$why"
 }
 
+for campaign in "$@"; do
+  grep "^$campaign " versions.txt >/dev/null || { echo "check.sh: $campaign: no such campaign" >&2; exit 2; }
+done
 failed=0
 : >"$work/rows"
 while read -r campaign crate version expected why; do
@@ -57,7 +60,8 @@ while read -r campaign crate version expected why; do
   build "$crate" "$version" "$target"
   "$work/zoo" run "$campaign" --ops "$ops" --jobs 1 --json --output "$work/trace" \
     >"$work/report" 2>"$work/log" || true
-  row | tee -a "$work/rows"
+  row >"$work/row"
+  tee -a "$work/rows" <"$work/row"
 done < <(grep -vE '^(#|$)' versions.txt)
 
 {
