@@ -159,7 +159,10 @@ impl Failure {
 
     /// Whether the trace alone shows it, so that it can be repeated and made shorter.
     pub(crate) fn is_of_its_trace(&self) -> bool {
-        self.oracle != NO_WORKER && !self.reason.contains(AFTER_OTHERS)
+        // What it printed is no word of ours.
+        let ours = self.reason.split(SAYING).next().unwrap_or_default();
+        let is_of_others = [DEATH, HANG].contains(&self.oracle) && ours.contains(AFTER_OTHERS);
+        self.oracle != NO_WORKER && !is_of_others
     }
 
     /// Whether another failure is the same finding, so that a shorter trace still shows this one:

@@ -116,6 +116,7 @@ impl Holdings {
         let given = &mut self.given[usize::from(*reg)];
         if !given.request.gfp().is_some_and(|gfp| gfp.has(__GFP_COMP)) {
             given.size = given.size.min(PAGE);
+            given.usable = given.usable.min(PAGE);
         }
     }
 

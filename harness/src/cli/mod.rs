@@ -174,16 +174,16 @@ fn carry_out(command: &Command) -> ExitCode {
 
 /// Reads the name of a campaign on the command line.
 fn parse_campaign(name: &str) -> Result<&'static Campaign, String> {
-    let campaigns = CAMPAIGNS.get().copied().unwrap_or_default();
-    let known = || campaigns.iter().map(|known| known.name).collect::<Vec<_>>().join(", ");
-    let found = campaigns.iter().copied().find(|campaign| campaign.name == name);
-    found.ok_or_else(|| format!("no such campaign; there are {}", known()))
+    named(CAMPAIGNS.get().copied().unwrap_or_default(), name)
 }
 
 /// Reads the name of a campaign of ours whose traces can be generated and run in this process.
 fn parse_our_campaign(name: &str) -> Result<&'static Campaign, String> {
-    let known =
-        || campaign::CAMPAIGNS.iter().map(|known| known.name).collect::<Vec<_>>().join(", ");
-    let found = campaign::CAMPAIGNS.iter().copied().find(|campaign| campaign.name == name);
+    named(campaign::CAMPAIGNS, name)
+}
+
+fn named(campaigns: &[&'static Campaign], name: &str) -> Result<&'static Campaign, String> {
+    let known = || campaigns.iter().map(|known| known.name).collect::<Vec<_>>().join(", ");
+    let found = campaigns.iter().copied().find(|campaign| campaign.name == name);
     found.ok_or_else(|| format!("no such campaign; there are {}", known()))
 }
