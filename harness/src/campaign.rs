@@ -7,9 +7,11 @@
 
 use crate::generate::{CallSet, Profile, Share};
 use crate::lane::{LaneSpec, Routing};
+use crate::op::Op;
 use crate::subject::Pack;
 use crate::subject::alloc_core::boot;
 use crate::subject::{Boot, reference};
+use crate::trace::Trace;
 
 /// A row of [`CAMPAIGNS`].
 #[derive(Debug)]
@@ -99,6 +101,11 @@ const CALLERS_LANES: &[LaneSpec] = &[
     caller("as-written", Routing::AsWritten),
 ];
 
+/// A caller of an allocator that is not Linux'. Who is judged is the caller, so that one that is
+/// right stands for all.
+const CALLERS_FOREIGN_LANES: &[LaneSpec] =
+    &[LaneSpec { packs: &[Pack::Generic, Pack::Caller], ..foreign("reference", reference::boot) }];
+
 /// The lanes of a replayed recording: the policy, both extremes, and three recorded random
 /// routings.
 const REPLAY_LANES: &[LaneSpec] = &[
@@ -121,7 +128,8 @@ macro_rules! campaigns {
         pub static CAMPAIGNS: &[&Campaign] = &[$(&$place),*];
 
         /// Every campaign that can be named: those, and the ones whose traces come from elsewhere.
-        pub static EVERY: &[&Campaign] = &[$(&$place,)* &REPLAY, &SWEEP, &CALLERS];
+        pub static EVERY: &[&Campaign] = &[$(&$place,)* &REPLAY, &SWEEP, &CALLERS,
+            &CALLERS_FOREIGN];
     };
     (@every_op) => { EveryOp::Nothing };
     (@every_op $every_op:ident) => { EveryOp::$every_op };
@@ -173,6 +181,17 @@ pub static CALLERS: Campaign = Campaign {
     isolation: Isolation::Here,
 };
 
+/// The same for a trace with calls that Linux has not: those of a heap or a frame allocator.
+pub static CALLERS_FOREIGN: Campaign = Campaign {
+    name: "callers-foreign",
+    sentence: "A trace as code that calls a heap or a frame allocator that is not Linux'.",
+    lanes: CALLERS_FOREIGN_LANES,
+    follows: 0,
+    profile: Profile::new(CallSet::Of("heap")),
+    every_op: EveryOp::Nothing,
+    isolation: Isolation::Here,
+};
+
 /// The campaign that asks what a trace costs under one policy. It has no fuzz target: its traces
 /// are those of others.
 pub static SWEEP: Campaign = Campaign {
@@ -185,7 +204,32 @@ pub static SWEEP: Campaign = Campaign {
     isolation: Isolation::Here,
 };
 
+/// The campaign that judges a trace as a caller, by whose calls it makes.
+pub fn of_caller(trace: &Trace) -> &'static Campaign {
+    let is_foreign = |op: &Op| op.call.spec().family.is_foreign();
+    if trace.ops.iter().any(is_foreign) { &CALLERS_FOREIGN } else { &CALLERS }
+}
+
 /// The campaign of this name.
 pub fn by_name(name: &str) -> Option<&'static Campaign> {
     EVERY.iter().copied().find(|campaign| campaign.name == name)
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+    use crate::verdict;
+
+    #[test]
+    fn a_trace_is_a_caller_of_those_whose_calls_it_makes() {
+        for (text, campaign) in [
+            ("r0 = kmalloc(0x10, GFP_KERNEL)", &CALLERS),
+            ("write(r0, 0x0, 0x8)\nr0 = alloc(0x10, 0x8)", &CALLERS_FOREIGN),
+            ("add_frames(4)", &CALLERS_FOREIGN),
+        ] {
+            let trace = Trace::parse(text).expect("a trace");
+            assert_eq!(of_caller(&trace).name, campaign.name, "{text}");
+            assert!(campaign.name.starts_with(verdict::CALLERS));
+        }
+    }
 }

@@ -36,6 +36,9 @@ pub const MAX_FUZZ_OPS: usize = 1024;
 /// The largest order that can be written. The allocator refuses all but the first few.
 pub const MAX_ORDER_WRITTEN: u64 = 255;
 
+/// The line of the header that says that a trace is a correct caller.
+pub const CORRECT_CALLER: &str = "caller (correct)";
+
 /// A fault site: the name of its property, and the place of its count.
 #[derive(Debug)]
 pub struct FaultSite {

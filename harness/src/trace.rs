@@ -102,6 +102,16 @@ impl Limits {
     pub const FRAGMENTED: (u32, u32) = (0, 100);
 }
 
+/// What the header says of the calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Claim {
+    /// Nothing.
+    #[default]
+    Unsaid,
+    /// They are what a correct caller does: on every route no call is wrong, and all is freed.
+    Correct,
+}
+
 /// A test case.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Trace {
@@ -109,6 +119,9 @@ pub struct Trace {
     pub why: Vec<String>,
     /// The machine.
     pub machine: Machine,
+    /// What the header says of the calls. Nothing believes it: it is for people, and the corpus is
+    /// held to it.
+    pub claim: Claim,
     /// The calls in order.
     pub ops: Vec<Op>,
     /// Lines of a fuzzer's input that meant nothing and were dropped; not part of the text.
@@ -116,4 +129,11 @@ pub struct Trace {
     /// Fields of such an input's header that ask for more or less than a fuzzer's machine has, and
     /// were brought within its limits; not part of the text either.
     pub nr_clamped_fields: u32,
+}
+
+impl Trace {
+    /// The machine and the calls alone: its text is a line for that and one for each of those.
+    pub(crate) fn bare(&self) -> Self {
+        Self { why: Vec::new(), claim: Claim::Unsaid, ..self.clone() }
+    }
 }

@@ -6,7 +6,7 @@
 //! Nothing here shortens the trace; `shrink` does.
 
 use crate::op::Op;
-use crate::oracle::ORACLES;
+use crate::oracle::{ORACLES, caller};
 use crate::trace::Trace;
 use os_display::Quotable;
 use serde_json::{Value, json};
@@ -54,6 +54,13 @@ pub enum Reading {
 
 /// The option that has a file read as the fuzz targets read it.
 pub const FUZZ_INPUT_OPTION: &str = "--fuzz-input";
+
+/// The option that has a trace judged as a caller.
+pub const CALLER_OPTION: &str = "--caller";
+
+/// How the names of the campaigns begin that judge traces as callers. Every program has the option,
+/// and not every one those campaigns.
+pub(crate) const CALLERS: &str = "callers";
 
 /// The oracle name of an answer that is not the one that the trace expects.
 pub const EXPECTATION: &str = "expectation";
@@ -194,8 +201,12 @@ impl Failure {
         if [DEATH, HANG].contains(&self.oracle) {
             option += &format!(" {ISOLATE_OPTION}");
         }
+        let campaign = match self.campaign.starts_with(CALLERS) {
+            true => CALLER_OPTION,
+            false => self.campaign,
+        };
         let file = self.file.as_ref().filter(|_| self.is_of_its_trace())?.maybe_quote();
-        Some(format!("{} check{option} {} {file}", program(), self.campaign))
+        Some(format!("{} check{option} {campaign} {file}", program()))
     }
 
     /// The failure for scripts, as `docs/json.md` describes it.
@@ -219,11 +230,19 @@ impl Failure {
 impl Display for Failure {
     fn fmt(&self, out: &mut Formatter) -> fmt::Result {
         let lane = self.lane.map(|lane| format!(", lane {lane}")).unwrap_or_default();
-        writeln!(out, "the {} oracle objects in campaign {}{lane}", self.oracle, self.campaign)?;
+        match self.lane {
+            Some(lane) if self.oracle == caller::ORACLE.name => {
+                writeln!(out, "a fault of the caller, on the route {lane}")?;
+            }
+            _ => {
+                let Self { oracle, campaign, .. } = self;
+                writeln!(out, "the {oracle} oracle objects in campaign {campaign}{lane}")?;
+            }
+        }
         writeln!(out, "  rule:   {}", self.sentence())?;
         writeln!(out, "  reason: {}", self.reason.trim_end().replace('\n', "\n          "))?;
         writeln!(out)?;
-        let text = Trace { why: Vec::new(), ..self.trace.clone() }.to_string();
+        let text = self.trace.bare().to_string();
         let mut lines = text.lines();
         writeln!(out, "    {}", lines.next().unwrap_or_default())?;
         let first = self.op.saturating_sub(NR_LINES_BEFORE);

@@ -3,7 +3,7 @@
 
 use kvroute_harness::caller::catalogue::{Case, cases};
 use kvroute_harness::caller::gfp::GFP_KERNEL;
-use kvroute_harness::caller::{Config, Finding, NoMemory, RULES, Rule, explore};
+use kvroute_harness::caller::{Config, Finding, NoMemory, RULES, Rule, check_caller, explore};
 use kvroute_harness::campaign;
 use kvroute_harness::{Trace, check};
 
@@ -115,6 +115,17 @@ fn the_guide_has_the_catalogue() {
     let readme = include_str!("../../README.md");
     assert!(readme.contains(&format!("in {nr} small callers")), "README: {nr} callers");
     assert!(readme.contains(&format!("all of them, {nr_only} only because of")), "{nr_only}");
+}
+
+#[test]
+fn the_guide_has_the_report_of_a_trace() {
+    let trace = Trace::parse("r0 = kvmalloc(0x3000, GFP_KERNEL)\nkfree(r0)\n").expect("a trace");
+    let report = check_caller(&trace).expect_err("a wrong free").to_string();
+    let (_, shown) = GUIDE.split_once("<!-- =trace-report -->\n```text\n").expect("a report");
+    assert!(
+        shown.starts_with(&format!("{report}```")),
+        "docs/your-caller.md should have\n{report}"
+    );
 }
 
 #[test]

@@ -1,15 +1,18 @@
 //! Replays the corpus: every trace in `corpus/` gives the answers that it says it gives.
 //!
 //! The one idea: a seed is also a test. What it expects stands beside its calls, why it exists in
-//! its first line, and here both are held to it. The recordings of real kernels in
-//! `corpus/recordings/` expect nothing but that no oracle objects.
+//! its first line, whether it is a correct caller in its header, and here all are held to it. The
+//! recordings of real kernels in `corpus/recordings/` expect nothing but that no oracle objects.
 
 use kvroute_harness::call::{CALLS, Call};
+use kvroute_harness::caller::{check_caller, mark};
 use kvroute_harness::campaign::REPLAY;
 use kvroute_harness::exec::{self, Expectations};
 use kvroute_harness::op::CLASSES;
 use kvroute_harness::recorded::Agreement;
 use kvroute_harness::recording::{Recording, Served};
+use kvroute_harness::text::CORRECT_CALLER;
+use kvroute_harness::trace::Claim;
 use kvroute_harness::{CAMPAIGNS, Campaign, Trace, check_expected};
 use std::collections::BTreeMap;
 use std::fs;
@@ -149,6 +152,51 @@ fn seeds_reach_every_class_of_answer() {
     for (class, word, meaning) in CLASSES {
         let reached = ops.iter().any(|op| op.expect == Some(*class));
         assert!(reached, "no seed expects {word} ({meaning})");
+    }
+}
+
+/// What is wrong with what the header of a trace says of its calls.
+fn false_claim(trace: &Trace) -> Option<String> {
+    let mut marked = trace.clone();
+    mark(&mut marked);
+    match (trace.claim, marked.claim) {
+        (Claim::Correct, Claim::Unsaid) => {
+            let why = check_caller(trace).err().map(|failure| failure.to_string());
+            Some(format!("no correct caller: {}", why.unwrap_or_default()))
+        }
+        (Claim::Unsaid, Claim::Correct) => {
+            Some(format!("a correct caller: its header should have `{CORRECT_CALLER}`"))
+        }
+        _ => None,
+    }
+}
+
+#[test]
+fn seeds_that_are_correct_callers_say_so_and_no_others() {
+    let mut complaints = Vec::new();
+    let mut nr_correct = 0;
+    for (_, name, text) in every_seed() {
+        let trace = parse(&name, &text);
+        nr_correct += usize::from(trace.claim == Claim::Correct);
+        complaints.extend(false_claim(&trace).map(|what| format!("{name}: {what}")));
+    }
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n\n"));
+    assert!(nr_correct > 0, "no seed is a correct caller");
+}
+
+#[test]
+fn barks_on_a_false_claim_and_on_one_that_is_not_made() {
+    let claim = format!("{CORRECT_CALLER}\n");
+    for (kv, heap) in [("kvfree(r0)", "dealloc(r0)"), ("kfree(r0)", "")] {
+        let is_right = kv == "kvfree(r0)";
+        for calls in [
+            format!("r0 = kvmalloc(0x3000, GFP_KERNEL)\n{kv}\n"),
+            format!("r0 = alloc(0x30, 0x8)\nwrite(r0, 0x0, 0x8)\n{heap}\n"),
+        ] {
+            let said = false_claim(&parse("said", &format!("{claim}{calls}")));
+            let unsaid = false_claim(&parse("unsaid", &calls));
+            assert_eq!((said.is_none(), unsaid.is_none()), (is_right, !is_right), "deaf: {calls}");
+        }
     }
 }
 

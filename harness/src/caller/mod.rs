@@ -44,6 +44,7 @@ mod state;
 mod test;
 #[cfg(test)]
 mod test_lifetimes;
+mod trace;
 
 pub use config::{Config, PHASES, Phase};
 pub use explore::{Explored, Run, Usual, explore, fuzz, search};
@@ -53,6 +54,7 @@ pub use misuse::{Misuse, Source};
 pub use plan::{Decision, Filling, Others, Place, Plan, PlanError};
 pub use session::Session;
 pub use state::Told;
+pub use trace::{check_caller, mark};
 
 pub use crate::oracle::caller::{RULES, Rule};
 pub use crate::words::{Context, gfp};

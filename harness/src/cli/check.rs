@@ -1,9 +1,12 @@
 //! `kvroute check`: traces from files and folders, judged.
 //!
+//! With `--caller` it is not an allocator that is judged, but the traces, as code that takes
+//! memory. Their own calls say then which allocator they are run with.
+//!
 //! One file that cannot be read, or one that fails, does not keep the others from being looked at.
 //! All of them are counted.
 
-use crate::campaign::Campaign;
+use crate::campaign::{CALLERS, Campaign, of_caller};
 use crate::cli::checker::{Checker, IsolationOption};
 use crate::cli::document::Document;
 use crate::cli::input::{Found, ReadingOption, as_read, files};
@@ -18,12 +21,14 @@ use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// The campaign.
-    #[arg(value_parser = parse_campaign)]
-    campaign: &'static Campaign,
-    /// Trace files, or folders of them; `-` is the standard input.
-    #[arg(required = true)]
-    paths: Vec<PathBuf>,
+    /// The campaign, which may be left out with `--caller`; behind it trace files, or folders of
+    /// them; `-` is the standard input.
+    #[arg(required = true, value_names = ["CAMPAIGN", "PATHS"], num_args = 1..)]
+    named: Vec<PathBuf>,
+    /// Judge the traces as callers: a wrong free, a leak, or a call that Linux warns of is a fault
+    /// of the trace, and the route is named on which it is one. The campaign makes no difference.
+    #[arg(long, conflicts_with = "isolate")]
+    caller: bool,
     #[command(flatten)]
     reading: ReadingOption,
     #[command(flatten)]
@@ -35,26 +40,51 @@ pub(crate) struct Options {
     pub(crate) json: bool,
 }
 
+impl Options {
+    /// The campaign in which the traces are judged, or none if they are as callers; and where they
+    /// are.
+    fn named(&self) -> Result<(Option<&'static Campaign>, &[PathBuf]), String> {
+        let (first, rest) = self.named.split_first().unwrap_or_else(|| unreachable!("required"));
+        let campaign = parse_campaign(&first.to_string_lossy());
+        let (campaign, paths) = match (campaign, self.caller) {
+            (Err(_), true) => (None, &self.named[..]),
+            (Ok(_), true) => (None, rest),
+            (Err(message), false) => return Err(format!("{}: {message}", shown(first))),
+            (Ok(campaign), false) => (Some(campaign), rest),
+        };
+        match paths {
+            [] => Err("no trace file is named".to_owned()),
+            _ => Ok((campaign, paths)),
+        }
+    }
+}
+
 /// What has been checked so far, and how.
 struct Checked {
-    campaign: &'static Campaign,
+    /// The campaign that all traces are judged in; without one each is as a caller.
+    campaign: Option<&'static Campaign>,
     checker: Checker,
     reading: Reading,
-    stats: Stats,
+    /// The counts of each campaign that a trace was judged in.
+    stats: Vec<(&'static Campaign, Stats)>,
     files: Vec<Value>,
     nr_passed_over: usize,
 }
 
 pub(crate) fn check(options: &Options, document: &mut Document) -> Outcome {
+    let (campaign, paths) = options.named()?;
     let mut checked = Checked {
-        campaign: options.campaign,
-        checker: options.isolation.checker(options.campaign),
+        campaign,
+        checker: options.isolation.checker(campaign.unwrap_or(&CALLERS)),
         reading: options.reading.reading(),
-        stats: Stats::new(options.campaign.lanes),
+        stats: campaign
+            .map(|campaign| (campaign, Stats::new(campaign.lanes)))
+            .into_iter()
+            .collect(),
         files: Vec::new(),
         nr_passed_over: 0,
     };
-    for found in files(&options.paths) {
+    for found in files(paths) {
         if document.is_interrupted() {
             break;
         }
@@ -68,7 +98,9 @@ pub(crate) fn check(options: &Options, document: &mut Document) -> Outcome {
                 (path, Err(message))
             }
             Found::File(path) => {
-                let trace = options.memory.read(options.campaign, &path, checked.reading);
+                let trace = options.memory.read(&path, checked.reading, |trace| {
+                    campaign.unwrap_or_else(|| of_caller(trace))
+                });
                 (path, trace)
             }
         };
@@ -92,9 +124,10 @@ impl Checked {
         if let Some(as_read) = as_read(trace, reading) {
             document.say(&format!("{}: {as_read}\n", shown(path)));
         }
-        match self.checker.check(self.campaign, trace, Expectations::Checked) {
+        let campaign = self.campaign.unwrap_or_else(|| of_caller(trace));
+        match self.checker.check(campaign, trace, Expectations::Checked) {
             Ok(counts) => {
-                self.stats.add(&counts);
+                self.add(campaign, &counts);
                 if counts.nr_lane_ops == 0 {
                     let message = "every op was skipped in every lane, so nothing was tried";
                     document.warning(Some(path), &format!("{}: {message}", shown(path)));
@@ -108,6 +141,13 @@ impl Checked {
                 document.failure(&failure);
                 "failure"
             }
+        }
+    }
+
+    fn add(&mut self, campaign: &'static Campaign, counts: &Stats) {
+        match self.stats.iter_mut().find(|(known, _)| known.name == campaign.name) {
+            Some((_, stats)) => stats.add(counts),
+            None => self.stats.push((campaign, counts.clone())),
         }
     }
 }
@@ -125,11 +165,18 @@ fn summarise(checked: Checked, document: &mut Document) {
     for (what, count) in others.into_iter().filter(|(_, count)| *count > 0) {
         summary += &format!(", {what}: {count}");
     }
-    let counts =
-        if nr_failures == 0 && nr_checked > 0 { report::text(&stats) } else { String::new() };
+    let counts = stats.iter().map(|(_, stats)| report::text(stats)).collect::<String>();
+    let counts = if nr_failures == 0 && nr_checked > 0 { counts } else { String::new() };
     document.say(&format!("{summary}\n{counts}"));
-    document.put("campaign", campaign.name);
     document.put("files", files);
     document.put("passed_over", nr_passed_over);
-    document.put("counts", report::json(&stats));
+    document.put("campaign", campaign.map(|campaign| campaign.name));
+    let named = stats.iter().map(|(campaign, stats)| (campaign.name, report::json(stats)));
+    document.put(
+        "counts",
+        match campaign {
+            Some(_) => named.map(|(_, counts)| counts).next(),
+            None => Some(named.collect()),
+        },
+    );
 }

@@ -10,7 +10,7 @@ use crate::cli::checker::Checker;
 use crate::cli::document::Document;
 use crate::cli::{interrupt, output};
 use crate::exec::Expectations;
-use crate::{Failure, shrink};
+use crate::{Failure, caller, shrink};
 use std::path::{Path, PathBuf};
 
 /// Candidates that are tried at most; each is a run of the trace.
@@ -43,6 +43,7 @@ pub(crate) fn keep(document: &mut Document, failure: Failure, path: &Path, how: 
     let mut trace = failure.trace.clone();
     trace.why = failure.why();
     trace.why.push(format!("Found by {how}."));
+    caller::mark(&mut trace);
     document.tell("", &Failure { file: None, ..failure.clone() });
     match output::write(path, &trace.to_string()) {
         Ok(()) if path.as_os_str() == "-" => document.failure(&Failure { file: None, ..failure }),

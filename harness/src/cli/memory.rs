@@ -46,15 +46,16 @@ impl MemoryOption {
         if bound.total() <= limit { Ok(()) } else { Err(message) }
     }
 
-    /// Reads a trace that may not take more, neither when it is read nor when it is run.
-    pub(crate) fn read(
+    /// Reads a trace that may not take more, neither when it is read nor when it is run in the
+    /// campaign that it is for.
+    pub(crate) fn read<'a>(
         &self,
-        campaign: &Campaign,
         path: &Path,
         reading: Reading,
+        campaign: impl FnOnce(&Trace) -> &'a Campaign,
     ) -> Result<Trace, String> {
         let trace = read_trace(path, reading, self.memory.as_u64())?;
-        self.admit(campaign, &trace, path).map(|()| trace)
+        self.admit(campaign(&trace), &trace, path).map(|()| trace)
     }
 
     /// How many threads may run traces of this bound: those asked for, or as many as there are

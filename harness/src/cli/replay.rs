@@ -24,7 +24,7 @@ use crate::recorded::Agreement;
 use crate::recording::{Kernel, Recording};
 use crate::report::grouped;
 use crate::trace::Machine;
-use crate::{Campaign, Failure, Stats, Trace, check};
+use crate::{Campaign, Failure, Stats, Trace, caller, check};
 use rows::Rows;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -93,6 +93,7 @@ fn replay_one(
     if let Some(file) = &options.trace {
         let mut trace = recording.trace.clone();
         trace.why = vec![format!("The recording {} as a trace.", path.display())];
+        caller::mark(&mut trace);
         output::write(file, &trace.to_string())?;
     }
     let start = Instant::now();

@@ -11,8 +11,10 @@ use crate::cli::memory::MemoryOption;
 use crate::cli::output::shown;
 use crate::cli::{Outcome, parse_campaign};
 use crate::exec::Explanation;
+use crate::text::CORRECT_CALLER;
+use crate::trace::Claim;
 use crate::verdict::END_OF_TRACE;
-use crate::{Failure, Trace, report};
+use crate::{Failure, report};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 
@@ -36,16 +38,18 @@ pub(crate) struct Options {
 
 pub(crate) fn show(options: &Options, document: &mut Document) -> Outcome {
     let reading = options.reading.reading();
-    let trace = options.memory.read(options.campaign, &options.file, reading)?;
+    let trace = options.memory.read(&options.file, reading, |_| options.campaign)?;
     if let Some(as_read) = as_read(&trace, reading) {
         document.say(&format!("{}: {as_read}\n\n", shown(&options.file)));
     }
     let explanation = options.isolation.checker(options.campaign).explain(options.campaign, &trace);
+    let claim =
+        if trace.claim == Claim::Correct { format!("{CORRECT_CALLER}\n") } else { String::new() };
     let why: String = trace.why.iter().map(|why| format!("# {why}\n")).collect();
-    let text = Trace { why: Vec::new(), ..trace }.to_string();
+    let text = trace.bare().to_string();
     let machine = text.lines().next().unwrap_or_default();
     let table = table(options.campaign, &text, &explanation);
-    document.say(&format!("{why}{machine}\n{table}"));
+    document.say(&format!("{why}{machine}\n{claim}{table}"));
     document.put("campaign", options.campaign.name);
     document.put("machine", machine);
     document.put("rows", as_json(options.campaign, &text, &explanation));

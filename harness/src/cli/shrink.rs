@@ -12,7 +12,7 @@ use crate::cli::memory::MemoryOption;
 use crate::cli::output::{self, shown};
 use crate::cli::{Outcome, finding, parse_campaign};
 use crate::exec::Expectations;
-use crate::{Failure, report};
+use crate::{Failure, caller, report};
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -42,7 +42,7 @@ pub(crate) struct Options {
 
 pub(crate) fn shrink(options: &Options, document: &mut Document) -> Outcome {
     let reading = options.reading.reading();
-    let trace = options.memory.read(options.campaign, &options.file, reading)?;
+    let trace = options.memory.read(&options.file, reading, |_| options.campaign)?;
     if let Some(as_read) = as_read(&trace, reading) {
         output::complain(&format!("{}: {as_read}", shown(&options.file)));
     }
@@ -58,6 +58,7 @@ pub(crate) fn shrink(options: &Options, document: &mut Document) -> Outcome {
     document.put("shrunk_from_ops", trace.ops.len());
     let mut kept = shrunk.trace.clone();
     kept.why = shrunk.why();
+    caller::mark(&mut kept);
     let test = options.test.then(|| report::regression_test(&shrunk));
     document.put("test", test.clone().map_or(Value::Null, Value::String));
     let text = test.unwrap_or_else(|| kept.to_string());

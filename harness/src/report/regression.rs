@@ -3,6 +3,7 @@
 //! The test says nothing of the fault but the trace and the campaign, so it stays true however the
 //! fault is mended. Its name comes from the trace, so that no two are alike.
 
+use crate::caller;
 use crate::paint::mix;
 use crate::verdict::Failure;
 use std::fmt::Write;
@@ -11,11 +12,13 @@ use std::fmt::Write;
 pub fn regression_test(failure: &Failure) -> String {
     let mut trace = failure.trace.clone();
     trace.why = failure.why().iter().map(|line| anywhere(line)).collect();
+    caller::mark(&mut trace);
     let trace = trace.to_string();
     let (campaign, oracle) = (failure.campaign, failure.oracle);
     let name = format!(
-        "{}_of_{campaign}_{:016x}",
+        "{}_of_{}_{:016x}",
         oracle.replace('-', "_"),
+        campaign.replace('-', "_"),
         hash(&failure.trace.to_string())
     );
     // The text may have quotation marks of its own, with such signs behind them.
@@ -27,7 +30,8 @@ pub fn regression_test(failure: &Failure) -> String {
         "//! The {oracle} oracle once objected to this trace of the campaign `{campaign}`."
     ));
     line("");
-    line(&format!("use kvroute_harness::campaign::{};", campaign.to_uppercase()));
+    let place = campaign.replace('-', "_").to_uppercase();
+    line(&format!("use kvroute_harness::campaign::{place};"));
     line("use kvroute_harness::{Trace, check_expected};");
     line("");
     line(&format!("const TRACE: &str = r{fence}\"\n{trace}\"{fence};"));
@@ -35,7 +39,7 @@ pub fn regression_test(failure: &Failure) -> String {
     line("#[test]");
     line(&format!("fn {name}() {{"));
     line("    let trace = Trace::parse(TRACE).expect(\"the trace reads\");");
-    line(&format!("    let verdict = check_expected(&{}, &trace);", campaign.to_uppercase()));
+    line(&format!("    let verdict = check_expected(&{place}, &trace);"));
     line("    verdict.unwrap_or_else(|failure| panic!(\"{failure}\"));");
     line("}");
     out

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::call::{CALLS, CallSpec, Yields};
 use crate::op::{CLASSES, Faults, Op, Reg};
-use crate::trace::{Machine, Trace};
+use crate::trace::{Claim, Machine, Trace};
 use crate::words::{CONTEXTS, Current, ROUTES, Route};
 
 impl Trace {
@@ -47,12 +47,16 @@ impl Trace {
             match cursor.peek() {
                 END | b'#' => {}
                 _ if trace.ops.len() >= MAX_FUZZ_OPS => trace.nr_dropped_lines += 1,
-                b'm' if trace.ops.is_empty() && cursor.at_header() => match cursor.header() {
-                    Ok(fields) => {
-                        (trace.machine, trace.nr_clamped_fields) = lenient_machine(&fields);
+                // No claim either: a mutant of a caller is another caller.
+                b'c' if trace.ops.is_empty() && cursor.at_line_of(b"caller") => {}
+                b'm' if trace.ops.is_empty() && cursor.at_line_of(b"machine") => {
+                    match cursor.header() {
+                        Ok(fields) => {
+                            (trace.machine, trace.nr_clamped_fields) = lenient_machine(&fields);
+                        }
+                        Err(_) => trace.nr_dropped_lines += 1,
                     }
-                    Err(_) => trace.nr_dropped_lines += 1,
-                },
+                }
                 _ => match cursor.op() {
                     Ok(op) if matches!(cursor.peek(), END | b'#') => trace.ops.push(op),
                     _ => trace.nr_dropped_lines += 1,
@@ -69,8 +73,10 @@ impl Trace {
 enum Stage {
     /// Nothing but comments so far.
     Why,
-    /// The header has been read.
+    /// The machine has been read.
     Header,
+    /// The claim has been read, and the machine if there is one.
+    Claim,
     /// An op has been read.
     Ops,
 }
@@ -147,7 +153,14 @@ impl Cursor<'_> {
             END => {}
             b'#' if *stage == Stage::Why => trace.why.push(self.comment()),
             b'#' => {}
-            b'm' if self.at_header() => {
+            b'c' if self.at_line_of(b"caller") => {
+                if !matches!(stage, Stage::Why | Stage::Header) {
+                    return self.bad(Expected::Phrase("the caller once, before the first call"));
+                }
+                trace.claim = self.claim()?;
+                *stage = Stage::Claim;
+            }
+            b'm' if self.at_line_of(b"machine") => {
                 if *stage != Stage::Why {
                     return self.bad(Expected::Phrase("the machine once, before the first call"));
                 }
@@ -170,9 +183,25 @@ impl Cursor<'_> {
         Ok(())
     }
 
-    fn at_header(&self) -> bool {
-        let rest = &self.text[self.at..];
-        rest.starts_with(b"machine") && !rest.get(7).is_some_and(|&b| is_word(b))
+    /// Whether the line begins with this word of the header.
+    fn at_line_of(&self, word: &[u8]) -> bool {
+        let rest = self.text[self.at..].strip_prefix(word);
+        rest.is_some_and(|rest| !rest.first().is_some_and(|&b| is_word(b)))
+    }
+
+    /// Reads what the header says of the calls.
+    fn claim(&mut self) -> Result<Claim, Bad> {
+        self.word();
+        self.expect(b'(')?;
+        match self.word() {
+            (_, b"correct") => {}
+            (at, _) => return Err(Bad { at, expected: Expected::Phrase("`correct`") }),
+        }
+        self.expect(b')')?;
+        match self.peek_comment() {
+            true => Ok(Claim::Correct),
+            false => self.bad(Expected::Phrase("the end of the line")),
+        }
     }
 
     /// The text of a comment line without its `#` and one space.

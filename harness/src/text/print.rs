@@ -7,10 +7,10 @@
 //! header, and [`Shown`] says which fields it always has. It runs in the fuzzer's loop, so it
 //! pushes bytes and does not use `write!`.
 
-use super::{CALLER_FIELDS, FAULT_SITES, MACHINE_FIELDS, Shown, Written};
+use super::{CALLER_FIELDS, CORRECT_CALLER, FAULT_SITES, MACHINE_FIELDS, Shown, Written};
 use crate::call::{NUMA_NO_NODE, Role, Yields};
 use crate::op::{Arg, Op, Ptr, Reg};
-use crate::trace::{Machine, Trace};
+use crate::trace::{Claim, Machine, Trace};
 use crate::words::gfp::{GFP_NAMES, Gfp, name_flags};
 use crate::words::{CONTEXTS, ROUTES, Route, SLAB_FLAG_NAMES};
 use std::fmt;
@@ -29,6 +29,10 @@ impl Trace {
         }
         machine(self.machine, out);
         out.push(b'\n');
+        if self.claim == Claim::Correct {
+            out.extend_from_slice(CORRECT_CALLER.as_bytes());
+            out.push(b'\n');
+        }
         for op in &self.ops {
             op.print_into(out);
             out.push(b'\n');

@@ -7,6 +7,7 @@ use super::*;
 use crate::call::{CALLS, MAX_ARGS, MAX_LIST, Role, Yields};
 use crate::op::{Arg, CLASSES, Op, Ptr};
 use crate::random::Draw;
+use crate::trace::Claim;
 use crate::words::{CONTEXTS, Current, Gfp, ROUTES, Route};
 use fastrand::Rng;
 
@@ -79,6 +80,7 @@ fn any_trace(seed: u64) -> Trace {
     Trace {
         why: (0..rng.index(0..4)).map(|_| rng.one_of(why).unwrap().to_owned()).collect(),
         machine,
+        claim: if rng.bool() { Claim::Correct } else { Claim::Unsaid },
         ops: (0..rng.index(0..40)).map(|_| any_op(&mut rng)).collect(),
         ..Trace::default()
     }
@@ -91,6 +93,7 @@ fn what_is_printed_reads_back() {
         assert_eq!(Trace::parse(&trace.to_string()), Ok(trace.clone()), "seed {seed}");
         let mut plain = trace.clone();
         plain.why.clear();
+        plain.claim = Claim::Unsaid;
         plain.ops.iter_mut().for_each(|op| op.expect = None);
         clamp_machine(&mut plain.machine);
         let lenient = Trace::parse_lenient(trace.to_string().as_bytes());
@@ -309,6 +312,13 @@ fn grammar_mistakes_are_found_where_they_are() {
         1,
         "the machine once, before the first call, found `machine`",
     );
+    let place = "the caller once, before the first call, found `caller`";
+    check("kfree(NULL)\ncaller (correct)", 2, 1, place);
+    check("caller (correct)\ncaller (correct)", 2, 1, place);
+    check("caller (right)", 1, 9, "`correct`, found `right`");
+    check("caller (correct", 1, 16, "`)`, found the end of the line");
+    check("caller (correct) now", 1, 18, "the end of the line, found `now`");
+    check("caller correct", 1, 8, "`(`, found `correct`");
     check("kfree(é)", 1, 7, "a register `r0`, `r1`, … or an address, found `é`");
     check("# é\n kfree(r0) é", 2, 12, "the end of the line, found `é`");
 }
@@ -374,4 +384,13 @@ fn the_fuzzers_input_is_the_text() {
     assert_eq!(Trace::arbitrary(&mut Unstructured::new(text)), Ok(expected.clone()));
     assert_eq!(Trace::arbitrary_take_rest(Unstructured::new(text)), Ok(expected.clone()));
     assert_eq!(format!("{expected:?}"), expected.to_string());
+}
+
+#[test]
+fn a_claim_is_of_people_and_no_part_of_an_input() {
+    let text = "machine ()\ncaller (correct) # it frees all\nkfree(NULL)\n";
+    assert_eq!(Trace::parse(text).map(|trace| trace.claim), Ok(Claim::Correct));
+    assert_eq!(Trace::parse("kfree(NULL)").map(|trace| trace.claim), Ok(Claim::Unsaid));
+    let input = Trace::parse_lenient(text.as_bytes());
+    assert_eq!((input.claim, input.nr_dropped_lines, input.ops.len()), (Claim::Unsaid, 0, 1));
 }

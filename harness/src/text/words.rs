@@ -72,7 +72,7 @@ impl Vocabulary {
 
     fn words(self) -> Vec<&'static str> {
         match self {
-            Self::Call => CALLS.iter().map(|spec| spec.name).chain(["machine"]).collect(),
+            Self::Call => CALLS.iter().map(|spec| spec.name).chain(["machine", "caller"]).collect(),
             Self::Flag => GFP_NAMES.iter().map(|(name, _)| *name).collect(),
             Self::SlabFlag => SLAB_FLAG_NAMES.iter().map(|(name, _)| *name).collect(),
             Self::Property => {

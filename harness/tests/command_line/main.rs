@@ -70,7 +70,9 @@ const MISTAKES: &[Row<'_>] = &[
     ("", 2, &["!Usage"]),
     ("frobnicate", 2, &["!frobnicate"]),
     ("check", 2, &["!required"]),
-    ("check routed", 2, &["!required"]),
+    ("check routed", 2, &["!no trace file is named"]),
+    ("check --caller routed", 2, &["!no trace file is named"]),
+    ("check --caller --isolate good", 2, &["!cannot be used with"]),
     ("check nonesuch good", 2, &["!no such campaign; there are pages"]),
     ("check routed good --frobnicate", 2, &["!--frobnicate"]),
     ("check routed missing", 2, &["!missing: No such file", "checked: 0", "not read: 1"]),
@@ -237,4 +239,30 @@ fn shrink_writes_the_trace_or_prints_it() {
     assert!(!said.err.contains("unfinished"), "nobody has named that file: {said:?}");
     let said = folder.line("shrink routed failing -o seeds");
     expect(&said, &("to a folder", 1, &[shrunk, "!seeds: is a directory"]));
+}
+
+#[test]
+fn a_trace_is_judged_as_a_caller_whatever_campaign_it_is_of() {
+    let folder = Folder::new();
+    folder.file("kv", "r0 = kvmalloc(0x3000, GFP_KERNEL)\nkfree(r0)\n");
+    folder.file("heap", "r0 = alloc(0x40, 0x8)\nwrite(r0, 0x0, 0x1)\n");
+    folder.file("right/linux", GOOD);
+    folder.file("right/heap", "r0 = alloc(0x40, 0x8)\ndealloc(r0)\n");
+    folder.file("wrong-answer", "kfree(NULL) # -> NoMemory\n");
+    let kv: &[&str] = &["a fault of the caller, on the route always-vmalloc", "kvfree would be"];
+    let repeat = "repeat: cargo kvroute check --caller heap";
+    for row in [
+        ("check routed kv", 0, &["failed: 0"][..]),
+        ("check --caller kv", 1, kv),
+        ("check --caller routed kv", 1, kv),
+        ("check heap heap", 0, &["failed: 0"]),
+        ("check --caller heap heap", 1, &["a fault of the caller, on the route reference", repeat]),
+        ("check --caller right", 0, &["files checked: 2, failed: 0", "lanes 4", "lanes 1"]),
+        ("check --caller right --json", 0, &["\"callers\": {", "\"callers-foreign\": {"]),
+        ("shrink routed wrong-answer", 1, &["\ncaller (correct)\nkfree(NULL)"]),
+        ("shrink routed kv", 2, &["!nothing to shrink"]),
+        ("shrink callers kv", 1, &["shuffle: 0x1)\nr0 = kvmalloc("]),
+    ] {
+        expect(&folder.line(row.0), &row);
+    }
 }

@@ -30,6 +30,8 @@ pub(crate) fn objection(request: &Request, reply: Reply, about: About) -> Option
             (Rule::BusyCache, says)
         }
         Answer::WouldBlock(_) => (Rule::Hang, format!("{request:?} waits for ever")),
+        // What happens to the machine is no call of the caller's.
+        Answer::Unsupported if request.spec().family == Family::World => return None,
         Answer::Unsupported => (Rule::Arguments, format!("the machine has no {name}")),
         Answer::Refused(refusal) => refused(request, refusal, reply.effort.nr_warnings > 0)?,
         _ => return None,

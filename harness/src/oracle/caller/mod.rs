@@ -16,7 +16,7 @@ use crate::lane::{Record, Retry};
 use crate::model::{Allocation, Via};
 use crate::subject::{Answer, Caps, Pack};
 
-pub(super) const ORACLE: Oracle = Oracle {
+pub(crate) const ORACLE: Oracle = Oracle {
     name: "caller",
     sentence: "calling code keeps what Linux asks of it, on every route",
     pack: Pack::Caller,
