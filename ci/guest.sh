@@ -90,6 +90,7 @@ make_root() {
   case $2 in
     files) copy_modules "$release" "$root" order virtio_pci virtio_blk ext4 xfs btrfs ;;
     modules) copy_modules "$release" "$root" drivers $(cat live/guest/drivers) ;;
+    network) copy_modules "$release" "$root" order veth dummy bridge ;;
   esac
   pack "$root"
 }

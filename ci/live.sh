@@ -17,7 +17,7 @@ cd "$(dirname "$0")/.."
 . ci/common.sh
 . ci/guest.sh
 
-WORKLOADS=(planted files modules network unload)
+WORKLOADS=(planted files modules network ipc unload)
 
 kernel=${1:-} workload=${2:-}
 [ $# -le 2 ] || die "what is '$3' after the kernel and the workload?"
