@@ -215,17 +215,19 @@ void kvr_callers_show(struct seq_file *m)
 {
 	unsigned int i;
 
-	seq_puts(m, "# requests vmalloc slab failed reports caller\n");
+	seq_puts(m, "# requests vmalloc slab failed reports planned caller\n");
 	for (i = 0; i < smp_load_acquire(&nr_callers); i++) {
 		struct kvr_caller *caller = &callers[i];
 
 		if (!caller->is_wrapper)
-			seq_printf(m, "%ld %ld %ld %ld %ld %s\n",
+			seq_printf(m, "%ld %ld %ld %ld %ld %ld %s\n",
 				   atomic_long_read(&caller->nr_requests),
 				   atomic_long_read(&caller->nr_vmalloc),
 				   atomic_long_read(&caller->nr_slab),
 				   atomic_long_read(&caller->nr_failed),
-				   atomic_long_read(&caller->nr_reports), caller->name);
+				   atomic_long_read(&caller->nr_reports),
+				   caller->is_chosen ? atomic_long_read(&caller->nr_planned) : 0,
+				   caller->name);
 	}
 }
 

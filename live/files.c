@@ -27,7 +27,7 @@ static int stats_show(struct seq_file *m, void *unused)
 
 	for (i = 0; i < KVR_NR_COUNTS; i++)
 		seq_printf(m, "%s %ld\n", names[i], atomic_long_read(&counts[i]));
-	seq_printf(m, "held %lu\n", kvr_held_show(NULL));
+	seq_printf(m, "held %lu\nlost %lu\n", kvr_held_show(NULL), kvr_record_nr_lost());
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(stats);

@@ -120,6 +120,7 @@ void kvr_record_exit(void);
 void kvr_record_serve(const struct kvr_held *held, enum kvr_route route);
 void kvr_record_refuse(const struct kvr_held *held);
 void kvr_record_free(const void *p, enum kvr_free call);
+unsigned long kvr_record_nr_lost(void);
 int kvr_record_show(struct seq_file *m);
 
 /* serve.c, free.c, device.c: what stands before the functions of the kernel. */

@@ -155,6 +155,20 @@ static unsigned long copy_ring(const struct ring *ring, struct record *copies, s
 	return nr_written - nr_there;
 }
 
+/* Records whose places others have taken. */
+unsigned long kvr_record_nr_lost(void)
+{
+	unsigned long nr_lost = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		unsigned long nr_written = atomic_long_read(&per_cpu_ptr(&rings, cpu)->nr_written);
+
+		nr_lost += nr_written - min_t(unsigned long, nr_written, RING_LEN);
+	}
+	return nr_lost;
+}
+
 int kvr_record_show(struct seq_file *m)
 {
 	struct record *copies = vzalloc(array3_size(num_possible_cpus(), RING_LEN, sizeof(*copies)));
