@@ -9,11 +9,11 @@ workloads() { (cd live/guest && find . -type f ! -name init ! -name drivers | se
 has_workload() { case " $(workloads) " in *" $1 "*) ;; *) return 1 ;; esac; }
 
 # They load the module themselves or set its plan, so they say nothing of a run without it.
-has_own_plans() { [[ $1 =~ ^(planted|cost|unload)$ ]]; }
+has_own_plans() { [[ $1 =~ ^(planted|cost|unload|tool)$ ]]; }
 
-# Sets what a guest may take: `limit` in seconds, and `cpus`.
+# Sets what a guest may take: `limit` in seconds, and `cpus`; and where the `usual` is kept.
 read_settings() {
-  limit=${KVROUTE_GUEST_SECONDS:-300} cpus=${KVROUTE_GUEST_CPUS:-1}
+  limit=${KVROUTE_GUEST_SECONDS:-300} cpus=${KVROUTE_GUEST_CPUS:-1} usual=${KVROUTE_TOLD:-$guests}
   is_number "$limit" || die "KVROUTE_GUEST_SECONDS: '$limit' is not a number of seconds"
   is_number "$cpus" || die "KVROUTE_GUEST_CPUS: '$cpus' is not a number of processors"
 }
@@ -72,6 +72,17 @@ copy_modules() {
   done >"$root/m/$order"
 }
 
+# copy_tool <root>: the program `kvroute`, with the libraries that it is linked to.
+copy_tool() {
+  local library
+  quietly nice cargo build -p kvroute-harness
+  strip -o "$1/bin/kvroute" target/debug/kvroute
+  ldd target/debug/kvroute | grep -o '/[^ ]*' | while read -r library; do
+    mkdir -p "$1${library%/*}"
+    cp "$library" "$1$library"
+  done
+}
+
 # make_root <release> <workload>: everything but the plan, which is another archive behind this one.
 make_root() {
   local release=$1 root=$guests/root folder=$guests/$1/source
@@ -91,6 +102,7 @@ make_root() {
     files) copy_modules "$release" "$root" order virtio_pci virtio_blk ext4 xfs btrfs ;;
     modules) copy_modules "$release" "$root" drivers $(cat live/guest/drivers) ;;
     network) copy_modules "$release" "$root" order veth dummy bridge ;;
+    tool) copy_tool "$root" ;;
   esac
   pack "$root"
 }
@@ -151,6 +163,25 @@ keep_logs() {
 # told <word>: what stands behind it, or a dash.
 told() { awk -v word="$1" '$1 == word { print $2; found = 1; exit } END { if (!found) print "-" }' "$guests/told"; }
 
+# section <name>: a file of the module's, as the guest told it; nothing if it did not come to its end.
+section() { ! grep -q '^== end$' "$guests/told" || sed -n "/^== $1\$/,/^== /{/^== /!p}" "$guests/told"; }
+
+# Callers that vmalloc served, of all; or a dash.
+callers_served() { section callers | awk '!/^#/ { all++; served += $2 > 0 } END { print all ? served "/" all : "-" }'; }
+
+# leave_told <verdict>: what `kvroute live shrink --guests` looks at, where it wants it.
+leave_told() {
+  local file
+  for file in stats callers reports; do
+    [ -z "$(section stats)" ] || section "$file" >"$KVROUTE_TOLD/$file"
+  done
+  case $1 in
+    ok*) ;;
+    reported:*) say "$1" | awk '{ print $3 }' >"$KVROUTE_TOLD/kind" ;;
+    *) say "${1%%:*}" >"$KVROUTE_TOLD/kind" ;;
+  esac
+}
+
 # plan_word <word> <plan> <else>: what a plan says of it at last.
 plan_word() {
   local word said=$3
@@ -178,18 +209,19 @@ loaded() { sed -n 's/^loads //p' "$guests/told" | sort -u; }
 not_loaded() { sort -u live/guest/drivers | comm -23 - <(loaded); }
 
 # Keeps what a guest without the module told: other guests are judged by it.
-keep_usual() { warnings >"$guests/usual"; loaded >"$guests/usual_drivers"; }
-forget_usual() { rm -f "$guests/usual" "$guests/usual_drivers"; }
+keep_usual() { warnings >"$usual/usual"; loaded >"$usual/usual_drivers"; }
+forget_usual() { rm -f "$usual/usual" "$usual/usual_drivers"; }
+knows_usual() { [ -e "$usual/usual" ]; }
 
 # lost_drivers <plan>: those that load without the module and did not here. Where requests fail, drivers may.
 lost_drivers() {
-  [ -e "$guests/usual_drivers" ] && [ "$(plan_word fail "$1" 0)" = 0 ] || return 0
-  comm -23 "$guests/usual_drivers" <(loaded)
+  knows_usual && [ "$(plan_word fail "$1" 0)" = 0 ] || return 0
+  comm -23 "$usual/usual_drivers" <(loaded)
 }
 
 # The kernel's own warnings, without what differs between two runs; and those that it does not give without the module.
 warnings() { sed -n 's/^kernel \[[^]]*\] //p' "$guests/told" | sed 's/CPU: [0-9]* PID: [0-9]* //' | sort -u; }
-new_warnings() { if [ -e "$guests/usual" ]; then warnings | comm -23 - "$guests/usual"; else warnings; fi; }
+new_warnings() { if knows_usual; then warnings | comm -23 - "$usual/usual"; else warnings; fi; }
 last_line() { tail -n 1 "$guests/console" | cut -c -60; }
 
 # verdict_of <workload> <plan>: ok, or the worst that happened.
@@ -199,8 +231,8 @@ verdict_of() {
     case $ended in 124) say "hang: $(last_line)" ;; *) say "crash: $(last_line)" ;; esac
   elif grep -q '^broken: ' "$guests/told"; then
     say "$(grep '^broken: ' "$guests/told" | head -n 3 | paste -sd ';')"
-  elif [ "$1" = planted ]; then
-    say "ok, see below"
+  elif [[ $1 =~ ^(planted|tool)$ ]]; then
+    say "ok, as planted"
   elif grep -q '^still loaded' "$guests/told"; then
     say "cannot be unloaded"
   elif [ -n "$(new_warnings)" ]; then

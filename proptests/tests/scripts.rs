@@ -48,9 +48,6 @@ fn record_refuses_what_it_cannot_do() {
 const GUESTS_REFUSED: &[(&str, &[&str], &str)] = &[
     ("live.sh", &["6.1", "nothing"], "no workload 'nothing'; there are cost files"),
     ("live.sh", &["6.1", "files", "now"], "what is 'now' after the kernel and the workload?"),
-    ("live_shrink.sh", &[], "say a kernel, a workload and a plan"),
-    ("live_shrink.sh", &["6.1", "nothing", "permille=1"], "no workload 'nothing'"),
-    ("live_shrink.sh", &["6.1", "planted", "permille=1"], "'planted' sets plans of its own"),
 ];
 
 fn is_refused(script: &str, arguments: &[&str], seconds: &str, reason: &str) {
@@ -74,7 +71,6 @@ fn guests_are_refused_what_they_cannot_do() {
 #[test]
 fn guests_are_refused_a_time_that_is_no_number() {
     is_refused("live.sh", &["6.1", "files"], "soon", "'soon' is not a number of seconds");
-    is_refused("live_shrink.sh", &["6.1", "third", "permille=1"], "soon", "'soon' is not a number");
 }
 
 /// Without a kernel to boot nothing is run, and that is said, and is no failure.

@@ -18,6 +18,7 @@ mod document;
 mod finding;
 mod input;
 mod interrupt;
+mod live;
 mod memory;
 mod new;
 mod output;
@@ -80,6 +81,8 @@ enum Command {
     New(new::Options),
     /// Show what an allocation costs when a thousand or a million are live.
     Scale(scale::Options),
+    /// Route the requests of the running kernel, with the module in `live/`.
+    Live(live::Options),
 }
 
 /// What a subcommand comes to: what it found is in the document; an error is an input or a machine
@@ -151,6 +154,7 @@ fn carry_out(command: &Command) -> ExitCode {
         Command::Callers(options) => ("callers", options.json),
         Command::New(_) => ("new", false),
         Command::Scale(options) => ("scale", options.json),
+        Command::Live(options) => options.kind(),
     };
     let mut document = Document::new(name, as_json);
     let outcome = match command {
@@ -165,6 +169,7 @@ fn carry_out(command: &Command) -> ExitCode {
         Command::Callers(options) => callers::callers(options, &mut document),
         Command::New(options) => new::new(options, &mut document),
         Command::Scale(options) => scale::scale(options, &mut document),
+        Command::Live(options) => live::live(options, &mut document),
     };
     if let Err(message) = outcome {
         document.error(None, &message);

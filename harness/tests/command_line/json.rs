@@ -3,7 +3,7 @@
 use crate::folder;
 
 /// Every field of a document and of its failures stands in the page on them.
-fn is_described(json: &serde_json::Value, page: &str) {
+pub(crate) fn is_described(json: &serde_json::Value, page: &str) {
     let failures = json["failures"].as_array().into_iter().flatten();
     let objects = failures.chain([json, &json["counts"]]);
     for object in objects.filter_map(serde_json::Value::as_object) {

@@ -7,6 +7,8 @@
 mod common;
 mod json;
 #[cfg(target_os = "linux")]
+mod live;
+#[cfg(target_os = "linux")]
 mod on_linux;
 
 use common::{FAILING, Folder, GOOD, Said};

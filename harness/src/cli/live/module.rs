@@ -1,0 +1,134 @@
+//! The module on this machine: its parameters in sysfs and its files in debugfs.
+//!
+//! Both lie below one folder, so that a folder which looks like the module's can stand for it.
+
+use super::plan::{PARAMETERS, Plan};
+use super::told::Told;
+use crate::cli::output::{read, shown};
+use std::fs::{self, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+/// A parameter is at most a page long.
+const PARAMETER_BYTES_MAX: u64 = 1 << 16;
+
+/// Where the module says what to do and what it saw.
+pub(super) struct Module {
+    parameters: PathBuf,
+    debug: PathBuf,
+}
+
+impl Module {
+    /// The module below `sys`.
+    ///
+    /// # Errors
+    /// It is not loaded, it tells nothing, or it does not tell us.
+    pub(super) fn find(sys: &Path) -> Result<Self, String> {
+        let parameters = sys.join("module/kvroute/parameters");
+        if let Err(error) = fs::metadata(&parameters) {
+            return Err(unless_root(&parameters, &error).unwrap_or_else(|| {
+                format!(
+                    "{}: the module is not loaded; docs/running-kernel.md says how to build it, \
+                     and then: insmod kvroute.ko",
+                    shown(&parameters)
+                )
+            }));
+        }
+        let debug = sys.join("kernel/debug/kvroute");
+        if let Err(error) = fs::read_dir(&debug) {
+            let mount = shown(&sys.join("kernel/debug"));
+            return Err(unless_root(&debug, &error).unwrap_or_else(|| {
+                format!(
+                    "{}: {error}; is debugfs there? mount -t debugfs none {mount}",
+                    shown(&debug)
+                )
+            }));
+        }
+        Ok(Self { parameters, debug })
+    }
+
+    /// Its plan.
+    ///
+    /// # Errors
+    /// A parameter that cannot be read or is not understood.
+    pub(super) fn plan(&self) -> Result<Plan, String> {
+        let mut plan = Plan::default();
+        for name in PARAMETERS {
+            let path = self.parameters.join(name);
+            readable(&path)?;
+            let bytes = read(&path, PARAMETER_BYTES_MAX)?;
+            let value = String::from_utf8_lossy(&bytes);
+            plan.set(name, value.trim_end())
+                .map_err(|what| format!("{}: line 1: {what}", shown(&path)))?;
+        }
+        Ok(plan)
+    }
+
+    /// What has to be written where, in this order, for it to have a plan.
+    pub(super) fn settings(&self, plan: &Plan) -> Vec<(PathBuf, String)> {
+        let off = plan.off();
+        let ends =
+            off.settings().into_iter().filter(|(name, _)| ["fail", "permille"].contains(name));
+        let all = ends.chain(plan.settings());
+        all.map(|(name, value)| (self.parameters.join(name), value)).collect()
+    }
+
+    /// Gives it a plan. It is off while the plan is changed, and counts requests anew.
+    ///
+    /// # Errors
+    /// A parameter that cannot be written.
+    pub(super) fn set(&self, plan: &Plan) -> Result<(), String> {
+        for (path, value) in self.settings(plan) {
+            let opened = OpenOptions::new().write(true).truncate(true).open(&path);
+            let written = opened.and_then(|mut file| file.write_all(value.as_bytes()));
+            written.map_err(|error| {
+                unless_root(&path, &error).unwrap_or_else(|| format!("{}: {error}", shown(&path)))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What it has counted and reported.
+    ///
+    /// # Errors
+    /// As [`Told::read`].
+    pub(super) fn told(&self) -> Result<Told, String> {
+        readable(&self.debug.join("stats"))?;
+        Told::read(&self.debug)
+    }
+
+    /// Its recording, as `kvroute replay` reads it.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(super) fn recording(&self) -> Result<String, String> {
+        let path = self.debug.join("recording");
+        fs::read_to_string(&path).map_err(|error| format!("{}: {error}", shown(&path)))
+    }
+}
+
+/// Says what to do where a file may not be read.
+fn readable(path: &Path) -> Result<(), String> {
+    let refused = fs::File::open(path).err();
+    refused.and_then(|error| unless_root(path, &error)).map_or(Ok(()), Err)
+}
+
+/// What an error means to who is not root.
+fn unless_root(path: &Path, error: &io::Error) -> Option<String> {
+    let is_refused = error.kind() == ErrorKind::PermissionDenied;
+    is_refused.then(|| format!("{}: only root may; run this as root", shown(path)))
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn who_is_not_root_is_told_so() {
+        let path = Path::new("a");
+        let told = |kind| unless_root(path, &io::Error::from(kind));
+        let words = "a: only root may; run this as root";
+        assert_eq!(told(ErrorKind::PermissionDenied).as_deref(), Some(words));
+        assert_eq!(told(ErrorKind::NotFound), None);
+    }
+}

@@ -1,0 +1,102 @@
+//! `kvroute live run`: a command under a plan.
+//!
+//! The plan is taken back before anything is said, and by `super::restore` also if nothing can be
+//! said any more. What the command says is its own; an exit code of it that is not 0 is an
+//! objection, like a report, and like a plan that was to decide requests and came to none.
+
+use super::command::{self, Output};
+use super::module::Module;
+use super::plan::{Plan, Way};
+use super::report::{counted, tell_of};
+use super::restore::Restore;
+use super::told::Counts;
+use crate::cli::Outcome;
+use crate::cli::document::Document;
+use crate::cli::output::{self, shown};
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+#[derive(clap::Args)]
+pub(super) struct Options {
+    /// The plan's words, as permille=500 seed=7 callers=ext4:*; those that are not said are as if
+    /// the module had just been loaded. With none, the plan stays the module's own.
+    words: Vec<String>,
+    /// Keep the module's recording in this file, for `kvroute replay`.
+    #[arg(long, value_name = "FILE")]
+    recording: Option<PathBuf>,
+    /// The command and its arguments, after --. It finds the plan in `KVROUTE_PLAN`.
+    #[arg(last = true, required = true)]
+    command: Vec<OsString>,
+}
+
+pub(super) fn run(options: &Options, sys: &Path, document: &mut Document) -> Outcome {
+    let asked = asked_plan(&options.words)?;
+    let module = Module::find(sys)?;
+    let own = module.plan()?;
+    let plan = asked.unwrap_or_else(|| own.clone());
+    refuse_off(&plan)?;
+    let restore = Restore::promise(&module.settings(&own))?;
+    let before = module.told()?;
+    module.set(&plan)?;
+    let start = Instant::now();
+    let text = plan.to_string();
+    let variables = [("KVROUTE_PLAN", OsStr::new(&text))];
+    let status = command::run(&options.command, &variables, Output::Shown)?;
+    let seconds = start.elapsed().as_secs_f64();
+    let after = module.told()?;
+    let recording = options.recording.as_ref().map(|path| (path, module.recording()));
+    restore.keep()?;
+    let counts = after.counts.since(&before.counts);
+    document.say(&format!("plan: {plan}\n{} ({seconds:.1} s)\n", command::in_words(status)));
+    document.say(&format!("{}\n", counted(&counts)));
+    if let Some((path, recording)) = recording {
+        keep(path, &recording?, &counts, document)?;
+    }
+    let is_ended = document.is_interrupted();
+    tell_of(&after.reports_since(&before), document);
+    if !is_ended && !status.success() {
+        document.shortfall("the command fails", &command::in_words(status));
+    }
+    if !is_ended && nr_decided(&plan, &counts) == 0 {
+        document.shortfall("nothing was routed", &format!("no request fits the plan {plan}"));
+    }
+    Ok(())
+}
+
+/// The plan that some words say; none if there are none.
+pub(super) fn asked_plan(words: &[String]) -> Result<Option<Plan>, String> {
+    if words.is_empty() { Ok(None) } else { words.join(" ").parse().map(Some) }
+}
+
+/// A run under a plan that decides nothing shows nothing.
+pub(super) fn refuse_off(plan: &Plan) -> Outcome {
+    if plan.is_off() {
+        return Err(format!(
+            "the plan {plan} decides nothing; say what it is to do, as in permille=500, or fail=3"
+        ));
+    }
+    Ok(())
+}
+
+/// How many requests were decided as the plan says.
+fn nr_decided(plan: &Plan, counts: &Counts) -> u64 {
+    let nr_routed = match plan.way {
+        _ if plan.permille == 0 => 0,
+        Way::Vmalloc => counts.of("by_vmalloc"),
+        Way::Slab => counts.of("by_slab"),
+        Way::Policy => counts.of("by_policy"),
+    };
+    nr_routed + counts.of("failed")
+}
+
+fn keep(path: &Path, recording: &str, counts: &Counts, document: &Document) -> Outcome {
+    output::write(path, recording)?;
+    let nr_lost = counts.of("lost");
+    let lost = match nr_lost {
+        0 => String::new(),
+        _ => format!(" ({nr_lost} records of this run or before are lost; it keeps the last)"),
+    };
+    document.say(&format!("recorded: {}{lost}\n", shown(path)));
+    Ok(())
+}

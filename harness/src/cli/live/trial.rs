@@ -1,0 +1,94 @@
+//! One run of a command under a plan, and whether it fails: on this machine, or where the command
+//! starts a guest.
+//!
+//! On the machine the module gets the plan and tells what it saw. A command that starts guests
+//! gives them the plan of `KVROUTE_PLAN` itself, and leaves in the folder `KVROUTE_TOLD` what a
+//! guest's module told (`stats`, `callers` and `reports` of debugfs), and in a file `kind`, if it
+//! knows it, a line about the kind of failure. What else it puts there stays to the search's end.
+
+use super::command::{self, Output};
+use super::module::Module;
+use super::plan::Plan;
+use super::told::Told;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use tempfile::TempDir;
+
+/// Where a command is run under a plan.
+pub(super) enum Place {
+    /// On this machine, whose module gets the plan.
+    Machine(Module),
+    /// In guests, who tell in this folder.
+    Guests(TempDir),
+}
+
+/// What a run came to.
+pub(super) struct Tried {
+    /// In which way it failed; none if it did not. Two runs fail alike if these are the same.
+    pub(super) kind: Option<String>,
+    /// What the module told; a guest that hangs or dies tells nothing.
+    pub(super) told: Option<Told>,
+}
+
+/// What a guest leaves behind.
+const LEFT: [&str; 4] = ["stats", "callers", "reports", "kind"];
+
+impl Place {
+    /// Runs a command under a plan.
+    ///
+    /// # Errors
+    /// The command cannot be started, or what the module told is not understood.
+    pub(super) fn run(
+        &self,
+        command: &[OsString],
+        plan: &Plan,
+        output: Output,
+    ) -> Result<Tried, String> {
+        let text = plan.to_string();
+        let mut variables = vec![("KVROUTE_PLAN", OsStr::new(&text))];
+        let before = match self {
+            Self::Machine(module) => {
+                let before = module.told()?;
+                module.set(plan)?;
+                before
+            }
+            Self::Guests(folder) => {
+                forget(folder.path())?;
+                variables.push(("KVROUTE_TOLD", folder.path().as_os_str()));
+                Told::default()
+            }
+        };
+        let status = command::run(command, &variables, output)?;
+        let (said, told) = match self {
+            Self::Machine(module) => (None, Some(module.told()?)),
+            Self::Guests(folder) => (said_kind(folder.path()), told_in(folder.path())?),
+        };
+        let new = told.as_ref().map(|told| told.reports_since(&before)).unwrap_or_default();
+        let by_rule = new.first().map(|report| report.rule.clone());
+        let by_status = (!status.success()).then(|| command::in_words(status));
+        Ok(Tried { kind: said.or(by_rule).or(by_status), told })
+    }
+}
+
+fn forget(folder: &Path) -> Result<(), String> {
+    for name in LEFT {
+        match fs::remove_file(folder.join(name)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(format!("{}: {error}", folder.join(name).display()));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn said_kind(folder: &Path) -> Option<String> {
+    let text = fs::read_to_string(folder.join("kind")).ok()?;
+    text.lines().next().map(str::to_owned).filter(|kind| !kind.is_empty())
+}
+
+fn told_in(folder: &Path) -> Result<Option<Told>, String> {
+    if folder.join("stats").exists() { Told::read(folder).map(Some) } else { Ok(None) }
+}
