@@ -108,6 +108,8 @@ KVROUTE_GUEST_OPS=${KVROUTE_GUEST_OPS:-10000000} hunt guests all \
 # Calling code with a hidden assumption is found, and its corrected twin is not, under twenty thousand plans.
 hunt callers catalogue cargo kvroute callers --seeds "${KVROUTE_CALLER_SEEDS:-20000}"
 hunt callers C ci/caller-c.sh
+# Published code that takes memory makes no mistake.
+hunt callers published zoo/callers/check.sh
 
 # What `kvroute new` writes, built in empty folders.
 hunt templates all ci/templates.sh

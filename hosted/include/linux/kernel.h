@@ -3,6 +3,7 @@
 #define KVROUTE_LINUX_KERNEL_H
 
 #include <stdio.h>
+#include <asm/byteorder.h>
 #include <linux/bug.h>
 #include <linux/compiler.h>
 #include <linux/errno.h>

@@ -8,6 +8,8 @@
 #define MODULE_LICENSE(text)
 #define MODULE_AUTHOR(text)
 #define MODULE_DESCRIPTION(text)
+#define MODULE_VERSION(text)
+#define MODULE_ALIAS(text)
 #define EXPORT_SYMBOL(name)
 #define EXPORT_SYMBOL_GPL(name)
 #define THIS_MODULE NULL

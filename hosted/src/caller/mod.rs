@@ -10,6 +10,8 @@
 //! seen at all, unless it lies where nothing is mapped.
 
 mod allocator;
+#[cfg(any(feature = "allocator-api2", feature = "allocator-api2-02"))]
+mod api2;
 #[cfg(feature = "c")]
 mod c;
 mod child;
