@@ -333,3 +333,21 @@ fn the_wrong_allocator_of_a_trait_is_found() {
     });
     assert_eq!(short(&finding), ("wrong-free", "1: vmalloc".into()), "{finding}");
 }
+
+#[test]
+fn memory_that_gets_a_larger_alignment_has_it() {
+    let explored = explore(&Config::new().seeds(200), |_: &Kernel| {
+        let layout = |size, align| Layout::from_size_align(size, align).unwrap();
+        let (old, new) = (layout(192, 8), layout(128, 128));
+        let memory = Kmalloc::alloc(old, GFP_KERNEL, None)?.cast::<u8>();
+        // SAFETY: it was asked for with this layout.
+        let grown = unsafe { Kmalloc::realloc(memory, new, old, GFP_KERNEL) };
+        let (memory, layout) = grown.map_or((memory, old), |grown| (grown.cast(), new));
+        let is_aligned = memory.addr().get().is_multiple_of(layout.align());
+        // SAFETY: as above, of whichever layout it has now.
+        unsafe { Kmalloc::free(memory, layout) };
+        assert!(is_aligned);
+        Ok::<_, NoMemory>(())
+    });
+    explored.unwrap_or_else(|failure| panic!("{failure}"));
+}

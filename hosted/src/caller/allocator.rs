@@ -151,7 +151,8 @@ unsafe impl Allocator for Kmalloc {
         old: Layout,
         flags: Gfp,
     ) -> Result<NonNull<[u8]>, NoMemory> {
-        if layout.size() == 0 || old.size() == 0 {
+        // What krealloc leaves in place is aligned as it was.
+        if layout.size() == 0 || old.size() == 0 || layout.align() > old.align() {
             // SAFETY: what is asked of this one's caller.
             return unsafe { moved::<Self>(ptr, layout, old, flags) };
         }
