@@ -23,6 +23,10 @@ pub(crate) struct IsolationOption {
     /// is a verdict. Campaigns over real memory always do.
     #[arg(long)]
     isolate: bool,
+    /// Run traces in this process, be the memory real: faster, and a debugger sees them; but a
+    /// crash ends the whole run, and a call that never returns is waited for.
+    #[arg(long, conflicts_with = "isolate")]
+    in_process: bool,
     /// The processor time that an op may take in such a process, in milliseconds; a call that waits
     /// for something may take ten times as much time.
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = ranges::millis)]
@@ -41,9 +45,11 @@ pub(crate) enum Checker {
 impl IsolationOption {
     /// What runs the traces of a campaign.
     pub(crate) fn checker(&self, campaign: &Campaign) -> Checker {
-        match (self.isolate, campaign.isolation) {
-            (false, Isolation::Here) => Checker::Here,
-            _ => Checker::apart(Duration::from_millis(self.op_millis)),
+        let is_apart = self.isolate || campaign.isolation == Isolation::Worker;
+        if is_apart && !self.in_process {
+            Checker::apart(Duration::from_millis(self.op_millis))
+        } else {
+            Checker::Here
         }
     }
 }
