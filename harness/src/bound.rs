@@ -83,7 +83,7 @@ impl Bound {
 
     /// The bound of what a campaign generates.
     pub fn of_generated(campaign: &Campaign) -> Self {
-        Self::of_any(campaign, &generate::largest_machine(), generate::NR_OPS_MAX)
+        Self::of_any(campaign, &generate::largest_machine(), campaign.profile.nr_ops_max())
     }
 
     /// The number of lanes, in words.

@@ -81,6 +81,7 @@ const fn foreign_profile(campaign: &'static str) -> Profile {
         nofail: Share(0),
         policies: Share(0),
         huge: Share(0),
+        long: Share(125),
         ..Profile::new(CallSet::Of(campaign))
     }
 }

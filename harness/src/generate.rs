@@ -34,6 +34,7 @@ use fastrand::Rng;
 pub use machine::largest_machine;
 pub(crate) use ops::generate_op;
 use pick::Drawn;
+use profile::LONG;
 pub use profile::{CallSet, Profile, Share};
 pub(crate) use scene::{Scene, Slot, makes_cache};
 
@@ -167,14 +168,18 @@ fn weights(calls: &[Call], rng: &mut Rng) -> [u32; NR_CALLS] {
     weights
 }
 
-/// The most ops of a generated trace: one may come after its usual end.
-pub const NR_OPS_MAX: usize = 401;
+/// The trace that a seed stands for.
+pub fn of_seed(profile: &Profile, seed: u64) -> Trace {
+    generate(profile, &mut Rng::with_seed(seed))
+}
 
-/// Makes a trace of 100 to 400 ops, 200 on average.
+/// Makes a trace of 100 to 400 ops, 200 on average, or a long one.
 pub fn generate(profile: &Profile, rng: &mut Rng) -> Trace {
     let swarm = Swarm::draw(profile, rng);
     let mut scene = Scene::default();
-    let nr_ops = 100 + rng.index(0..=300).min(rng.index(0..=300));
+    let nr_usual = 100 + rng.index(0..=300).min(rng.index(0..=300));
+    let is_long = profile.long > Share(0) && profile.long.hit(rng);
+    let nr_ops = if is_long { LONG * nr_usual } else { nr_usual };
     let mut ops = boot::ops(profile, &swarm, rng);
     let is_booting = !ops.is_empty();
     ops.extend(caller::nest(&swarm, rng));

@@ -22,7 +22,7 @@ pub use kvroute_harness as harness;
 #[macro_export]
 macro_rules! heap_campaign {
     ($place:ident = $name:literal [$($heap:ty),+ $(,)?]) => {
-        $crate::foreign_campaign!($place = $name HEAP boot_heap [$($heap),+]);
+        $crate::foreign_campaign!($place = $name HEAP "heap" boot_heap heap_has [$($heap),+]);
     };
 }
 
@@ -30,7 +30,7 @@ macro_rules! heap_campaign {
 #[macro_export]
 macro_rules! frames_campaign {
     ($place:ident = $name:literal [$($frames:ty),+ $(,)?]) => {
-        $crate::foreign_campaign!($place = $name FRAMES boot_frames [$($frames),+]);
+        $crate::foreign_campaign!($place = $name FRAMES "frames" boot_frames frames_have [$($frames),+]);
     };
 }
 
@@ -38,7 +38,7 @@ macro_rules! frames_campaign {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! foreign_campaign {
-    ($place:ident = $name:literal $like:ident $boot:ident [$($allocator:ty),+]) => {
+    ($place:ident = $name:literal $like:ident $calls:literal $boot:ident $has:ident [$($allocator:ty),+]) => {
         /// A campaign of allocators that are not Linux'.
         pub static $place: $crate::harness::Campaign = $crate::harness::Campaign {
             name: $name,
@@ -48,7 +48,14 @@ macro_rules! foreign_campaign {
                 $crate::heap::$boot::<$allocator>,
             )),+],
             follows: 0,
-            profile: $crate::harness::campaign::$like.profile,
+            // What one of them does not have is asked of none.
+            profile: $crate::harness::generate::Profile {
+                calls: $crate::harness::generate::CallSet::Had(
+                    $calls,
+                    |call| $($crate::heap::$has::<$allocator>(call))&&+,
+                ),
+                ..$crate::harness::campaign::$like.profile
+            },
             every_op: $crate::harness::campaign::EveryOp::Nothing,
             isolation: $crate::harness::campaign::Isolation::Worker,
         };

@@ -266,7 +266,7 @@ fn faults_are_objected_to() {
         GIVES_TWICE by "overlap",
         ANSWERS_OUTSIDE by "promise",
         KEEPS_A_HEADER_IN_THE_BLOCK by "contents",
-        CLAIMS_MORE by "contents",
+        CLAIMS_MORE by "overlap",
         COUNTS_NO_FREE by "structure",
         LOSES_WHAT_IS_FREED by "rounds",
         WRITES_FAR_BEHIND_ITS_REGION by "bounds",

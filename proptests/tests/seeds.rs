@@ -22,8 +22,8 @@ const EXPECTED: &[(&str, u64)] = &[
     ("frees", 0x2c47eca0e1779502),
     ("nofail", 0xdd07e859489118e3),
     ("faults", 0xf1362aa889f0dedb),
-    ("heap", 0xa81a2682266b5f6d),
-    ("frames", 0x86ffb30807216e1a),
+    ("heap", 0x32ac9e12424db705),
+    ("frames", 0x9fd9ce0e7d6a3568),
 ];
 
 #[test]

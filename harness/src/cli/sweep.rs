@@ -14,7 +14,7 @@ use crate::cli::memory::MemoryOption;
 use crate::cli::output::{self, shown};
 use crate::cli::plot::{self, Grid};
 use crate::cli::{Outcome, finding, interrupt, parse_campaign, ranges};
-use crate::generate::{NR_OPS_MAX, Profile, Share, generate, largest_machine};
+use crate::generate::{Profile, Share, generate, largest_machine};
 use crate::paint::mix;
 use crate::recording::Recording;
 use crate::report::{grouped, table};
@@ -98,7 +98,7 @@ fn read(options: &Options, input: &Path) -> Result<Source, String> {
         Some(campaign) => {
             let largest = Trace { machine: largest_machine(), ..Trace::default() };
             let Trace { machine, ops, .. } = prepare(&largest, CUTOFFS[0], most);
-            let bound = Bound::of_any(&SWEEP, &machine, NR_OPS_MAX + ops.len());
+            let bound = Bound::of_any(&SWEEP, &machine, campaign.profile.nr_ops_max() + ops.len());
             options.memory.admit_bound(bound, input).map(|()| Source::Campaign(campaign))
         }
         None if input.exists() => {

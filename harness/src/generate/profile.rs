@@ -22,6 +22,12 @@ impl Share {
     }
 }
 
+/// The most ops of a trace of usual length.
+const NR_OPS_MAX: usize = 400;
+
+/// How many times as many ops a long trace has.
+pub(super) const LONG: usize = 16;
+
 /// The calls that traces may be made of.
 #[derive(Clone, Copy, Debug)]
 pub enum CallSet {
@@ -29,6 +35,8 @@ pub enum CallSet {
     All,
     /// Those whose row names this campaign.
     Of(&'static str),
+    /// Of those, the ones that allocators have which do not have all.
+    Had(&'static str, fn(Call) -> bool),
     /// These.
     These(&'static [Call]),
 }
@@ -39,6 +47,7 @@ impl CallSet {
         match self {
             CallSet::All => !call.spec().family.is_foreign(),
             CallSet::Of(campaign) => call.spec().campaigns.contains(&campaign),
+            CallSet::Had(campaign, has) => CallSet::Of(campaign).contains(call) && has(call),
             CallSet::These(calls) => calls.contains(&call),
         }
     }
@@ -73,9 +82,19 @@ pub struct Profile {
     /// Traces that ask for huge pages now and then. One such answer costs as much as a thousand
     /// others, since all of it is painted.
     pub huge: Share,
+    /// Traces of [`LONG`] times as many ops, in which an allocator ages.
+    pub long: Share,
 }
 
 impl Profile {
+    /// The most ops of a generated trace: one may come after its usual end.
+    pub const fn nr_ops_max(&self) -> usize {
+        match self.long {
+            Share(0) => NR_OPS_MAX + 1,
+            _ => NR_OPS_MAX * LONG + 1,
+        }
+    }
+
     /// The ordinary mix: now and then something wrong, refused, or scarce.
     pub const fn new(calls: CallSet) -> Self {
         Self {
@@ -86,6 +105,7 @@ impl Profile {
             pressure: Share(250),
             policies: Share(125),
             huge: Share(1),
+            long: Share(0),
         }
     }
 }

@@ -7,6 +7,7 @@
 
 #![expect(unsafe_code, reason = "a heap's promises are about raw memory")]
 
+use kvroute_harness::call::Call;
 use kvroute_harness::subject::{Cap, Caps};
 use std::alloc::Layout;
 use std::ops::Range;
@@ -121,6 +122,21 @@ pub trait Heap: Sized {
     /// # Safety
     /// As [`boot`](Self::boot), of the piece.
     unsafe fn extend(&mut self, _piece: NonNull<[u8]>) {}
+}
+
+/// Whether a heap has a call.
+pub const fn heap_has<H: Heap>(call: Call) -> bool {
+    match call {
+        Call::AllocZeroed => H::ALLOC_ZEROED,
+        Call::Realloc => H::REALLOC,
+        Call::Extend => !matches!(H::GROWTH, Growth::Never),
+        _ => true,
+    }
+}
+
+/// Whether a frame allocator has a call.
+pub const fn frames_have<F: FrameAllocator>(call: Call) -> bool {
+    F::ADDS || !matches!(call, Call::AddFrames)
 }
 
 /// What an allocator does with memory that is freed.

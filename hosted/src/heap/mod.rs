@@ -18,5 +18,6 @@ mod subject;
 pub use adapters::OfAllocator;
 pub use adapters::OfGlobal;
 pub use contract::{FrameAllocator, GivesBack, Growth, Heap, Home};
+pub use contract::{frames_have, heap_has};
 pub use frames::boot as boot_frames;
 pub use subject::boot as boot_heap;
