@@ -6,6 +6,7 @@
 use crate::campaign::{Campaign, Isolation};
 use crate::cli::{output, ranges};
 use crate::exec::{self, Expectations, Explanation};
+use crate::generate::of_seed;
 #[cfg(unix)]
 use crate::worker::{self, Patience, Workers};
 use crate::{Failure, Stats, Trace};
@@ -86,6 +87,18 @@ impl Checker {
             Checker::Here => exec::run(campaign, trace, expectations),
             #[cfg(unix)]
             Checker::Apart(workers) => workers.check(campaign, trace, expectations),
+        }
+    }
+
+    /// Runs the trace that a campaign's profile makes of a seed.
+    pub(crate) fn check_seed(&self, campaign: &Campaign, seed: u64) -> Result<Stats, Box<Failure>> {
+        match self {
+            Checker::Here => {
+                let trace = of_seed(&campaign.profile, seed);
+                exec::run(campaign, &trace, Expectations::Ignored)
+            }
+            #[cfg(unix)]
+            Checker::Apart(workers) => workers.check_seed(campaign, seed),
         }
     }
 

@@ -11,8 +11,6 @@ use crate::cli::checker::IsolationOption;
 use crate::cli::document::Document;
 use crate::cli::memory::MemoryOption;
 use crate::cli::{Outcome, finding, interrupt, output, parse_campaign, pool, ranges};
-use crate::exec::Expectations;
-use crate::generate::generate;
 use crate::paint::mix;
 use crate::subject::Pack;
 use crate::{Failure, Stats, report};
@@ -102,11 +100,7 @@ pub(crate) fn run(options: &Options, document: &mut Document) -> Outcome {
     let checker = options.isolation.checker(options.campaign);
     let start = Instant::now();
     let mut stats = Stats::new(options.campaign.lanes);
-    let work = |trace_number| {
-        let seed = mix(options.seed, trace_number);
-        let trace = generate(&options.campaign.profile, &mut fastrand::Rng::with_seed(seed));
-        checker.check(options.campaign, &trace, Expectations::Ignored)
-    };
+    let work = |number| checker.check_seed(options.campaign, mix(options.seed, number));
     let end = pool::in_order(jobs, work, |trace_number, result| {
         if trace_number.is_multiple_of(64) {
             bar.set_position(goal.done(&stats, start).min(goal.total()));

@@ -20,10 +20,11 @@ use crate::stats::Stats;
 use crate::trace::Trace;
 use crate::verdict::{AFTER_OTHERS, DEATH, Failure, HANG, NO_WORKER, SAYING};
 use process::{Death, How, Process};
+use slate::Marks;
 use std::io;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use wire::{Answer, Question, Wish};
+use wire::{Answer, Case, Question, Wish};
 
 /// Workers, as many as are asked at once.
 pub struct Workers {
@@ -50,43 +51,59 @@ impl Workers {
         trace: &Trace,
         expectations: Expectations,
     ) -> Result<Stats, Box<Failure>> {
-        let answer = self.ask(campaign, trace, Wish::of(expectations))?;
-        answer.into_run(campaign, trace)
+        let case = Case::Trace(trace);
+        let answer = self.ask(campaign, case, Wish::of(expectations))?;
+        answer.into_run(campaign, case)
+    }
+
+    /// As [`check`](Self::check), of the trace that the campaign's profile makes of a seed. A
+    /// worker makes it for itself, so that nothing goes over but the number.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn check_seed(&self, campaign: &Campaign, seed: u64) -> Result<Stats, Box<Failure>> {
+        let case = Case::Seed(seed);
+        let answer = self.ask(campaign, case, Wish::of(Expectations::Ignored))?;
+        answer.into_run(campaign, case)
     }
 
     /// As [`exec::explain`], in a worker. Of a worker that died, the answers up to there are those
     /// that another one gives, which does not go to the end.
     pub fn explain(&self, campaign: &Campaign, trace: &Trace) -> Explanation {
-        match self.ask(campaign, trace, Wish::Answers) {
-            Ok(answer) => answer.into_explanation(campaign, trace),
+        match self.ask(campaign, Case::Trace(trace), Wish::Answers) {
+            Ok(answer) => answer.into_explanation(campaign, Case::Trace(trace)),
             Err(death) => {
                 let mut before = trace.clone();
                 before.ops.truncate(death.op);
-                let wish = Wish::AnswersBefore;
-                let answer = self.ask(campaign, &before, wish).unwrap_or_default();
-                let mut explanation = answer.into_explanation(campaign, &before);
+                let case = Case::Trace(&before);
+                let answer = self.ask(campaign, case, Wish::AnswersBefore).unwrap_or_default();
+                let mut explanation = answer.into_explanation(campaign, case);
                 explanation.answers.truncate(death.op);
                 Explanation { failure: Some(death), ..explanation }
             }
         }
     }
 
-    /// Asks a worker that has nothing to do.
-    fn ask(&self, campaign: &Campaign, trace: &Trace, wish: Wish) -> Result<Answer, Box<Failure>> {
-        let text = trace.to_string();
-        let question = Question { campaign: campaign.name.to_owned(), wish, trace: text };
-        let question = serde_json::to_vec(&question).expect("text can be written");
-        let failed = |death, after| Box::new(failure(campaign, trace, death, after));
+    /// Asks a worker that has nothing to do. Of one that dies it is not known at which op; one that
+    /// is asked after it writes down where it is at every turn.
+    fn ask(&self, campaign: &Campaign, case: Case, wish: Wish) -> Result<Answer, Box<Failure>> {
+        let ask = |marks| {
+            let (campaign, source) = (campaign.name.to_owned(), case.source());
+            let question = Question { campaign, wish, source, marks };
+            serde_json::to_vec(&question).expect("text can be written")
+        };
+        let failed = |death, after| Box::new(failure(campaign, case, death, after));
         let idle = self.idle().pop();
+        let alone = || self.ask_new(&ask(Marks::All));
         let answer = match idle {
-            None => self.ask_new(&question).map_err(|death| failed(death, After::Nothing))?,
-            Some(mut process) => match process.ask(&question, self.patience) {
+            None => alone().map_err(|death| failed(death, After::Nothing))?,
+            Some(mut process) => match process.ask(&ask(Marks::Some), self.patience) {
                 Ok(answer) => {
                     self.idle().push(process);
                     answer
                 }
                 // Other traces have gone through this process. The verdict must be this one's own.
-                Err(early) => Err(match self.ask_new(&question) {
+                Err(early) => Err(match alone() {
                     Err(death) => failed(death, After::Nothing),
                     Ok(_) => failed(early, After::Others),
                 })?,
@@ -95,8 +112,8 @@ impl Workers {
         // Who damages its process may also damage what that says.
         serde_json::from_slice(&answer).map_err(|error| {
             let reason = format!("the allocator's process answers what is no answer: {error}");
-            let failure = Failure::without_reason(campaign.name, trace);
-            Box::new(Failure { oracle: DEATH, reason, op: trace.ops.len(), ..failure })
+            let failure = case.failure(campaign);
+            Box::new(Failure { oracle: DEATH, reason, op: failure.trace.ops.len(), ..failure })
         })
     }
 
@@ -121,7 +138,7 @@ enum After {
 }
 
 /// The failure of an allocator that took its process with it.
-fn failure(campaign: &Campaign, trace: &Trace, death: Death, after: After) -> Failure {
+fn failure(campaign: &Campaign, case: Case, death: Death, after: After) -> Failure {
     let Death { how, place, said } = death;
     let oracle = match how {
         How::Ended(_) => DEATH,
@@ -137,7 +154,7 @@ fn failure(campaign: &Campaign, trace: &Trace, death: Death, after: After) -> Fa
     }
     let lane = place.and_then(|place| campaign.lanes.get(place.lane)).map(|lane| lane.name);
     let op = place.map_or(0, |place| place.op);
-    Failure { oracle, reason, op, lane, ..Failure::without_reason(campaign.name, trace) }
+    Failure { oracle, reason, op, lane, ..case.failure(campaign) }
 }
 
 /// In a worker: runs what it is asked to down the lanes of these campaigns, until nobody asks any
@@ -151,8 +168,8 @@ pub fn serve(campaigns: &[&Campaign]) -> io::Result<()> {
         let question: Question = serde_json::from_slice(question).expect("a parent's question");
         let known = campaigns.iter().find(|campaign| campaign.name == question.campaign);
         let campaign = known.expect("the parent is the same program");
-        let trace = Trace::parse(&question.trace).expect("the text of a trace");
-        let note = |place| marker.note(place);
+        let trace = question.source.trace(campaign);
+        let note = marker.noting(question.marks);
         let answer = match question.wish {
             Wish::Answers | Wish::AnswersBefore => {
                 let end = if question.wish == Wish::Answers { End::Taken } else { End::LeftOut };

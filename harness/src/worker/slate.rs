@@ -2,8 +2,9 @@
 //!
 //! The one idea: a file that two processes share has one position for both, so to move it is to
 //! write a number down where the other finds it, even after a death. That is one system call of
-//! 200 ns a turn; a write to a file in memory takes four times as long, a message more, and a
-//! mapping, which would take none, needs unsafe code.
+//! 200 ns; a write to a file in memory takes four times as long, a message more, and a mapping,
+//! which would take none, needs unsafe code. Since an op may take less than that, a worker writes
+//! its place down a thousand times a second, and at each turn only when it is to be known exactly.
 //!
 //! ```text
 //!             parent                          worker
@@ -15,16 +16,30 @@
 //! What a worker prints on its standard output is lost: it would move the position.
 
 use crate::exec::Place;
+use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// A position is the op times this, and the lane and 1; so 0 is before the first op.
 const NR_LANES_MAX: u64 = 256;
 
 /// Of what an allocator prints, so many last bytes are told.
 const SAID_BYTES_MAX: u64 = 512;
+
+/// How often a worker writes where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Marks {
+    /// At each turn.
+    All,
+    /// At a turn that begins so long after the last mark that this says whether the worker moves.
+    Some,
+}
+
+/// Whoever has not moved for so long may hang.
+const MARK_INTERVAL: Duration = Duration::from_millis(1);
 
 /// What a worker writes where it is.
 pub(super) struct Marker(File);
@@ -35,9 +50,20 @@ impl Marker {
         Ok(Self(File::from(io::stdout().as_fd().try_clone_to_owned()?)))
     }
 
+    /// Somebody to tell of each turn, who writes some of them down.
+    pub(super) fn noting(&self, marks: Marks) -> impl FnMut(Place) {
+        let mut last = Instant::now();
+        move |place| {
+            if marks == Marks::All || place.op == 0 || last.elapsed() >= MARK_INTERVAL {
+                self.note(place);
+                last = Instant::now();
+            }
+        }
+    }
+
     /// Writes down where the worker is. Nothing can be done if that fails: a death is then told
     /// without its place.
-    pub(super) fn note(&self, place: Place) {
+    fn note(&self, place: Place) {
         let position = place.op as u64 * NR_LANES_MAX + place.lane as u64 + 1;
         let _ = (&self.0).seek(SeekFrom::Start(position));
     }

@@ -1,11 +1,13 @@
 //! What parent and worker say to each other.
 //!
-//! A trace goes over as its own text, since that is the one form of a trace; what comes back is a
-//! verdict, or counts without the many that are 0. Both are JSON, which costs a small part of what
-//! the trace itself does.
+//! A trace goes over as its own text, since that is the one form of a trace, or as the seed that it
+//! is generated from, which a worker does for itself; what comes back is a verdict, or counts
+//! without the many that are 0. All are JSON, which costs a small part of what the trace itself does.
 
+use super::slate::Marks;
 use crate::campaign::Campaign;
 use crate::exec::{Expectations, Explanation};
+use crate::generate::of_seed;
 use crate::oracle::ORACLES;
 use crate::stats::Stats;
 use crate::trace::Trace;
@@ -42,11 +44,57 @@ impl Wish {
 }
 
 /// A question.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Question {
     pub(super) campaign: String,
     pub(super) wish: Wish,
-    pub(super) trace: String,
+    pub(super) source: Source,
+    pub(super) marks: Marks,
+}
+
+/// A trace that is asked about.
+#[derive(Clone, Copy)]
+pub(super) enum Case<'a> {
+    Trace(&'a Trace),
+    /// What the campaign's profile makes of this.
+    Seed(u64),
+}
+
+impl Case<'_> {
+    /// What goes over.
+    pub(super) fn source(self) -> Source {
+        match self {
+            Self::Trace(trace) => Source::Text(trace.to_string()),
+            Self::Seed(seed) => Source::Seed(seed),
+        }
+    }
+
+    /// A failure of it.
+    pub(super) fn failure(self, campaign: &Campaign) -> Failure {
+        match self {
+            Self::Trace(trace) => Failure::without_reason(campaign.name, trace),
+            Self::Seed(seed) => {
+                Failure::without_reason(campaign.name, &of_seed(&campaign.profile, seed))
+            }
+        }
+    }
+}
+
+/// How it goes over.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) enum Source {
+    Text(String),
+    Seed(u64),
+}
+
+impl Source {
+    /// The trace.
+    pub(super) fn trace(&self, campaign: &Campaign) -> Trace {
+        match self {
+            Self::Text(text) => Trace::parse(text).expect("the text of a trace"),
+            Self::Seed(seed) => of_seed(&campaign.profile, *seed),
+        }
+    }
 }
 
 /// An answer.
@@ -77,7 +125,7 @@ impl From<&Failure> for Objection {
 }
 
 impl Objection {
-    fn into_failure(self, campaign: &Campaign, trace: &Trace) -> Failure {
+    fn into_failure(self, campaign: &Campaign, case: Case) -> Failure {
         let mut lanes = campaign.lanes.iter().map(|lane| lane.name);
         Failure {
             lane: lanes.find(|name| self.lane.as_deref() == Some(*name)),
@@ -85,7 +133,7 @@ impl Objection {
             oracle: known_oracle(&self.oracle).unwrap_or(DEATH),
             reason: self.reason,
             op: self.op,
-            ..Failure::without_reason(campaign.name, trace)
+            ..case.failure(campaign)
         }
     }
 }
@@ -109,13 +157,9 @@ impl Answer {
     }
 
     /// The result of a run, as if it had been one of this process.
-    pub(super) fn into_run(
-        self,
-        campaign: &Campaign,
-        trace: &Trace,
-    ) -> Result<Stats, Box<Failure>> {
+    pub(super) fn into_run(self, campaign: &Campaign, case: Case) -> Result<Stats, Box<Failure>> {
         if let Some(objection) = self.objection {
-            return Err(Box::new(objection.into_failure(campaign, trace)));
+            return Err(Box::new(objection.into_failure(campaign, case)));
         }
         let mut stats = Stats::new(campaign.lanes);
         let mut counts = stats.counts_mut();
@@ -124,15 +168,17 @@ impl Answer {
                 **to = count;
             }
         }
-        // The text has no line that was dropped.
-        stats.nr_dropped_lines = trace.nr_dropped_lines.into();
+        if let Case::Trace(trace) = case {
+            // The text has no line that was dropped.
+            stats.nr_dropped_lines = trace.nr_dropped_lines.into();
+        }
         let by_oracle = ORACLES.iter().map(|oracle| (oracle.name, self.excused.get(oracle.name)));
         stats.excused = by_oracle.filter_map(|(name, nr)| Some((name, *nr?))).collect();
         Ok(stats)
     }
 
-    pub(super) fn into_explanation(self, campaign: &Campaign, trace: &Trace) -> Explanation {
-        let failure = self.objection.map(|it| Box::new(it.into_failure(campaign, trace)));
+    pub(super) fn into_explanation(self, campaign: &Campaign, case: Case) -> Explanation {
+        let failure = self.objection.map(|it| Box::new(it.into_failure(campaign, case)));
         Explanation { answers: self.answers, failure }
     }
 }
