@@ -34,6 +34,8 @@ const POISON: u8 = 0xa7;
 const UNTOUCHED: [u8; PAGE] = [POISON; PAGE];
 /// The bytes beside a region that are looked at after every op.
 const NEAR_BYTES: usize = 256;
+/// So many spans, the last ones, have their ends looked at after every op.
+const NR_NEAR: usize = 2;
 /// Bytes between two regions that do not touch.
 const GAP_BYTES: usize = 72;
 /// Arenas begin at a multiple of this. What is aligned to more than that depends on where the
@@ -46,7 +48,7 @@ thread_local! {
 }
 
 /// A piece of the reserve that was given away: its start and its end, as addresses.
-type Region = (usize, usize);
+type Span = (usize, usize);
 
 /// Real memory, and which of it was given away.
 pub(super) struct Arena {
@@ -57,8 +59,10 @@ pub(super) struct Arena {
     start: usize,
     /// How many bytes it has.
     nr_bytes: usize,
-    /// What was given away, in order.
-    regions: Vec<Region>,
+    /// What was given away, in order; regions that touch are one span.
+    spans: Vec<Span>,
+    /// How many regions that were.
+    nr_regions: usize,
     /// How much of the reserve has been given away or left out.
     nr_used: usize,
     /// From the page before the reserve to here all can be accessed.
@@ -83,7 +87,8 @@ impl Arena {
             None => Self::map(nr_bytes).map_err(failed)?,
         };
         arena.nr_bytes = nr_bytes;
-        arena.regions.clear();
+        arena.spans.clear();
+        arena.nr_regions = 0;
         arena.nr_used = 0;
         Ok(arena)
     }
@@ -119,9 +124,11 @@ impl Arena {
         }?;
         let mapping = NonNull::new(base).ok_or(io::ErrorKind::OutOfMemory)?;
         let start = (base as usize + 2 * PAGE).next_multiple_of(ALIGN_BYTES);
-        let (regions, open_end) = (Vec::new(), start - PAGE);
+        let (spans, open_end) = (Vec::new(), start - PAGE);
         // From here on dropping it gives the mapping back.
-        let arena = Self { mapping, nr_mapped, start, nr_bytes: 0, regions, nr_used: 0, open_end };
+        let (nr_bytes, nr_regions, nr_used) = (0, 0, 0);
+        let arena =
+            Self { mapping, nr_mapped, start, nr_bytes, spans, nr_regions, nr_used, open_end };
         let (at, flags) = (open_end as *mut c_void, MapFlags::PRIVATE | MapFlags::FIXED);
         // SAFETY: it goes over a part of the mapping that was just made.
         unsafe { mmap(at, nr_file, ProtFlags::empty(), flags, &file, 0) }?;
@@ -154,45 +161,33 @@ impl Arena {
         self.nr_used += nr_bytes;
     }
 
-    /// Gives the next bytes away as a region of their own, if there are so many.
+    /// Gives the next bytes away, right behind the last ones, if there are so many.
     pub(super) fn give(&mut self, nr_bytes: usize) -> Option<NonNull<[u8]>> {
-        let (start, end) = self.next(nr_bytes)?;
-        self.regions.push((start, end));
+        let start = self.start + self.nr_used;
+        let end = self.nr_used.checked_add(nr_bytes).filter(|end| *end <= self.nr_bytes)?;
+        self.open((self.start + end).next_multiple_of(PAGE) + PAGE)?;
+        self.nr_used = end;
+        self.nr_regions += 1;
+        match self.spans.last_mut() {
+            Some(last) if last.1 == start => last.1 += nr_bytes,
+            _ => self.spans.push((start, start + nr_bytes)),
+        }
         Some(piece(start, nr_bytes))
     }
 
-    /// Gives the bytes right behind the last region away, as a part of it.
-    pub(super) fn grow(&mut self, nr_bytes: usize) -> Option<NonNull<[u8]>> {
-        let (start, end) = self.next(nr_bytes)?;
-        self.regions.last_mut()?.1 = end;
-        Some(piece(start, nr_bytes))
-    }
-
-    /// Gives another region away, which lies apart from the last one at every second time.
+    /// The same, apart from the last ones at every second time.
     pub(super) fn give_apart(&mut self, nr_bytes: usize) -> Option<NonNull<[u8]>> {
-        if self.regions.len() % 2 == 1 && self.nr_used + GAP_BYTES + nr_bytes <= self.nr_bytes {
+        if self.nr_regions % 2 == 1 && self.nr_used + GAP_BYTES + nr_bytes <= self.nr_bytes {
             self.skip(GAP_BYTES);
         }
         self.give(nr_bytes)
     }
 
-    fn next(&mut self, nr_bytes: usize) -> Option<Region> {
-        let start = self.start + self.nr_used;
-        let end = self.nr_used.checked_add(nr_bytes).filter(|end| *end <= self.nr_bytes)?;
-        self.open((self.start + end).next_multiple_of(PAGE) + PAGE)?;
-        self.nr_used = end;
-        Some((start, self.start + end))
-    }
-
     /// How many of the bytes from an address on were given away, without a gap.
     pub(super) fn nr_given(&self, addr: usize, most: usize) -> usize {
-        let mut nr = 0;
-        for &(start, end) in &self.regions {
-            if (start..end).contains(&(addr + nr)) {
-                nr = end - addr;
-            }
-        }
-        nr.min(most)
+        let place = self.spans.partition_point(|span| span.1 <= addr);
+        let span = self.spans.get(place).filter(|span| span.0 <= addr);
+        span.map_or(0, |span| span.1 - addr).min(most)
     }
 
     /// The bytes at an address that were given away.
@@ -216,22 +211,24 @@ impl Arena {
         unsafe { slice::from_raw_parts_mut(addr as *mut u8, len) }
     }
 
-    /// The first byte beside a region that somebody has written to: near it, or wherever it can be
-    /// accessed.
+    /// The first byte beside a region that somebody has written to: near the first and the last
+    /// ones, where most are, or wherever it can be accessed.
     pub(super) fn trespass(&self, reach: Reach) -> Option<u64> {
-        let nr_bytes = match reach {
-            Reach::Near => NEAR_BYTES,
-            Reach::Everywhere => self.nr_mapped,
+        let (nr_bytes, last) = match reach {
+            Reach::Near => (NEAR_BYTES, self.spans.len().saturating_sub(NR_NEAR).max(1)),
+            Reach::Everywhere => (self.nr_mapped, 1),
         };
-        let mut before = self.start - PAGE;
-        let after = self.regions.iter().skip(1).map(|region| region.0).chain([self.open_end]);
-        for (&(start, end), after) in self.regions.iter().zip(after) {
+        let mut at = 0;
+        while let Some(&(start, end)) = self.spans.get(at) {
+            let before = at.checked_sub(1).map_or(self.start - PAGE, |it| self.spans[it].1);
+            let after = self.spans.get(at + 1).map_or(self.open_end, |next| next.0);
             let below = before.max(start.saturating_sub(nr_bytes))..start;
             let above = end..after.min(end + nr_bytes);
-            if let Some(addr) = self.written(below).or_else(|| self.written(above)) {
-                return Some(addr);
+            let written = self.written(below).or_else(|| self.written(above));
+            if written.is_some() {
+                return written;
             }
-            before = end;
+            at = last.max(at + 1);
         }
         None
     }
@@ -242,6 +239,9 @@ impl Arena {
         }
         // SAFETY: the zone lies where all can be accessed.
         let bytes = unsafe { slice::from_raw_parts(zone.start as *const u8, zone.len()) };
+        if bytes.len() <= PAGE && bytes == &UNTOUCHED[..bytes.len()] {
+            return None;
+        }
         let mut pieces = bytes.chunks(PAGE);
         let nr_untouched = pieces.position(|piece| piece != &UNTOUCHED[..piece.len()])? * PAGE;
         let place = bytes[nr_untouched..].iter().position(|byte| *byte != POISON)?;
@@ -291,7 +291,7 @@ mod test {
                 ("rw".into(), "--".into())
             );
             assert_eq!((access(at(3)), access(at(4))), ("rw".into(), "--".into()));
-            arena.grow(PAGE).expect("room");
+            arena.give(PAGE).expect("room");
             let at = |page: usize| arena.start + page * PAGE;
             assert_eq!((access(at(4)), access(at(5))), ("rw".into(), "--".into()));
             arena.keep();

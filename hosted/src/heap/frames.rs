@@ -88,7 +88,7 @@ impl<F: FrameAllocator> Tenant<F> {
             return Answer::Unsupported;
         }
         let (Some(frames), Some(arena)) = (&mut self.frames, &mut self.arena) else { return SHORT };
-        if arena.grow(count.saturating_mul(PAGE)).is_none() {
+        if arena.give(count.saturating_mul(PAGE)).is_none() {
             return SHORT;
         }
         frames.add(self.end..self.end + count);

@@ -158,7 +158,7 @@ impl<H: Heap> Tenant<H> {
         let (Some(heap), Some(arena)) = (&mut self.heap, &mut self.arena) else { return SHORT };
         let piece = match H::GROWTH {
             Growth::Never => return Answer::Unsupported,
-            Growth::AtItsEnd => arena.grow(nr_bytes),
+            Growth::AtItsEnd => arena.give(nr_bytes),
             Growth::ByRegions => arena.give_apart(nr_bytes),
         };
         let Some(piece) = piece else { return SHORT };
