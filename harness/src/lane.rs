@@ -28,6 +28,7 @@ use crate::trace::Machine;
 use crate::words::{Current, Route};
 use registers::Registers;
 pub(crate) use registers::Skip;
+use std::rc::Rc;
 
 /// How a lane chooses the side of kvmalloc.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,7 +136,7 @@ pub(crate) struct Lane {
     nr_cpus: u8,
     subject: Box<dyn Subject>,
     model: Model,
-    facts: Facts,
+    facts: Rc<Facts>,
     registers: Registers,
     waiters: Vec<Waiter>,
     epochs: Epochs,
@@ -161,7 +162,7 @@ impl Lane {
             nr_cpus: machine.cpus as u8,
             model: Model::new(subject.layout(), machine),
             subject,
-            facts,
+            facts: facts.into(),
             registers: Registers::default(),
             waiters: Vec::new(),
             epochs: Epochs::default(),
@@ -233,8 +234,8 @@ impl Lane {
         if self.model.is_early() {
             self.subject.hand_over();
             self.model.hand_over();
-            self.facts = self.subject.facts();
-            self.at_boot = self.facts;
+            self.facts = self.counters();
+            self.at_boot = *self.facts;
         }
     }
 
@@ -242,12 +243,12 @@ impl Lane {
     pub(crate) fn settle(&mut self) -> Facts {
         self.hand_over();
         self.subject.settle();
-        self.facts = self.subject.facts();
+        self.facts = self.counters();
         self.model.space_mut().purge();
         self.model.forget_reuse();
         self.model.forget_just_freed();
         self.model.kswapd_mut().rest();
-        self.facts
+        *self.facts
     }
 
     /// The request that frees the memory a destination-less call was just given.

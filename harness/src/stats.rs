@@ -131,7 +131,7 @@ impl Stats {
     pub(crate) fn request(&mut self, lane: usize, record: &Record) {
         self.nr_faults += u64::from(record.reply.nr_faults);
         self.count_effort(record.reply.effort);
-        let Facts { nr_managed_pages, nr_free_pages, .. } = record.after;
+        let Facts { nr_managed_pages, nr_free_pages, .. } = *record.after;
         let lane = &mut self.lanes[lane];
         lane.peak_pages = lane.peak_pages.max(nr_managed_pages.saturating_sub(nr_free_pages));
     }

@@ -15,6 +15,7 @@ use crate::op::{Faults, Setting};
 use crate::subject::{Answer, Cap, Facts, Reply, Subject};
 use crate::words::gfp::__GFP_THISNODE;
 use crate::words::{Context, Current, HUGE_PAGE, PAGE};
+use std::rc::Rc;
 
 /// Frames of a huge page.
 const NR_FRAMES_HUGE: usize = (HUGE_PAGE / PAGE) as usize;
@@ -37,9 +38,9 @@ pub(crate) struct Record {
     /// The other pieces, where several were asked for.
     pub further: Vec<Granted>,
     /// The counters before.
-    pub before: Facts,
+    pub before: Rc<Facts>,
     /// The counters after.
-    pub after: Facts,
+    pub after: Rc<Facts>,
     /// The allocation that the request frees, if the book says that it frees one: what its bytes
     /// showed just before. Of a tick: what waited for it.
     pub damage: Option<Damage>,
@@ -147,6 +148,7 @@ impl Lane {
         }
         let reply = self.subject.apply(&request, setting);
         self.epochs = reply.epochs;
+        let after = self.counters();
         let want = self.model.want(&request);
         let caller = Current { cpu: setting.caller.cpu % self.nr_cpus, ..setting.caller };
         let mut record = Record {
@@ -157,8 +159,8 @@ impl Lane {
             reply,
             granted: None,
             further: Vec::new(),
-            before: self.facts,
-            after: self.subject.facts(),
+            before: std::mem::replace(&mut self.facts, after.clone()),
+            after,
             damage,
             nonzero: None,
             unconstructed: None,
@@ -174,7 +176,6 @@ impl Lane {
             faults: setting.faults,
             retry,
         };
-        self.facts = record.after;
         match (want, reply.answer) {
             (Some(want), Answer::Memory { addr, usable, bus }) => {
                 let granted = self.model.granted(&want, addr, usable);
@@ -191,6 +192,15 @@ impl Lane {
             _ => {}
         }
         record
+    }
+
+    /// The counters now; those of before, if the subject does not count.
+    pub(super) fn counters(&self) -> Rc<Facts> {
+        if self.caps.has(Cap::Counters) {
+            Rc::new(self.subject.facts())
+        } else {
+            self.facts.clone()
+        }
     }
 
     /// Who makes the call, as far as the subject understands it: who knows no contexts is called

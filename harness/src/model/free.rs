@@ -39,11 +39,13 @@ impl Free {
     /// The free that a request is, if it frees memory. `tells_old_size` is whether a `kvrealloc` is
     /// told how large the memory is that it replaces.
     pub(super) fn of(request: &Request, tells_old_size: bool) -> Option<Self> {
+        let how = request.spec().frees;
+        if matches!(how, Frees::Nothing | Frees::Destroy) {
+            return None;
+        }
         let size = request.size().unwrap_or(0);
         let held = request.held().unwrap_or(0);
-        let how = request.spec().frees;
         let told = match how {
-            Frees::Nothing | Frees::Destroy => return None,
             Frees::Object => Told::Cache(request.cache()?),
             Frees::Pages => Told::Order(request.order()),
             Frees::KvfreeSensitive | Frees::PagesExact | Frees::DmaCoherent | Frees::Boot => {

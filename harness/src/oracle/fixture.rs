@@ -11,6 +11,7 @@ use crate::subject::Effort;
 use crate::subject::{Answer, Epochs, Facts, Layout, Reply};
 use crate::trace::Machine;
 use crate::words::Current;
+use std::rc::Rc;
 
 /// First address of the direct map of the hand-made machine.
 pub(super) const DIRECT: u64 = 0xffff_8880_0000_0000;
@@ -70,8 +71,8 @@ pub(super) fn record(request: Request, answer: Answer) -> Record {
         granted: None,
         further: Vec::new(),
         reply: Reply { answer, nr_faults: 0, epochs: Epochs::default(), effort: Effort::default() },
-        before: all_free(),
-        after: all_free(),
+        before: all_free().into(),
+        after: all_free().into(),
         damage: None,
         nonzero: None,
         unconstructed: None,
@@ -129,4 +130,15 @@ fn judge(oracle: &Oracle, model: &Model, record: &Record) -> (Judgement, Relaxed
     let record = &Record { want, freeing, granted, further, ..record.clone() };
     let step = Step { model, min_free: 16, pcp_high: 16, record, relaxed: &relaxed };
     ((oracle.judge)(&Event::Step(&step)), relaxed)
+}
+
+/// The counters of a record, to change.
+impl Record {
+    pub(crate) fn before_mut(&mut self) -> &mut Facts {
+        Rc::make_mut(&mut self.before)
+    }
+
+    pub(crate) fn after_mut(&mut self) -> &mut Facts {
+        Rc::make_mut(&mut self.after)
+    }
 }

@@ -300,10 +300,10 @@ mod test {
     #[test]
     fn barks_on_a_lost_page() {
         let mut lost = record(ONE_PAGE, FAILED);
-        lost.after.nr_free_pages -= 1;
+        lost.after_mut().nr_free_pages -= 1;
         barks(&ORACLE, &model(), &lost, "do not make 64");
         let mut miscounted = record(ONE_PAGE, FAILED);
-        miscounted.after.nr_free_blocks[0] += 1;
+        miscounted.after_mut().nr_free_blocks[0] += 1;
         barks(&ORACLE, &model(), &miscounted, "free blocks hold 65");
     }
 
@@ -317,32 +317,32 @@ mod test {
     #[test]
     fn barks_on_a_failed_call_that_kept_something() {
         let mut kept = record(ONE_PAGE, FAILED);
-        kept.after.nr_free_pages -= 1;
-        kept.after.nr_vmalloc_pages += 1;
-        kept.after.nr_free_blocks = [63, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        kept.after_mut().nr_free_pages -= 1;
+        kept.after_mut().nr_vmalloc_pages += 1;
+        kept.after_mut().nr_free_blocks = [63, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         barks(&ORACLE, &model(), &kept, "a failed call changed");
         let mut objects = record(ONE_PAGE, FAILED);
-        objects.after.nr_internal_objects += 2;
+        objects.after_mut().nr_internal_objects += 2;
         barks(&ORACLE, &model(), &objects, "kept 2 objects");
         let mut hole = record(ONE_PAGE, FAILED);
-        hole.after.nr_largest_hole_pages -= 1;
+        hole.after_mut().nr_largest_hole_pages -= 1;
         barks(&ORACLE, &model(), &hole, "largest hole");
     }
 
     #[test]
     fn barks_on_page_tables_without_an_area_that_needs_them() {
         let mut one = record(ONE_PAGE, Answer::Refused(Refusal::TooLarge));
-        one.after.nr_page_table_pages = 1;
-        one.after.nr_free_pages -= 1;
-        one.after.nr_free_blocks = [1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0];
+        one.after_mut().nr_page_table_pages = 1;
+        one.after_mut().nr_free_pages -= 1;
+        one.after_mut().nr_free_blocks = [1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0];
         barks(&ORACLE, &model(), &one, "page tables");
         one.request = ask::vmalloc(4096);
         one.want = Want::of(&one.request);
         one.reply.answer = memory(VMALLOC, 4096);
         silent(&ORACLE, &model(), &one);
         let mut gone = record(ask::vfree(VMALLOC), Answer::Done);
-        (gone.before.nr_page_table_pages, gone.after.nr_page_table_pages) = (2, 0);
-        (gone.before.nr_areas, gone.after.nr_areas) = (1, 0);
+        (gone.before_mut().nr_page_table_pages, gone.after_mut().nr_page_table_pages) = (2, 0);
+        (gone.before_mut().nr_areas, gone.after_mut().nr_areas) = (1, 0);
         // The book knows of no area, so the rule is asked alone.
         let (model, record, relaxed) = (&model(), &gone, &Relaxed::default());
         let step = Step { model, min_free: 0, pcp_high: 0, record, relaxed };
@@ -352,29 +352,29 @@ mod test {
     #[test]
     fn barks_on_space_that_is_never_purged() {
         let mut freed = record(ask::vm_unmap_aliases(), Answer::Done);
-        freed.after.nr_lazy_pages = 8;
+        freed.after_mut().nr_lazy_pages = 8;
         silent(&ORACLE, &model(), &freed);
-        freed.after.nr_lazy_pages = 9;
+        freed.after_mut().nr_lazy_pages = 9;
         barks(&ORACLE, &model(), &freed, "wait for a purge");
     }
 
     #[test]
     fn barks_on_a_purge_without_need() {
         let mut freed = record(ask::vfree(0), Answer::Done);
-        freed.before.nr_area_pages = 3;
-        freed.after.nr_lazy_pages = 3;
+        freed.before_mut().nr_area_pages = 3;
+        freed.after_mut().nr_lazy_pages = 3;
         let silent = |record: &Record| {
             let (model, relaxed) = (model(), Relaxed::default());
             let step = Step { model: &model, min_free: 0, pcp_high: 0, record, relaxed: &relaxed };
             purged_with_need(&step).is_ok()
         };
         assert!(silent(&freed));
-        freed.after.nr_lazy_pages = 0;
+        freed.after_mut().nr_lazy_pages = 0;
         assert!(!silent(&freed));
         freed.request = ask::vm_unmap_aliases();
         assert!(silent(&freed));
         freed.request = ask::tick();
-        freed.before.nr_lazy_pages = 6;
+        freed.before_mut().nr_lazy_pages = 6;
         assert!(silent(&freed));
     }
 
@@ -390,9 +390,9 @@ mod test {
     #[test]
     fn silent_on_a_failed_call_that_left_an_empty_slab() {
         let mut slab = record(ONE_PAGE, FAILED);
-        slab.after.nr_free_pages -= 1;
-        slab.after.nr_empty_slab_pages += 1;
-        slab.after.nr_free_blocks = [1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0];
+        slab.after_mut().nr_free_pages -= 1;
+        slab.after_mut().nr_empty_slab_pages += 1;
+        slab.after_mut().nr_free_blocks = [1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0];
         silent(&ORACLE, &model(), &slab);
     }
 }

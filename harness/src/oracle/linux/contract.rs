@@ -325,11 +325,11 @@ mod test {
     #[test]
     fn barks_on_reserves_given_to_the_unentitled() {
         let mut block = record(ORDER_1, memory(DIRECT, 8192));
-        block.before.nr_free_pages = 17;
+        block.before_mut().nr_free_pages = 17;
         barks(&ORACLE, &model(), &block, "watermark");
         let atomic = ask::alloc_pages(GFP_ATOMIC, 1);
         let mut block = record(atomic, memory(DIRECT, 8192));
-        block.before.nr_free_pages = 8;
+        block.before_mut().nr_free_pages = 8;
         silent(&ORACLE, &model(), &block);
     }
 
@@ -412,7 +412,7 @@ mod test {
             model_of(&Machine { policy: Machine::policy_named("v5.17"), ..Machine::default() });
         // There is a block for the first try.
         barks(&ORACLE, &v5_17, &refused, "without need");
-        refused.before.nr_free_blocks = [64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        refused.before_mut().nr_free_blocks = [64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         barks(&ORACLE, &model(), &refused, "without need");
         silent(&ORACLE, &v5_17, &refused);
     }
@@ -424,7 +424,7 @@ mod test {
         silent(&ORACLE, &model, &record(ORDER_1, memory(DIRECT + 8192, 8192)));
         silent(&ORACLE, &model, &record(AREA, memory(VMALLOC, 4096)));
         let mut short = record(ORDER_1, Answer::Refused(Refusal::Pages { order: 1 }));
-        short.before.nr_free_pages = 17;
+        short.before_mut().nr_free_pages = 17;
         silent(&ORACLE, &model, &short);
         let overflow = ask::kmalloc_array(u64::MAX, 2, GFP_KERNEL);
         silent(&ORACLE, &model, &record(overflow, Answer::Refused(Refusal::Overflow)));

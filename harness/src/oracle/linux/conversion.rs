@@ -117,7 +117,7 @@ mod test {
     fn barks_on_a_conversion_that_changed_something() {
         let request = ask::virt_to_page(DIRECT);
         let mut changed = seen(request, Some(0), Answer::Frame(0));
-        changed.after.nr_free_pages -= 1;
+        changed.after_mut().nr_free_pages -= 1;
         barks(&ORACLE, &book(), &changed, "changed");
     }
 }

@@ -74,7 +74,7 @@ mod test {
         let mut granted = record(request, memory(VMALLOC, usable));
         let last = first_frame + (usable / PAGE) as u32;
         granted.frames = (first_frame..last).collect();
-        granted.before.nr_free_pages = 2048;
+        granted.before_mut().nr_free_pages = 2048;
         granted
     }
 
@@ -89,7 +89,7 @@ mod test {
     #[test]
     fn barks_on_small_pages_although_there_are_huge_ones() {
         let mut small = granted(HUGE_PAGE, HUGE_PAGE, 513);
-        small.before.nr_free_blocks[9] = 2;
+        small.before_mut().nr_free_blocks[9] = 2;
         barks(&ORACLE, &model(), &small, "small pages");
         small.request = ask::kvmalloc(HUGE_PAGE, GFP).by(Route::Vmalloc);
         small.want = Want::of(&small.request);
@@ -124,10 +124,10 @@ mod test {
     fn silent_on_huge_pages_and_on_small_ones_where_no_others_are() {
         silent(&ORACLE, &model(), &granted(HUGE_PAGE + 1, 2 * HUGE_PAGE, 512));
         let mut small = granted(HUGE_PAGE, HUGE_PAGE, 513);
-        small.before.nr_free_blocks[9] = 1;
+        small.before_mut().nr_free_blocks[9] = 1;
         silent(&ORACLE, &model(), &small);
         let mut plain = granted(HUGE_PAGE, HUGE_PAGE, 513);
-        plain.before.nr_free_blocks[9] = 3;
+        plain.before_mut().nr_free_blocks[9] = 3;
         plain.request = ask::vmalloc(HUGE_PAGE);
         plain.want = Want::of(&plain.request);
         silent(&ORACLE, &model(), &plain);

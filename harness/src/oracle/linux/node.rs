@@ -101,7 +101,7 @@ mod test {
     fn page_of_node_1(node: Option<u8>, gfp: Gfp) -> Record {
         let request = ask::alloc_pages_node(node, gfp, 0);
         let mut page = record(request, memory(DIRECT + 40 * PAGE, PAGE));
-        page.before = two_nodes([32, 32]);
+        page.before = two_nodes([32, 32]).into();
         page.frames = vec![40];
         page
     }
@@ -120,7 +120,7 @@ mod test {
         barks(&ORACLE, &model(), &page_of_node_1(Some(0), GFP_KERNEL), "had memory");
         barks(&ORACLE, &model(), &page_of_node_1(None, GFP_KERNEL), "had memory");
         let mut short = page_of_node_1(Some(0), GFP_KERNEL | __GFP_THISNODE);
-        short.before = two_nodes([0, 32]);
+        short.before = two_nodes([0, 32]).into();
         barks(&ORACLE, &model(), &short, "no node but 0");
     }
 
@@ -135,7 +135,7 @@ mod test {
     fn silent_on_memory_where_it_should_be() {
         silent(&ORACLE, &model(), &page_of_node_1(Some(1), GFP_KERNEL | __GFP_THISNODE));
         let mut short = page_of_node_1(Some(0), GFP_KERNEL);
-        short.before = two_nodes([0, 32]);
+        short.before = two_nodes([0, 32]).into();
         silent(&ORACLE, &model(), &short);
         let mut on_the_second_cpu = page_of_node_1(None, GFP_KERNEL);
         on_the_second_cpu.caller.cpu = 1;

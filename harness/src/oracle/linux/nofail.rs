@@ -153,7 +153,6 @@ mod test {
     use super::*;
     use crate::call::ask;
     use crate::oracle::fixture::{DIRECT, barks, memory, model, record, silent};
-    use crate::subject::Facts;
     use crate::words::gfp::{__GFP_NOFAIL, GFP_ATOMIC, GFP_KERNEL, GFP_NOFS, GFP_NOWAIT, Gfp};
 
     const NOFAIL: Gfp = Gfp(GFP_KERNEL.0 | __GFP_NOFAIL.0);
@@ -187,7 +186,7 @@ mod test {
         let vmalloc = |gfp| ask::__vmalloc(4096, gfp);
         for (gfp, may) in [(GFP_NOFS, true), (GFP_NOWAIT, true), (GFP_KERNEL, false)] {
             let mut wait = record(vmalloc(gfp), Answer::WouldBlock(SHORT));
-            (wait.before, wait.after) = (Facts::default(), Facts::default());
+            (wait.before, wait.after) = <_>::default();
             if may {
                 silent(&ORACLE, &model(), &wait);
             } else {
@@ -236,7 +235,7 @@ mod test {
     fn silent_on_memory_a_real_wait_and_the_truly_impossible() {
         silent(&ORACLE, &model(), &record(page(NOFAIL), memory(DIRECT, 4096)));
         let mut wait = record(page(NOFAIL), Answer::WouldBlock(SHORT));
-        wait.before.nr_free_pages = 8;
+        wait.before_mut().nr_free_pages = 8;
         silent(&ORACLE, &model(), &wait);
         let order_11 = ask::alloc_pages(NOFAIL, 11);
         let refusal = Answer::Refused(Refusal::ImpossibleNofail);

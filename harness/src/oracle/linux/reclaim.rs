@@ -240,7 +240,7 @@ mod test {
     /// A page was granted after `nr` pages of a kind were dropped.
     fn dropped(request: Request, kind: usize) -> Record {
         let mut record = record(request, memory(DIRECT, 4096));
-        record.before.nr_cache_pages[kind] = 8;
+        record.before_mut().nr_cache_pages[kind] = 8;
         record.reply.effort.nr_reclaim_rounds = 1;
         record
     }
@@ -275,14 +275,14 @@ mod test {
     fn barks_on_kills_and_warnings_of_kvmallocs_first_try() {
         let request = ask::kvmalloc(9000, GFP_KERNEL);
         let mut kill = record(request, memory(DIRECT, 16384));
-        kill.before.nr_processes = 1;
+        kill.before_mut().nr_processes = 1;
         kill.reply.effort.nr_oom_kills = 1;
         barks(&ORACLE, &model(), &kill, "killed");
         let mut warning = record(request, memory(DIRECT, 16384));
         warning.reply.effort.nr_warnings = 1;
         barks(&ORACLE, &model(), &warning, "first try");
         let mut fallback = record(request, memory(VMALLOC, 12288));
-        fallback.before.nr_processes = 1;
+        fallback.before_mut().nr_processes = 1;
         fallback.reply.effort.nr_oom_kills = 1;
         silent(&ORACLE, &model(), &fallback);
     }
@@ -291,8 +291,8 @@ mod test {
     fn barks_on_giving_up_too_early() {
         let mut short = record(page(GFP_KERNEL), Answer::Refused(Refusal::Deadlock { order: 0 }));
         silent(&ORACLE, &model(), &short);
-        short.after.nr_cache_pages[2] = 1;
-        short.before.nr_cache_pages[2] = 1;
+        short.after_mut().nr_cache_pages[2] = 1;
+        short.before_mut().nr_cache_pages[2] = 1;
         barks(&ORACLE, &model(), &short, "gave up");
         let pages = Refusal::Pages { order: 0 };
         barks(&ORACLE, &model(), &warning(page(GFP_KERNEL), pages), "too small");
@@ -345,11 +345,11 @@ mod test {
         let light = ask::alloc_pages(GFP_KERNEL | __GFP_NORETRY, 5);
         let mut short = warning(light, Refusal::Pages { order: 5 });
         silent(&ORACLE, &model(), &short);
-        short.after.nr_per_cpu_pages = 1;
+        short.after_mut().nr_per_cpu_pages = 1;
         barks(&ORACLE, &model(), &short, "keep 1 pages");
         let atomic = ask::alloc_pages(GFP_ATOMIC | __GFP_NOWARN, 5);
         let mut asleep = record(atomic, pages);
-        asleep.after.nr_per_cpu_pages = 1;
+        asleep.after_mut().nr_per_cpu_pages = 1;
         silent(&ORACLE, &model(), &asleep);
     }
 
@@ -363,15 +363,15 @@ mod test {
     fn barks_on_a_kswapd_that_was_woken_by_a_failure_and_sleeps_on() {
         let mut model = model();
         let mut tick = record(ask::tick(), Answer::Done);
-        (tick.before.nr_free_pages, tick.before.nr_cache_pages[0]) = (20, 40);
-        (tick.after.nr_free_pages, tick.after.nr_cache_pages[0]) = (20, 40);
+        (tick.before_mut().nr_free_pages, tick.before_mut().nr_cache_pages[0]) = (20, 40);
+        (tick.after_mut().nr_free_pages, tick.after_mut().nr_cache_pages[0]) = (20, 40);
         silent(&ORACLE, &model, &tick);
         model.kswapd_mut().wake(&tick.before, 16, None);
         barks(&ORACLE, &model, &tick, "was woken");
-        (tick.after.nr_free_pages, tick.after.nr_cache_pages[0]) = (24, 36);
+        (tick.after_mut().nr_free_pages, tick.after_mut().nr_cache_pages[0]) = (24, 36);
         silent(&ORACLE, &model, &tick);
         model.kswapd_mut().rest();
-        tick.before.nr_free_pages = 24;
+        tick.before_mut().nr_free_pages = 24;
         barks(&ORACLE, &model, &tick, "were dropped");
     }
 
@@ -384,17 +384,17 @@ mod test {
             free_orders: 1,
             nr_cache_pages: [nr_clean, 0, 0],
         };
-        tick.before.nr_nodes = 2;
-        tick.before.nodes[..2].copy_from_slice(&[node(10, 8), node(90, 8)]);
-        tick.after = tick.before;
+        tick.before_mut().nr_nodes = 2;
+        tick.before_mut().nodes[..2].copy_from_slice(&[node(10, 8), node(90, 8)]);
+        tick.after = tick.before.clone();
         model.kswapd_mut().wake(&tick.before, 16, Some(1));
         silent(&ORACLE, &model, &tick);
         model.kswapd_mut().wake(&tick.before, 16, None);
         barks(&ORACLE, &model, &tick, "node 0");
-        tick.after.nodes[1] = node(98, 0);
-        tick.after.nodes[0] = node(18, 0);
+        tick.after_mut().nodes[1] = node(98, 0);
+        tick.after_mut().nodes[0] = node(18, 0);
         barks(&ORACLE, &model, &tick, "8 pages of node 1 were dropped");
-        tick.after.nodes[1] = tick.before.nodes[1];
+        tick.after_mut().nodes[1] = tick.before.nodes[1];
         silent(&ORACLE, &model, &tick);
     }
 
@@ -402,7 +402,7 @@ mod test {
     fn barks_on_a_free_that_takes_from_others() {
         let mut free = record(ask::kfree(DIRECT), Answer::Done);
         silent(&ORACLE, &model(), &free);
-        free.before.nr_cache_pages[0] = 1;
+        free.before_mut().nr_cache_pages[0] = 1;
         barks(&ORACLE, &model(), &free, "took");
     }
 }

@@ -124,14 +124,14 @@ mod test {
         let model = model();
         let mut fallback = kvmalloc(9000, GFP_KERNEL, Route::Policy, VMALLOC);
         barks(&ORACLE, &model, &fallback, "kmalloc's");
-        fallback.before.nr_free_blocks = [64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        fallback.before_mut().nr_free_blocks = [64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         silent(&ORACLE, &model, &fallback);
     }
 
     #[test]
     fn says_that_a_slab_may_have_been_full() {
         let mut small = kvmalloc(8000, GFP_KERNEL, Route::Policy, VMALLOC);
-        small.before.nr_free_blocks = [64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        small.before_mut().nr_free_blocks = [64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         relaxes(&ORACLE, &model(), &small, Relaxation::FullSlab);
     }
 
@@ -140,7 +140,7 @@ mod test {
         let v4_18 =
             model_of(&Machine { policy: Machine::policy_named("v4.18"), ..Machine::default() });
         let mut fallback = kvmalloc(9000, GFP_NOFS, Route::Policy, VMALLOC);
-        fallback.before.nr_free_blocks = [64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        fallback.before_mut().nr_free_blocks = [64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         barks(&ORACLE, &v4_18, &fallback, "kmalloc's");
         barks(
             &ORACLE,

@@ -252,7 +252,7 @@ mod test {
     fn barks_on_a_refused_free_that_changed_something() {
         let request = ask::kfree(VMALLOC);
         let mut refusal = record(request, refused(Class::WrongAllocator, Some("vfree")));
-        refusal.after.nr_free_pages += 1;
+        refusal.after_mut().nr_free_pages += 1;
         barks(&ORACLE, &book(), &refusal, "changed");
     }
 
