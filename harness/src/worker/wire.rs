@@ -2,7 +2,7 @@
 //!
 //! A trace goes over as its own text, since that is the one form of a trace, or as the seed that it
 //! is generated from, which a worker does for itself; what comes back is a verdict, or counts
-//! without the many that are 0. All are JSON, which costs a small part of what the trace itself does.
+//! without the many that are 0. All are JSON, which costs a small part of what a trace does.
 
 use super::slate::Marks;
 use crate::campaign::Campaign;
