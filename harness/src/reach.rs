@@ -10,7 +10,7 @@ use crate::call::{Call, Frees, Role, Yields};
 use crate::campaign::Campaign;
 use crate::exec;
 use crate::model::Kind;
-use crate::model::rules::{Family, INT_MAX, KMALLOC_MAX};
+use crate::model::rules::{INT_MAX, Interface, KMALLOC_MAX};
 use crate::op::{CLASSES, Class, Op};
 use crate::oracle::Step;
 use crate::subject::Answer;
@@ -134,7 +134,7 @@ const STEPS: &[OfStep] = &[
     }),
     ("an object freed on another CPU", OBJECTS, is_freed_elsewhere),
     ("kmalloc of KMALLOC_MAX_SIZE", &["kmalloc"], |s| {
-        is_given(s) && size(s) == Some(KMALLOC_MAX) && family(s) == Some(Family::Kmalloc)
+        is_given(s) && size(s) == Some(KMALLOC_MAX) && interface(s) == Some(Interface::Kmalloc)
     }),
     ("kvmalloc of INT_MAX", &["kvmalloc"], |s| is_kv(s) && size(s) == Some(INT_MAX)),
     ("kvmalloc of more than INT_MAX", KV, |s| is_kv(s) && size(s) > Some(INT_MAX)),
@@ -279,8 +279,8 @@ fn takes_frames(step: &Step) -> bool {
     is_given(step) && step.record.after.nr_free_pages < step.record.before.nr_free_pages
 }
 
-fn family(step: &Step) -> Option<Family> {
-    step.record.want.map(|want| want.family)
+fn interface(step: &Step) -> Option<Interface> {
+    step.record.want.map(|want| want.interface)
 }
 
 fn size(step: &Step) -> Option<u64> {
@@ -288,14 +288,14 @@ fn size(step: &Step) -> Option<u64> {
 }
 
 fn order(step: &Step) -> Option<u32> {
-    match family(step)? {
-        Family::Pages { order } => Some(order),
+    match interface(step)? {
+        Interface::Pages { order } => Some(order),
         _ => None,
     }
 }
 
 fn is_kv(step: &Step) -> bool {
-    step.record.want.is_some_and(|want| matches!(want.family, Family::Kvmalloc { .. }))
+    step.record.want.is_some_and(|want| matches!(want.interface, Interface::Kvmalloc { .. }))
 }
 
 /// The address and the bytes of a vmalloc area that was given.

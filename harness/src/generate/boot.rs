@@ -14,7 +14,7 @@ use fastrand::Rng;
 
 /// What has been taken so far, and how.
 #[derive(Default)]
-struct Taken {
+struct Ledger {
     /// The number of registers that have been given out.
     nr_registers: Reg,
     /// The register and the size of each allocation.
@@ -28,7 +28,7 @@ pub(super) fn ops(profile: &Profile, swarm: &Swarm, rng: &mut Rng) -> Vec<Op> {
     if !profile.calls.contains(Call::MemblockAlloc) || rng.u8(0..8) > 0 {
         return Vec::new();
     }
-    let mut taken = Taken::default();
+    let mut taken = Ledger::default();
     let mut ops: Vec<Op> = (0..rng.index(1..=12)).map(|_| op(&mut taken, swarm, rng)).collect();
     // Enough to fill a table of 128 ranges, in one trace in many.
     if rng.u8(0..32) == 0 {
@@ -40,11 +40,11 @@ pub(super) fn ops(profile: &Profile, swarm: &Swarm, rng: &mut Rng) -> Vec<Op> {
 
 /// A call that comes too late, after any that is not the boot allocator's.
 pub(super) fn late_op(swarm: &Swarm, rng: &mut Rng) -> Op {
-    let mut taken = Taken::default();
+    let mut taken = Ledger::default();
     op(&mut taken, swarm, rng)
 }
 
-fn op(taken: &mut Taken, swarm: &Swarm, rng: &mut Rng) -> Op {
+fn op(taken: &mut Ledger, swarm: &Swarm, rng: &mut Rng) -> Op {
     match rng.u8(0..12) {
         0..=5 => alloc(taken, swarm, rng),
         6 if !taken.reserved.is_empty() => {
@@ -69,7 +69,7 @@ fn small(place: u64, swarm: &Swarm, rng: &mut Rng) -> Op {
     numbers(Call::MemblockReserve, [bytes - (place + 1) * 128, rng.u64(1..=64)])
 }
 
-fn alloc(taken: &mut Taken, swarm: &Swarm, rng: &mut Rng) -> Op {
+fn alloc(taken: &mut Ledger, swarm: &Swarm, rng: &mut Rng) -> Op {
     let size = size(swarm, rng);
     let align = match rng.u8(0..16) {
         0 => *one_of(&[3, 24, u64::MAX], rng),
@@ -90,7 +90,7 @@ fn alloc(taken: &mut Taken, swarm: &Swarm, rng: &mut Rng) -> Op {
     op
 }
 
-fn reserve(taken: &mut Taken, swarm: &Swarm, rng: &mut Rng) -> Op {
+fn reserve(taken: &mut Ledger, swarm: &Swarm, rng: &mut Rng) -> Op {
     let bytes = u64::from(swarm.machine.frames) * PAGE;
     // Not where the allocator keeps its own, but now and then.
     let lowest = if swarm.misuse.hit(rng) { 0 } else { bytes / 4 };

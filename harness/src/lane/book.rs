@@ -9,9 +9,9 @@ use super::{Lane, Record, Waiter};
 use crate::bytes::{self, Damage};
 use crate::call::{Call, Frees, MAX_LIST};
 use crate::model::room::Search;
-use crate::model::rules::{Family, Want};
+use crate::model::rules::{Interface, Want};
 use crate::model::shortage::may_lack_node;
-use crate::model::space::Told;
+use crate::model::space::SearchTold;
 use crate::model::{Allocation, Cache, Contents, Free, Granted, Kind, Via};
 use crate::op::Reg;
 use crate::paint::mix;
@@ -67,8 +67,11 @@ impl Lane {
         };
         // What else was asked for on the way to an area, or a first try in vain, is not known.
         let asks_pages = matches!(
-            want.family,
-            Family::Pages { .. } | Family::PagesExact | Family::DmaCoherent | Family::Kmalloc
+            want.interface,
+            Interface::Pages { .. }
+                | Interface::PagesExact
+                | Interface::DmaCoherent
+                | Interface::Kmalloc
         );
         if asks_pages && self.model.powers(&want, record.caller, None).wakes_kswapd() {
             let only_node = record.only_node(&want);
@@ -95,17 +98,17 @@ impl Lane {
     }
 
     /// What an answer tells of a search for room; nothing if there was none.
-    fn told_of_search(&self, record: &Record, want: &Want) -> Option<Told> {
+    fn told_of_search(&self, record: &Record, want: &Want) -> Option<SearchTold> {
         use Refusal::{Deadlock, Injected, Mapping, Pages, Range, VmallocSpace};
         let (Answer::Refused(refusal) | Answer::WouldBlock(refusal)) = record.reply.answer else {
             let area = record.granted.filter(|it| !it.stays && self.model.is_vmalloc(it.addr));
-            return area.map(|area| Told::Place(area.addr));
+            return area.map(|area| SearchTold::Place(area.addr));
         };
         match refusal {
             _ if !self.model.may_map(want) => None,
-            VmallocSpace | Range if record.reply.nr_faults == 0 => Some(Told::NoRoom),
+            VmallocSpace | Range if record.reply.nr_faults == 0 => Some(SearchTold::NoRoom),
             VmallocSpace | Range | Pages { .. } | Deadlock { .. } | Mapping | Injected => {
-                Some(Told::Nothing)
+                Some(SearchTold::Nothing)
             }
             _ => None,
         }
@@ -272,7 +275,7 @@ impl Lane {
         self.assign(dst, addr);
         if granted.is_memory() {
             let id = record.id;
-            let is_kv = matches!(want.family, Family::Kvmalloc { .. })
+            let is_kv = matches!(want.interface, Interface::Kvmalloc { .. })
                 || record.request.call == Call::Kvrealloc;
             let via = match () {
                 () if is_kv => Via::Kvmalloc,

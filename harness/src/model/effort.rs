@@ -7,7 +7,7 @@
 //! How much is reclaimed is policy, and not said here.
 
 use super::Model;
-use super::rules::{Family, KMALLOC_MAX, Want, watermark};
+use super::rules::{Interface, KMALLOC_MAX, Want, watermark};
 use crate::subject::Facts;
 use crate::words::gfp::{
     __GFP_DIRECT_RECLAIM, __GFP_DMA, __GFP_DMA32, __GFP_FS, __GFP_IO, __GFP_KSWAPD_RECLAIM,
@@ -35,9 +35,9 @@ impl Model {
     /// whose first try never fails.
     pub(crate) fn powers(&self, want: &Want, caller: Current, addr: Option<u64>) -> Powers {
         let size = want.size.unwrap_or(0);
-        let mut maps = matches!(want.family, Family::Vmalloc { .. });
-        let gfp = match want.family {
-            Family::Kvmalloc { route } => {
+        let mut maps = matches!(want.interface, Interface::Vmalloc { .. });
+        let gfp = match want.interface {
+            Interface::Kvmalloc { route } => {
                 let first_try = self.policy().first_try(size, want.gfp, route);
                 let is_last = first_try.has(__GFP_NOFAIL) && size <= KMALLOC_MAX;
                 let is_slab = addr.map_or(is_last, |addr| !self.is_vmalloc(addr));
@@ -152,5 +152,6 @@ pub(crate) fn lowest_watermark(gfp: Gfp, order: u32, caller: Current, min_free: 
 /// Whether a request is for memory that slab or pages give, and larger than a page, so that its
 /// first try is a light one (R5.1).
 pub(crate) fn is_first_try(want: &Want) -> bool {
-    matches!(want.family, Family::Kvmalloc { .. }) && want.size.is_some_and(|size| size > PAGE)
+    matches!(want.interface, Interface::Kvmalloc { .. })
+        && want.size.is_some_and(|size| size > PAGE)
 }

@@ -1,6 +1,6 @@
 //! What memory is that was granted: what its caller may rely on, and of which kind it is.
 
-use super::rules::{self, Family, KMALLOC_MAX_CACHE, Want};
+use super::rules::{self, Interface, KMALLOC_MAX_CACHE, Want};
 use super::{Kind, Model};
 use crate::words::gfp::__GFP_COMP;
 use crate::words::{order_of, pages_of};
@@ -32,8 +32,8 @@ impl Granted {
 impl Model {
     /// The size and the alignment that a request's caller may rely on.
     pub(crate) fn promise(&self, want: &Want) -> (u64, u64) {
-        match want.family {
-            Family::Cache(handle) => {
+        match want.interface {
+            Interface::Cache(handle) => {
                 let cache = self.caches.get(&handle).copied();
                 let (size, align) = cache.map_or((0, 0), |cache| (cache.size, cache.align));
                 (size, want.alignment(align))
@@ -44,7 +44,7 @@ impl Model {
 
     /// Bytes from one object to the next of the cache that a request asks; 0 if it asks none.
     pub(crate) fn stride(&self, want: &Want) -> u64 {
-        let Family::Cache(handle) = want.family else { return 0 };
+        let Interface::Cache(handle) = want.interface else { return 0 };
         let (size, align) = self.promise(want);
         self.caches.get(&handle).map_or(0, |cache| rules::cache_stride(size, align, cache.ctor))
     }
@@ -52,9 +52,9 @@ impl Model {
     /// Whether a request may come to vmalloc.
     pub(crate) fn may_map(&self, want: &Want) -> bool {
         let size = want.size.unwrap_or(0);
-        match want.family {
-            Family::Vmalloc { .. } => true,
-            Family::Kvmalloc { route } => self.policy.sides(size, want.gfp, route).vmalloc,
+        match want.interface {
+            Interface::Vmalloc { .. } => true,
+            Interface::Kvmalloc { route } => self.policy.sides(size, want.gfp, route).vmalloc,
             _ => false,
         }
     }
@@ -73,16 +73,20 @@ impl Model {
         {
             return old.kind;
         }
-        match want.family {
-            Family::Pages { order } => Kind::Pages { order, is_compound: want.gfp.has(__GFP_COMP) },
-            Family::PagesExact => Kind::PagesExact { nr_pages: pages_of(want.size.unwrap_or(0)) },
-            Family::DmaCoherent => Kind::DmaCoherent { order: order_of(want.size.unwrap_or(0)) },
-            Family::Cache(handle) => Kind::CacheObject(handle),
-            Family::Vmalloc { .. } => Kind::Vmalloc,
-            Family::Boot(_) => Kind::Boot,
-            Family::Heap(align) => Kind::Heap { align },
-            Family::Frames(_) => Kind::Frames,
-            Family::Kvmalloc { .. } if self.is_vmalloc(addr) => Kind::Vmalloc,
+        match want.interface {
+            Interface::Pages { order } => {
+                Kind::Pages { order, is_compound: want.gfp.has(__GFP_COMP) }
+            }
+            Interface::PagesExact => {
+                Kind::PagesExact { nr_pages: pages_of(want.size.unwrap_or(0)) }
+            }
+            Interface::DmaCoherent => Kind::DmaCoherent { order: order_of(want.size.unwrap_or(0)) },
+            Interface::Cache(handle) => Kind::CacheObject(handle),
+            Interface::Vmalloc { .. } => Kind::Vmalloc,
+            Interface::Boot(_) => Kind::Boot,
+            Interface::Heap(align) => Kind::Heap { align },
+            Interface::Frames(_) => Kind::Frames,
+            Interface::Kvmalloc { .. } if self.is_vmalloc(addr) => Kind::Vmalloc,
             _ if want.size.unwrap_or(0) > KMALLOC_MAX_CACHE => Kind::LargeKmalloc,
             _ => Kind::Kmalloc,
         }

@@ -6,7 +6,7 @@
 //!
 //! What is free on the machine is not looked at.
 
-use super::rules::{Family, INT_MAX, KMALLOC_MAX, Want};
+use super::rules::{INT_MAX, Interface, KMALLOC_MAX, Want};
 use crate::trace::Machine;
 use crate::words::gfp::{
     __GFP_DIRECT_RECLAIM, __GFP_NOFAIL, __GFP_NORETRY, __GFP_NOWARN, __GFP_RETRY_MAYFAIL,
@@ -190,8 +190,8 @@ impl Policy {
 
     /// The pages of a request's area if it gets huge ones; `None` if it may not (R4.12, R5.7).
     pub(crate) fn huge_pages(&self, want: &Want) -> Option<u64> {
-        let may_be_huge = match want.family {
-            Family::Kvmalloc { .. } => self.version.pages == Pages::Huge && want.may_block(),
+        let may_be_huge = match want.interface {
+            Interface::Kvmalloc { .. } => self.version.pages == Pages::Huge && want.may_block(),
             _ => want.asks_huge,
         };
         let size = want.size.filter(|size| may_be_huge && *size >= HUGE_PAGE)?;

@@ -6,7 +6,7 @@
 //!
 //! Whether the call may take the memory at all is a free's question, and answered with the frees.
 
-use super::rules::{Family, Old, Want};
+use super::rules::{Interface, Old, Want};
 use super::{Allocation, Kind, Model};
 use crate::call::Request;
 use crate::words::gfp::__GFP_ZERO;
@@ -31,20 +31,20 @@ impl Model {
     /// of a heap keeps the alignment that it was asked for with.
     pub(crate) fn want(&self, request: &Request) -> Option<Want> {
         let want = Want::of(request)?;
-        if let (Family::Heap(_), Some(from)) = (want.family, want.from) {
+        if let (Interface::Heap(_), Some(from)) = (want.interface, want.from) {
             let align = match self.at(from.addr)?.kind {
                 Kind::Heap { align } => align,
                 _ => 1,
             };
-            return Some(Want { family: Family::Heap(align), ..want });
+            return Some(Want { interface: Interface::Heap(align), ..want });
         }
         let Some(Old { addr, size: Some(_) }) = want.from else { return Some(want) };
         if self.policy().tells_old_size() {
             return Some(want);
         }
         let is_area = self.is_vmalloc(addr);
-        let family = if is_area { Family::Vmalloc { range: None } } else { want.family };
-        Some(Want { family, from: Some(Old { addr, size: None }), ..want })
+        let interface = if is_area { Interface::Vmalloc { range: None } } else { want.interface };
+        Some(Want { interface, from: Some(Old { addr, size: None }), ..want })
     }
 
     /// The live memory that a request replaces, if it is a reallocation of live memory.
@@ -91,7 +91,7 @@ impl Model {
     /// is taken and nothing freed.
     pub(crate) fn stays(&self, want: &Want) -> bool {
         let size = want.size.unwrap_or(0);
-        if let Family::Heap(_) = want.family {
+        if let Interface::Heap(_) = want.interface {
             return false;
         }
         let Some((from, old)) = want.from.and_then(|from| Some((from, self.at(from.addr)?))) else {

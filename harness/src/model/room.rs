@@ -3,7 +3,7 @@
 //! How the space is searched is in `window`.
 
 use super::kvmalloc::Policy;
-use super::rules::{Family, Want};
+use super::rules::{Interface, Want};
 use crate::words::pages_of;
 
 /// Where an area may go if its pages are huge, and if they are not.
@@ -18,13 +18,13 @@ pub(crate) struct Places {
 /// Where an area may go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Room {
-    pub(super) spots: Vec<Spot>,
+    pub(super) spots: Vec<Ending>,
     pub(super) may_miss: bool,
 }
 
 /// One place at which a search may end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Spot {
+pub(super) struct Ending {
     pub(super) addr: u64,
     /// Whether the search has purged to get there.
     pub(super) is_purged: bool,
@@ -84,8 +84,8 @@ pub(crate) struct Search {
 impl Search {
     /// That of a request which comes to vmalloc.
     pub(crate) fn of(want: &Want, policy: &Policy) -> Self {
-        let range = match want.family {
-            Family::Vmalloc { range } => range,
+        let range = match want.interface {
+            Interface::Vmalloc { range } => range,
             _ => None,
         };
         let nr_pages = pages_of(want.size.unwrap_or(0));

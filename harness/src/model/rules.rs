@@ -29,7 +29,7 @@ pub(crate) const CACHE_FLAGS: u32 = 0x2000 | 0x2_0000 | 0x4_0000 | 0x80_0000 | 0
 
 /// Which interface a request came through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Family {
+pub(crate) enum Interface {
     /// `alloc_pages` and its wrappers.
     Pages {
         /// log2 of the number of pages.
@@ -65,7 +65,7 @@ pub(crate) enum Family {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Want {
     /// The interface.
-    pub family: Family,
+    pub interface: Interface,
     /// The size in bytes; `None` if the array's size does not fit. For a cache the object size is
     /// the caller's to look up.
     pub size: Option<u64>,
@@ -98,27 +98,27 @@ impl Want {
     pub(crate) fn of(request: &Request) -> Option<Self> {
         let CallSpec { makes, traits, .. } = *request.spec();
         let get = |role| request.get(role);
-        let family = match makes {
+        let interface = match makes {
             Makes::Nothing | Makes::Fact | Makes::NewCache | Makes::Reference => return None,
-            Makes::Pages => Family::Pages { order: request.order() },
-            Makes::PagesExact => Family::PagesExact,
-            Makes::DmaCoherent => Family::DmaCoherent,
-            Makes::Kmalloc => Family::Kmalloc,
-            Makes::Object => Family::Cache(request.cache()?),
+            Makes::Pages => Interface::Pages { order: request.order() },
+            Makes::PagesExact => Interface::PagesExact,
+            Makes::DmaCoherent => Interface::DmaCoherent,
+            Makes::Kmalloc => Interface::Kmalloc,
+            Makes::Object => Interface::Cache(request.cache()?),
             Makes::Vmalloc => {
                 let range = get(Role::RangeStart).zip(get(Role::RangeEnd));
                 let align = get(Role::Align).unwrap_or(0);
-                Family::Vmalloc { range: range.map(|(start, end)| (start, end, align)) }
+                Interface::Vmalloc { range: range.map(|(start, end)| (start, end, align)) }
             }
-            Makes::Kvmalloc => Family::Kvmalloc { route: request.route },
-            Makes::Boot => Family::Boot(get(Role::Align).unwrap_or(0)),
-            Makes::Heap => Family::Heap(get(Role::Align).unwrap_or(1)),
-            Makes::Frames => Family::Frames(get(Role::Align).unwrap_or(PAGE)),
+            Makes::Kvmalloc => Interface::Kvmalloc { route: request.route },
+            Makes::Boot => Interface::Boot(get(Role::Align).unwrap_or(0)),
+            Makes::Heap => Interface::Heap(get(Role::Align).unwrap_or(1)),
+            Makes::Frames => Interface::Frames(get(Role::Align).unwrap_or(PAGE)),
         };
-        let size = match family {
-            Family::Pages { order } => Some(block_bytes(order)),
-            Family::Cache(_) => Some(0),
-            Family::Frames(_) => get(Role::Count)?.checked_mul(PAGE),
+        let size = match interface {
+            Interface::Pages { order } => Some(block_bytes(order)),
+            Interface::Cache(_) => Some(0),
+            Interface::Frames(_) => get(Role::Count)?.checked_mul(PAGE),
             _ => request.size()?.checked_mul(get(Role::Count).unwrap_or(1)),
         };
         let is_linux = !matches!(makes, Makes::Boot | Makes::Heap | Makes::Frames);
@@ -129,7 +129,7 @@ impl Want {
         let gfp = request.gfp().unwrap_or(plain) | zero | light;
         let from = request.replaced().map(|addr| Old { addr, size: get(Role::Held) });
         let (asks_huge, node, nr_pieces) = (traits.huge, request.node(), request.nr_results());
-        Some(Self { family, size, gfp, asks_huge, is_nolock, node, nr_pieces, from })
+        Some(Self { interface, size, gfp, asks_huge, is_nolock, node, nr_pieces, from })
     }
 
     /// Whether the request may not fail.
@@ -151,17 +151,17 @@ impl Want {
     pub(crate) fn alignment(&self, cache_align: u64) -> u64 {
         let size = self.size.unwrap_or(0);
         let natural = if size.is_power_of_two() { size.max(8) } else { 8 };
-        match self.family {
-            Family::Pages { order } => PAGE << order.min(LARGEST_ORDER),
-            Family::PagesExact | Family::DmaCoherent => PAGE << order_of(size),
-            Family::Kmalloc => natural,
-            Family::Cache(_) => cache_align.max(8),
+        match self.interface {
+            Interface::Pages { order } => PAGE << order.min(LARGEST_ORDER),
+            Interface::PagesExact | Interface::DmaCoherent => PAGE << order_of(size),
+            Interface::Kmalloc => natural,
+            Interface::Cache(_) => cache_align.max(8),
             // `SMP_CACHE_BYTES` for those who ask for none.
-            Family::Boot(0) => 64,
-            Family::Boot(align) | Family::Heap(align) => align,
-            Family::Frames(align) => align.max(PAGE),
-            Family::Vmalloc { range } => range.map_or(PAGE, |(_, _, align)| align.max(PAGE)),
-            Family::Kvmalloc { .. } => natural.min(PAGE),
+            Interface::Boot(0) => 64,
+            Interface::Boot(align) | Interface::Heap(align) => align,
+            Interface::Frames(align) => align.max(PAGE),
+            Interface::Vmalloc { range } => range.map_or(PAGE, |(_, _, align)| align.max(PAGE)),
+            Interface::Kvmalloc { .. } => natural.min(PAGE),
         }
     }
 }

@@ -11,7 +11,7 @@ use super::effort::lowest_watermark;
 use super::kvmalloc::Policy;
 use super::room::Search;
 use super::rules::{
-    Family, KMALLOC_MAX, VmallocCost, Want, has_block, min_slab_order, size_class, vmalloc_cost,
+    Interface, KMALLOC_MAX, VmallocCost, Want, has_block, min_slab_order, size_class, vmalloc_cost,
 };
 use super::space::Space;
 use crate::relaxation::{Relaxation, Relaxed};
@@ -61,7 +61,7 @@ impl Situation<'_> {
             Refusal::Pages { order } => self.are_pages_short(want, size, order),
             Refusal::VmallocSpace => self.is_space_short(want),
             Refusal::Range => {
-                matches!(want.family, Family::Vmalloc { .. }) && self.is_space_short(want)
+                matches!(want.interface, Interface::Vmalloc { .. }) && self.is_space_short(want)
             }
             // Page tables are pages too, and taken whatever the caller's flags are (R4.4).
             Refusal::Mapping => self.are_frames_short(size),
@@ -71,21 +71,23 @@ impl Situation<'_> {
     }
 
     fn are_pages_short(&self, want: &Want, size: u64, order: u32) -> bool {
-        match want.family {
-            Family::Pages { order: wanted } => order == wanted && self.is_block_short(want, order),
-            Family::PagesExact | Family::DmaCoherent => {
+        match want.interface {
+            Interface::Pages { order: wanted } => {
+                order == wanted && self.is_block_short(want, order)
+            }
+            Interface::PagesExact | Interface::DmaCoherent => {
                 order == order_of(size) && self.is_block_short(want, order)
             }
-            Family::Kmalloc => self.is_kmalloc_short(want, size, order),
+            Interface::Kmalloc => self.is_kmalloc_short(want, size, order),
             // The smallest slab holds one object, with what lies between it and the next (R1.9).
-            Family::Cache(_) => {
+            Interface::Cache(_) => {
                 order == order_of(self.stride)
                     && (self.is_block_short(want, order)
                         || self.relaxed.if_so(self.may_lack_slabs(want), Relaxation::SeveralSlabs))
             }
-            Family::Vmalloc { .. } => self.are_frames_short(size),
-            Family::Boot(_) | Family::Heap(_) | Family::Frames(_) => false,
-            Family::Kvmalloc { route } => {
+            Interface::Vmalloc { .. } => self.are_frames_short(size),
+            Interface::Boot(_) | Interface::Heap(_) | Interface::Frames(_) => false,
+            Interface::Kvmalloc { route } => {
                 let sides = self.policy.sides(size, want.gfp, route);
                 // The first try, kmalloc, may have lost __GFP_NOFAIL and with it half of the
                 // reserve.

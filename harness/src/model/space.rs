@@ -13,7 +13,7 @@ use super::window::Window;
 
 /// What a call has told of its search for room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum SearchTold {
     /// The area lies at this address.
     Place(u64),
     /// There is no room: a search that finds none has purged.
@@ -87,13 +87,13 @@ impl Space {
     }
 
     /// Takes note of a search, which was one of those given.
-    pub(crate) fn searched(&mut self, searches: &[Search], told: Told) {
+    pub(crate) fn searched(&mut self, searches: &[Search], told: SearchTold) {
         let is_made = searches.iter().any(|search| self.histories[0].is_searched(search));
         let addr = match told {
-            Told::NoRoom if is_made => return self.purge(),
-            Told::NoRoom => return,
-            Told::Place(addr) => Some(addr),
-            Told::Nothing => None,
+            SearchTold::NoRoom if is_made => return self.purge(),
+            SearchTold::NoRoom => return,
+            SearchTold::Place(addr) => Some(addr),
+            SearchTold::Nothing => None,
         };
         if let ([history], [search], Some(addr)) = (&mut self.histories[..], searches, addr)
             && let Some(has_purged) = history.has_purged(search, addr)
@@ -179,7 +179,7 @@ mod test {
     }
 
     #[track_caller]
-    fn after(told: Told, nr_pages: u64, expected: &[u64]) -> Space {
+    fn after(told: SearchTold, nr_pages: u64, expected: &[u64]) -> Space {
         let mut space = space();
         space.searched(&[pages(nr_pages)], told);
         let mut waiting: Vec<u64> = space.waiting().collect();
@@ -190,22 +190,22 @@ mod test {
 
     #[test]
     fn a_search_purges_if_it_finds_no_room_and_not_before() {
-        after(Told::Place(4 * PAGE), 1, &[2]);
-        after(Told::Nothing, 11, &[2]);
-        after(Told::NoRoom, 13, &[0]);
+        after(SearchTold::Place(4 * PAGE), 1, &[2]);
+        after(SearchTold::Nothing, 11, &[2]);
+        after(SearchTold::NoRoom, 13, &[0]);
         // No search is made for what is larger than the space.
-        after(Told::NoRoom, 16, &[2]);
-        after(Told::Nothing, 12, &[0, 2]);
+        after(SearchTold::NoRoom, 16, &[2]);
+        after(SearchTold::Nothing, 12, &[0, 2]);
     }
 
     #[test]
     fn who_is_in_doubt_follows_both_histories_until_an_address_tells() {
         for (addr, waiting) in [(0, 0), (4 * PAGE, 2)] {
-            let mut space = after(Told::Nothing, 12, &[0, 2]);
+            let mut space = after(SearchTold::Nothing, 12, &[0, 2]);
             assert!(space.is_in_doubt());
             let places = space.places(&pages(1)).unwrap();
             assert!(places.small.admits(0) && places.small.admits(4 * PAGE));
-            space.searched(&[pages(1)], Told::Place(addr));
+            space.searched(&[pages(1)], SearchTold::Place(addr));
             space.enter(addr, 1);
             assert_eq!(space.waiting().collect::<Vec<_>>(), [waiting]);
         }
@@ -213,10 +213,10 @@ mod test {
 
     #[test]
     fn a_purge_that_is_certain_ends_every_doubt() {
-        let mut space = after(Told::Nothing, 12, &[0, 2]);
+        let mut space = after(SearchTold::Nothing, 12, &[0, 2]);
         space.retire(2 * PAGE);
         assert_eq!(space.waiting().collect::<Vec<_>>(), [2, 0]);
-        let mut space = after(Told::Nothing, 12, &[0, 2]);
+        let mut space = after(SearchTold::Nothing, 12, &[0, 2]);
         space.purge();
         assert!(!space.is_in_doubt());
     }
@@ -225,7 +225,7 @@ mod test {
     fn an_address_that_no_history_explains_leaves_them_all() {
         let mut space = space();
         let aligned = Search { range: Some((0, 16 * PAGE, 8 * PAGE)), ..pages(1) };
-        space.searched(&[aligned], Told::Place(9 * PAGE));
+        space.searched(&[aligned], SearchTold::Place(9 * PAGE));
         assert_eq!(space.waiting().collect::<Vec<_>>(), [0, 2]);
     }
 }

@@ -10,7 +10,7 @@
 //! Page arrays of large areas are areas too. No caller is told where they are, but they go by the
 //! same rule: first the area, then the area of its array.
 
-use super::room::{Places, Room, Search, Spot, Traces};
+use super::room::{Ending, Places, Room, Search, Traces};
 use super::rules::lazy_max;
 use crate::words::{HUGE_PAGE, PAGE, pages_of};
 use std::collections::BTreeMap;
@@ -89,7 +89,7 @@ impl Holes<'_> {
                 if addr + ask.len > ask.end {
                     return room;
                 }
-                room.spots.push(Spot { addr, is_purged: self.is_purged });
+                room.spots.push(Ending { addr, is_purged: self.is_purged });
                 if ask.must_see(from, to) {
                     room.may_miss = false;
                     return room;

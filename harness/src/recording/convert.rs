@@ -11,7 +11,7 @@
 
 use super::converter::{Converter, op};
 use super::error::{Problem, RecordingError};
-use super::event::{Event, PAGE, What};
+use super::event::{PAGE, TraceEvent, What};
 use super::kernel::Kernel;
 use super::machine::Cost;
 use super::nest::{Entered, Returned, ZERO_SIZE_PTR, served, side};
@@ -56,7 +56,7 @@ fn policy_of(kernel: Kernel) -> u32 {
 }
 
 impl Converter {
-    fn event(&mut self, event: &Event, under_object: bool) -> Result<(), RecordingError> {
+    fn event(&mut self, event: &TraceEvent, under_object: bool) -> Result<(), RecordingError> {
         let context = event.context;
         if event.what == What::Lost {
             return self.abandon();

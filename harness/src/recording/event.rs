@@ -22,7 +22,7 @@ const ORDER_LIMIT: u64 = 16;
 
 /// An event and where it happened.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Event {
+pub(super) struct TraceEvent {
     /// The line, from 1.
     pub(super) line: u32,
     /// The number of the context, from 0 in the order of appearance.

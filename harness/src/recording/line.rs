@@ -21,7 +21,7 @@ pub(super) enum Line<'a> {
     /// The tracer lost this many events here; 1 if it did not say how many.
     Lost(u64),
     /// An event.
-    Event(Head<'a>),
+    TraceEvent(Head<'a>),
 }
 
 /// Reads a line, without its newline.
@@ -40,7 +40,7 @@ pub(super) fn read_line(line: &str) -> Result<Line<'_>, LineError> {
         return Ok(Line::Header);
     }
     match read_head(line) {
-        Ok(head) => Ok(Line::Event(head)),
+        Ok(head) => Ok(Line::TraceEvent(head)),
         Err(_) if is_call_chain(line) => Ok(Line::Nothing),
         Err(error) => Err(error),
     }
@@ -78,7 +78,7 @@ mod test {
     #[track_caller]
     fn event(line: &str) -> (ContextKey, &str, &str) {
         match read_line(line) {
-            Ok(Line::Event(head)) => (head.context, head.name, head.fields.trim_ascii()),
+            Ok(Line::TraceEvent(head)) => (head.context, head.name, head.fields.trim_ascii()),
             other => panic!("{line}: {other:?}"),
         }
     }

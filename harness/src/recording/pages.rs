@@ -12,7 +12,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::UnderObject;
-use super::event::{Event, PAGE_SHIFT, RecordedFree, What};
+use super::event::{PAGE_SHIFT, RecordedFree, TraceEvent, What};
 use super::ranges::Ranges;
 
 /// 1 GiB in frames: the step in which the base of the direct map is randomised.
@@ -32,7 +32,7 @@ pub(super) struct PageRoles {
 }
 
 /// Finds the roles of all page events.
-pub(super) fn page_roles(events: &[Event], contexts: usize) -> PageRoles {
+pub(super) fn page_roles(events: &[TraceEvent], contexts: usize) -> PageRoles {
     let mut under_object = vec![false; events.len()];
     let mut blocks = Vec::new();
     let base = direct_map_base(events, contexts);
@@ -48,7 +48,7 @@ pub(super) fn page_roles(events: &[Event], contexts: usize) -> PageRoles {
 }
 
 /// The base of the direct map, in frames, by the vote of block and first object.
-fn direct_map_base(events: &[Event], contexts: usize) -> Option<u64> {
+fn direct_map_base(events: &[TraceEvent], contexts: usize) -> Option<u64> {
     let mut votes: HashMap<u64, u64> = HashMap::new();
     let mut latest_block: Vec<Option<(u64, u64)>> = vec![None; contexts];
     for event in events {
@@ -92,7 +92,7 @@ impl<'a> Sweep<'a> {
         Self { base, under_object, blocks: Ranges::default(), older: BTreeSet::new() }
     }
 
-    fn event(&mut self, place: usize, event: &Event) {
+    fn event(&mut self, place: usize, event: &TraceEvent) {
         match event.what {
             What::Object { ptr: Some(ptr), .. }
             | What::Free {
@@ -111,7 +111,7 @@ impl<'a> Sweep<'a> {
     }
 
     /// The block under an object that is allocated, if none was seen in it before.
-    fn first_object(&self, event: &Event, events: &[Event]) -> Option<UnderObject> {
+    fn first_object(&self, event: &TraceEvent, events: &[TraceEvent]) -> Option<UnderObject> {
         let What::Object { ptr: Some(ptr), bytes_alloc, .. } = event.what else { return None };
         let block = self.blocks.get((ptr >> PAGE_SHIFT).checked_sub(self.base)?)?;
         let What::PageAlloc { order, .. } = events[block].what else { return None };
@@ -156,7 +156,7 @@ pub(super) fn frames(pfn: u64, order: u8) -> std::ops::Range<u64> {
 
 /// Marks the failed page requests that slab made: it asks for a large block first and is content
 /// with a smaller one, or fails the object's request.
-fn mark_failed_attempts(events: &[Event], contexts: usize, under_object: &mut [bool]) {
+fn mark_failed_attempts(events: &[TraceEvent], contexts: usize, under_object: &mut [bool]) {
     let mut attempts: Vec<Vec<usize>> = vec![Vec::new(); contexts];
     for (place, event) in events.iter().enumerate() {
         let waiting = &mut attempts[event.context as usize];

@@ -10,7 +10,7 @@ use std::io::BufRead;
 
 use super::dialect::{ContextKey, Head};
 use super::error::{LineError, Problem, RecordingError, excerpt};
-use super::event::{Event, What, read_event};
+use super::event::{TraceEvent, What, read_event};
 use super::fields::Fields;
 use super::gfp::GfpReader;
 use super::kernel::Kernel;
@@ -28,7 +28,7 @@ const LONGEST_FRAGMENT: usize = 16;
 #[derive(Debug, Default)]
 pub(super) struct Log {
     /// The allocation events, in order.
-    pub(super) events: Vec<Event>,
+    pub(super) events: Vec<TraceEvent>,
     /// How many contexts they come from.
     pub(super) contexts: usize,
     /// Lines of text.
@@ -89,7 +89,7 @@ impl Reader {
         self.log.lines += 1;
         let number = usize::try_from(self.log.lines).unwrap_or(usize::MAX);
         let read = match read_line(text) {
-            Ok(Line::Event(head)) => {
+            Ok(Line::TraceEvent(head)) => {
                 self.log.split_names += u64::from(self.fragment.take().is_some());
                 return self.event(number, text, &head, end);
             }
@@ -162,7 +162,7 @@ impl Reader {
             return Err(too_many("allocation events", MOST_EVENTS as u64));
         }
         let line = u32::try_from(number).map_err(|_| too_many("lines", u32::MAX.into()))?;
-        self.log.events.push(Event { line, context, what });
+        self.log.events.push(TraceEvent { line, context, what });
         Ok(())
     }
 

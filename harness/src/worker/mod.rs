@@ -24,7 +24,7 @@ use slate::Marks;
 use std::io;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use wire::{Answer, Case, Question, Wish};
+use wire::{Answer, Asked, Question, Wish};
 
 /// Workers, as many as are asked at once.
 pub struct Workers {
@@ -51,9 +51,9 @@ impl Workers {
         trace: &Trace,
         expectations: Expectations,
     ) -> Result<Stats, Box<Failure>> {
-        let case = Case::Trace(trace);
-        let answer = self.ask(campaign, case, Wish::of(expectations))?;
-        answer.into_run(campaign, case)
+        let asked = Asked::Trace(trace);
+        let answer = self.ask(campaign, asked, Wish::of(expectations))?;
+        answer.into_run(campaign, asked)
     }
 
     /// As [`check`](Self::check), of the trace that the campaign's profile makes of a seed. A
@@ -62,22 +62,22 @@ impl Workers {
     /// # Errors
     /// As there.
     pub fn check_seed(&self, campaign: &Campaign, seed: u64) -> Result<Stats, Box<Failure>> {
-        let case = Case::Seed(seed);
-        let answer = self.ask(campaign, case, Wish::of(Expectations::Ignored))?;
-        answer.into_run(campaign, case)
+        let asked = Asked::Seed(seed);
+        let answer = self.ask(campaign, asked, Wish::of(Expectations::Ignored))?;
+        answer.into_run(campaign, asked)
     }
 
     /// As [`exec::explain`], in a worker. Of a worker that died, the answers up to there are those
     /// that another one gives, which does not go to the end.
     pub fn explain(&self, campaign: &Campaign, trace: &Trace) -> Explanation {
-        match self.ask(campaign, Case::Trace(trace), Wish::Answers) {
-            Ok(answer) => answer.into_explanation(campaign, Case::Trace(trace)),
+        match self.ask(campaign, Asked::Trace(trace), Wish::Answers) {
+            Ok(answer) => answer.into_explanation(campaign, Asked::Trace(trace)),
             Err(death) => {
                 let mut before = trace.clone();
                 before.ops.truncate(death.op);
-                let case = Case::Trace(&before);
-                let answer = self.ask(campaign, case, Wish::AnswersBefore).unwrap_or_default();
-                let mut explanation = answer.into_explanation(campaign, case);
+                let asked = Asked::Trace(&before);
+                let answer = self.ask(campaign, asked, Wish::AnswersBefore).unwrap_or_default();
+                let mut explanation = answer.into_explanation(campaign, asked);
                 explanation.answers.truncate(death.op);
                 Explanation { failure: Some(death), ..explanation }
             }
@@ -86,13 +86,13 @@ impl Workers {
 
     /// Asks a worker that has nothing to do. Of one that dies it is not known at which op; one that
     /// is asked after it writes down where it is at every turn.
-    fn ask(&self, campaign: &Campaign, case: Case, wish: Wish) -> Result<Answer, Box<Failure>> {
+    fn ask(&self, campaign: &Campaign, asked: Asked, wish: Wish) -> Result<Answer, Box<Failure>> {
         let ask = |marks| {
-            let (campaign, source) = (campaign.name.to_owned(), case.source());
+            let (campaign, source) = (campaign.name.to_owned(), asked.source());
             let question = Question { campaign, wish, source, marks };
             serde_json::to_vec(&question).expect("text can be written")
         };
-        let failed = |death, after| Box::new(failure(campaign, case, death, after));
+        let failed = |death, after| Box::new(failure(campaign, asked, death, after));
         let idle = self.idle().pop();
         let alone = || self.ask_new(&ask(Marks::All));
         let answer = match idle {
@@ -112,7 +112,7 @@ impl Workers {
         // Who damages its process may also damage what that says.
         serde_json::from_slice(&answer).map_err(|error| {
             let reason = format!("the allocator's process answers what is no answer: {error}");
-            let failure = case.failure(campaign);
+            let failure = asked.failure(campaign);
             Box::new(Failure { oracle: DEATH, reason, op: failure.trace.ops.len(), ..failure })
         })
     }
@@ -138,7 +138,7 @@ enum After {
 }
 
 /// The failure of an allocator that took its process with it.
-fn failure(campaign: &Campaign, case: Case, death: Death, after: After) -> Failure {
+fn failure(campaign: &Campaign, asked: Asked, death: Death, after: After) -> Failure {
     let Death { how, place, said } = death;
     let oracle = match how {
         How::Ended(_) => DEATH,
@@ -154,7 +154,7 @@ fn failure(campaign: &Campaign, case: Case, death: Death, after: After) -> Failu
     }
     let lane = place.and_then(|place| campaign.lanes.get(place.lane)).map(|lane| lane.name);
     let op = place.map_or(0, |place| place.op);
-    Failure { oracle, reason, op, lane, ..case.failure(campaign) }
+    Failure { oracle, reason, op, lane, ..asked.failure(campaign) }
 }
 
 /// In a worker: runs what it is asked to down the lanes of these campaigns, until nobody asks any

@@ -54,13 +54,13 @@ pub(super) struct Question {
 
 /// A trace that is asked about.
 #[derive(Clone, Copy)]
-pub(super) enum Case<'a> {
+pub(super) enum Asked<'a> {
     Trace(&'a Trace),
     /// What the campaign's profile makes of this.
     Seed(u64),
 }
 
-impl Case<'_> {
+impl Asked<'_> {
     /// What goes over.
     pub(super) fn source(self) -> Source {
         match self {
@@ -125,7 +125,7 @@ impl From<&Failure> for Objection {
 }
 
 impl Objection {
-    fn into_failure(self, campaign: &Campaign, case: Case) -> Failure {
+    fn into_failure(self, campaign: &Campaign, asked: Asked) -> Failure {
         let mut lanes = campaign.lanes.iter().map(|lane| lane.name);
         Failure {
             lane: lanes.find(|name| self.lane.as_deref() == Some(*name)),
@@ -133,7 +133,7 @@ impl Objection {
             oracle: known_oracle(&self.oracle).unwrap_or(DEATH),
             reason: self.reason,
             op: self.op,
-            ..case.failure(campaign)
+            ..asked.failure(campaign)
         }
     }
 }
@@ -157,9 +157,9 @@ impl Answer {
     }
 
     /// The result of a run, as if it had been one of this process.
-    pub(super) fn into_run(self, campaign: &Campaign, case: Case) -> Result<Stats, Box<Failure>> {
+    pub(super) fn into_run(self, campaign: &Campaign, asked: Asked) -> Result<Stats, Box<Failure>> {
         if let Some(objection) = self.objection {
-            return Err(Box::new(objection.into_failure(campaign, case)));
+            return Err(Box::new(objection.into_failure(campaign, asked)));
         }
         let mut stats = Stats::new(campaign.lanes);
         let mut counts = stats.counts_mut();
@@ -168,7 +168,7 @@ impl Answer {
                 **to = count;
             }
         }
-        if let Case::Trace(trace) = case {
+        if let Asked::Trace(trace) = asked {
             // The text has no line that was dropped.
             stats.nr_dropped_lines = trace.nr_dropped_lines.into();
         }
@@ -177,8 +177,8 @@ impl Answer {
         Ok(stats)
     }
 
-    pub(super) fn into_explanation(self, campaign: &Campaign, case: Case) -> Explanation {
-        let failure = self.objection.map(|it| Box::new(it.into_failure(campaign, case)));
+    pub(super) fn into_explanation(self, campaign: &Campaign, asked: Asked) -> Explanation {
+        let failure = self.objection.map(|it| Box::new(it.into_failure(campaign, asked)));
         Explanation { answers: self.answers, failure }
     }
 }

@@ -6,7 +6,7 @@
 //! That `vfree` is put off in an interrupt is judged with all frees in `wrong_free`.
 
 use crate::call::Call;
-use crate::model::rules::Family;
+use crate::model::rules::Interface;
 use crate::oracle::{Event, Judgement, Oracle, Step};
 use crate::relaxation::Relaxation;
 use crate::subject::{Answer, Refusal};
@@ -47,9 +47,9 @@ fn allowed(step: &Step) -> Judgement {
     let is_nonsense = matches!(record.reply.answer, Answer::Refused(Refusal::BadArgument));
     // An old kvmalloc enters vmalloc on behalf of callers that must not sleep (R5.7); whether that
     // was refused rightly is judged in `contract`.
-    let is_kv_bug = record
-        .want
-        .is_some_and(|want| matches!(want.family, Family::Kvmalloc { .. }) && !want.may_block());
+    let is_kv_bug = record.want.is_some_and(|want| {
+        matches!(want.interface, Interface::Kvmalloc { .. }) && !want.may_block()
+    });
     // Memory that a reallocation cannot replace is refused in any context.
     let is_bad_free = matches!(record.reply.answer, Answer::BadFree(_));
     if forbidden == refused || is_bad_free || (forbidden && is_nonsense) || (refused && is_kv_bug) {
@@ -65,20 +65,20 @@ fn may_sleep(step: &Step, spares_sleep: bool) -> bool {
     let Some(want) = record.want else {
         return record.request.spec().traits.sleeps;
     };
-    match (want.family, want.size) {
+    match (want.interface, want.size) {
         (_, None) => false,
         _ if want.is_nolock => false,
-        (Family::Kmalloc | Family::Kvmalloc { .. }, Some(0)) => false,
+        (Interface::Kmalloc | Interface::Kvmalloc { .. }, Some(0)) => false,
         (_, Some(0)) if want.from.is_some() => false,
         // Who leaves an area where it is takes none of what follows, but looks for it under a lock
         // that interrupts must not take (`find_vm_area`).
-        (Family::Vmalloc { .. }, _)
+        (Interface::Vmalloc { .. }, _)
             if record.caller.context == Context::Atomic && step.model.stays(&want) =>
         {
             want.may_block()
         }
         // Page tables are taken with GFP_KERNEL, whatever the caller says (R4.4).
-        (Family::Vmalloc { .. }, _) => !spares_sleep || want.may_block(),
+        (Interface::Vmalloc { .. }, _) => !spares_sleep || want.may_block(),
         _ => want.may_block(),
     }
 }
@@ -88,14 +88,14 @@ fn may_sleep(step: &Step, spares_sleep: bool) -> bool {
 fn takes_locks(step: &Step) -> bool {
     let record = step.record;
     let Some(want) = record.want else { return record.request.spec().traits.sleeps };
-    match (want.family, want.size) {
-        (Family::Boot(_), _) | (_, None) => false,
+    match (want.interface, want.size) {
+        (Interface::Boot(_), _) | (_, None) => false,
         _ if want.is_nolock => false,
         (_, Some(0)) if want.from.is_some() => {
             let frees = record.freeing.is_some_and(|freeing| !freeing.accepted().is_empty());
             frees && !step.model.stays(&want)
         }
-        (Family::Kmalloc | Family::Kvmalloc { .. }, Some(0)) => false,
+        (Interface::Kmalloc | Interface::Kvmalloc { .. }, Some(0)) => false,
         _ => true,
     }
 }

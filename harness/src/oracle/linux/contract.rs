@@ -11,7 +11,7 @@ use super::situation;
 use crate::call::{Call, Request, Role};
 use crate::model::effort::lowest_watermark;
 use crate::model::room::{Places, Search};
-use crate::model::rules::{Family, Want, cache_alignment, cache_stride, has_block, size_class};
+use crate::model::rules::{Interface, Want, cache_alignment, cache_stride, has_block, size_class};
 use crate::model::{Granted, Kind, rules};
 use crate::oracle::{Event, Judgement, Oracle, Step};
 use crate::relaxation::Relaxation;
@@ -46,7 +46,7 @@ fn judge(event: &Event) -> Judgement {
         Answer::Several { .. } => kept(step, want),
         Answer::BadFree(_) if want.from.is_some() => Ok(()),
         // Judged in `boot`.
-        Answer::Refused(_) if matches!(want.family, Family::Boot(_)) => Ok(()),
+        Answer::Refused(_) if matches!(want.interface, Interface::Boot(_)) => Ok(()),
         Answer::Refused(refusal) => refused(step, want, refusal),
         Answer::WouldBlock(_) | Answer::Unsupported => Ok(()),
         other => Err(format!("{:?} was answered with {other:?}", step.record.request)),
@@ -136,8 +136,8 @@ fn reserves(step: &Step, want: &Want, granted: Granted) -> Judgement {
         _ => return Ok(()),
     };
     let size = want.size.unwrap_or(0);
-    let gfp = match want.family {
-        Family::Kvmalloc { route } => step.model.policy().first_try(size, want.gfp, route),
+    let gfp = match want.interface {
+        Interface::Kvmalloc { route } => step.model.policy().first_try(size, want.gfp, route),
         _ => want.gfp,
     };
     let watermark = lowest_watermark(gfp, order, step.record.caller, step.min_free);
@@ -200,7 +200,7 @@ fn refused(step: &Step, want: &Want, refusal: Refusal) -> Judgement {
     let legal = match refusal {
         Refusal::Overflow => want.size.is_none(),
         Refusal::TooLarge => is_too_large(step, want, size),
-        Refusal::ZeroSize => size == 0 && has_no_zero_size_ptr(want.family),
+        Refusal::ZeroSize => size == 0 && has_no_zero_size_ptr(want.interface),
         Refusal::BadArgument => is_bad_argument(step, want),
         Refusal::BadContext => {
             step.record.caller.context != Context::Task || is_bad_context(step, want, size)
@@ -211,7 +211,7 @@ fn refused(step: &Step, want: &Want, refusal: Refusal) -> Judgement {
             situation::situation(step, want).is_real(want, size, Refusal::Pages { order })
         }
         shortage => {
-            let is_kv = matches!(want.family, Family::Kvmalloc { .. });
+            let is_kv = matches!(want.interface, Interface::Kvmalloc { .. });
             let must_be_named = !is_kv && is_too_large(step, want, size);
             !must_be_named && situation::situation(step, want).is_real(want, size, shortage)
         }
@@ -226,22 +226,22 @@ fn refused(step: &Step, want: &Want, refusal: Refusal) -> Judgement {
 }
 
 /// Whether the interface has no `ZERO_SIZE_PTR`, so that a size of 0 is refused.
-pub(super) fn has_no_zero_size_ptr(family: Family) -> bool {
-    matches!(family, Family::Vmalloc { .. } | Family::PagesExact | Family::DmaCoherent)
+pub(super) fn has_no_zero_size_ptr(interface: Interface) -> bool {
+    matches!(interface, Interface::Vmalloc { .. } | Interface::PagesExact | Interface::DmaCoherent)
 }
 
 /// Whether no machine of this size can ever serve the request.
 pub(super) fn is_too_large(step: &Step, want: &Want, size: u64) -> bool {
     // Linux compares whole pages, so a request that is a part of a page too large is merely short.
     let exceeds_memory = size / PAGE > step.record.before.nr_managed_pages;
-    match want.family {
-        Family::Boot(_) | Family::Heap(_) | Family::Frames(_) => false,
-        Family::Pages { order } => order >= NR_ORDERS,
-        Family::PagesExact | Family::DmaCoherent => order_of(size) >= NR_ORDERS,
-        Family::Kmalloc if want.is_nolock => size > rules::KMALLOC_MAX_CACHE,
-        Family::Kmalloc | Family::Cache(_) => size > rules::KMALLOC_MAX,
-        Family::Vmalloc { .. } => exceeds_memory,
-        Family::Kvmalloc { route } => {
+    match want.interface {
+        Interface::Boot(_) | Interface::Heap(_) | Interface::Frames(_) => false,
+        Interface::Pages { order } => order >= NR_ORDERS,
+        Interface::PagesExact | Interface::DmaCoherent => order_of(size) >= NR_ORDERS,
+        Interface::Kmalloc if want.is_nolock => size > rules::KMALLOC_MAX_CACHE,
+        Interface::Kmalloc | Interface::Cache(_) => size > rules::KMALLOC_MAX,
+        Interface::Vmalloc { .. } => exceeds_memory,
+        Interface::Kvmalloc { route } => {
             let policy = step.model.policy();
             let maps = policy.sides(size, want.gfp, route).vmalloc;
             maps && exceeds_memory || policy.is_too_large(size, want.gfp)
@@ -251,7 +251,7 @@ pub(super) fn is_too_large(step: &Step, want: &Want, size: u64) -> bool {
 
 /// Whether the caller cannot sleep where the call may.
 fn is_bad_context(step: &Step, want: &Want, size: u64) -> bool {
-    let Family::Kvmalloc { route } = want.family else { return false };
+    let Interface::Kvmalloc { route } = want.interface else { return false };
     step.model.policy().is_bug(size, want.gfp, route)
         && situation::situation(step, want).is_first_try_short(want, size, route)
 }
@@ -273,14 +273,16 @@ fn is_bad_argument(step: &Step, want: &Want) -> bool {
     if situation::is_missing(step.record, want) {
         return true;
     }
-    if let Family::Cache(handle) = want.family {
+    if let Interface::Cache(handle) = want.interface {
         // Linux does not zero what was constructed, and says so in the log only (R2.5).
         return step.model.ctor_of(Kind::CacheObject(handle)).is_some() && want.wants_zero();
     }
     if situation::is_misused(step, want) || has_foreign_flags(step, want) {
         return true;
     }
-    let Family::Vmalloc { range: Some((start, end, align)) } = want.family else { return false };
+    let Interface::Vmalloc { range: Some((start, end, align)) } = want.interface else {
+        return false;
+    };
     let layout = step.model.layout();
     let space = layout.vmalloc_end - layout.vmalloc_start;
     start >= end || end > space || !align.is_power_of_two()

@@ -6,7 +6,7 @@
 //!
 //! That the frames are nobody else's is judged in `overlap`.
 
-use crate::model::rules::Family;
+use crate::model::rules::Interface;
 use crate::oracle::{Event, Judgement, Oracle};
 use crate::subject::Answer;
 use crate::subject::{Cap, Caps, Pack};
@@ -26,9 +26,11 @@ fn judge(event: &Event) -> Judgement {
     else {
         return Ok(());
     };
-    match (want.family, bus) {
-        (Family::DmaCoherent, None) => Err(format!("{addr:#x} is coherent and has no bus address")),
-        (Family::DmaCoherent, Some(bus)) => {
+    match (want.interface, bus) {
+        (Interface::DmaCoherent, None) => {
+            Err(format!("{addr:#x} is coherent and has no bus address"))
+        }
+        (Interface::DmaCoherent, Some(bus)) => {
             let align = step.model.promise(want).1;
             if !bus.is_multiple_of(align) {
                 return Err(format!("the bus address {bus:#x} is not aligned to {align:#x}"));

@@ -14,7 +14,7 @@ use super::situation;
 use crate::call::Request;
 use crate::lane::Retry;
 use crate::model::effort::Powers;
-use crate::model::rules::{Family, KMALLOC_MAX, Want};
+use crate::model::rules::{Interface, KMALLOC_MAX, Want};
 use crate::oracle::{Event, Judgement, Oracle, Step, Wake};
 use crate::subject::{Answer, Refusal};
 use crate::subject::{Cap, Caps, Pack};
@@ -71,9 +71,9 @@ fn in_order(wakes: &[Wake]) -> Judgement {
 /// Whether `one` needs all that `other` needs, of the same resource and under the same rules.
 fn wants_no_less(one: &Request, other: &Request) -> bool {
     let (Some(one), Some(other)) = (Want::of(one), Want::of(other)) else { return false };
-    let is_alike = match (one.family, other.family) {
-        (Family::Pages { order: one }, Family::Pages { order: other }) => one >= other,
-        (Family::Vmalloc { range: one }, Family::Vmalloc { range: other }) => one == other,
+    let is_alike = match (one.interface, other.interface) {
+        (Interface::Pages { order: one }, Interface::Pages { order: other }) => one >= other,
+        (Interface::Vmalloc { range: one }, Interface::Vmalloc { range: other }) => one == other,
         _ => false,
     };
     // A request that is bound to a node waits for that node.
@@ -126,18 +126,18 @@ fn impossible(step: &Step, want: &Want, size: u64) -> Judgement {
     let layout = step.model.layout();
     let space = layout.vmalloc_end - layout.vmalloc_start;
     let with_guard = pages_of(size).saturating_add(1).saturating_mul(PAGE);
-    let never = match want.family {
-        Family::Pages { order } => order >= NR_ORDERS,
-        Family::PagesExact | Family::DmaCoherent => size == 0 || order_of(size) >= NR_ORDERS,
-        Family::Kmalloc | Family::Cache(_) => size > KMALLOC_MAX,
-        Family::Boot(_) | Family::Heap(_) | Family::Frames(_) => false,
-        Family::Kvmalloc { route } => {
+    let never = match want.interface {
+        Interface::Pages { order } => order >= NR_ORDERS,
+        Interface::PagesExact | Interface::DmaCoherent => size == 0 || order_of(size) >= NR_ORDERS,
+        Interface::Kmalloc | Interface::Cache(_) => size > KMALLOC_MAX,
+        Interface::Boot(_) | Interface::Heap(_) | Interface::Frames(_) => false,
+        Interface::Kvmalloc { route } => {
             let policy = step.model.policy();
             let maps = policy.sides(size, want.gfp, route).vmalloc;
             maps && (size / PAGE > managed || with_guard > space)
                 || policy.is_too_large(size, want.gfp)
         }
-        Family::Vmalloc { range } => {
+        Interface::Vmalloc { range } => {
             let room = range.map_or(space, |(start, end, _)| end.saturating_sub(start));
             size == 0 || size / PAGE > managed || with_guard > room
         }

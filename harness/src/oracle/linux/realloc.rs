@@ -6,7 +6,7 @@
 //!
 //! The request's half is judged as any request, the free's half in `wrong_free`.
 
-use crate::model::rules::Family;
+use crate::model::rules::Interface;
 use crate::oracle::{Event, Judgement, Oracle};
 use crate::subject::{Answer, Refusal};
 use crate::subject::{Caps, Pack};
@@ -28,7 +28,7 @@ fn judge(event: &Event) -> Judgement {
     let Some(replaced) = step.model.replaced(want) else {
         // No bytes become ZERO_SIZE_PTR, but kvrealloc gives NULL back as it is (R5.5), and so does
         // vrealloc (R4.15).
-        let keeps_null = from.size.is_some() || matches!(want.family, Family::Vmalloc { .. });
+        let keeps_null = from.size.is_some() || matches!(want.interface, Interface::Vmalloc { .. });
         let is_kept = want.size == Some(0) && (keeps_null || from.addr == 16);
         return match step.record.reply.answer {
             Answer::Memory { addr, .. } if (addr == from.addr) != is_kept => {

@@ -10,7 +10,7 @@
 use crate::call::Call;
 use crate::lane::Record;
 use crate::model::effort::{Powers, is_first_try};
-use crate::model::rules::{Family, Want};
+use crate::model::rules::{Interface, Want};
 use crate::oracle::{Event, Judgement, Oracle, Step};
 use crate::relaxation::Relaxation;
 use crate::subject::Effort;
@@ -135,7 +135,7 @@ fn warned(step: &Step, want: &Want) -> Judgement {
 
 /// Whether `__GFP_NOWARN` has an effect: a vmalloc of 0 bytes warns in any case (R4.2).
 fn may_decline(want: &Want) -> bool {
-    want.size != Some(0) || !matches!(want.family, Family::Vmalloc { .. })
+    want.size != Some(0) || !matches!(want.interface, Interface::Vmalloc { .. })
 }
 
 /// Whether a page table may be missing and say so: it is asked for with flags of its own (R4.4),
@@ -149,19 +149,22 @@ fn tables_may_warn(step: &Step, want: &Want) -> bool {
 fn must_warn(step: &Step, want: &Want) -> bool {
     let record = step.record;
     let Answer::Refused(refusal) = record.reply.answer else { return false };
-    let maps = matches!(want.family, Family::Vmalloc { .. } | Family::Kvmalloc { .. });
+    let maps = matches!(want.interface, Interface::Vmalloc { .. } | Interface::Kvmalloc { .. });
     let is_loud = match refusal {
         Refusal::Pages { .. } => {
-            matches!(want.family, Family::Pages { .. } | Family::Kmalloc | Family::Cache(_))
+            matches!(
+                want.interface,
+                Interface::Pages { .. } | Interface::Kmalloc | Interface::Cache(_)
+            )
         }
         Refusal::VmallocSpace | Refusal::Range => maps,
         Refusal::ZeroSize => return !may_decline(want) || !want.gfp.has(__GFP_NOWARN),
-        Refusal::TooLarge => match want.family {
-            Family::Kvmalloc { route } => {
+        Refusal::TooLarge => match want.interface {
+            Interface::Kvmalloc { route } => {
                 let size = want.size.unwrap_or(u64::MAX);
                 step.model.policy().warns_of_too_large(size, want.gfp, route)
             }
-            Family::Boot(_) | Family::Heap(_) | Family::Frames(_) => false,
+            Interface::Boot(_) | Interface::Heap(_) | Interface::Frames(_) => false,
             _ => true,
         },
         _ => false,
@@ -171,9 +174,9 @@ fn must_warn(step: &Step, want: &Want) -> bool {
 
 /// Whether page tables may have been asked for, on the way to memory or to a refusal.
 fn may_map(step: &Step, want: &Want) -> bool {
-    match want.family {
-        Family::Vmalloc { .. } => true,
-        Family::Kvmalloc { .. } => {
+    match want.interface {
+        Interface::Vmalloc { .. } => true,
+        Interface::Kvmalloc { .. } => {
             step.model.may_map(want)
                 && granted_at(step).is_none_or(|addr| step.model.is_vmalloc(addr))
         }
@@ -184,7 +187,7 @@ fn may_map(step: &Step, want: &Want) -> bool {
 /// Whether memory lies in the vmalloc space: what is taken on the way, such as a node kept ready,
 /// may fail and say so although the request succeeds.
 fn maps_memory(step: &Step, want: &Want) -> bool {
-    matches!(want.family, Family::Vmalloc { .. } | Family::Kvmalloc { .. })
+    matches!(want.interface, Interface::Vmalloc { .. } | Interface::Kvmalloc { .. })
         && granted_at(step).is_some_and(|addr| step.model.is_vmalloc(addr))
 }
 
@@ -201,8 +204,10 @@ fn gave_up(step: &Step, want: &Want) -> Judgement {
         return Ok(());
     }
     let powers = step.model.powers(want, record.caller, None);
-    let is_block =
-        matches!(want.family, Family::Pages { .. } | Family::PagesExact | Family::DmaCoherent);
+    let is_block = matches!(
+        want.interface,
+        Interface::Pages { .. } | Interface::PagesExact | Interface::DmaCoherent
+    );
     let nr_kept = record.after.nr_per_cpu_pages;
     if is_block && powers.may_reclaim() && nr_kept > 0 {
         return Err(format!("{:?} gave up; CPUs still keep {nr_kept} pages", record.request));

@@ -8,7 +8,7 @@
 
 use crate::lane::Record;
 use crate::model::Granted;
-use crate::model::rules::Family;
+use crate::model::rules::Interface;
 use crate::oracle::{Event, Judgement, Oracle, Step};
 use crate::relaxation::Relaxation;
 use crate::subject::Effort;
@@ -30,7 +30,7 @@ fn judge(event: &Event) -> Judgement {
     if !granted.is_memory() || stays {
         return Ok(());
     }
-    if let Family::Pages { order } = want.family {
+    if let Interface::Pages { order } = want.interface {
         return block(step, order, addr);
     }
     if want.node.is_some() {

@@ -8,7 +8,7 @@
 use crate::call::{Request, Role};
 use crate::model::Granted;
 use crate::model::effort::lowest_watermark;
-use crate::model::rules::{Family, KMALLOC_MAX_CACHE, Want, has_block};
+use crate::model::rules::{Interface, KMALLOC_MAX_CACHE, Want, has_block};
 use crate::oracle::{Event, Judgement, Oracle, Step};
 use crate::relaxation::Relaxation;
 use crate::subject::{Cap, Caps, Pack};
@@ -28,7 +28,7 @@ fn judge(event: &Event) -> Judgement {
     if stays {
         return Ok(());
     }
-    if size == 0 && matches!(want.family, Family::Kmalloc | Family::Kvmalloc { .. }) {
+    if size == 0 && matches!(want.interface, Interface::Kmalloc | Interface::Kvmalloc { .. }) {
         if addr == 16 {
             return Ok(());
         }
@@ -44,15 +44,15 @@ fn judge(event: &Event) -> Judgement {
     if !is_slab && !is_vmalloc {
         return Err(format!("{addr:#x} lies neither in the direct map nor in the vmalloc space"));
     }
-    let (slab, vmalloc) = match want.family {
-        Family::Kvmalloc { route } => {
+    let (slab, vmalloc) = match want.interface {
+        Interface::Kvmalloc { route } => {
             let sides = step.model.policy().sides(size, want.gfp, route);
             let may_fall_back = sides.vmalloc && !must_be_slab(step, want, size, route);
             let is_unsure = size <= KMALLOC_MAX_CACHE && sides.slab && is_vmalloc && may_fall_back;
             step.relaxed.if_so(is_unsure, Relaxation::FullSlab);
             (sides.slab, may_fall_back)
         }
-        Family::Vmalloc { .. } => (false, true),
+        Interface::Vmalloc { .. } => (false, true),
         _ => (true, false),
     };
     match (is_slab && !slab, is_vmalloc && !vmalloc) {
