@@ -82,7 +82,7 @@ pub struct Profile {
     /// Traces that ask for huge pages now and then. One such answer costs as much as a thousand
     /// others, since all of it is painted.
     pub huge: Share,
-    /// Traces of [`LONG`] times as many ops, in which an allocator ages.
+    /// Traces of sixteen times as many ops, in which an allocator ages.
     pub long: Share,
 }
 
