@@ -9,7 +9,7 @@ workloads() { (cd live/guest && find . -type f ! -name init ! -name drivers | se
 has_workload() { case " $(workloads) " in *" $1 "*) ;; *) return 1 ;; esac; }
 
 # They load the module themselves or set its plan, so they say nothing of a run without it.
-has_own_plans() { [[ $1 =~ ^(planted|cost|unload|tool)$ ]]; }
+has_own_plans() { [[ $1 =~ ^(planted|cost|unload|tool|loop)$ ]]; }
 
 # Sets what a guest may take: `limit` in seconds, and `cpus`; and where the `usual` is kept.
 read_settings() {
@@ -101,7 +101,7 @@ make_root() {
   case $2 in
     files) copy_modules "$release" "$root" order virtio_pci virtio_blk ext4 xfs btrfs ;;
     modules) copy_modules "$release" "$root" drivers $(cat live/guest/drivers) ;;
-    network) copy_modules "$release" "$root" order veth dummy bridge ;;
+    network | loop) copy_modules "$release" "$root" order veth dummy bridge ;;
     tool) copy_tool "$root" ;;
   esac
   pack "$root"
@@ -126,7 +126,7 @@ make_disks() {
 # run_guest <release> <workload> <plan>: leaves what it printed in console, what it told in told.
 # Under the plan `none` the module is not loaded.
 run_guest() {
-  local release=$1 small=$guests/small drives
+  local release=$1 small=$guests/small drives clock=()
   if [ "${made:-}" != "$release-$2" ]; then
     make_root "$release" "$2" >"$guests/root.gz"
     made=$release-$2
@@ -137,13 +137,16 @@ run_guest() {
   say "$3" >"$small/plan"
   [ "$3" != none ] || rm "$small/plan"
   say "$2" >"$small/workload"
+  say "$limit" >"$small/limit"
   { cat "$guests/root.gz"; pack "$small"; } >"$guests/initrd"
   : >"$guests/told"
   # Processors take turns: with a thread for each under qemu 7.2, guests hang or oops in functions whose first bytes the kernel has just
   # changed, as if the emulator went on with what was there before. The timer may come late on a busy machine, and its kernel would take it for broken
   # (no_timer_check).
+  # What costs are measured with counts instructions, so that a busy machine does not change them.
+  [ "$2" != cost ] || clock=(-icount "shift=0,sleep=off")
   # In the background, so that a signal to the script is heard at once and ends the guest as well.
-  timeout -k 5 "$limit" nice qemu-system-x86_64 -accel tcg,thread=single -cpu max -m "${KVROUTE_GUEST_MIB:-1024}" -smp "$cpus" \
+  timeout -k 5 "$limit" nice qemu-system-x86_64 -accel tcg,thread=single -cpu max -m "${KVROUTE_GUEST_MIB:-1024}" -smp "$cpus" "${clock[@]}" \
     -display none -no-reboot -nodefaults -serial "file:$guests/console" -serial "file:$guests/told" -kernel "/boot/vmlinuz-$release" \
     -initrd "$guests/initrd" "${drives[@]}" -append "console=ttyS0 panic=-1 no_timer_check mitigations=off quiet loglevel=5" </dev/null 2>/dev/null &
   guest=$!
@@ -168,6 +171,8 @@ section() { ! grep -q '^== end$' "$guests/told" || sed -n "/^== $1\$/,/^== /{/^=
 
 # Callers that vmalloc served, of all; or a dash.
 callers_served() { section callers | awk '!/^#/ { all++; served += $2 > 0 } END { print all ? served "/" all : "-" }'; }
+
+never_served() { section callers | awk '!/^#/ && !$2 { print $7 }' | paste -sd ' '; }
 
 # leave_told <verdict>: what `kvroute live shrink --guests` looks at, where it wants it.
 leave_told() {
