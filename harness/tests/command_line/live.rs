@@ -259,6 +259,22 @@ fn a_run_that_is_ended_sets_the_plan_back() {
     }
 }
 
+/// A command that does not hear the first Ctrl-C does not keep the second from ending the run.
+#[test]
+fn a_run_that_is_ended_at_once_sets_the_plan_back() {
+    let folder = machine();
+    let mut run = command(&folder, "run permille=1000", "trap '' TERM; >begun; exec sleep 5");
+    let mut child = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_for("the command", || folder.path().join("begun").exists());
+    let ended = || {
+        let kill = format!("kill -INT {}", child.id());
+        let _ = Command::new("sh").args(["-c", &kill]).stderr(Stdio::null()).status();
+        is_set_back(&folder)
+    };
+    wait_for("the old plan", ended);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
 /// Three callers make five requests each; memory of request 3 of `b:g+0x2` is freed wrongly. Begins
 /// with the plan in `callers`, `first`, `last` and `permille`; `told` is where to tell it.
 const THIRD: &str = r#"
