@@ -5,10 +5,16 @@
 #ifndef KVROUTE_H
 #define KVROUTE_H
 
+#include <stddef.h>
+
 int kvroute_caller(void);
 
 /* Explores a caller and prints what comes of it: 0 if it makes no mistake, 1 if it makes one, 2 if
  * nothing can be said. */
 int kvroute_explore(int (*caller)(void));
+
+/* Tries a caller under the plan that a fuzz engine's bytes stand for. A mistake is told on standard
+ * error, and aborts the process. */
+void kvroute_fuzz(int (*caller)(void), const unsigned char *bytes, size_t nr_bytes);
 
 #endif

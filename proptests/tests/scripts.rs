@@ -73,6 +73,14 @@ fn guests_are_refused_a_time_that_is_no_number() {
     is_refused("live.sh", &["6.1", "files"], "soon", "'soon' is not a number of seconds");
 }
 
+#[test]
+fn a_caller_in_c_is_fuzzed_for_a_number_of_seconds() {
+    let refused = |arguments, reason| is_refused("caller-c.sh", arguments, "300", reason);
+    refused(&["--fuzz"], "'' is not a number of seconds");
+    refused(&["--fuzz", "soon", "driver.c"], "'soon' is not a number of seconds");
+    refused(&["--fuzz", "3"], "there is no file to fuzz");
+}
+
 /// Without a kernel to boot nothing is run, and that is said, and is no failure.
 #[test]
 fn guests_without_a_kernel_are_skipped() {

@@ -4,7 +4,7 @@
 //! information. What C hands over is what the harness is asked; nothing is decided here.
 #![expect(unsafe_code, reason = "C finds functions by name, and hands over bare pointers")]
 
-use super::{Config, Failure, Kernel, current, explore};
+use super::{Config, Failure, current, explore, fuzz};
 use kvroute_harness::call::{Request, ask};
 use kvroute_harness::caller::{Plan, Source};
 use kvroute_harness::subject::Answer;
@@ -227,8 +227,38 @@ extern "C" fn kvroute_spin_unlock() {
     }
 }
 
+/// Runs a caller, afresh.
+fn ran(caller: extern "C" fn() -> c_int) -> Result<c_int, c_int> {
+    NR_LOCKS.set(0);
+    BEGUN.with_borrow_mut(Vec::clear);
+    match caller() {
+        error @ ..0 => Err(error),
+        value => Ok(value),
+    }
+}
+
+/// What a fuzz engine calls: tries a caller under the plan that bytes stand for, one a request. A
+/// mistake is told on standard error, and aborts the process.
+///
+/// # Safety
+/// There are so many bytes.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn kvroute_fuzz(
+    caller: extern "C" fn() -> c_int,
+    bytes: *const u8,
+    nr_bytes: usize,
+) {
+    let bytes = match nr_bytes {
+        0 => &[],
+        // SAFETY: what is asked of this one's caller.
+        _ => unsafe { std::slice::from_raw_parts(bytes, nr_bytes) },
+    };
+    fuzz(bytes, |_| ran(caller));
+}
+
 /// Explores a caller: 0 if it makes no mistake, 1 if it makes one, 2 if nothing can be said.
-/// `KVROUTE_PLAN` is the one plan to try, `KVROUTE_SEEDS` the number of random ones.
+/// `KVROUTE_PLAN` is the one plan to try, `KVROUTE_BYTES` a file of a fuzz engine's that stands for
+/// one, `KVROUTE_SEEDS` the number of random ones.
 #[unsafe(no_mangle)]
 extern "C" fn kvroute_explore(caller: extern "C" fn() -> c_int) -> c_int {
     let config = match config() {
@@ -238,15 +268,7 @@ extern "C" fn kvroute_explore(caller: extern "C" fn() -> c_int) -> c_int {
             return 2;
         }
     };
-    let run = |_: &Kernel| {
-        NR_LOCKS.set(0);
-        BEGUN.with_borrow_mut(Vec::clear);
-        match caller() {
-            error @ ..0 => Err(error),
-            value => Ok(value),
-        }
-    };
-    match explore(&config, run) {
+    match explore(&config, |_| ran(caller)) {
         Ok(explored) => {
             println!("no mistake in {} runs", explored.nr_runs);
             0
@@ -268,6 +290,10 @@ fn config() -> Result<Config, String> {
         Ok(seeds) => config.seeds(seeds.parse().map_err(|_| format!("KVROUTE_SEEDS={seeds}?"))?),
         Err(_) => config,
     };
+    if let Ok(file) = std::env::var("KVROUTE_BYTES") {
+        let bytes = std::fs::read(&file).map_err(|error| format!("{file}: {error}"))?;
+        return Ok(config.under(Plan::from_bytes(&bytes)));
+    }
     match std::env::var("KVROUTE_PLAN") {
         Ok(text) => {
             let plan: Plan = text.parse().map_err(|error| format!("KVROUTE_PLAN, {error}"))?;

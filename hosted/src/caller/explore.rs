@@ -86,16 +86,42 @@ pub fn explore<T: Debug + PartialEq, E: Debug>(
     Err(Failure::Found(Box::new(Finding { finding, stacks })))
 }
 
+/// Tries a caller under the plan that a fuzz engine's bytes stand for, in this process: a mistake
+/// is told on standard error, and aborts it.
+pub fn fuzz<T: Debug + PartialEq, E: Debug>(
+    bytes: &[u8],
+    caller: impl Fn(&Kernel) -> Result<T, E>,
+) {
+    let config = Config::new().under(Plan::from_bytes(bytes));
+    if let Err(finding) = search_here(&config, false, &caller) {
+        report::found(&finding);
+    }
+}
+
 /// Explores a caller in this process, which ends with it.
 fn explore_here<T: Debug + PartialEq, E: Debug>(
     config: &Config,
     wants_stacks: bool,
     caller: &impl Fn(&Kernel) -> Result<T, E>,
 ) {
+    match search_here(config, wants_stacks, caller) {
+        Ok(explored) => report::explored(explored),
+        Err(finding) => report::found(&finding),
+    }
+}
+
+/// Runs a caller under one plan after another in this process. Most mistakes end it.
+fn search_here<T: Debug + PartialEq, E: Debug>(
+    config: &Config,
+    wants_stacks: bool,
+    caller: &impl Fn(&Kernel) -> Result<T, E>,
+) -> Result<Explored, Box<caller::Finding>> {
     let mut usual: Option<Usual<T>> = None;
-    let result = search(config, &mut usual, |phase: Phase, plan: &Plan| {
+    search(config, &mut usual, |phase: Phase, plan: &Plan| {
         report::begin(config, phase, plan);
-        child::restart_clock();
+        if report::is_child() {
+            child::restart_clock();
+        }
         let stacks = if wants_stacks { Stacks::wanted() } else { Stacks::default() };
         let kernel = Kernel::new();
         let run = || caller(&kernel);
@@ -105,9 +131,5 @@ fn explore_here<T: Debug + PartialEq, E: Debug>(
             (result, _) => result,
         };
         Run { result, told }
-    });
-    match result {
-        Ok(explored) => report::explored(explored),
-        Err(finding) => report::found(&finding),
-    }
+    })
 }

@@ -23,6 +23,6 @@ mod report;
 mod stacks;
 
 pub use allocator::{Allocator, Global, KVmalloc, Kmalloc, MIN_ALIGN, Vmalloc};
-pub use explore::{Failure, Finding, explore};
+pub use explore::{Failure, Finding, explore, fuzz};
 pub use kernel::Kernel;
 pub use kvroute_harness::caller::{Config, NoMemory, gfp};

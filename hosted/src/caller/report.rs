@@ -68,6 +68,11 @@ pub(super) fn listen(pipe: File) {
     PIPE.set(Some(pipe));
 }
 
+/// Whether this process is a child that tells its parent what comes of it.
+pub(super) fn is_child() -> bool {
+    PIPE.with_borrow(Option::is_some)
+}
+
 /// A run begins.
 pub(super) fn begin(config: &Config, phase: Phase, plan: &Plan) {
     NR_RUNS.set(NR_RUNS.get() + 1);
@@ -79,16 +84,26 @@ pub(super) fn keep_stacks(stacks: Stacks) {
     STACKS.set(Some(stacks));
 }
 
-/// Tells what came of it, and ends the process.
+/// Tells what came of it, and ends the process: a child's, or one that a fuzz engine watches.
 pub(super) fn send(report: &Report) -> ! {
+    let Some(mut pipe) = PIPE.take() else { cry(report) };
     let text = serde_json::to_vec(report).unwrap_or_default();
-    PIPE.with_borrow_mut(|pipe| {
-        if let Some(pipe) = pipe {
-            // Without a reader there is nobody to tell that either.
-            let _ = pipe.write_all(&text);
-        }
-    });
+    // Without a reader there is nobody to tell that either.
+    let _ = pipe.write_all(&text);
     exit::now()
+}
+
+/// Tells people, and ends the process as an engine knows a crash.
+fn cry(report: &Report) -> ! {
+    match report {
+        Report::Found(told) => match told.finding() {
+            Ok(finding) => eprintln!("{finding}"),
+            Err(trouble) => eprintln!("{trouble}"),
+        },
+        Report::Trouble(what) => eprintln!("{what}"),
+        Report::Explored(_) => {}
+    }
+    std::process::abort()
 }
 
 /// The host cannot go on.
