@@ -111,6 +111,9 @@ hunt callers C ci/caller-c.sh
 # Published code that takes memory makes no mistake.
 hunt callers published zoo/callers/check.sh
 
+# The unsafe code under AddressSanitizer.
+hunt asan hosted ci/asan.sh
+
 # What `kvroute new` writes, built in empty folders.
 hunt templates all ci/templates.sh
 
