@@ -263,9 +263,10 @@ fn a_run_that_is_ended_sets_the_plan_back() {
 #[test]
 fn a_run_that_is_ended_at_once_sets_the_plan_back() {
     let folder = machine();
-    let mut run = command(&folder, "run permille=1000", "trap '' TERM; >begun; exec sleep 5");
+    let mut run = command(&folder, "run permille=1000", "trap '' TERM; >begun; exec sleep 30");
     let mut child = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     wait_for("the command", || folder.path().join("begun").exists());
+    let began = Instant::now();
     let ended = || {
         let kill = format!("kill -INT {}", child.id());
         let _ = Command::new("sh").args(["-c", &kill]).stderr(Stdio::null()).status();
@@ -273,6 +274,8 @@ fn a_run_that_is_ended_at_once_sets_the_plan_back() {
     };
     wait_for("the old plan", ended);
     assert_eq!(child.wait().unwrap().code(), Some(130));
+    // One that is asked but once is killed after ten seconds.
+    assert!(began.elapsed().as_secs() < 9, "{:?}", began.elapsed());
 }
 
 /// Three callers make five requests each; memory of request 3 of `b:g+0x2` is freed wrongly. Begins

@@ -15,10 +15,13 @@ const LOOK: Duration = Duration::from_millis(20);
 /// How long a command has to end after a signal.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Whether what a command says is seen.
+/// What a command has of the terminal.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Output {
-    Shown,
+pub(super) enum Terminal {
+    /// All of it.
+    Shared,
+    /// It is seen, and reads nothing: it runs several times, and its input is there once.
+    Seen,
     Hidden,
 }
 
@@ -29,13 +32,16 @@ pub(super) enum Output {
 pub(super) fn run(
     words: &[OsString],
     variables: &[(&str, &OsStr)],
-    output: Output,
+    terminal: Terminal,
 ) -> Result<ExitStatus, String> {
     let [program, arguments @ ..] = words else { return Err("no command is given".to_owned()) };
     let mut command = Command::new(program);
     command.args(arguments).envs(variables.iter().copied());
-    if output == Output::Hidden {
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    if terminal != Terminal::Shared {
+        command.stdin(Stdio::null());
+    }
+    if terminal == Terminal::Hidden {
+        command.stdout(Stdio::null()).stderr(Stdio::null());
     }
     let told = |error| format!("{}: {error}", program.to_string_lossy());
     let child = command.spawn().map_err(told)?;

@@ -66,11 +66,18 @@ impl Module {
 
     /// What has to be written where, in this order, for it to have a plan.
     pub(super) fn settings(&self, plan: &Plan) -> Vec<(PathBuf, String)> {
-        let off = plan.off();
-        let ends =
-            off.settings().into_iter().filter(|(name, _)| ["fail", "permille"].contains(name));
-        let all = ends.chain(plan.settings());
+        let all = ends(plan).into_iter().chain(plan.settings());
         all.map(|(name, value)| (self.parameters.join(name), value)).collect()
+    }
+
+    /// Has it decide nothing any more, and goes on counting for the same callers. To read what it
+    /// tells asks kvmalloc for memory too, which must not be counted as routed, or fail.
+    ///
+    /// # Errors
+    /// A parameter that cannot be written.
+    pub(super) fn switch_off(&self) -> Result<(), String> {
+        let ends = ends(&Plan::default()).into_iter();
+        self.write(ends.map(|(name, value)| (self.parameters.join(name), value)))
     }
 
     /// Gives it a plan. It is off while the plan is changed, and counts requests anew.
@@ -78,7 +85,11 @@ impl Module {
     /// # Errors
     /// A parameter that cannot be written.
     pub(super) fn set(&self, plan: &Plan) -> Result<(), String> {
-        for (path, value) in self.settings(plan) {
+        self.write(self.settings(plan))
+    }
+
+    fn write(&self, settings: impl IntoIterator<Item = (PathBuf, String)>) -> Result<(), String> {
+        for (path, value) in settings {
             let opened = OpenOptions::new().write(true).truncate(true).open(&path);
             let written = opened.and_then(|mut file| file.write_all(value.as_bytes()));
             written.map_err(|error| {
@@ -97,14 +108,21 @@ impl Module {
         Told::read(&self.debug)
     }
 
-    /// Its recording, as `kvroute replay` reads it.
+    /// Its recording, as `kvroute replay` reads it. The names of tasks in it may be of any bytes.
     ///
     /// # Errors
     /// It cannot be read.
     pub(super) fn recording(&self) -> Result<String, String> {
         let path = self.debug.join("recording");
-        fs::read_to_string(&path).map_err(|error| format!("{}: {error}", shown(&path)))
+        let bytes = fs::read(&path).map_err(|error| format!("{}: {error}", shown(&path)))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
+}
+
+/// What has to be written for a plan to decide nothing.
+fn ends(plan: &Plan) -> Vec<(&'static str, String)> {
+    let settings = plan.off().settings().into_iter();
+    settings.filter(|(name, _)| ["fail", "permille"].contains(name)).collect()
 }
 
 /// Says what to do where a file may not be read.

@@ -4,7 +4,7 @@
 //! said any more. What the command says is its own; an exit code of it that is not 0 is an
 //! objection, like a report, and like a plan that was to decide requests and came to none.
 
-use super::command::{self, Output};
+use super::command::{self, Terminal};
 use super::module::Module;
 use super::plan::{Plan, Way};
 use super::report::{counted, tell_of};
@@ -32,6 +32,9 @@ pub(super) struct Options {
 
 pub(super) fn run(options: &Options, sys: &Path, document: &mut Document) -> Outcome {
     let asked = asked_plan(&options.words)?;
+    if options.recording.as_deref() == Some(Path::new("-")) {
+        return Err("--recording -: what the command says goes there; name a file".to_owned());
+    }
     let module = Module::find(sys)?;
     let own = module.plan()?;
     let plan = asked.unwrap_or_else(|| own.clone());
@@ -42,24 +45,38 @@ pub(super) fn run(options: &Options, sys: &Path, document: &mut Document) -> Out
     let start = Instant::now();
     let text = plan.to_string();
     let variables = [("KVROUTE_PLAN", OsStr::new(&text))];
-    let status = command::run(&options.command, &variables, Output::Shown)?;
+    let status = command::run(&options.command, &variables, Terminal::Shared)?;
     let seconds = start.elapsed().as_secs_f64();
+    module.switch_off()?;
     let after = module.told()?;
     let recording = options.recording.as_ref().map(|path| (path, module.recording()));
-    restore.keep()?;
+    let kept = restore.keep();
     let counts = after.counts.since(&before.counts);
     document.say(&format!("plan: {plan}\n{} ({seconds:.1} s)\n", command::in_words(status)));
     document.say(&format!("{}\n", counted(&counts)));
-    if let Some((path, recording)) = recording {
-        keep(path, &recording?, &counts, document)?;
-    }
     let is_ended = document.is_interrupted();
-    tell_of(&after.reports_since(&before), document);
+    let reports = after.reports_since(&before);
+    tell_of(&reports, document);
+    let nr_told: u64 = reports.iter().map(|report| report.nr_times).sum();
+    let nr_untold = counts.of("reported").saturating_sub(nr_told);
+    if nr_untold > 0 {
+        let what = format!("{nr_untold} that the module has no place for; see the log");
+        document.shortfall("reported", &what);
+    }
     if !is_ended && !status.success() {
         document.shortfall("the command fails", &command::in_words(status));
     }
     if !is_ended && nr_decided(&plan, &counts) == 0 {
         document.shortfall("nothing was routed", &format!("no request fits the plan {plan}"));
+    }
+    // What was found comes before what could not be done.
+    if let Some((path, recording)) = recording
+        && let Err(error) = recording.and_then(|text| keep(path, &text, &counts, document))
+    {
+        document.error(Some(path), &error);
+    }
+    if let Err(error) = kept {
+        document.error(None, &error);
     }
     Ok(())
 }

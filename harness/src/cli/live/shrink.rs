@@ -3,7 +3,7 @@
 //! The command must pass without routing, and fail in the same way each time. The search is
 //! `super::halve`'s, a run `super::trial`'s.
 
-use super::command::Output;
+use super::command::Terminal;
 use super::halve;
 use super::module::Module;
 use super::plan::{Plan, Way};
@@ -56,7 +56,9 @@ pub(super) fn shrink(options: &Options, sys: &Path, document: &mut Document) -> 
     let mut search = Search { place, command, document, nr_runs: 0 };
     let found = search.search(&plan);
     let nr_runs = search.nr_runs;
-    restore.map_or(Ok(()), Restore::keep)?;
+    if let Some(Err(error)) = restore.map(Restore::keep) {
+        document.error(None, &error);
+    }
     if document.is_interrupted() {
         return Ok(());
     }
@@ -69,12 +71,16 @@ pub(super) fn shrink(options: &Options, sys: &Path, document: &mut Document) -> 
 impl Search<'_> {
     /// The smallest plan that fails as this one does, and how that is.
     fn search(&mut self, plan: &Plan) -> Result<(Plan, String), String> {
-        if let Some(kind) = self.run(&Plan::default(), Output::Shown)?.kind {
+        if let Some(kind) = self.run(&Plan::default(), Terminal::Seen)?.kind {
             return Err(format!("it fails without routing too ({kind}), so there is no culprit"));
         }
-        let tried = self.run(plan, Output::Shown)?;
+        let tried = self.run(plan, Terminal::Seen)?;
         let Some(kind) = tried.kind else {
-            return Err(format!("it does not fail under {plan}, so there is nothing to shrink"));
+            let untold = match tried.told {
+                Some(_) => "",
+                None => "; nothing is left in KVROUTE_TOLD, so perhaps no guest has run",
+            };
+            return Err(format!("it does not fail under {plan}: nothing is to be shrunk{untold}"));
         };
         let told = self.telling(tried.told, plan)?;
         let mut nr_last = 0;
@@ -108,16 +114,16 @@ impl Search<'_> {
             return Ok(told);
         }
         let watched = Plan { permille: 1000, fail: 0, way: Way::Policy, ..plan.clone() };
-        let told = self.run(&watched, Output::Hidden)?.told;
+        let told = self.run(&watched, Terminal::Hidden)?.told;
         told.ok_or_else(|| "nothing is left in KVROUTE_TOLD, so no caller is known".to_owned())
     }
 
     fn fails(&mut self, plan: &Plan, kind: &str) -> Result<bool, String> {
-        Ok(self.run(plan, Output::Hidden)?.kind.as_deref() == Some(kind))
+        Ok(self.run(plan, Terminal::Hidden)?.kind.as_deref() == Some(kind))
     }
 
-    fn run(&mut self, plan: &Plan, output: Output) -> Result<Tried, String> {
-        let tried = self.place.run(self.command, plan, output)?;
+    fn run(&mut self, plan: &Plan, terminal: Terminal) -> Result<Tried, String> {
+        let tried = self.place.run(self.command, plan, terminal)?;
         if let Some(signal) = interrupt::received() {
             return Err(format!("ended by {}", signal.name()));
         }
@@ -132,7 +138,8 @@ fn sentence(plan: &Plan, kind: &str) -> String {
     let (first, last) = (plan.requests.start(), plan.requests.end());
     let requests = match first == last {
         true => format!("request {first}"),
-        false => format!("one of the requests {first} to {last}"),
+        // Neither half was enough.
+        false => format!("more than one of the requests {first} to {last}"),
     };
     let way = plan.way.name();
     let what = match (plan.permille, plan.fail) {

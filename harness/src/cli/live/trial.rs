@@ -6,7 +6,7 @@
 //! guest's module told (`stats`, `callers` and `reports` of debugfs), and in a file `kind`, if it
 //! knows it, a line about the kind of failure. What else it puts there stays to the search's end.
 
-use super::command::{self, Output};
+use super::command::{self, Terminal};
 use super::module::Module;
 use super::plan::Plan;
 use super::told::Told;
@@ -44,7 +44,7 @@ impl Place {
         &self,
         command: &[OsString],
         plan: &Plan,
-        output: Output,
+        terminal: Terminal,
     ) -> Result<Tried, String> {
         let text = plan.to_string();
         let mut variables = vec![("KVROUTE_PLAN", OsStr::new(&text))];
@@ -60,9 +60,12 @@ impl Place {
                 Told::default()
             }
         };
-        let status = command::run(command, &variables, output)?;
+        let status = command::run(command, &variables, terminal)?;
         let (said, told) = match self {
-            Self::Machine(module) => (None, Some(module.told()?)),
+            Self::Machine(module) => {
+                module.switch_off()?;
+                (None, Some(module.told()?))
+            }
             Self::Guests(folder) => (said_kind(folder.path()), told_in(folder.path())?),
         };
         let new = told.as_ref().map(|told| told.reports_since(&before)).unwrap_or_default();
