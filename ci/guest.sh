@@ -72,10 +72,11 @@ copy_modules() {
   done >"$root/m/$order"
 }
 
+build_tool() { quietly nice cargo build -p kvroute-harness --target-dir target; }
+
 # copy_tool <root>: the program `kvroute`, with the libraries that it is linked to.
 copy_tool() {
   local library
-  quietly nice cargo build -p kvroute-harness
   strip -o "$1/bin/kvroute" target/debug/kvroute
   ldd target/debug/kvroute | grep -o '/[^ ]*' | while read -r library; do
     mkdir -p "$1${library%/*}"
@@ -236,7 +237,7 @@ verdict_of() {
     case $ended in 124) say "hang: $(last_line)" ;; *) say "crash: $(last_line)" ;; esac
   elif grep -q '^broken: ' "$guests/told"; then
     say "$(grep '^broken: ' "$guests/told" | head -n 3 | paste -sd ';')"
-  elif [[ $1 =~ ^(planted|tool)$ ]]; then
+  elif [ "$1" = planted ]; then
     say "ok, as planted"
   elif grep -q '^still loaded' "$guests/told"; then
     say "cannot be unloaded"

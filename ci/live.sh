@@ -19,7 +19,6 @@ cd "$(dirname "$0")/.."
 . ci/common.sh
 . ci/guest.sh
 
-WORKLOADS=(planted files modules network ipc unload tool)
 
 kernel=${1:-} workload=${2:-}
 [ $# -le 2 ] || die "what is '$3' after the kernel and the workload?"
@@ -30,6 +29,19 @@ missing=$(missing_package)
 [ -z "$missing" ] || { skip "$missing"; exit 0; }
 mapfile -t releases < <(installed_releases "$kernel")
 [ ${#releases[@]} -gt 0 ] || { skip "no kernel ${kernel:-at all} with its headers; $(kernel_advice)"; exit 0; }
+
+wanted=("$workload")
+[ -n "$workload" ] || wanted=(planted files modules network ipc unload tool)
+# The program that goes into a guest is built before the first one: a table that is lost at the end helps nobody.
+if [[ " ${wanted[*]} " == *" tool "* ]]; then
+  if command -v cargo >/dev/null; then
+    build_tool || die "kvroute cannot be built"
+  else
+    skip "no cargo (https://rustup.rs), so no workload tool"
+    [ -z "$workload" ] || exit 0
+    unset 'wanted[-1]'
+  fi
+fi
 
 rows=() planted=() costs=() drivers=() never=() nr_found=0 failed=0
 several=$((cpus > 1 ? cpus : 2))
@@ -82,7 +94,10 @@ once() {
   # A search repeats a hang: the machine may have had no time for it.
   [ -z "${KVROUTE_TOLD:-}" ] || [ "$ended" != 124 ] || run_guest "$1" "$2" "$3"
   [ "$3" != none ] || keep_usual
-  keep_logs "$1-$2-$cpus-${3//[^a-z0-9=]/_}"
+  local plan=${3//[^a-z0-9=]/_}
+  # A plan with many callers is longer than a name of a file may be.
+  [ ${#plan} -le 100 ] || plan=${plan:0:80}_$(cksum <<<"$3" | cut -d ' ' -f 1)
+  keep_logs "$1-$2-$cpus-$plan"
   row "$1" "$2" "$3"
 }
 
@@ -134,7 +149,7 @@ trap 'exit 143' TERM
 mkdir -p "$guests/logs"
 for release in "${releases[@]}"; do
   build_modules "$release"
-  for each in ${workload:-"${WORKLOADS[@]}"}; do all_plans "$release" "$each"; done
+  for each in "${wanted[@]}"; do all_plans "$release" "$each"; done
 done
 report
 exit "$failed"
