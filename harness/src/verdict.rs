@@ -104,10 +104,9 @@ pub(crate) fn known_oracle(name: &str) -> Option<&'static str> {
 /// What stands between how an allocator died and what it printed last.
 pub(crate) const SAYING: &str = ", saying: ";
 
-/// What is said of an allocator that dies of what other traces have left: where, is not known to
-/// the op.
+/// What is said of an allocator that dies of what other traces have left.
 pub(crate) const AFTER_OTHERS: &str =
-    " or soon after it, after other traces in the same process and not without them";
+    ", after other traces in the same process and not without them";
 
 /// The option that has a trace run in a process of its own.
 pub const ISOLATE_OPTION: &str = "--isolate";

@@ -101,7 +101,8 @@ fn what_other_traces_have_left_behind_is_told_apart() {
     let folder = folder();
     let (code, text) = said(folder.path(), "check third trace trace trace trace");
     assert_eq!(code, Some(1), "{text}");
-    let after = "with exit code 3 at this op or soon after it, after other traces in the same process and not";
+    let after =
+        "with exit code 3 at this op, after other traces in the same process and not without";
     assert!(text.contains(after) && text.contains("files checked: 4, failed: 1\n"), "{text}");
 }
 
@@ -116,6 +117,7 @@ fn a_worker_counts_as_this_process_does() {
     let here = counts("run right --ops 20000 --seed 5 --jobs 1");
     assert!(here.contains("ops not comparable"), "{here}");
     assert_eq!(counts("run right --ops 20000 --seed 5 --jobs 2 --isolate"), here);
+    assert_eq!(counts("run right --ops 20000 --seed 5 --in-process"), here);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::generate::of_seed;
 #[cfg(unix)]
 use crate::worker::{self, Patience, Workers};
 use crate::{Failure, Stats, Trace};
+use std::num::NonZero;
 #[cfg(unix)]
 use std::process::ExitCode;
 use std::time::Duration;
@@ -21,16 +22,17 @@ pub(crate) const WORKER: &str = "--worker";
 #[derive(clap::Args)]
 pub(crate) struct IsolationOption {
     /// Run traces in processes of their own, so that a crash, an exit or a call that never returns
-    /// is a verdict. Campaigns over real memory always do.
+    /// is a verdict. Campaigns over real memory do, unless --in-process is given.
     #[arg(long)]
     isolate: bool,
-    /// Run traces in this process, be the memory real: faster, and a debugger sees them; but a
-    /// crash ends the whole run, and a call that never returns is waited for.
+    /// Run traces in this process, be the memory real: a debugger sees them. But a crash or an exit
+    /// ends the whole command, whatever its exit code then is, and a hang is waited for.
     #[arg(long, conflicts_with = "isolate")]
     in_process: bool,
     /// The processor time that an op may take in such a process, in milliseconds; a call that waits
     /// for something may take ten times as much time.
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = ranges::millis)]
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = ranges::millis,
+        conflicts_with = "in_process")]
     op_millis: u64,
 }
 
@@ -44,6 +46,12 @@ pub(crate) enum Checker {
 }
 
 impl IsolationOption {
+    /// How many threads are asked for: one in this process, if none are said, since allocators on
+    /// real memory may be one for a whole process.
+    pub(crate) fn jobs(&self, asked: Option<NonZero<usize>>) -> Option<NonZero<usize>> {
+        asked.or(self.in_process.then_some(NonZero::<usize>::MIN))
+    }
+
     /// What runs the traces of a campaign.
     pub(crate) fn checker(&self, campaign: &Campaign) -> Checker {
         let is_apart = self.isolate || campaign.isolation == Isolation::Worker;

@@ -89,7 +89,9 @@ pub(crate) fn run(options: &Options, document: &mut Document) -> Outcome {
             options.campaign.name
         ));
     }
-    let jobs = options.memory.jobs(options.jobs, Bound::of_generated(options.campaign))?;
+    let jobs = options
+        .memory
+        .jobs(options.isolation.jobs(options.jobs), Bound::of_generated(options.campaign))?;
     let goal = match (options.ops, options.seconds) {
         (Some(ops), _) => Goal::Ops(ops),
         (None, seconds) => Goal::Time(Duration::from_secs(seconds.unwrap_or(10))),

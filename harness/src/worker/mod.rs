@@ -84,8 +84,8 @@ impl Workers {
         }
     }
 
-    /// Asks a worker that has nothing to do. Of one that dies it is not known at which op; one that
-    /// is asked after it writes down where it is at every turn.
+    /// Asks a worker that has nothing to do. Of a generated trace, of which there are many, it is
+    /// not known at which op one dies; the next one then writes down where it is at every turn.
     fn ask(&self, campaign: &Campaign, asked: Asked, wish: Wish) -> Result<Answer, Box<Failure>> {
         let ask = |marks| {
             let (campaign, source) = (campaign.name.to_owned(), asked.source());
@@ -97,7 +97,7 @@ impl Workers {
         let alone = || self.ask_new(&ask(Marks::All));
         let answer = match idle {
             None => alone().map_err(|death| failed(death, After::Nothing))?,
-            Some(mut process) => match process.ask(&ask(Marks::Some), self.patience) {
+            Some(mut process) => match process.ask(&ask(asked.marks()), self.patience) {
                 Ok(answer) => {
                     self.idle().push(process);
                     answer
@@ -148,6 +148,9 @@ fn failure(campaign: &Campaign, asked: Asked, death: Death, after: After) -> Fai
     let mut reason = how.to_string();
     if let After::Others = after {
         reason += AFTER_OTHERS;
+        if asked.marks() == Marks::Some {
+            reason += "; it was at this op when it was last heard of";
+        }
     }
     if !said.is_empty() {
         reason += &(SAYING.to_owned() + &said);

@@ -69,6 +69,14 @@ impl Asked<'_> {
         }
     }
 
+    /// How often a worker that has run others before has to say where it is.
+    pub(super) fn marks(self) -> Marks {
+        match self {
+            Self::Trace(_) => Marks::All,
+            Self::Seed(_) => Marks::Some,
+        }
+    }
+
     /// A failure of it.
     pub(super) fn failure(self, campaign: &Campaign) -> Failure {
         match self {
