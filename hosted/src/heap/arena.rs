@@ -177,7 +177,8 @@ impl Arena {
 
     /// The same, apart from the last ones at every second time.
     pub(super) fn give_apart(&mut self, nr_bytes: usize) -> Option<NonNull<[u8]>> {
-        if self.nr_regions % 2 == 1 && self.nr_used + GAP_BYTES + nr_bytes <= self.nr_bytes {
+        let end = (self.nr_used + GAP_BYTES).checked_add(nr_bytes);
+        if self.nr_regions % 2 == 1 && end.is_some_and(|end| end <= self.nr_bytes) {
             self.skip(GAP_BYTES);
         }
         self.give(nr_bytes)
