@@ -15,16 +15,19 @@ macro_rules! implement {
     ($version:ident: $($allocator:ty)*) => { $(
         // SAFETY: memory stays where it is until it is freed, whichever copy of the type frees it.
         unsafe impl $version::alloc::Allocator for $allocator {
+            #[track_caller]
             fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, $version::alloc::AllocError> {
                 let memory = <Self as Allocator>::alloc(layout, GFP_KERNEL, None);
                 memory.map_err(|_| $version::alloc::AllocError)
             }
 
+            #[track_caller]
             unsafe fn deallocate(&self, ptr: NonNull<u8>, layout: Layout) {
                 // SAFETY: what is asked of this one's caller.
                 unsafe { <Self as Allocator>::free(ptr, layout) }
             }
 
+            #[track_caller]
             unsafe fn grow(
                 &self,
                 ptr: NonNull<u8>,
@@ -36,6 +39,7 @@ macro_rules! implement {
                 memory.map_err(|_| $version::alloc::AllocError)
             }
 
+            #[track_caller]
             unsafe fn shrink(
                 &self,
                 ptr: NonNull<u8>,

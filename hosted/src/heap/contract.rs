@@ -1,7 +1,7 @@
 //! What an author says of an allocator: the two traits.
 //!
 //! Each optional call has a constant that says whether there is such a call; what an allocator does
-//! not have is not asked of it, and counted.
+//! not have is not asked of it.
 //!
 //! Nothing is judged here.
 
