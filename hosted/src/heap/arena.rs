@@ -298,4 +298,13 @@ mod test {
             arena.keep();
         }
     }
+
+    #[test]
+    fn what_no_reserve_has_is_not_given() {
+        let mut arena = Arena::fresh(4 * PAGE).expect("memory");
+        arena.give(PAGE).expect("room");
+        assert!(arena.give_apart(usize::MAX).is_none());
+        assert!(arena.give(usize::MAX).is_none());
+        assert!(arena.give_apart(PAGE).is_some());
+    }
 }
