@@ -204,6 +204,27 @@ fn a_run_without_words_keeps_the_modules_plan() {
     assert_eq!(parameter(&folder, "permille"), "300");
 }
 
+/// What was found is told before what could not be done, and what the module could not keep too.
+#[test]
+fn a_run_loses_no_report() {
+    let report = format!("{ROUTED} printf '# times rule caller\\n1 leak new:f+0x1\\n' >reports");
+    let untold = format!("{ROUTED} sed -i 's/^reported .*/reported 1/' stats");
+    let unasked =
+        "cd sys/kernel/debug/kvroute; sed -i 's/^by_policy .*/by_policy 99/' stats; >callers";
+    for (plan, script, code, words) in [
+        ("permille=1000 --recording no/folder", &*report, 1, "reported: leak, memory of new:f+0x1"),
+        ("permille=1000 --recording no/folder", ROUTED, 2, "requests: 10"),
+        ("permille=1000 --recording -", ROUTED, 2, "name a file"),
+        ("permille=1000", &untold, 1, "reported: 1 that the module has no place for"),
+        ("permille=1000 route=policy", unasked, 1, "nothing was routed"),
+    ] {
+        let folder = machine();
+        let said = live(&folder, &format!("run {plan}"), script);
+        is(&said, code, &[words]);
+        assert!(is_set_back(&folder), "{script}");
+    }
+}
+
 #[test]
 fn a_run_tells_what_is_new() {
     let old = "# times rule caller\n2 leak old:f+0x1\n1 leak old:f+0x1\n";

@@ -9,7 +9,7 @@ use super::module::Module;
 use super::plan::{Plan, Way};
 use super::report::{counted, tell_of};
 use super::restore::Restore;
-use super::told::Counts;
+use super::told::{Counts, Told};
 use crate::cli::Outcome;
 use crate::cli::document::Document;
 use crate::cli::output::{self, shown};
@@ -66,7 +66,7 @@ pub(super) fn run(options: &Options, sys: &Path, document: &mut Document) -> Out
     if !is_ended && !status.success() {
         document.shortfall("the command fails", &command::in_words(status));
     }
-    if !is_ended && nr_decided(&plan, &counts) == 0 {
+    if !is_ended && nr_decided(&plan, &counts, &after) == 0 {
         document.shortfall("nothing was routed", &format!("no request fits the plan {plan}"));
     }
     // What was found comes before what could not be done.
@@ -96,13 +96,14 @@ pub(super) fn refuse_off(plan: &Plan) -> Outcome {
     Ok(())
 }
 
-/// How many requests were decided as the plan says.
-fn nr_decided(plan: &Plan, counts: &Counts) -> u64 {
+/// How many requests were decided as the plan says. Of those that are only watched, the module
+/// counts all as Linux's own, and by caller those that the plan was asked about.
+fn nr_decided(plan: &Plan, counts: &Counts, after: &Told) -> u64 {
     let nr_routed = match plan.way {
         _ if plan.permille == 0 => 0,
         Way::Vmalloc => counts.of("by_vmalloc"),
         Way::Slab => counts.of("by_slab"),
-        Way::Policy => counts.of("by_policy"),
+        Way::Policy => after.callers.iter().map(|caller| caller.nr_planned).sum(),
     };
     nr_routed + counts.of("failed")
 }
