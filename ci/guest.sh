@@ -173,7 +173,8 @@ section() { ! grep -q '^== end$' "$guests/told" || sed -n "/^== $1\$/,/^== /{/^=
 # Callers that vmalloc served, of all; or a dash.
 callers_served() { section callers | awk '!/^#/ { all++; served += $2 > 0 } END { print all ? served "/" all : "-" }'; }
 
-never_served() { section callers | awk '!/^#/ && !$2 { print $7 }' | paste -sd ' '; }
+# Callers whom the plan was asked about, and whom vmalloc has not served.
+never_served() { section callers | awk '!/^#/ && !$2 && $6 { print $7 }' | paste -sd ' '; }
 
 # leave_told <verdict>: what `kvroute live shrink --guests` looks at, where it wants it.
 leave_told() {
