@@ -16,7 +16,7 @@ use crate::campaign::Campaign;
 use crate::generate;
 use crate::lane::IMITATED_BYTES_MAX;
 use crate::model::Allocation;
-use crate::model::rules::KMALLOC_MAX;
+use crate::model::linux::rules::KMALLOC_MAX;
 use crate::op::{Arg, Op};
 use crate::text::Whose;
 use crate::trace::{Machine, Trace};

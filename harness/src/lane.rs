@@ -231,7 +231,7 @@ impl Lane {
 
     /// Ends the boot, if it has not ended: the counters are now those of a fresh machine.
     pub(crate) fn hand_over(&mut self) {
-        if self.model.is_early() {
+        if self.model.linux.is_early() {
             self.subject.hand_over();
             self.model.hand_over();
             self.facts = self.counters();
@@ -244,29 +244,29 @@ impl Lane {
         self.hand_over();
         self.subject.settle();
         self.facts = self.counters();
-        self.model.space_mut().purge();
-        self.model.forget_reuse();
-        self.model.forget_just_freed();
-        self.model.kswapd_mut().rest();
+        self.model.linux.space_mut().purge();
+        self.model.linux.forget_reuse();
+        self.model.linux.forget_just_freed();
+        self.model.linux.kswapd_mut().rest();
         *self.facts
     }
 
     /// The request that frees the memory a destination-less call was just given.
     pub(crate) fn release_of(&self, addr: u64) -> Option<Request> {
-        self.model.at(addr).map(Allocation::right_free)
+        self.model.book.at(addr).map(Allocation::right_free)
     }
 
     /// The requests that drop every reference, and then free every live allocation that can be
     /// freed, but for those that a waiting request replaces.
     pub(crate) fn frees_at_end(&self) -> Vec<Request> {
         let free = |held: &&Allocation| self.model.can_free(held) && !self.is_awaited(held.addr);
-        let frees = self.model.live().filter(free).map(Allocation::right_free);
-        self.model.references().map(ask::put_page).chain(frees).collect()
+        let frees = self.model.book.live().filter(free).map(Allocation::right_free);
+        self.model.linux.references().map(ask::put_page).chain(frees).collect()
     }
 
     /// The requests that destroy every cache.
     pub(crate) fn destroys_at_end(&self) -> Vec<Request> {
-        self.model.caches().map(ask::kmem_cache_destroy).collect()
+        self.model.linux.caches().map(ask::kmem_cache_destroy).collect()
     }
 
     /// The class of an answer.

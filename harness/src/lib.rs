@@ -43,7 +43,7 @@ pub mod worker;
 
 pub use campaign::{CAMPAIGNS, Campaign};
 pub use fuzz::fuzz;
-pub use model::matrix as free_matrix;
+pub use model::linux::matrix as free_matrix;
 pub use stats::Stats;
 pub use trace::Trace;
 pub use verdict::Failure;

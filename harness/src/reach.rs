@@ -9,8 +9,8 @@
 use crate::call::{Call, Frees, Role, Yields};
 use crate::campaign::Campaign;
 use crate::exec;
-use crate::model::Kind;
-use crate::model::rules::{INT_MAX, Interface, KMALLOC_MAX};
+use crate::model::linux::rules::{INT_MAX, KMALLOC_MAX};
+use crate::model::{Interface, Kind};
 use crate::op::{CLASSES, Class, Op};
 use crate::oracle::Step;
 use crate::subject::Answer;
@@ -121,12 +121,12 @@ const STEPS: &[OfStep] = &[
     }),
     ("an area that is freed at the next tick", AREAS, |s| s.record.after.nr_deferred_areas > 0),
     ("the end of a grace period with something to free", QUEUEING, |s| {
-        s.record.request.call == Call::Tick && s.model.nr_queued() > 0
+        s.record.request.call == Call::Tick && s.model.linux.nr_queued() > 0
     }),
     ("a page that outlives its free", PAGED, |s| {
         s.record.freeing.is_some_and(|freeing| {
-            let mut shared = s.record.frames.iter().map(|frame| s.model.page(*frame));
-            freeing.free.how != Frees::PutPage && shared.any(|page| s.model.is_shared(page))
+            let mut shared = s.record.frames.iter().map(|frame| s.model.book.page(*frame));
+            freeing.free.how != Frees::PutPage && shared.any(|page| s.model.linux.is_shared(page))
         })
     }),
     ("CPUs that together keep what one may", ALL, |s| {
@@ -148,10 +148,10 @@ const STEPS: &[OfStep] = &[
     }),
     ("a task that is the last", ALL, |s| s.record.caller.task == 7),
     ("a CPU that is the last", ALL, |s| s.record.caller.cpu == 7),
-    ("a scope in a scope", WHOLE, |s| s.model.scopes(s.record.caller.task).len() >= 2),
-    ("32 scopes in each other", WHOLE, |s| s.model.scopes(s.record.caller.task).len() == 32),
+    ("a scope in a scope", WHOLE, |s| s.model.linux.scopes(s.record.caller.task).len() >= 2),
+    ("32 scopes in each other", WHOLE, |s| s.model.linux.scopes(s.record.caller.task).len() == 32),
     ("a scope in 32 others", WHOLE, |s| {
-        let depth = s.model.scopes(s.record.caller.task).len();
+        let depth = s.model.linux.scopes(s.record.caller.task).len();
         let is_refused = matches!(s.record.reply.answer, Answer::Refused(_));
         matches!(s.record.request.call, Call::MemallocNofsSave | Call::MemallocNoioSave)
             && depth == 32
@@ -301,7 +301,9 @@ fn is_kv(step: &Step) -> bool {
 /// The address and the bytes of a vmalloc area that was given.
 fn area(step: &Step) -> Option<(u64, u64)> {
     match step.record.reply.answer {
-        Answer::Memory { addr, usable, .. } if step.model.is_vmalloc(addr) => Some((addr, usable)),
+        Answer::Memory { addr, usable, .. } if step.model.book.is_vmalloc(addr) => {
+            Some((addr, usable))
+        }
         _ => None,
     }
 }
@@ -340,7 +342,7 @@ fn drops(step: &Step, kind: usize) -> bool {
 }
 
 fn is_freed_elsewhere(step: &Step) -> bool {
-    let freed = step.record.request.freed().first().and_then(|addr| step.model.at(*addr));
+    let freed = step.record.request.freed().first().and_then(|addr| step.model.book.at(*addr));
     freed.is_some_and(|held| {
         held.kind == Kind::Kmalloc && held.cpu != usize::from(step.record.caller.cpu)
     })

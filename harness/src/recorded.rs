@@ -10,8 +10,8 @@
 //! objection: a recording may be of a kernel that another version of the rules describes.
 
 use crate::call::Call;
-use crate::model::kvmalloc::Policy;
-use crate::model::rules::{KMALLOC_MAX_CACHE, size_class};
+use crate::model::linux::kvmalloc::Policy;
+use crate::model::linux::rules::{KMALLOC_MAX_CACHE, size_class};
 use crate::op::{Arg, Class, Op, Reg};
 use crate::recording::{Recording, Served, Told, UnderObject};
 use crate::words::gfp::{

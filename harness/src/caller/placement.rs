@@ -7,7 +7,7 @@
 
 use super::plan::Place;
 use crate::call::{Call, Frees, Makes, Request, Role};
-use crate::model::rules::KMALLOC_MAX;
+use crate::model::linux::rules::KMALLOC_MAX;
 use crate::model::{RCU_HEAD, RCU_OFFSET_END};
 use crate::op::{Faults, Setting};
 use crate::subject::{Answer, Reply, Subject};

@@ -30,7 +30,7 @@ impl Runner<'_> {
         let now = self.lane.settle();
         self.check(stats)?;
         let model = self.lane.model();
-        let nr_live = model.nr_live() - model.nr_boot();
+        let nr_live = model.book.nr_live() - model.nr_boot();
         let end = End { at_boot: &self.lane.at_boot, now: &now, nr_live };
         self.jury.judge(&Event::End(&end))?;
         if self.lane.caps.has(Cap::Counters) { Ok(()) } else { self.drain(stats) }

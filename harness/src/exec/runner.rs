@@ -73,7 +73,7 @@ impl<'a> Runner<'a> {
         }
         self.look_beside(Reach::Near)?;
         if index >= self.next_check {
-            self.next_check = index + CHECK_INTERVAL_OPS.max(self.lane.model().nr_live());
+            self.next_check = index + CHECK_INTERVAL_OPS.max(self.lane.model().book.nr_live());
             self.check(stats)?;
         }
         Ok(view)
@@ -256,7 +256,7 @@ impl<'a> Runner<'a> {
     fn write(&mut self, id: u32, addr: u64, end: u64) -> Result<Class, Objection> {
         let damage = self.lane.rewrite(id, addr);
         self.jury.judge(&Event::Rewrite { damage })?;
-        let size = self.lane.model().at(addr).map_or(0, |held| held.size);
+        let size = self.lane.model().book.at(addr).map_or(0, |held| held.size);
         if end <= size {
             return Ok(Class::Done);
         }
@@ -289,7 +289,7 @@ impl<'a> Runner<'a> {
         let model = self.lane.model();
         let is_kv = |held: &Allocation| held.via == Via::Kvmalloc;
         let point_at = |address: u64| {
-            let own = model.containing(address).map(|held| (held, address - held.addr));
+            let own = model.book.containing(address).map(|held| (held, address - held.addr));
             let (held, offset) = own.or_else(|| model.behind(address))?;
             Some((held, offset, own.is_none()))
         };

@@ -8,11 +8,11 @@
 use super::{Lane, Record, Waiter};
 use crate::bytes::{self, Damage};
 use crate::call::{Call, Frees, MAX_LIST};
-use crate::model::room::Search;
-use crate::model::rules::{Interface, Want};
-use crate::model::shortage::may_lack_node;
-use crate::model::space::SearchTold;
-use crate::model::{Allocation, Cache, Contents, Free, Granted, Kind, Via};
+use crate::model::linux::Cache;
+use crate::model::linux::room::Search;
+use crate::model::linux::shortage::may_lack_node;
+use crate::model::linux::space::SearchTold;
+use crate::model::{Allocation, Contents, Free, Granted, Interface, Kind, Via, Want};
 use crate::op::Reg;
 use crate::paint::mix;
 use crate::subject::{Answer, Refusal};
@@ -45,7 +45,7 @@ impl Lane {
         self.note_search(record);
         // A request that names a node may have made a slab of that node its CPU's active one.
         if record.before.nr_nodes > 0 && record.want.is_some_and(|want| want.node.is_some()) {
-            self.model.forget_reuse();
+            self.model.linux.forget_reuse();
         }
         self.note_kswapd(record);
         self.enter_in_book(record, dst);
@@ -55,7 +55,7 @@ impl Lane {
     fn note_kswapd(&mut self, record: &Record) {
         use Refusal::{Deadlock, Pages};
         if record.request.call == Call::Tick {
-            self.model.kswapd_mut().rest();
+            self.model.linux.kswapd_mut().rest();
         }
         let is_short = self.claims_linux()
             && matches!(
@@ -75,7 +75,7 @@ impl Lane {
         );
         if asks_pages && self.model.powers(&want, record.caller, None).wakes_kswapd() {
             let only_node = record.only_node(&want);
-            self.model.kswapd_mut().wake(&record.before, self.min_free, only_node);
+            self.model.linux.kswapd_mut().wake(&record.before, self.min_free, only_node);
         }
     }
 
@@ -83,8 +83,8 @@ impl Lane {
     fn note_search(&mut self, record: &Record) {
         let Some(want) = record.want.filter(|_| self.claims_linux()) else { return };
         let Some(told) = self.told_of_search(record, &want) else { return };
-        let search = Search::of(&want, self.model.policy());
-        let space = self.model.space_mut();
+        let search = Search::of(&want, self.model.linux.policy());
+        let space = self.model.linux.space_mut();
         // Without a node for a split, be it by an injected failure, it has purged and tried again.
         let may_lose_node = search.may_split() && record.reply.nr_faults > 0;
         if may_lose_node || may_lack_node(&search, &record.before, self.min_free) {
@@ -101,7 +101,7 @@ impl Lane {
     fn told_of_search(&self, record: &Record, want: &Want) -> Option<SearchTold> {
         use Refusal::{Deadlock, Injected, Mapping, Pages, Range, VmallocSpace};
         let (Answer::Refused(refusal) | Answer::WouldBlock(refusal)) = record.reply.answer else {
-            let area = record.granted.filter(|it| !it.stays && self.model.is_vmalloc(it.addr));
+            let area = record.granted.filter(|it| !it.stays && self.model.book.is_vmalloc(it.addr));
             return area.map(|area| SearchTold::Place(area.addr));
         };
         match refusal {
@@ -125,7 +125,7 @@ impl Lane {
             Answer::Refused(_) => {
                 // A failed call may have left the allocator a slab of its own where memory was
                 // free.
-                self.model.forget_just_freed();
+                self.model.linux.forget_just_freed();
                 self.forget_given_back(record);
                 registers_of(record, dst).for_each(|dst| self.assign_nothing(dst));
             }
@@ -136,7 +136,7 @@ impl Lane {
                 self.assign(dst, page);
             }
             Answer::WouldBlock(shortage) => {
-                self.model.forget_just_freed();
+                self.model.linux.forget_just_freed();
                 self.forget_given_back(record);
                 if record.want.is_some() {
                     let waiting = registers_of(record, dst).flatten();
@@ -159,11 +159,11 @@ impl Lane {
                 );
             }
             Answer::Cache(handle) => {
-                self.model.enter_cache(handle, Cache::asked_for(record.id, &record.request));
+                self.model.linux.enter_cache(handle, Cache::asked_for(record.id, &record.request));
                 if let Some(dst) = dst {
                     self.registers.set_cache(dst, handle);
                 }
-                self.model.forget_just_freed();
+                self.model.linux.forget_just_freed();
             }
             Answer::Done => self.commit_done(record),
             _ => {}
@@ -175,7 +175,7 @@ impl Lane {
     pub(crate) fn commit_settled(&mut self, record: &mut Record) {
         match record.reply.answer {
             Answer::WouldBlock(_) => {
-                self.model.forget_just_freed();
+                self.model.linux.forget_just_freed();
                 self.frames = take(&mut record.frames);
             }
             _ => self.commit(record, None),
@@ -190,7 +190,7 @@ impl Lane {
             }
             return;
         }
-        self.model.forget_just_freed();
+        self.model.linux.forget_just_freed();
         let task = record.caller.task;
         match record.request.call {
             Call::MemblockReserve => self.enter_reserved(record),
@@ -199,13 +199,15 @@ impl Lane {
                 freed.extend(self.model.end_grace_period(record.caller.cpu));
                 freed.iter().for_each(|(old, frames)| self.keep_shared(old, frames));
             }
-            Call::VmUnmapAliases => self.model.space_mut().purge(),
-            Call::MemallocNofsSave => self.model.open_scope(task, Scope::Nofs),
-            Call::MemallocNoioSave => self.model.open_scope(task, Scope::Noio),
-            Call::MemallocNofsRestore | Call::MemallocNoioRestore => self.model.close_scope(task),
+            Call::VmUnmapAliases => self.model.linux.space_mut().purge(),
+            Call::MemallocNofsSave => self.model.linux.open_scope(task, Scope::Nofs),
+            Call::MemallocNoioSave => self.model.linux.open_scope(task, Scope::Noio),
+            Call::MemallocNofsRestore | Call::MemallocNoioRestore => {
+                self.model.linux.close_scope(task);
+            }
             Call::KmemCacheDestroy => {
                 if let Some(cache) = record.request.cache() {
-                    self.model.strike_cache(cache);
+                    self.model.linux.strike_cache(cache);
                     self.registers.forget_cache(cache);
                 }
             }
@@ -220,13 +222,14 @@ impl Lane {
             return self.model.queue(addr, head, frames);
         }
         let given_up = self.given_up.take();
-        let is_counted = free.how == Frees::PutPage && self.model.unshare(addr, given_up).is_some();
+        let is_counted =
+            free.how == Frees::PutPage && self.model.linux.unshare(addr, given_up).is_some();
         if is_counted || self.model.pass_on(addr) {
             return;
         }
         // What is cleared before it is freed is zero in the pages that stay.
-        let usable = self.model.at(addr).map_or(0, |held| held.usable);
-        self.model.clear(addr, free.nr_cleared(usable));
+        let usable = self.model.book.at(addr).map_or(0, |held| held.usable);
+        self.model.book.clear(addr, free.nr_cleared(usable));
         if self.model.is_deferred_by(free, addr, record.caller.context) {
             self.model.defer(addr, frames);
         } else if let Some(old) = self.model.strike(addr, frames, record.caller.cpu) {
@@ -238,12 +241,12 @@ impl Lane {
     /// allocation of its own from now on, and holds what it held, and an `rcu_head` where there was
     /// one.
     fn keep_shared(&mut self, old: &Allocation, frames: &[u32]) {
-        if self.model.references().next().is_none() {
+        if self.model.linux.references().next().is_none() {
             return;
         }
         for (start, frame) in (0..).step_by(PAGE as usize).zip(frames) {
-            let addr = self.model.page(*frame);
-            let Some(reg) = self.model.unshare(addr, None) else { continue };
+            let addr = self.model.book.page(*frame);
+            let Some(reg) = self.model.linux.unshare(addr, None) else { continue };
             let page = Allocation {
                 addr,
                 size: PAGE,
@@ -256,7 +259,7 @@ impl Lane {
                 ..*old
             };
             self.model.enter(page, &[*frame]);
-            self.model.set_owner(addr);
+            self.model.linux.set_owner(addr);
         }
     }
 
@@ -331,7 +334,7 @@ impl Lane {
         if record.request.nr_results() != 1
             && let Some(cache) = record.request.cache()
         {
-            self.model.forget_reuse_of(cache);
+            self.model.linux.forget_reuse_of(cache);
         }
     }
 
@@ -382,7 +385,7 @@ impl Lane {
     /// replaced.
     fn assign_nothing(&mut self, dst: Option<Reg>) {
         let held = dst.and_then(|dst| self.registers.address(dst));
-        if held.and_then(|addr| self.model.at(addr)).is_none_or(|held| held.reg != dst) {
+        if held.and_then(|addr| self.model.book.at(addr)).is_none_or(|held| held.reg != dst) {
             self.assign(dst, 0);
         }
     }
@@ -391,17 +394,17 @@ impl Lane {
     fn assign(&mut self, dst: Option<Reg>, addr: u64) {
         let Some(dst) = dst else { return };
         if let Some(before) = self.registers.address(dst) {
-            self.model.forget_register(before, dst);
+            self.model.book.forget_register(before, dst);
         }
         self.registers.set(dst, addr);
     }
 
     /// Verifies an allocation and writes new contents to it; `id` keys them.
     pub(crate) fn rewrite(&mut self, id: u32, addr: u64) -> Option<Damage> {
-        let allocation = self.model.at(addr)?;
+        let allocation = self.model.book.at(addr)?;
         let damage = bytes::verify(self.subject.as_ref(), allocation);
-        self.model.set_contents(addr, Contents::Painted(mix(id.into(), 1)));
-        if let Some(allocation) = self.model.at(addr) {
+        self.model.book.set_contents(addr, Contents::Painted(mix(id.into(), 1)));
+        if let Some(allocation) = self.model.book.at(addr) {
             bytes::write_all(self.subject.as_mut(), allocation);
         }
         damage
@@ -410,7 +413,7 @@ impl Lane {
     /// Writes one byte just past an allocation's requested size, as a careless caller would, and
     /// says what the guard shows; then repairs it. `None` where there is no byte to write to.
     pub(crate) fn overrun(&mut self, addr: u64) -> Option<Option<Damage>> {
-        let allocation = self.model.at(addr).filter(|held| held.size < held.usable)?;
+        let allocation = self.model.book.at(addr).filter(|held| held.size < held.usable)?;
         let end = allocation.addr + allocation.size;
         let mut byte = [0];
         if self.subject.read(end, &mut byte) == 0 {
@@ -424,6 +427,6 @@ impl Lane {
 
     /// Looks at every byte of every live allocation.
     pub(crate) fn verify_all(&self) -> Option<Damage> {
-        self.model.live().find_map(|held| bytes::verify(self.subject.as_ref(), held))
+        self.model.book.live().find_map(|held| bytes::verify(self.subject.as_ref(), held))
     }
 }

@@ -9,8 +9,7 @@
 use super::Lane;
 use crate::bytes::{self, Damage};
 use crate::call::{Call, Request};
-use crate::model::rules::Want;
-use crate::model::{Freeing, Granted};
+use crate::model::{Freeing, Granted, Want};
 use crate::op::{Faults, Setting};
 use crate::subject::{Answer, Cap, Facts, Reply, Subject};
 use crate::words::gfp::__GFP_THISNODE;
@@ -225,7 +224,7 @@ impl Lane {
     ) -> (Option<Damage>, u64) {
         let (mut damage, mut nr_cleared) = (None, 0);
         for &addr in freeing.accepted() {
-            let Some(allocation) = self.model.at(addr) else { continue };
+            let Some(allocation) = self.model.book.at(addr) else { continue };
             damage = damage.or_else(|| bytes::verify(self.subject.as_ref(), allocation));
             collect_frames(self.subject.as_ref(), addr, allocation.usable, frames);
             if freeing.addrs.len() > 1 {
@@ -233,7 +232,7 @@ impl Lane {
             }
             nr_cleared = freeing.free.nr_cleared(allocation.usable);
             // Its holder must leave the object as it was constructed, for the next (R2.5).
-            if let Some(word) = self.model.ctor_of(allocation.kind) {
+            if let Some(word) = self.model.linux.ctor_of(allocation.kind) {
                 bytes::construct(self.subject.as_mut(), addr, allocation.size, word);
             }
         }
@@ -251,9 +250,9 @@ impl Lane {
     /// the frames. A small object may hold one word of the allocator's: its free list is there.
     fn first_remaining(&self, record: &Record, nr_bytes: u64) -> Option<u64> {
         let addr = *record.request.freed().first()?;
-        let allocation = self.model.at(addr)?;
+        let allocation = self.model.book.at(addr)?;
         let nr_words = usize::from(allocation.is_small());
-        let direct = self.model.layout().direct_start;
+        let direct = self.model.book.layout().direct_start;
         let frames = &record.frames;
         bytes::first_remaining(
             self.subject.as_ref(),
@@ -304,11 +303,11 @@ impl Lane {
             Ok(nonzero) => record.nonzero = nonzero.map(|at| zeroed.start + at),
             Err(offset) => record.unmapped = Some(zeroed.start + offset),
         }
-        if let Some(word) = self.model.ctor_of(kind) {
+        if let Some(word) = self.model.linux.ctor_of(kind) {
             record.unconstructed = bytes::first_unconstructed(subject, addr, size, word);
         }
         record.unmapped = record.unmapped.or_else(|| bytes::first_unmapped(subject, addr, usable));
-        if self.model.is_vmalloc(addr) && record.unmapped.is_none() {
+        if self.model.book.is_vmalloc(addr) && record.unmapped.is_none() {
             record.guard_page_mapped = subject.frame_of(addr + usable).is_some();
         }
         // Beyond a byte that cannot be accessed there is nothing to see, however far it would go.

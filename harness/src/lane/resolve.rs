@@ -35,7 +35,7 @@ impl Lane {
                 (get(Role::Written), get(Role::Offset).saturating_add(get(Role::Size)));
             // Who writes to a page that he shares writes to its holder's memory.
             let held =
-                self.model.at(addr).map(|held| (held, 0)).or_else(|| self.model.behind(addr));
+                self.model.book.at(addr).map(|held| (held, 0)).or_else(|| self.model.behind(addr));
             // What is unlinked has readers, and nobody who writes.
             let held = held.filter(|(held, _)| held.head.is_none());
             let (held, start) = held.ok_or(Skip::NoMemory)?;
@@ -56,7 +56,7 @@ impl Lane {
         if self.caps.has(Cap::WrongFrees) {
             return false;
         }
-        let is_lost = |addr| addr > 16 && self.model.at(addr).is_none();
+        let is_lost = |addr| addr > 16 && self.model.book.at(addr).is_none();
         self.model.freeing(request, context).is_some_and(|freeing| !freeing.is_right())
             || request.get(Role::Read).is_some_and(is_lost)
     }
@@ -65,7 +65,7 @@ impl Lane {
     pub(super) fn is_awaited(&self, addr: u64) -> bool {
         let replaces = |waiter: &Waiter| {
             let old = waiter.request.replaced();
-            let held = self.model.containing(addr);
+            let held = self.model.book.containing(addr);
             old.zip(held).is_some_and(|(old, held)| old == held.addr)
         };
         self.waiters.iter().any(replaces)
@@ -79,7 +79,7 @@ impl Lane {
             *word = match (*arg, role) {
                 // A trace names physical addresses by their place in the direct map.
                 (Arg::Number(at), Role::Phys) => {
-                    self.model.layout().direct_start.saturating_add(at)
+                    self.model.book.layout().direct_start.saturating_add(at)
                 }
                 (Arg::Number(number), _) => number,
                 (Arg::Gfp(gfp), _) => gfp.0.into(),
@@ -122,14 +122,14 @@ impl Lane {
             return Ok(Some(ask::kmem_cache_destroy(self.unwaited(cache)?)));
         }
         let addr = self.registers.address(dst).ok_or(Skip::Waiting)?;
-        let held = self.model.at(addr).filter(|held| held.reg == Some(dst));
+        let held = self.model.book.at(addr).filter(|held| held.reg == Some(dst));
         // A reallocation itself frees what it replaces.
         let source = self.pointer(op);
         let replaces =
             |held: &&Allocation| source.is_some_and(|at| (held.addr..held.end()).contains(&at));
         match held.filter(|held| self.model.can_free(held) && !replaces(held)) {
             Some(held) if self.is_awaited(held.addr) => Err(Skip::Waiting),
-            None if self.model.holds_reference(dst, addr) => Ok(Some(ask::put_page(addr))),
+            None if self.model.linux.holds_reference(dst, addr) => Ok(Some(ask::put_page(addr))),
             held => Ok(held.map(Allocation::right_free)),
         }
     }
@@ -166,6 +166,6 @@ impl Lane {
             Arg::Cache(reg) => self.registers.cache(*reg),
             _ => None,
         });
-        self.model.cache(handle?).map(|cache| cache.id)
+        self.model.linux.cache(handle?).map(|cache| cache.id)
     }
 }

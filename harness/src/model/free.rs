@@ -1,10 +1,10 @@
 //! Frees: the calls that free, as the model sees them, and what can come of one.
 //!
-//! What must come of one is in `matrix`, and read in `judge`.
+//! Of several addresses all are freed or none, so one of them decides.
 
 use super::allocation::{RCU_HEAD, RCU_OFFSET_END};
-use super::{Allocation, Kind};
-use crate::call::{Frees, Request, Role};
+use super::{Allocation, Book, Kind};
+use crate::call::{Frees, List, Request, Role};
 use crate::op::Class;
 use crate::words::{CacheHandle, order_of, pages_of};
 
@@ -130,5 +130,45 @@ pub(crate) fn right_call(kind: Kind) -> &'static str {
         Kind::Boot => "memblock_free",
         Kind::Heap { .. } => "dealloc",
         Kind::Frames => "dealloc_frames",
+    }
+}
+
+/// A free: how, of what, and what must come of it. Of several addresses all are freed or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Freeing {
+    /// The call, as the model sees it.
+    pub free: Free,
+    /// The addresses that it frees.
+    pub addrs: List,
+    /// The address that decides: the first that must not be freed, else the first.
+    pub addr: u64,
+    /// What must come of it.
+    pub verdict: Verdict,
+}
+
+impl Freeing {
+    /// The live allocations that are freed, if the call may free them.
+    pub(crate) fn accepted(&self) -> &[u64] {
+        match self.verdict {
+            Verdict::Accept(_) => &self.addrs,
+            _ => &[],
+        }
+    }
+
+    /// Whether the caller may make the call.
+    pub(crate) fn is_right(&self) -> bool {
+        matches!(self.verdict, Verdict::Accept(_) | Verdict::NoOp)
+    }
+}
+
+impl Book {
+    /// A heap and a frame allocator free the start of what they gave, and nothing else.
+    pub(super) fn judge_foreign(&self, free: Free, addr: u64) -> Verdict {
+        let is_of_frames = free.how == Frees::Frames;
+        match self.at(addr).map(|held| held.kind) {
+            Some(Kind::Frames) if is_of_frames => Verdict::Accept(addr),
+            Some(Kind::Heap { .. }) if !is_of_frames => Verdict::Accept(addr),
+            _ => Verdict::Refuse(Class::Wild, None),
+        }
     }
 }

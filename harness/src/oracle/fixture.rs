@@ -3,8 +3,7 @@
 use super::{Event, Judgement, Oracle, Step};
 use crate::call::Request;
 use crate::lane::Record;
-use crate::model::rules::Want;
-use crate::model::{Allocation, Contents, Kind, Model, Via};
+use crate::model::{Allocation, Contents, Kind, Model, Via, Want};
 use crate::op::Faults;
 use crate::relaxation::{Relaxation, Relaxed};
 use crate::subject::Effort;

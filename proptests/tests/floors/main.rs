@@ -8,6 +8,9 @@
 //! One folder is a border: what names alloc-core stands in the subject that translates it, so that
 //! the model and the oracles cannot have learnt from it what they judge it by.
 //!
+//! Another is the model's: the rules of Linux are in a room of their own, and the generic oracles
+//! and what they judge by do not look in there.
+//!
 //! Tests may use everything.
 
 mod graph;
@@ -163,6 +166,41 @@ fn barks_on_a_file_that_names_alloc_core() {
     ] {
         let texts: Texts = [(file.to_owned(), line.to_owned())].into();
         assert_eq!(namings(&texts).is_empty(), is_right, "{file}: {line}");
+    }
+}
+
+/// The uses of Linux' rules by what any allocator is judged by: the generic oracles, and the files
+/// of the model but the one that joins its two rooms.
+fn learnt_from_linux(graph: &Graph) -> Vec<String> {
+    let is_generic = |file: &str| match file.strip_prefix("model/") {
+        Some(file) => !file.contains('/') && file != "mod.rs",
+        None => file.starts_with("oracle/generic/"),
+    };
+    let of_linux = |file: &str| file.starts_with("model/linux/");
+    let found = graph.uses.iter().filter(|((from, to), _)| is_generic(from) && of_linux(to));
+    found.map(|((from, to), by)| format!("{from} uses {to}: {by}")).collect()
+}
+
+#[test]
+fn what_any_allocator_is_judged_by_knows_nothing_of_linux() {
+    let graph = Graph::of(&texts(&root().join("harness/src"), &["bin"]), "lib.rs");
+    let found = learnt_from_linux(&graph);
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+}
+
+#[test]
+fn barks_on_a_generic_file_that_knows_linux() {
+    let text = "use crate::model::linux::Linux; fn f(linux: &Linux) { linux.rule() }";
+    for (generic, nr_found) in [("book", 1), ("mod", 0)] {
+        let files = [
+            ("lib.rs", "mod model;"),
+            ("model/mod.rs", if generic == "mod" { text } else { "" }),
+            ("model/book.rs", if generic == "book" { text } else { "" }),
+            ("model/linux/mod.rs", "pub struct Linux; impl Linux { pub fn rule(&self) {} }"),
+        ];
+        let mut texts: Texts = files.map(|(file, text)| (file.to_owned(), text.to_owned())).into();
+        texts.entry("model/mod.rs".to_owned()).or_default().insert_str(0, "mod book; mod linux; ");
+        assert_eq!(learnt_from_linux(&Graph::of(&texts, "lib.rs")).len(), nr_found, "{generic}");
     }
 }
 

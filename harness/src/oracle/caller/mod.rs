@@ -35,7 +35,7 @@ fn judge(event: &Event) -> Judgement {
                 return Ok(());
             }
             let about = freeing.map(|freeing| freeing.addr).or(request.address());
-            let held = about.and_then(|addr| step.model.at(addr));
+            let held = about.and_then(|addr| step.model.book.at(addr));
             let is_nolock = request.call == Call::KfreeNolock;
             let is_foreign = held.is_some_and(|held| (held.via == Via::Nolock) != is_nolock);
             if freeing.is_some() && is_foreign {

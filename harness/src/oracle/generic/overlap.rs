@@ -44,7 +44,7 @@ fn judge(event: &Event) -> Judgement {
 fn beside(Step { model, record, .. }: &Step, granted: Granted) -> Judgement {
     let Granted { addr, usable, .. } = granted;
     let own = record.request.replaced();
-    meets(granted, model.overlapping_beside(own, addr, addr.saturating_add(usable)))
+    meets(granted, model.book.overlapping_beside(own, addr, addr.saturating_add(usable)))
 }
 
 fn meets(granted: Granted, other: Option<&Allocation>) -> Judgement {
@@ -58,8 +58,9 @@ fn meets(granted: Granted, other: Option<&Allocation>) -> Judgement {
 /// A piece of memory lies apart from all live memory.
 fn apart(Step { model, record, .. }: &Step, granted: Granted) -> Judgement {
     let Granted { addr, usable, kind, .. } = granted;
-    meets(granted, model.overlapping(addr, addr.saturating_add(usable)))?;
-    if let Some(frame) = record.frames.iter().find(|frame| model.is_frame_taken(**frame, kind)) {
+    meets(granted, model.book.overlapping(addr, addr.saturating_add(usable)))?;
+    if let Some(frame) = record.frames.iter().find(|frame| model.book.is_frame_taken(**frame, kind))
+    {
         return Err(format!("{addr:#x}+{usable:#x} shows frame {frame}, which is in use"));
     }
     match twice(&record.frames).filter(|_| kind == Kind::Vmalloc) {

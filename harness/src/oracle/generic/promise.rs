@@ -3,8 +3,7 @@
 //!
 //! How much more than the requested size is usable, and where it lies, is the allocator's own.
 
-use crate::model::Granted;
-use crate::model::rules::Want;
+use crate::model::{Granted, Want};
 use crate::oracle::{Event, Judgement, Oracle, Step};
 use crate::subject::{Caps, Pack};
 

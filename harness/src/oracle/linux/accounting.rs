@@ -102,7 +102,7 @@ const HELD: [&str; 9] = [
 /// What callers hold is what the allocator says it handed out. The book is as it was before the
 /// step, so it is held against the counters from before.
 fn agrees_with_book(step: &Step) -> Judgement {
-    let totals = step.model.totals();
+    let totals = step.model.linux.totals();
     let facts = &step.record.before;
     let held = [
         totals.nr_block_pages,
@@ -110,8 +110,8 @@ fn agrees_with_book(step: &Step) -> Judgement {
         totals.nr_vmalloc_pages,
         totals.nr_areas,
         totals.nr_area_pages,
-        step.model.nr_deferred() as u64,
-        step.model.nr_queued() as u64,
+        step.model.linux.nr_deferred() as u64,
+        step.model.linux.nr_queued() as u64,
         totals.nr_kmalloc_objects,
         totals.nr_cache_objects,
     ];
@@ -143,7 +143,7 @@ fn agrees_with_book(step: &Step) -> Judgement {
 /// callers were told (R4.10).
 fn purged_as_told(step: &Step) -> Judgement {
     let waiting = step.record.before.nr_lazy_pages;
-    let space = step.model.space();
+    let space = step.model.linux.space();
     if space.waiting().all(|held| held != waiting) {
         let held: Vec<u64> = space.waiting().collect();
         return Err(format!(
@@ -158,7 +158,7 @@ fn purged_as_told(step: &Step) -> Judgement {
 
 /// Address space that was freed does not wait for ever (R4.10).
 fn purged_in_time(step: &Step) -> Judgement {
-    let most = step.model.space().lazy_max();
+    let most = step.model.linux.space().lazy_max();
     let waiting = step.record.after.nr_lazy_pages;
     if waiting > most {
         return Err(format!(
@@ -177,7 +177,7 @@ fn purged_with_need(step: &Step) -> Judgement {
     }
     let (before, after) = (&record.before, &record.after);
     let nr_freed = before.nr_area_pages.saturating_sub(after.nr_area_pages);
-    let (waiting, most) = (before.nr_lazy_pages + nr_freed, step.model.space().lazy_max());
+    let (waiting, most) = (before.nr_lazy_pages + nr_freed, step.model.linux.space().lazy_max());
     if after.nr_lazy_pages < waiting && waiting <= most {
         return Err(format!(
             "a purge, although only {waiting} pages of vmalloc space waited for it, of {most} that may"
@@ -286,8 +286,7 @@ mod test {
     use super::*;
     use crate::call::{Request, ask};
     use crate::lane::Record;
-    use crate::model::Kind;
-    use crate::model::rules::Want;
+    use crate::model::{Kind, Want};
     use crate::oracle::fixture::{
         DIRECT, VMALLOC, all_free, barks, enter, memory, model, record, silent,
     };

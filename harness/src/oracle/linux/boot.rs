@@ -7,7 +7,7 @@
 //! else gets it is judged in `overlap`, and its frees in `wrong_free`.
 
 use crate::call::{Call, Role};
-use crate::model::rules::Want;
+use crate::model::Want;
 use crate::oracle::{Event, Judgement, Oracle, Step};
 use crate::subject::{Answer, Refusal};
 use crate::subject::{Cap, Caps, Pack};
@@ -32,7 +32,7 @@ fn judge(event: &Event) -> Judgement {
     let is_late = answer == Answer::Refused(Refusal::TooLate);
     let get = |role| request.get(role).unwrap_or(0);
     let legal = match request.call {
-        _ if is_late || !step.model.is_early() => is_late != step.model.is_early(),
+        _ if is_late || !step.model.linux.is_early() => is_late != step.model.linux.is_early(),
         Call::MemblockReserve => may_reserve(step, get(Role::Phys), get(Role::Size)),
         Call::MemblockAlloc => may_alloc(step, get(Role::Size), get(Role::Align)),
         _ => true,
@@ -42,15 +42,15 @@ fn judge(event: &Event) -> Judgement {
 
 fn may_reserve(step: &Step, addr: u64, size: u64) -> bool {
     let model = step.model;
-    let memory = model.layout().direct_start..=model.layout().direct_end;
+    let memory = model.book.layout().direct_start..=model.book.layout().direct_end;
     let end = addr.saturating_add(size);
     let is_range = size > 0 && memory.contains(&addr) && memory.contains(&end);
-    let is_taken = is_range && model.overlapping(addr, end).is_some();
+    let is_taken = is_range && model.book.overlapping(addr, end).is_some();
     match step.record.reply.answer {
-        Answer::Done => is_range && !is_taken && model.nr_live() < NR_REGIONS,
+        Answer::Done => is_range && !is_taken && model.book.nr_live() < NR_REGIONS,
         Answer::Refused(Refusal::BadArgument) => !is_range,
         Answer::Refused(Refusal::BootTaken) => is_taken || addr < model.boot_floor(),
-        Answer::Refused(Refusal::BootRegions) => model.nr_live() == NR_REGIONS,
+        Answer::Refused(Refusal::BootRegions) => model.book.nr_live() == NR_REGIONS,
         _ => false,
     }
 }
@@ -65,10 +65,10 @@ fn may_alloc(step: &Step, size: u64, align: u64) -> bool {
         Answer::Refused(Refusal::BadArgument) => is_bad,
         _ if is_bad => false,
         Answer::Memory { addr, .. } => {
-            model.nr_live() < NR_REGIONS && (place() == Some(addr) || is_low(place()))
+            model.book.nr_live() < NR_REGIONS && (place() == Some(addr) || is_low(place()))
         }
         Answer::Refused(Refusal::BootMemory) => is_low(place()),
-        Answer::Refused(Refusal::BootRegions) => model.nr_live() == NR_REGIONS,
+        Answer::Refused(Refusal::BootRegions) => model.book.nr_live() == NR_REGIONS,
         _ => false,
     }
 }

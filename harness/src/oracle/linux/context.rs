@@ -6,7 +6,7 @@
 //! That `vfree` is put off in an interrupt is judged with all frees in `wrong_free`.
 
 use crate::call::Call;
-use crate::model::rules::Interface;
+use crate::model::Interface;
 use crate::oracle::{Event, Judgement, Oracle, Step};
 use crate::relaxation::Relaxation;
 use crate::subject::{Answer, Refusal};
@@ -34,7 +34,8 @@ fn judge(event: &Event) -> Judgement {
 fn allowed(step: &Step) -> Judgement {
     let record = step.record;
     let context = record.caller.context;
-    let spares_sleep = context == Context::Atomic && step.model.policy().vmalloc_spares_sleep();
+    let spares_sleep =
+        context == Context::Atomic && step.model.linux.policy().vmalloc_spares_sleep();
     let enables_irqs = record.request.spec().traits.enables_irqs;
     let forbidden = match context {
         Context::Task => false,
@@ -101,7 +102,7 @@ fn takes_locks(step: &Step) -> bool {
 }
 
 fn restored(step: &Step, scope: Scope) -> Judgement {
-    let innermost = step.model.scopes(step.record.caller.task).last();
+    let innermost = step.model.linux.scopes(step.record.caller.task).last();
     if innermost == Some(&scope) {
         expect(step, Answer::Done)
     } else {
@@ -111,7 +112,7 @@ fn restored(step: &Step, scope: Scope) -> Judgement {
 
 fn expect(step: &Step, answer: Answer) -> Judgement {
     let record = step.record;
-    let too_deep = step.model.scopes(record.caller.task).len() >= 32;
+    let too_deep = step.model.linux.scopes(record.caller.task).len() >= 32;
     let is_expected = record.reply.answer == answer;
     if record.before == record.after
         && (is_expected || step.relaxed.if_so(too_deep, Relaxation::DeepScopes))
@@ -196,7 +197,7 @@ mod test {
         let unbalanced = Answer::Refused(Refusal::Unbalanced);
         barks(&ORACLE, &model, &record(restore(Scope::Nofs), Answer::Done), "Unbalanced");
         silent(&ORACLE, &model, &record(restore(Scope::Nofs), unbalanced));
-        model.open_scope(0, Scope::Noio);
+        model.linux.open_scope(0, Scope::Noio);
         barks(&ORACLE, &model, &record(restore(Scope::Nofs), Answer::Done), "Unbalanced");
         barks(&ORACLE, &model, &record(restore(Scope::Noio), unbalanced), "Done");
         silent(&ORACLE, &model, &record(restore(Scope::Noio), Answer::Done));

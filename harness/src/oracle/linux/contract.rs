@@ -9,10 +9,11 @@
 
 use super::situation;
 use crate::call::{Call, Request, Role};
-use crate::model::effort::lowest_watermark;
-use crate::model::room::{Places, Search};
-use crate::model::rules::{Interface, Want, cache_alignment, cache_stride, has_block, size_class};
-use crate::model::{Granted, Kind, rules};
+use crate::model::linux::effort::lowest_watermark;
+use crate::model::linux::room::{Places, Search};
+use crate::model::linux::rules;
+use crate::model::linux::rules::{cache_alignment, cache_stride, has_block, size_class};
+use crate::model::{Granted, Interface, Kind, Want};
 use crate::oracle::{Event, Judgement, Oracle, Step};
 use crate::relaxation::Relaxation;
 use crate::subject::{Answer, Refusal};
@@ -81,7 +82,9 @@ fn judge_cache(request: Request, step: &Step) -> Judgement {
     let large = size.max(align) > rules::KMALLOC_MAX
         || cache_stride(size, cache_alignment(size, align, flags), ctor) > rules::KMALLOC_MAX;
     match step.record.reply.answer {
-        Answer::Cache(handle) if !bad && !large && step.model.cache(handle).is_none() => Ok(()),
+        Answer::Cache(handle) if !bad && !large && step.model.linux.cache(handle).is_none() => {
+            Ok(())
+        }
         Answer::Refused(Refusal::BadArgument) if bad => Ok(()),
         Answer::Refused(Refusal::TooLarge) if large => Ok(()),
         // The descriptor is an object like any other, taken with GFP_KERNEL.
@@ -108,12 +111,14 @@ fn promises(step: &Step, want: &Want, granted: Granted) -> Judgement {
         Kind::PagesExact { nr_pages } => Some(PAGE * nr_pages),
         // An area of huge pages has all that they hold (R4.12).
         Kind::Vmalloc => {
-            let huge = step.model.policy().huge_pages(want).map(|nr_pages| nr_pages * PAGE);
+            let huge = step.model.linux.policy().huge_pages(want).map(|nr_pages| nr_pages * PAGE);
             huge.filter(|huge| *huge == usable).or(Some(pages_of(size) * PAGE))
         }
         Kind::Boot => Some(size),
         Kind::Heap { .. } | Kind::Frames => None,
-        Kind::CacheObject(handle) => step.model.cache(handle).map(|_| step.model.stride(want)),
+        Kind::CacheObject(handle) => {
+            step.model.linux.cache(handle).map(|_| step.model.stride(want))
+        }
     };
     if exact.is_some_and(|exact| exact != usable) {
         return Err(format!("{addr:#x} has {usable:#x} usable bytes; the rules give {exact:#x?}"));
@@ -137,7 +142,7 @@ fn reserves(step: &Step, want: &Want, granted: Granted) -> Judgement {
     };
     let size = want.size.unwrap_or(0);
     let gfp = match want.interface {
-        Interface::Kvmalloc { route } => step.model.policy().first_try(size, want.gfp, route),
+        Interface::Kvmalloc { route } => step.model.linux.policy().first_try(size, want.gfp, route),
         _ => want.gfp,
     };
     let watermark = lowest_watermark(gfp, order, step.record.caller, step.min_free);
@@ -165,8 +170,8 @@ fn place(step: &Step, want: &Want, granted: Granted) -> Judgement {
     if kind != Kind::Vmalloc {
         return Ok(());
     }
-    let search = Search::of(want, step.model.policy());
-    let space = step.model.space();
+    let search = Search::of(want, step.model.linux.policy());
+    let space = step.model.linux.space();
     let Some(Places { huge, small }) = space.places(&search) else {
         step.relaxed.by(Relaxation::UnknownPlace);
         return Ok(());
@@ -242,7 +247,7 @@ pub(super) fn is_too_large(step: &Step, want: &Want, size: u64) -> bool {
         Interface::Kmalloc | Interface::Cache(_) => size > rules::KMALLOC_MAX,
         Interface::Vmalloc { .. } => exceeds_memory,
         Interface::Kvmalloc { route } => {
-            let policy = step.model.policy();
+            let policy = step.model.linux.policy();
             let maps = policy.sides(size, want.gfp, route).vmalloc;
             maps && exceeds_memory || policy.is_too_large(size, want.gfp)
         }
@@ -252,7 +257,7 @@ pub(super) fn is_too_large(step: &Step, want: &Want, size: u64) -> bool {
 /// Whether the caller cannot sleep where the call may.
 fn is_bad_context(step: &Step, want: &Want, size: u64) -> bool {
     let Interface::Kvmalloc { route } = want.interface else { return false };
-    step.model.policy().is_bug(size, want.gfp, route)
+    step.model.linux.policy().is_bug(size, want.gfp, route)
         && situation::situation(step, want).is_first_try_short(want, size, route)
 }
 
@@ -275,7 +280,7 @@ fn is_bad_argument(step: &Step, want: &Want) -> bool {
     }
     if let Interface::Cache(handle) = want.interface {
         // Linux does not zero what was constructed, and says so in the log only (R2.5).
-        return step.model.ctor_of(Kind::CacheObject(handle)).is_some() && want.wants_zero();
+        return step.model.linux.ctor_of(Kind::CacheObject(handle)).is_some() && want.wants_zero();
     }
     if situation::is_misused(step, want) || has_foreign_flags(step, want) {
         return true;
@@ -283,7 +288,7 @@ fn is_bad_argument(step: &Step, want: &Want) -> bool {
     let Interface::Vmalloc { range: Some((start, end, align)) } = want.interface else {
         return false;
     };
-    let layout = step.model.layout();
+    let layout = step.model.book.layout();
     let space = layout.vmalloc_end - layout.vmalloc_start;
     start >= end || end > space || !align.is_power_of_two()
 }
@@ -292,7 +297,8 @@ fn is_bad_argument(step: &Step, want: &Want) -> bool {
 mod test {
     use super::*;
     use crate::call::ask;
-    use crate::model::{Cache, Reuse};
+    use crate::model::linux::Cache;
+    use crate::model::linux::reuse::Reuse;
     use crate::oracle::fixture::{
         DIRECT, VMALLOC, barks, enter, memory, model, model_of, record, silent,
     };
@@ -369,7 +375,7 @@ mod test {
             nr_objects: 0,
             reuse: Reuse::default(),
         };
-        model.enter_cache(handle, cache);
+        model.linux.enter_cache(handle, cache);
         let alloc = |gfp| ask::kmem_cache_alloc(handle, gfp);
         silent(&ORACLE, &model, &record(alloc(GFP_KERNEL), memory(DIRECT, 2048)));
         barks(&ORACLE, &model, &record(alloc(GFP_KERNEL), memory(DIRECT, 1024)), "rules give");

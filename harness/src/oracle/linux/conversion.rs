@@ -40,13 +40,13 @@ fn judge(event: &Event) -> Judgement {
 
 /// Every page of a live area but its guard is mapped, to a frame that is in use.
 fn is_live_mapped(model: &Model, record: &Record, addr: u64) -> Judgement {
-    let Some(held) = model.containing(addr).filter(|held| held.kind == Kind::Vmalloc) else {
+    let Some(held) = model.book.containing(addr).filter(|held| held.kind == Kind::Vmalloc) else {
         return Ok(());
     };
     let is_guard = addr >= held.addr + held.usable;
     match record.frames.first() {
         None if is_guard => Ok(()),
-        Some(&frame) if !is_guard && model.is_frame_taken(frame, Kind::Vmalloc) => Ok(()),
+        Some(&frame) if !is_guard && model.book.is_frame_taken(frame, Kind::Vmalloc) => Ok(()),
         frame => Err(format!("{addr:#x}, in area {:#x}, shows frame {frame:?}", held.addr)),
     }
 }

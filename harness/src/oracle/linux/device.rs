@@ -6,7 +6,7 @@
 //!
 //! That the frames are nobody else's is judged in `overlap`.
 
-use crate::model::rules::Interface;
+use crate::model::Interface;
 use crate::oracle::{Event, Judgement, Oracle};
 use crate::subject::Answer;
 use crate::subject::{Cap, Caps, Pack};

@@ -29,8 +29,8 @@ fn judge(event: &Event) -> Judgement {
     else {
         return Ok(());
     };
-    let huge = step.model.policy().huge_pages(want);
-    let Some(nr_pages) = huge.filter(|_| step.model.is_vmalloc(addr)) else { return Ok(()) };
+    let huge = step.model.linux.policy().huge_pages(want);
+    let Some(nr_pages) = huge.filter(|_| step.model.book.is_vmalloc(addr)) else { return Ok(()) };
     if situation::is_misused(step, want) {
         return Err(format!("{:?} was granted; the free of compound pages goes wrong", want.gfp));
     }
@@ -56,7 +56,7 @@ mod test {
     use super::*;
     use crate::call::ask;
     use crate::lane::Record;
-    use crate::model::rules::Want;
+    use crate::model::Want;
     use crate::oracle::fixture::{VMALLOC, barks, memory, model_with, record, silent};
     use crate::subject::Refusal;
     use crate::trace::Machine;

@@ -8,9 +8,8 @@
 //! Whether a node's shortage is real is judged in `contract`.
 
 use super::situation;
-use crate::model::Granted;
-use crate::model::Kind;
-use crate::model::rules::{Want, has_block, watermark};
+use crate::model::linux::rules::{has_block, watermark};
+use crate::model::{Granted, Kind, Want};
 use crate::oracle::{Event, Judgement, Oracle, Step};
 use crate::relaxation::Relaxation;
 use crate::subject::Effort;
@@ -58,7 +57,7 @@ fn judge(event: &Event) -> Judgement {
 }
 
 fn node_of(step: &Step, frame: u32) -> u8 {
-    let layout = step.model.layout();
+    let layout = step.model.book.layout();
     let nr_frames = (layout.direct_end - layout.direct_start) / PAGE;
     let share = nr_frames.div_ceil(step.record.before.nr_nodes.into());
     (u64::from(frame) / share) as u8
@@ -73,7 +72,7 @@ fn has_plenty(step: &Step, want: &Want, kind: Kind, node: u8) -> bool {
     let size = step.model.promise(want).0;
     let order = match kind {
         // Huge pages are looked for on all nodes before small ones on any.
-        Kind::Vmalloc if step.model.policy().huge_pages(want).is_some() => return false,
+        Kind::Vmalloc if step.model.linux.policy().huge_pages(want).is_some() => return false,
         Kind::Vmalloc => return situation::situation(step, want).has_frames_on(node, size),
         Kind::Pages { order, .. } | Kind::DmaCoherent { order } => order,
         Kind::LargeKmalloc | Kind::PagesExact { .. } => order_of(size),

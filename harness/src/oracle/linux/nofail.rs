@@ -13,8 +13,9 @@
 use super::situation;
 use crate::call::Request;
 use crate::lane::Retry;
-use crate::model::effort::Powers;
-use crate::model::rules::{Interface, KMALLOC_MAX, Want};
+use crate::model::linux::effort::Powers;
+use crate::model::linux::rules::KMALLOC_MAX;
+use crate::model::{Interface, Want};
 use crate::oracle::{Event, Judgement, Oracle, Step, Wake};
 use crate::subject::{Answer, Refusal};
 use crate::subject::{Cap, Caps, Pack};
@@ -123,7 +124,7 @@ fn waits(step: &Step, want: &Want, size: u64, shortage: Refusal) -> Judgement {
 /// The promise that cannot be kept must really be one.
 fn impossible(step: &Step, want: &Want, size: u64) -> Judgement {
     let managed = step.record.before.nr_managed_pages;
-    let layout = step.model.layout();
+    let layout = step.model.book.layout();
     let space = layout.vmalloc_end - layout.vmalloc_start;
     let with_guard = pages_of(size).saturating_add(1).saturating_mul(PAGE);
     let never = match want.interface {
@@ -132,7 +133,7 @@ fn impossible(step: &Step, want: &Want, size: u64) -> Judgement {
         Interface::Kmalloc | Interface::Cache(_) => size > KMALLOC_MAX,
         Interface::Boot(_) | Interface::Heap(_) | Interface::Frames(_) => false,
         Interface::Kvmalloc { route } => {
-            let policy = step.model.policy();
+            let policy = step.model.linux.policy();
             let maps = policy.sides(size, want.gfp, route).vmalloc;
             maps && (size / PAGE > managed || with_guard > space)
                 || policy.is_too_large(size, want.gfp)

@@ -6,7 +6,7 @@
 //!
 //! The request's half is judged as any request, the free's half in `wrong_free`.
 
-use crate::model::rules::Interface;
+use crate::model::Interface;
 use crate::oracle::{Event, Judgement, Oracle};
 use crate::subject::{Answer, Refusal};
 use crate::subject::{Caps, Pack};

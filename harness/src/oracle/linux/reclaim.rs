@@ -9,8 +9,8 @@
 
 use crate::call::Call;
 use crate::lane::Record;
-use crate::model::effort::{Powers, is_first_try};
-use crate::model::rules::{Interface, Want};
+use crate::model::linux::effort::{Powers, is_first_try};
+use crate::model::{Interface, Want};
 use crate::oracle::{Event, Judgement, Oracle, Step};
 use crate::relaxation::Relaxation;
 use crate::subject::Effort;
@@ -37,7 +37,8 @@ fn judge(event: &Event) -> Judgement {
         }
         (None, Call::Tick) => {
             spared_processes(&record.before, &record.after)?;
-            let fault = step.model.kswapd().fault(&record.before, &record.after, step.min_free);
+            let fault =
+                step.model.linux.kswapd().fault(&record.before, &record.after, step.min_free);
             fault.map_or(Ok(()), Err)
         }
         (None, Call::DropCaches) => spared_processes(&record.before, &record.after),
@@ -162,7 +163,7 @@ fn must_warn(step: &Step, want: &Want) -> bool {
         Refusal::TooLarge => match want.interface {
             Interface::Kvmalloc { route } => {
                 let size = want.size.unwrap_or(u64::MAX);
-                step.model.policy().warns_of_too_large(size, want.gfp, route)
+                step.model.linux.policy().warns_of_too_large(size, want.gfp, route)
             }
             Interface::Boot(_) | Interface::Heap(_) | Interface::Frames(_) => false,
             _ => true,
@@ -178,7 +179,7 @@ fn may_map(step: &Step, want: &Want) -> bool {
         Interface::Vmalloc { .. } => true,
         Interface::Kvmalloc { .. } => {
             step.model.may_map(want)
-                && granted_at(step).is_none_or(|addr| step.model.is_vmalloc(addr))
+                && granted_at(step).is_none_or(|addr| step.model.book.is_vmalloc(addr))
         }
         _ => false,
     }
@@ -188,7 +189,7 @@ fn may_map(step: &Step, want: &Want) -> bool {
 /// may fail and say so although the request succeeds.
 fn maps_memory(step: &Step, want: &Want) -> bool {
     matches!(want.interface, Interface::Vmalloc { .. } | Interface::Kvmalloc { .. })
-        && granted_at(step).is_some_and(|addr| step.model.is_vmalloc(addr))
+        && granted_at(step).is_some_and(|addr| step.model.book.is_vmalloc(addr))
 }
 
 /// A request that was refused for want of pages, or waits for them, has tried what it may.
@@ -271,7 +272,7 @@ mod test {
     #[test]
     fn barks_on_a_file_system_that_is_re_entered_from_a_scope() {
         let mut model = model();
-        model.open_scope(0, Scope::Nofs);
+        model.linux.open_scope(0, Scope::Nofs);
         barks(&ORACLE, &model, &dropped(page(GFP_KERNEL), 2), "file system");
         silent(&ORACLE, &model, &dropped(page(GFP_KERNEL), 1));
     }
@@ -371,11 +372,11 @@ mod test {
         (tick.before_mut().nr_free_pages, tick.before_mut().nr_cache_pages[0]) = (20, 40);
         (tick.after_mut().nr_free_pages, tick.after_mut().nr_cache_pages[0]) = (20, 40);
         silent(&ORACLE, &model, &tick);
-        model.kswapd_mut().wake(&tick.before, 16, None);
+        model.linux.kswapd_mut().wake(&tick.before, 16, None);
         barks(&ORACLE, &model, &tick, "was woken");
         (tick.after_mut().nr_free_pages, tick.after_mut().nr_cache_pages[0]) = (24, 36);
         silent(&ORACLE, &model, &tick);
-        model.kswapd_mut().rest();
+        model.linux.kswapd_mut().rest();
         tick.before_mut().nr_free_pages = 24;
         barks(&ORACLE, &model, &tick, "were dropped");
     }
@@ -392,9 +393,9 @@ mod test {
         tick.before_mut().nr_nodes = 2;
         tick.before_mut().nodes[..2].copy_from_slice(&[node(10, 8), node(90, 8)]);
         tick.after = tick.before.clone();
-        model.kswapd_mut().wake(&tick.before, 16, Some(1));
+        model.linux.kswapd_mut().wake(&tick.before, 16, Some(1));
         silent(&ORACLE, &model, &tick);
-        model.kswapd_mut().wake(&tick.before, 16, None);
+        model.linux.kswapd_mut().wake(&tick.before, 16, None);
         barks(&ORACLE, &model, &tick, "node 0");
         tick.after_mut().nodes[1] = node(98, 0);
         tick.after_mut().nodes[0] = node(18, 0);

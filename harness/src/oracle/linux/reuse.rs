@@ -7,8 +7,7 @@
 //! or anything else in between, the next object may be any.
 
 use crate::lane::Record;
-use crate::model::Granted;
-use crate::model::rules::Interface;
+use crate::model::{Granted, Interface};
 use crate::oracle::{Event, Judgement, Oracle, Step};
 use crate::relaxation::Relaxation;
 use crate::subject::Effort;
@@ -36,7 +35,8 @@ fn judge(event: &Event) -> Judgement {
     if want.node.is_some() {
         return Ok(());
     }
-    match step.model.next_object(kind, want.size.unwrap_or(0), step.record.caller.cpu.into()) {
+    match step.model.linux.next_object(kind, want.size.unwrap_or(0), step.record.caller.cpu.into())
+    {
         Some(next) if next != addr => Err(format!(
             "{addr:#x} was handed out; {next:#x} was taken and freed last, and comes next"
         )),
@@ -51,7 +51,7 @@ fn block(step: &Step, order: u32, addr: u64) -> Judgement {
     if !is_kept {
         return Ok(());
     }
-    match step.model.just_freed_block(order, caller.cpu) {
+    match step.model.linux.just_freed_block(order, caller.cpu) {
         Some(freed) if freed != addr => {
             let has_reclaimed = reply.effort != Effort::default();
             if step.relaxed.if_so(before.nr_nodes > 0, Relaxation::SeveralNodes)
@@ -89,7 +89,7 @@ mod test {
         silent(&ORACLE, &model, &elsewhere);
         let other_class = ask::kmalloc(65, GFP_KERNEL);
         silent(&ORACLE, &model, &record(other_class, memory(DIRECT + 0x1080, 96)));
-        model.forget_reuse();
+        model.linux.forget_reuse();
         silent(&ORACLE, &model, &record(KMALLOC, memory(DIRECT + 128, 64)));
     }
 
@@ -103,7 +103,7 @@ mod test {
         barks(&ORACLE, &model, &record(KMALLOC, memory(DIRECT + 64, 64)), "comes next");
         silent(&ORACLE, &model, &record(KMALLOC, memory(DIRECT + 128, 64)));
         // What was taken last and freed elsewhere comes now or later.
-        model.forget_reuse();
+        model.linux.forget_reuse();
         enter(&mut model, DIRECT + 64, 64, Kind::Kmalloc, &[0]);
         model.strike(DIRECT + 64, &[0], 1);
         silent(&ORACLE, &model, &record(KMALLOC, memory(DIRECT + 64, 64)));

@@ -7,8 +7,9 @@
 
 use crate::call::{Request, Role};
 use crate::model::Granted;
-use crate::model::effort::lowest_watermark;
-use crate::model::rules::{Interface, KMALLOC_MAX_CACHE, Want, has_block};
+use crate::model::linux::effort::lowest_watermark;
+use crate::model::linux::rules::{KMALLOC_MAX_CACHE, has_block};
+use crate::model::{Interface, Want};
 use crate::oracle::{Event, Judgement, Oracle, Step};
 use crate::relaxation::Relaxation;
 use crate::subject::{Cap, Caps, Pack};
@@ -40,13 +41,13 @@ fn judge(event: &Event) -> Judgement {
         }
         return Err(format!("mapped memory without bytes became {addr:#x} and not NULL"));
     }
-    let (is_slab, is_vmalloc) = (step.model.is_direct(addr), step.model.is_vmalloc(addr));
+    let (is_slab, is_vmalloc) = (step.model.book.is_direct(addr), step.model.book.is_vmalloc(addr));
     if !is_slab && !is_vmalloc {
         return Err(format!("{addr:#x} lies neither in the direct map nor in the vmalloc space"));
     }
     let (slab, vmalloc) = match want.interface {
         Interface::Kvmalloc { route } => {
-            let sides = step.model.policy().sides(size, want.gfp, route);
+            let sides = step.model.linux.policy().sides(size, want.gfp, route);
             let may_fall_back = sides.vmalloc && !must_be_slab(step, want, size, route);
             let is_unsure = size <= KMALLOC_MAX_CACHE && sides.slab && is_vmalloc && may_fall_back;
             step.relaxed.if_so(is_unsure, Relaxation::FullSlab);
@@ -66,7 +67,7 @@ fn judge(event: &Event) -> Judgement {
 /// a slab may have been full.
 fn must_be_slab(step: &Step, want: &Want, size: u64, route: Route) -> bool {
     let plain = route == Route::Policy && size > KMALLOC_MAX_CACHE;
-    let policy = step.model.policy();
+    let policy = step.model.linux.policy();
     // The first try may have lost __GFP_NOFAIL, and with it the way below the watermark.
     let gfp = policy.first_try(size, want.gfp, route);
     plain
@@ -84,7 +85,7 @@ fn must_be_slab(step: &Step, want: &Want, size: u64, route: Route) -> bool {
 fn within_range(request: Request, step: &Step, addr: u64, size: u64) -> Judgement {
     let ends = request.get(Role::RangeStart).zip(request.get(Role::RangeEnd));
     let Some((start, end)) = ends else { return Ok(()) };
-    let base = step.model.layout().vmalloc_start;
+    let base = step.model.book.layout().vmalloc_start;
     // The guard page belongs to the area and must lie in the range too (R4.7).
     let area_end = addr + size.next_multiple_of(4096) + 4096;
     let range = base.saturating_add(start)..=base.saturating_add(end);

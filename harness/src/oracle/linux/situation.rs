@@ -3,8 +3,8 @@
 //! It judges nothing.
 
 use crate::lane::Record;
-use crate::model::rules::Want;
-use crate::model::shortage::Situation;
+use crate::model::Want;
+use crate::model::linux::shortage::Situation;
 use crate::oracle::Step;
 use crate::words::gfp::__GFP_COMP;
 
@@ -13,8 +13,8 @@ pub(super) fn situation<'a>(step: &'a Step, want: &Want) -> Situation<'a> {
     Situation {
         before: &step.record.before,
         after: &step.record.after,
-        space: step.model.space(),
-        policy: step.model.policy(),
+        space: step.model.linux.space(),
+        policy: step.model.linux.policy(),
         stride: step.model.stride(want),
         min_free: step.min_free,
         caller: step.record.caller,
@@ -33,5 +33,5 @@ pub(super) fn is_missing(record: &Record, want: &Want) -> bool {
 /// Whether a request may get huge pages and wants them compound, which Linux grants wrongly: it
 /// splits them, so that who frees them as compound pages corrupts memory (R4.12).
 pub(super) fn is_misused(step: &Step, want: &Want) -> bool {
-    want.gfp.has(__GFP_COMP) && step.model.policy().huge_pages(want).is_some()
+    want.gfp.has(__GFP_COMP) && step.model.linux.policy().huge_pages(want).is_some()
 }

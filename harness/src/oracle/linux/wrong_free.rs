@@ -30,7 +30,7 @@ fn judge(event: &Event) -> Judgement {
     match record.request.call {
         Call::Ksize => judge_ksize(model, record),
         Call::KmemCacheDestroy => {
-            let cache = record.request.cache().and_then(|cache| model.cache(cache));
+            let cache = record.request.cache().and_then(|cache| model.linux.cache(cache));
             let nr_objects = cache.map_or(0, |cache| cache.nr_objects);
             match record.reply.answer {
                 Answer::Done if nr_objects == 0 => Ok(()),
@@ -94,8 +94,10 @@ fn unchanged(record: &Record) -> Judgement {
 fn judge_ksize(model: &Model, record: &Record) -> Judgement {
     let addr = record.request.address().unwrap_or(0);
     use crate::model::Kind::{CacheObject, Kmalloc, LargeKmalloc};
-    let held =
-        model.at(addr).filter(|held| matches!(held.kind, Kmalloc | CacheObject(_) | LargeKmalloc));
+    let held = model
+        .book
+        .at(addr)
+        .filter(|held| matches!(held.kind, Kmalloc | CacheObject(_) | LargeKmalloc));
     match (held, record.reply.answer) {
         (None, Answer::Size(0)) if addr <= 16 => Ok(()),
         (Some(held), Answer::Size(size)) if size == held.usable => Ok(()),

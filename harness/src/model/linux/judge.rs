@@ -7,113 +7,60 @@
 //!
 //! Nothing here changes the book.
 
-use super::free::Told;
 use super::matrix::{self, Cell, Spot};
-use super::{Allocation, Free, Kind, Model, Verdict, right_call};
-use crate::call::{Frees, List, Request};
+use crate::call::Frees;
+use crate::model::free::Told;
+use crate::model::{Allocation, Free, Kind, Model, Verdict, right_call};
 use crate::op::Class;
 use crate::words::{Context, PAGE};
 
-/// A free: how, of what, and what must come of it. Of several addresses all are freed or none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Freeing {
-    /// The call, as the model sees it.
-    pub free: Free,
-    /// The addresses that it frees.
-    pub addrs: List,
-    /// The address that decides: the first that must not be freed, else the first.
-    pub addr: u64,
-    /// What must come of it.
-    pub verdict: Verdict,
-}
-
-impl Freeing {
-    /// The live allocations that are freed, if the call may free them.
-    pub(crate) fn accepted(&self) -> &[u64] {
-        match self.verdict {
-            Verdict::Accept(_) => &self.addrs,
-            _ => &[],
-        }
-    }
-
-    /// Whether the caller may make the call.
-    pub(crate) fn is_right(&self) -> bool {
-        matches!(self.verdict, Verdict::Accept(_) | Verdict::NoOp)
-    }
-}
-
 impl Model {
-    /// The free that a request is, if it is one, made in a context.
-    pub(crate) fn freeing(&self, request: &Request, context: Context) -> Option<Freeing> {
-        let free = Free::of(request, self.policy().tells_old_size())?;
-        let addrs = List::of(request.freed());
-        // A reallocation is refused as a request, and nothing interrupts before the hand-over.
-        // A reference that is not the last is only counted.
-        let counts = free.how == Frees::PutPage && self.is_shared(*addrs.first()?);
-        let is_apart = request.replaced().is_some()
-            || matches!(free.how, Frees::Boot | Frees::KfreeNolock)
-            || counts;
-        let is_forbidden = context == Context::Nmi && !is_apart;
-        let mut decisive = (*addrs.first()?, Verdict::NoOp);
-        for (place, &addr) in addrs.iter().enumerate() {
-            decisive = match self.judge_free(free, addr, context) {
-                Verdict::Accept(_) if is_forbidden => {
-                    (addr, Verdict::Refuse(Class::BadContext, None))
-                }
-                // What comes before it in the list is free by then.
-                Verdict::Accept(_) if addrs[..place].contains(&addr) => {
-                    (addr, Verdict::Refuse(Class::DoubleFree, None))
-                }
-                verdict if place == 0 => (addr, verdict),
-                Verdict::Accept(_) | Verdict::NoOp => continue,
-                verdict => (addr, verdict),
-            };
-            if !matches!(decisive.1, Verdict::Accept(_) | Verdict::NoOp) {
-                break;
+    /// What must come of a free (R6.2 to R6.4).
+    pub(in crate::model) fn judge_free(&self, free: Free, addr: u64, context: Context) -> Verdict {
+        match self.judge_address(free, addr, context) {
+            Verdict::Accept(_) if context == Context::Nmi && !self.may_interrupt(free, addr) => {
+                Verdict::Refuse(Class::BadContext, None)
             }
+            verdict => verdict,
         }
-        let (addr, verdict) = decisive;
-        Some(Freeing { free, addrs, addr, verdict })
     }
 
-    /// What must come of a free (R6.2 to R6.4).
-    fn judge_free(&self, free: Free, addr: u64, context: Context) -> Verdict {
+    /// Whether a free that is right may be made in an NMI as well, or is not refused as a free: a
+    /// reallocation is refused as a request, nothing interrupts before the hand-over, and a
+    /// reference that is not the last is only counted.
+    fn may_interrupt(&self, free: Free, addr: u64) -> bool {
+        match free.how {
+            Frees::Krealloc | Frees::Kvrealloc | Frees::Vrealloc => true,
+            Frees::Boot | Frees::KfreeNolock => true,
+            Frees::PutPage => self.linux.is_shared(addr),
+            _ => false,
+        }
+    }
+
+    fn judge_address(&self, free: Free, addr: u64, context: Context) -> Verdict {
         if let (Frees::Boot, Told::Bytes(size)) = (free.how, free.told) {
             return self.judge_boot_free(addr, size);
-        }
-        if free.how.is_foreign() {
-            return self.judge_foreign(free, addr);
         }
         if addr <= 16 {
             return judge_nothing(free, addr);
         }
-        if free.how == Frees::PutPage && self.is_shared(addr) {
+        if free.how == Frees::PutPage && self.linux.is_shared(addr) {
             return Verdict::Accept(addr);
         }
-        if let Some(allocation) = self.containing(addr) {
+        if let Some(allocation) = self.book.containing(addr) {
             return self.judge_live(free, allocation, addr, context);
         }
-        if self.deferred_at(addr).is_some() {
+        if self.linux.deferred_at(addr).is_some() {
             return Verdict::Refuse(Class::DoubleFree, None);
         }
-        if !self.is_direct(addr) && !self.is_vmalloc(addr) {
+        if !self.book.is_direct(addr) && !self.book.is_vmalloc(addr) {
             return Verdict::Refuse(Class::Wild, None);
         }
-        match self.just_freed {
+        match self.linux.just_freed {
             Some((freed, kind, _)) if freed == addr && kind != Kind::Vmalloc => {
                 Verdict::Refuse(Class::DoubleFree, None)
             }
             _ => Verdict::RefuseSomehow,
-        }
-    }
-
-    /// A heap and a frame allocator free the start of what they gave, and nothing else.
-    fn judge_foreign(&self, free: Free, addr: u64) -> Verdict {
-        let is_of_frames = free.how == Frees::Frames;
-        match self.at(addr).map(|held| held.kind) {
-            Some(Kind::Frames) if is_of_frames => Verdict::Accept(addr),
-            Some(Kind::Heap { .. }) if !is_of_frames => Verdict::Accept(addr),
-            _ => Verdict::Refuse(Class::Wild, None),
         }
     }
 
@@ -157,7 +104,9 @@ impl Model {
     fn spot(&self, held: &Allocation) -> Option<Spot> {
         Some(match held.kind {
             Kind::Kmalloc => Spot::KmallocObject,
-            Kind::CacheObject(_) if self.ctor_of(held.kind).is_some() => Spot::ConstructedObject,
+            Kind::CacheObject(_) if self.linux.ctor_of(held.kind).is_some() => {
+                Spot::ConstructedObject
+            }
             Kind::CacheObject(_) => Spot::CacheObject,
             Kind::LargeKmalloc => Spot::LargeKmalloc,
             Kind::Pages { order: 0, .. } => Spot::OnePage,

@@ -6,8 +6,9 @@
 //!
 //! Whether a context allows a call is judged in the oracles.
 
-use super::{Allocation, Free, Kind, Model};
+use super::Linux;
 use crate::call::Frees;
+use crate::model::{Allocation, Free, Kind, Model};
 use crate::words::gfp::{__GFP_FS, __GFP_IO, Gfp};
 use crate::words::{Context, NR_TASKS, Scope};
 
@@ -22,7 +23,7 @@ pub(super) struct Callers {
     queued: Vec<(u64, Vec<u32>)>,
 }
 
-impl Model {
+impl Linux {
     /// Opens a scope of a task.
     pub(crate) fn open_scope(&mut self, task: u8, scope: Scope) {
         self.callers.scopes[usize::from(task)].push(scope);
@@ -51,21 +52,6 @@ impl Model {
         masked
     }
 
-    /// Whether a free that is accepted takes effect at the next tick only (R4.13).
-    pub(crate) fn is_deferred_by(&self, free: Free, addr: u64, context: Context) -> bool {
-        let in_interrupt = matches!(context, Context::Softirq | Context::Hardirq);
-        let is_area = self.at(addr).is_some_and(|held| held.kind == Kind::Vmalloc);
-        is_area && (in_interrupt || free.how == Frees::VfreeAtomic)
-    }
-
-    /// Takes an area out of the live allocations; the rest happens at the next tick.
-    pub(crate) fn defer(&mut self, addr: u64, frames: &[u32]) {
-        self.just_freed = None;
-        if let Some(allocation) = self.live.remove(&addr) {
-            self.callers.deferred.push((allocation, frames.to_vec()));
-        }
-    }
-
     /// The area whose free was put off and whose range, guard page included, holds `addr`.
     pub(crate) fn deferred_at(&self, addr: u64) -> Option<&Allocation> {
         let areas = self.callers.deferred.iter().map(|(area, _)| area);
@@ -77,53 +63,70 @@ impl Model {
         self.callers.deferred.len()
     }
 
+    /// How much waits for the end of a grace period.
+    pub(crate) fn nr_queued(&self) -> usize {
+        self.callers.queued.len()
+    }
+}
+
+impl Model {
+    /// Whether a free that is accepted takes effect at the next tick only (R4.13).
+    pub(crate) fn is_deferred_by(&self, free: Free, addr: u64, context: Context) -> bool {
+        let in_interrupt = matches!(context, Context::Softirq | Context::Hardirq);
+        let is_area = self.book.at(addr).is_some_and(|held| held.kind == Kind::Vmalloc);
+        is_area && (in_interrupt || free.how == Frees::VfreeAtomic)
+    }
+
+    /// Takes an area out of the live allocations; the rest happens at the next tick.
+    pub(crate) fn defer(&mut self, addr: u64, frames: &[u32]) {
+        self.linux.just_freed = None;
+        if let Some(allocation) = self.book.take(addr) {
+            self.linux.callers.deferred.push((allocation, frames.to_vec()));
+        }
+    }
+
     /// Takes note that live memory is to be freed after a grace period, with its `rcu_head` at an
     /// offset. Its register holds it no longer.
     pub(crate) fn queue(&mut self, addr: u64, offset: u64, frames: &[u32]) {
         // Linux takes a page to list pointers in.
-        self.just_freed = None;
-        if let Some(held) = self.live.get_mut(&addr) {
+        self.linux.just_freed = None;
+        if let Some(held) = self.book.at_mut(addr) {
             (held.head, held.reg) = (Some(offset), None);
-            self.callers.queued.push((addr, frames.to_vec()));
+            self.linux.callers.queued.push((addr, frames.to_vec()));
         }
     }
 
     /// What waits for the end of a grace period.
     pub(crate) fn queued(&self) -> impl Iterator<Item = &Allocation> {
-        self.callers.queued.iter().filter_map(|(addr, _)| self.at(*addr))
-    }
-
-    /// How much waits for the end of a grace period.
-    pub(crate) fn nr_queued(&self) -> usize {
-        self.callers.queued.len()
+        self.linux.callers.queued.iter().filter_map(|(addr, _)| self.book.at(*addr))
     }
 
     /// Frees what waited for the end of a grace period, and says what that was, the last first.
     /// Which objects come next is not known then: they are freed by a worker, and in no order that
     /// a caller may rely on.
     pub(crate) fn end_grace_period(&mut self, cpu: u8) -> Vec<(Allocation, Vec<u32>)> {
-        let queued = std::mem::take(&mut self.callers.queued).into_iter().rev();
+        let queued = std::mem::take(&mut self.linux.callers.queued).into_iter().rev();
         let mut freed = Vec::new();
         for (addr, frames) in queued {
             if let Some(held) = self.strike(addr, &frames, cpu) {
-                self.forget_reuse_like(&held);
+                self.linux.forget_reuse_like(&held);
                 freed.push((held, frames));
             }
         }
-        self.just_freed = None;
+        self.linux.just_freed = None;
         freed
     }
 
     /// Frees what was put off, and says what that was, the last first.
     pub(crate) fn free_deferred(&mut self) -> Vec<(Allocation, Vec<u32>)> {
-        let deferred = std::mem::take(&mut self.callers.deferred).into_iter().rev();
+        let deferred = std::mem::take(&mut self.linux.callers.deferred).into_iter().rev();
         let mut freed = Vec::new();
         for (area, frames) in deferred {
             let (addr, cpu) = (area.addr, area.cpu as u8);
-            self.live.insert(addr, area);
+            self.book.put(area);
             freed.extend(self.strike(addr, &frames, cpu).map(|area| (area, frames)));
         }
-        self.just_freed = None;
+        self.linux.just_freed = None;
         freed
     }
 }
@@ -155,12 +158,12 @@ mod test {
         assert!(model.is_deferred_by(vfree, AREA, Context::Hardirq));
         assert!(!model.is_deferred_by(vfree, AREA, Context::Task));
         model.defer(AREA, &[3, 4]);
-        assert!(model.at(AREA).is_none() && model.deferred_at(AREA + 4096).is_some());
-        assert!(model.is_frame_taken(3, Kind::Kmalloc));
-        assert_eq!(model.totals().nr_areas, 1);
+        assert!(model.book.at(AREA).is_none() && model.linux.deferred_at(AREA + 4096).is_some());
+        assert!(model.book.is_frame_taken(3, Kind::Kmalloc));
+        assert_eq!(model.linux.totals().nr_areas, 1);
         model.free_deferred();
-        assert!(!model.is_frame_taken(3, Kind::Kmalloc));
-        assert_eq!((model.totals().nr_areas, model.nr_deferred()), (0, 0));
+        assert!(!model.book.is_frame_taken(3, Kind::Kmalloc));
+        assert_eq!((model.linux.totals().nr_areas, model.linux.nr_deferred()), (0, 0));
     }
 
     #[test]
@@ -177,24 +180,24 @@ mod test {
             assert_eq!(verdict(&model, ask::kvfree_rcu(AREA, offset)), expected);
         }
         model.queue(AREA, 8, &[3, 4]);
-        assert!(model.at(AREA).is_some() && model.queued().count() == 1);
+        assert!(model.book.at(AREA).is_some() && model.queued().count() == 1);
         let again = Verdict::Refuse(Class::DoubleFree, None);
         assert_eq!(verdict(&model, ask::vfree(AREA)), again);
         assert_eq!(verdict(&model, ask::kvfree_rcu(AREA, 8)), again);
         assert_eq!(model.end_grace_period(0).len(), 1);
-        assert!(model.at(AREA).is_none() && !model.is_frame_taken(3, Kind::Kmalloc));
+        assert!(model.book.at(AREA).is_none() && !model.book.is_frame_taken(3, Kind::Kmalloc));
     }
 
     #[test]
     fn the_strongest_open_scope_masks() {
         let mut model = model();
-        model.open_scope(1, Scope::Noio);
-        model.open_scope(1, Scope::Nofs);
-        assert_eq!(model.masked(GFP_KERNEL, 1), GFP_NOIO);
-        assert_eq!(model.masked(GFP_KERNEL, 0), GFP_KERNEL);
-        model.close_scope(1);
-        model.close_scope(1);
-        model.open_scope(1, Scope::Nofs);
-        assert_eq!(model.masked(GFP_KERNEL, 1), GFP_NOFS);
+        model.linux.open_scope(1, Scope::Noio);
+        model.linux.open_scope(1, Scope::Nofs);
+        assert_eq!(model.linux.masked(GFP_KERNEL, 1), GFP_NOIO);
+        assert_eq!(model.linux.masked(GFP_KERNEL, 0), GFP_KERNEL);
+        model.linux.close_scope(1);
+        model.linux.close_scope(1);
+        model.linux.open_scope(1, Scope::Nofs);
+        assert_eq!(model.linux.masked(GFP_KERNEL, 1), GFP_NOFS);
     }
 }

@@ -6,16 +6,16 @@
 //!
 //! Nothing here looks at what is live: free memory of the direct map has pages as well.
 
-use super::Model;
 use crate::call::Call;
+use crate::model::Model;
 use crate::subject::Answer;
 use crate::words::PAGE;
 
 impl Model {
     /// The only right answer to a conversion of `addr`, behind which the page table shows `frame`.
     pub(crate) fn convert(&self, call: Call, addr: u64, frame: Option<u32>) -> Answer {
-        let layout = &self.layout;
-        let is_direct = self.is_direct(addr);
+        let layout = self.book.layout();
+        let is_direct = self.book.is_direct(addr);
         // Linux counts the last byte of the space out (R4.6).
         let is_vmalloc = (layout.vmalloc_start..layout.vmalloc_end - 1).contains(&addr);
         let instead = frame.filter(|_| call != Call::GetPage).map(|_| "vmalloc_to_page");

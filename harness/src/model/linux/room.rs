@@ -3,7 +3,7 @@
 //! How the space is searched is in `window`.
 
 use super::kvmalloc::Policy;
-use super::rules::{Interface, Want};
+use crate::model::{Interface, Want};
 use crate::words::pages_of;
 
 /// Where an area may go if its pages are huge, and if they are not.

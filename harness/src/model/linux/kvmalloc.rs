@@ -6,7 +6,8 @@
 //!
 //! What is free on the machine is not looked at.
 
-use super::rules::{INT_MAX, Interface, KMALLOC_MAX, Want};
+use super::rules::{INT_MAX, KMALLOC_MAX};
+use crate::model::{Interface, Model, Want};
 use crate::trace::Machine;
 use crate::words::gfp::{
     __GFP_DIRECT_RECLAIM, __GFP_NOFAIL, __GFP_NORETRY, __GFP_NOWARN, __GFP_RETRY_MAYFAIL,
@@ -122,6 +123,18 @@ pub(crate) struct Policy {
     version: &'static Version,
     /// The largest request that never falls back.
     cutoff: u64,
+}
+
+impl Model {
+    /// Whether a request may come to vmalloc.
+    pub(crate) fn may_map(&self, want: &Want) -> bool {
+        let size = want.size.unwrap_or(0);
+        match want.interface {
+            Interface::Vmalloc { .. } => true,
+            Interface::Kvmalloc { route } => self.linux.policy.sides(size, want.gfp, route).vmalloc,
+            _ => false,
+        }
+    }
 }
 
 impl Policy {

@@ -6,8 +6,8 @@
 //!
 //! How much is reclaimed is policy, and not said here.
 
-use super::Model;
-use super::rules::{Interface, KMALLOC_MAX, Want, watermark};
+use super::rules::{KMALLOC_MAX, watermark};
+use crate::model::{Interface, Model, Want};
 use crate::subject::Facts;
 use crate::words::gfp::{
     __GFP_DIRECT_RECLAIM, __GFP_DMA, __GFP_DMA32, __GFP_FS, __GFP_IO, __GFP_KSWAPD_RECLAIM,
@@ -38,15 +38,15 @@ impl Model {
         let mut maps = matches!(want.interface, Interface::Vmalloc { .. });
         let gfp = match want.interface {
             Interface::Kvmalloc { route } => {
-                let first_try = self.policy().first_try(size, want.gfp, route);
+                let first_try = self.linux.policy().first_try(size, want.gfp, route);
                 let is_last = first_try.has(__GFP_NOFAIL) && size <= KMALLOC_MAX;
-                let is_slab = addr.map_or(is_last, |addr| !self.is_vmalloc(addr));
+                let is_slab = addr.map_or(is_last, |addr| !self.book.is_vmalloc(addr));
                 maps = !is_slab && self.may_map(want);
                 if is_slab { first_try } else { want.gfp }
             }
             _ => want.gfp,
         };
-        let (gfp, is_killed) = (self.masked(gfp, caller.task), caller.killed > 0);
+        let (gfp, is_killed) = (self.linux.masked(gfp, caller.task), caller.killed > 0);
         Powers { gfp, is_killed, maps }
     }
 
@@ -54,8 +54,8 @@ impl Model {
     /// by a scope of the kind that the flags describe (R4.2, R4.4).
     pub(crate) fn page_table_powers(&self, want: &Want, caller: Current) -> Powers {
         let (task, is_killed, maps) = (caller.task, caller.killed > 0, false);
-        if !want.may_block() && self.policy().vmalloc_spares_sleep() {
-            return Powers { gfp: self.masked(want.gfp, task), is_killed, maps };
+        if !want.may_block() && self.linux.policy().vmalloc_spares_sleep() {
+            return Powers { gfp: self.linux.masked(want.gfp, task), is_killed, maps };
         }
         let mut gfp = Gfp(__GFP_DIRECT_RECLAIM.0 | __GFP_IO.0 | __GFP_FS.0);
         match (want.gfp.has(__GFP_IO), want.gfp.has(__GFP_FS)) {
@@ -63,7 +63,7 @@ impl Model {
             (false, false) => gfp = gfp.without(__GFP_FS).without(__GFP_IO),
             (_, true) => {}
         }
-        Powers { gfp: self.masked(gfp, task), is_killed, maps }
+        Powers { gfp: self.linux.masked(gfp, task), is_killed, maps }
     }
 }
 

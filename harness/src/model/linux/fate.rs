@@ -7,20 +7,20 @@
 //! About memory that is not live nothing is said: its history decides.
 
 use super::rules::KMALLOC_MAX_CACHE;
-use super::{Allocation, Kind, Model};
 use crate::call::{Call, Request};
+use crate::model::{Allocation, Kind, Model};
 use crate::words::order_of;
 
 impl Model {
     /// What Linux does with a refused free or `ksize`, if the book tells.
     pub(crate) fn on_linux(&self, request: &Request) -> Option<&'static str> {
         let addr = request.address()?;
-        let held = self.containing(addr);
+        let held = self.book.containing(addr);
         match request.call {
             Call::Ksize => self.ksize_on_linux(addr),
             // Who is told a size, and is not to grow, gets back what it gave (R5.5).
             Call::Kvrealloc
-                if self.policy().tells_old_size() && request.held() >= request.size() =>
+                if self.linux.policy().tells_old_size() && request.held() >= request.size() =>
             {
                 Some("returns it untouched")
             }
@@ -42,10 +42,10 @@ impl Model {
     }
 
     fn ksize_on_linux(&self, addr: u64) -> Option<&'static str> {
-        if self.is_vmalloc(addr) || !self.is_direct(addr) {
+        if self.book.is_vmalloc(addr) || !self.book.is_direct(addr) {
             return Some("oopses");
         }
-        let held = self.containing(addr).filter(|held| held.kind != Kind::Boot)?;
+        let held = self.book.containing(addr).filter(|held| held.kind != Kind::Boot)?;
         let is_told = held.is_small()
             || is_compound(held) && held.addr == addr && held.usable > KMALLOC_MAX_CACHE;
         Some(if is_told { "tells the size of what is there" } else { "warns and tells 0" })

@@ -8,7 +8,10 @@
 //!
 //! Nothing is said about the first object of a slab, nor about objects taken earlier.
 
-use crate::words::NR_CPUS;
+use super::Linux;
+use super::rules::size_class;
+use crate::model::{Allocation, Kind};
+use crate::words::{CacheHandle, NR_CPUS};
 
 /// The size classes of kmalloc.
 const NR_CLASSES: usize = 13;
@@ -73,6 +76,59 @@ fn place(class: u64) -> usize {
         96 => 11,
         192 => 12,
         _ => class.ilog2() as usize - 3,
+    }
+}
+
+impl Linux {
+    pub(super) fn reuse_mut(&mut self, allocation: &Allocation) -> Option<&mut Reuse> {
+        match allocation.kind {
+            Kind::Kmalloc => Some(self.classes.of_mut(size_class(allocation.usable)?)),
+            Kind::CacheObject(handle) => Some(&mut self.caches.get_mut(&handle)?.reuse),
+            _ => None,
+        }
+    }
+
+    /// The object that a CPU's request for memory of `kind` must get, if that is certain (R1.10).
+    pub(crate) fn next_object(&self, kind: Kind, size: u64, cpu: usize) -> Option<u64> {
+        match kind {
+            Kind::Kmalloc => self.classes.of(size_class(size)?).next(cpu),
+            Kind::CacheObject(handle) => self.caches.get(&handle)?.reuse.next(cpu),
+            _ => None,
+        }
+    }
+
+    /// The block of `order` that a CPU freed just now, and nothing has happened since.
+    pub(crate) fn just_freed_block(&self, order: u32, cpu: u8) -> Option<u64> {
+        let (addr, kind, freed_on) = self.just_freed?;
+        let is_same = matches!(kind, Kind::Pages { order: freed, .. } if freed == order);
+        (is_same && freed_on == cpu).then_some(addr)
+    }
+
+    /// Says that the allocator has given back what it kept for later, so that no object is known
+    /// to come next.
+    pub(crate) fn forget_reuse(&mut self) {
+        self.classes = Classes::default();
+        self.caches.values_mut().for_each(|cache| cache.reuse = Reuse::default());
+    }
+
+    /// The same for one cache.
+    pub(crate) fn forget_reuse_of(&mut self, handle: CacheHandle) {
+        if let Some(cache) = self.caches.get_mut(&handle) {
+            cache.reuse = Reuse::default();
+        }
+    }
+
+    /// The same for the class or the cache of an object.
+    pub(super) fn forget_reuse_like(&mut self, object: &Allocation) {
+        if let Some(reuse) = self.reuse_mut(object) {
+            *reuse = Reuse::default();
+        }
+    }
+
+    /// Says that something happened after the last free, so that its address may be anything by
+    /// now.
+    pub(crate) fn forget_just_freed(&mut self) {
+        self.just_freed = None;
     }
 }
 

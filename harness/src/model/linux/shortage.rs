@@ -10,10 +10,9 @@
 use super::effort::lowest_watermark;
 use super::kvmalloc::Policy;
 use super::room::Search;
-use super::rules::{
-    Interface, KMALLOC_MAX, VmallocCost, Want, has_block, min_slab_order, size_class, vmalloc_cost,
-};
+use super::rules::{KMALLOC_MAX, VmallocCost, has_block, min_slab_order, size_class, vmalloc_cost};
 use super::space::Space;
+use crate::model::{Interface, Want};
 use crate::relaxation::{Relaxation, Relaxed};
 use crate::subject::Effort;
 use crate::subject::{Facts, Refusal};
