@@ -5,6 +5,7 @@
  * a decision depends on the seed, on the caller's name and on the number of the caller's request,
  * not on what other tasks do meanwhile.
  */
+#include <linux/ctype.h>
 #include <linux/glob.h>
 #include <linux/moduleparam.h>
 #include <linux/preempt.h>
@@ -14,7 +15,16 @@
 #include "kvroute.h"
 
 static uint permille;
-module_param(permille, uint, 0600);
+
+static int permille_set(const char *text, const struct kernel_param *param)
+{
+	return param_set_uint_minmax(text, param, 0, 1000);
+}
+
+static const struct kernel_param_ops permille_ops = {
+	.set = permille_set, .get = param_get_uint,
+};
+module_param_cb(permille, &permille_ops, &permille, 0600);
 MODULE_PARM_DESC(permille, "share of the requests that are decided here; 0 is off");
 
 static ulong seed = 1;
@@ -68,17 +78,36 @@ MODULE_PARM_DESC(route, "vmalloc, slab, or policy (watch only)");
 /* Patterns of callers' names, with commas between them. */
 #define CALLERS_LEN 3072
 static char callers[CALLERS_LEN] = "*";
+#define PATTERN_LEN (sizeof(((struct kvr_caller *)0)->name) + 7)
 static DEFINE_RAW_SPINLOCK(callers_lock);
+
+/* What no name of a caller can fit is refused: a pattern that is empty, too long, or has blanks. */
+static bool are_patterns(const char *text, size_t len)
+{
+	size_t len_of_one = 0, i;
+
+	for (i = 0; i < len; i++) {
+		if (isspace(text[i]) || (text[i] == ',' && !len_of_one))
+			return false;
+		len_of_one = text[i] == ',' ? 0 : len_of_one + 1;
+		if (len_of_one > PATTERN_LEN)
+			return false;
+	}
+	return len_of_one;
+}
 
 static int callers_set(const char *text, const struct kernel_param *param)
 {
+	size_t len = strcspn(text, "\n");	/* with which echo ends */
 	unsigned long irq;
 
-	if (strlen(text) >= CALLERS_LEN)
+	if (len >= CALLERS_LEN)
 		return -ENOSPC;
+	if (!are_patterns(text, len))
+		return -EINVAL;
 	raw_spin_lock_irqsave(&callers_lock, irq);
-	strscpy(callers, text, CALLERS_LEN);
-	strim(callers);
+	memcpy(callers, text, len);
+	callers[len] = '\0';
 	raw_spin_unlock_irqrestore(&callers_lock, irq);
 	kvr_callers_choose();
 	return 0;
@@ -105,7 +134,7 @@ bool kvr_plan_wants_edge(void)
 
 bool kvr_plan_names(const char *name)
 {
-	char pattern[sizeof(((struct kvr_caller *)0)->name) + 8];
+	char pattern[PATTERN_LEN + 1];
 	const char *from, *comma;
 	bool is_named = false;
 	unsigned long irq;

@@ -13,6 +13,9 @@ use std::str::FromStr;
 /// The module keeps the patterns of callers in so many bytes, and one that ends them.
 pub(super) const CALLERS_BYTES_MAX: usize = 3071;
 
+/// A pattern is at most some bytes longer than the name of a caller can be.
+const PATTERN_BYTES_MAX: usize = 95;
+
 /// The names of the parameters, in the order of writing: the requests are counted from when the
 /// callers are set, and the last two switch the module on.
 pub(super) const PARAMETERS: [&str; 10] = [
@@ -162,8 +165,10 @@ fn edge(text: &str) -> Result<Edge, String> {
     }
 }
 
+/// What no name of a caller can fit, the module refuses too.
 fn callers(text: &str) -> Result<String, String> {
-    if text.is_empty() || text.contains(char::is_whitespace) {
+    let fits = |pattern: &str| (1..=PATTERN_BYTES_MAX).contains(&pattern.len());
+    if text.contains(char::is_whitespace) || !text.split(',').all(fits) {
         return Err("patterns with commas between them are wanted, as in ext4:*,xfs:*".to_owned());
     }
     if text.len() > CALLERS_BYTES_MAX {
@@ -237,7 +242,8 @@ mod test {
 
     #[test]
     fn a_mistake_names_its_word() {
-        let long = format!("callers={}", "x".repeat(CALLERS_BYTES_MAX + 1));
+        let long = format!("callers={}", "x,".repeat(CALLERS_BYTES_MAX / 2) + "yz");
+        let over = format!("callers={}", "x".repeat(PATTERN_BYTES_MAX + 1));
         for (text, what) in [
             ("permille", "'permille': a name, '='"),
             ("permille=1001", "'permille=1001': '1001' is not a number from 0 to 1000"),
@@ -246,6 +252,9 @@ mod test {
             ("route=pages", "'pages' is not vmalloc, slab or policy"),
             ("edge=2", "'2' is not 0 or 1"),
             ("callers=", "patterns with commas"),
+            ("callers=a:*,,b:*", "patterns with commas"),
+            ("callers=a:*,", "patterns with commas"),
+            (over.as_str(), "patterns with commas"),
             (long.as_str(), "3072 bytes of patterns; the module takes 3071"),
         ] {
             let error = text.parse::<Plan>().unwrap_err();
