@@ -183,8 +183,7 @@ leave_told() {
     [ -z "$(section stats)" ] || section "$file" >"$KVROUTE_TOLD/$file"
   done
   case $1 in
-    ok*) ;;
-    reported:*) say "$1" | awk '{ print $3 }' >"$KVROUTE_TOLD/kind" ;;
+    ok* | reported:*) ;;
     *) say "${1%%:*}" >"$KVROUTE_TOLD/kind" ;;
   esac
 }

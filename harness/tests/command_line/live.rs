@@ -392,3 +392,15 @@ fn the_page_names_every_subcommand() {
         assert!(page.contains(&format!("kvroute live {subcommand}")), "{subcommand}");
     }
 }
+/// A mistake of another caller, which is told first once in a while, does not lead the search away.
+#[test]
+fn a_search_keeps_to_what_it_began_with() {
+    let folder = machine();
+    let other = "n() { wc -l <\"$told/reports\"; }; other() { echo \"$(n) context a:f+0x1\" >>\"$told/reports\"; }\n\
+                 [ \"$permille\" = 0 ] || [ \"$(wc -l <\"$runs\")\" = 1 ] || other\n";
+    let same =
+        "[ \"$permille\" = 0 ] || echo \"$(n) kfree-of-vmalloc c:h+0x3\" >>\"$told/reports\"\n";
+    let said = live(&folder, "shrink permille=900", &format!("{HERE}{other}{same}{THIRD}"));
+    is(&said, 1, &[SENTENCE, "(kfree-of-vmalloc)", "context, kfree-of-vmalloc, kfree-of-vmalloc "]);
+}
+

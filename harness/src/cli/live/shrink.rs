@@ -10,7 +10,7 @@ use super::plan::{Plan, Way};
 use super::restore::Restore;
 use super::run::{asked_plan, refuse_off};
 use super::told::Told;
-use super::trial::{Place, Tried};
+use super::trial::{Kind, Place, Tried};
 use crate::cli::document::Document;
 use crate::cli::output::cut_words;
 use crate::cli::{Outcome, interrupt};
@@ -70,12 +70,12 @@ pub(super) fn shrink(options: &Options, sys: &Path, document: &mut Document) -> 
 
 impl Search<'_> {
     /// The smallest plan that fails as this one does, and how that is.
-    fn search(&mut self, plan: &Plan) -> Result<(Plan, String), String> {
-        if let Some(kind) = self.run(&Plan::default(), Terminal::Seen)?.kind {
+    fn search(&mut self, plan: &Plan) -> Result<(Plan, Kind), String> {
+        if let Some(kind) = self.run(&Plan::default(), Terminal::Seen)?.kinds.first() {
             return Err(format!("it fails without routing too ({kind}), so there is no culprit"));
         }
         let tried = self.run(plan, Terminal::Seen)?;
-        let Some(kind) = tried.kind else {
+        let Some(kind) = tried.kinds.first().cloned() else {
             let untold = match tried.told {
                 Some(_) => "",
                 None => "; nothing is left in KVROUTE_TOLD, so perhaps no guest has run",
@@ -118,8 +118,9 @@ impl Search<'_> {
         told.ok_or_else(|| "nothing is left in KVROUTE_TOLD, so no caller is known".to_owned())
     }
 
-    fn fails(&mut self, plan: &Plan, kind: &str) -> Result<bool, String> {
-        Ok(self.run(plan, Terminal::Hidden)?.kind.as_deref() == Some(kind))
+    /// Whether it fails in this way, and perhaps in others.
+    fn fails(&mut self, plan: &Plan, kind: &Kind) -> Result<bool, String> {
+        Ok(self.run(plan, Terminal::Hidden)?.kinds.contains(kind))
     }
 
     fn run(&mut self, plan: &Plan, terminal: Terminal) -> Result<Tried, String> {
@@ -128,13 +129,14 @@ impl Search<'_> {
             return Err(format!("ended by {}", signal.name()));
         }
         self.nr_runs += 1;
-        let kind = tried.kind.as_deref().unwrap_or("passes");
-        self.document.say(&cut_words(&format!("{:3}  {kind:24}  {plan}\n", self.nr_runs)));
+        let kinds: Vec<String> = tried.kinds.iter().map(Kind::to_string).collect();
+        let kinds = if kinds.is_empty() { "passes".to_owned() } else { kinds.join(", ") };
+        self.document.say(&cut_words(&format!("{:3}  {kinds:24}  {plan}\n", self.nr_runs)));
         Ok(tried)
     }
 }
 
-fn sentence(plan: &Plan, kind: &str) -> String {
+fn sentence(plan: &Plan, kind: &Kind) -> String {
     let (first, last) = (plan.requests.start(), plan.requests.end());
     let requests = match first == last {
         true => format!("request {first}"),

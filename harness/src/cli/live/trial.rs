@@ -9,8 +9,9 @@
 use super::command::{self, Terminal};
 use super::module::Module;
 use super::plan::Plan;
-use super::told::Told;
+use super::told::{Report, Told};
 use std::ffi::{OsStr, OsString};
+use std::fmt::{self, Display, Formatter};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -24,10 +25,30 @@ pub(super) enum Place {
     Guests(TempDir),
 }
 
+/// One way to fail. A run may fail in several, and two runs fail alike if they share one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// As a guest said.
+    Said(String),
+    /// A rule was broken with memory of this caller.
+    Reported { rule: String, caller: String },
+    /// The command ended so.
+    Ended(String),
+}
+
+impl Display for Kind {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Said(words) | Self::Ended(words) => out.write_str(words),
+            Self::Reported { rule, .. } => out.write_str(rule),
+        }
+    }
+}
+
 /// What a run came to.
 pub(super) struct Tried {
-    /// In which way it failed; none if it did not. Two runs fail alike if these are the same.
-    pub(super) kind: Option<String>,
+    /// In which ways it failed, with the weightiest first; none if it did not.
+    pub(super) kinds: Vec<Kind>,
     /// What the module told; a guest that hangs or dies tells nothing.
     pub(super) told: Option<Told>,
 }
@@ -69,9 +90,10 @@ impl Place {
             Self::Guests(folder) => (said_kind(folder.path()), told_in(folder.path())?),
         };
         let new = told.as_ref().map(|told| told.reports_since(&before)).unwrap_or_default();
-        let by_rule = new.first().map(|report| report.rule.clone());
-        let by_status = (!status.success()).then(|| command::in_words(status));
-        Ok(Tried { kind: said.or(by_rule).or(by_status), told })
+        let reported = |Report { rule, caller, .. }| Kind::Reported { rule, caller };
+        let ended = (!status.success()).then(|| Kind::Ended(command::in_words(status)));
+        let kinds = said.map(Kind::Said).into_iter().chain(new.into_iter().map(reported));
+        Ok(Tried { kinds: kinds.chain(ended).collect(), told })
     }
 }
 
