@@ -88,7 +88,7 @@ judge_planted() {
     [ "$verdict" != found ] || nr_found=$((nr_found + 1))
     [ "$without" = "$usual" ] || { verdict="WITHOUT: $without and not $usual"; failed=1; }
     [ "$twin" = nobody ] || { verdict="TWIN: $twin"; failed=1; }
-    planted+=("$(printf '%-22s %-13s %-22s %-14s %-8s %s' "$1" "$name" "$with" "$without" "$twin" "$verdict")")
+    planted+=("$(printf '%-22s %-13s %-28s %-8s %-8s %s' "$1" "$name" "$with" "$without" "$twin" "$verdict")")
   done < <(sed -n 's/^planted //p' "$guests/told")
   [ "$nr" -eq "$(grep -vc '^#' live/planted/plans)" ] || { planted+=("$1: only $nr were tried"); failed=1; }
 }
@@ -144,8 +144,8 @@ report() {
   [ ${#drivers[@]} -eq 0 ] || say "" "drivers that load without the module:" "${drivers[@]}"
   [ ${#never[@]} -eq 0 ] || say "" "callers that vmalloc has never served:" "${never[@]}"
   [ ${#planted[@]} -eq 0 ] ||
-    say "" "kernel                 assumption    found by               without        twin     verdict" "${planted[@]}"
-  [ ${#costs[@]} -eq 0 ] || say "" "a kvmalloc() and kvfree() of 8 KiB, by the guest's clock:" "${costs[@]}"
+    say "" "kernel                 assumption    found by                     without  twin     verdict" "${planted[@]}"
+  [ ${#costs[@]} -eq 0 ] || say "" "a kvmalloc() and kvfree() of 8 KiB, and records of both, by the guest's clock:" "${costs[@]}"
   say "" "the guests' logs: $guests/logs" "${#rows[@]} guests ran: $(summary)"
 }
 

@@ -3,6 +3,7 @@
  * Calls that free or resize memory. What does not fit the memory is reported, then done rightly,
  * so that the system goes on and the next mistake can be found.
  */
+#include <linux/kmemleak.h>
 #include <linux/llist.h>
 #include <linux/module.h>
 #include <linux/preempt.h>
@@ -18,8 +19,10 @@ static void free_later(struct work_struct *work)
 {
 	struct llist_node *area, *next;
 
-	llist_for_each_safe(area, next, llist_del_all(&later))
+	llist_for_each_safe(area, next, llist_del_all(&later)) {
+		kvr_held_no_longer_put_off(area);
 		vfree(area);
+	}
 }
 
 static DECLARE_WORK(later_work, free_later);
@@ -36,25 +39,63 @@ static bool may_vfree(void)
 	return !in_atomic() && !irqs_disabled();
 }
 
-static void free_area(const void *area)
+/* We put off what vfree() would, too: until the area goes to it, a second free can be told. */
+static bool must_put_off(void)
 {
-	if (may_vfree()) {
-		vfree(area);
-	} else if (llist_add((struct llist_node *)area, &later)) {
-		schedule_work(&later_work);
-	}
+	return in_interrupt() || !may_vfree();
 }
 
-/* Frees what a caller held, whichever way it was served. */
+static void free_area(const void *area)
+{
+	if (!must_put_off())
+		vfree(area);
+	else if (llist_add((struct llist_node *)area, &later))
+		schedule_work(&later_work);
+}
+
+/* A free, entered in the book. One of memory that is free already is told of, and must not be done. */
+enum kvr_found kvr_free_in_book(const void *p, enum kvr_free call, struct kvr_held *held)
+{
+	struct kvr_freed by = { .is_put_off = must_put_off() }, before;
+	enum kvr_found found;
+
+	kvr_who_calls(&by.who);
+	found = kvr_held_free(p, &by, held, &before);
+	if (found == KVR_HELD)
+		kvr_record_free(p, call, &by.who.stack);
+	else if (found == KVR_FREED)
+		kvr_report_again(held, &before);
+	return found;
+}
+
+/* The same of a call that would free or resize it later or elsewhere. */
+bool kvr_tell_if_freed(const void *p)
+{
+	struct kvr_freed before;
+	struct kvr_held held;
+
+	if (!kvr_held_was_freed(p, &held, &before))
+		return false;
+	kvr_report_again(&held, &before);
+	return true;
+}
+
+/* Frees what a caller held, whichever way it was served; or keeps it back, and frees older memory. */
 void kvr_give_back(const struct kvr_held *held)
 {
-	if (held->side == KVR_SLAB) {
+	const void *ripe;
+
+	if (held->side == KVR_VMALLOC) {
+		free_area(held->area);
+		if (held->area != held->p)
+			module_put(THIS_MODULE);
+	} else if (!held->freed) {
 		kfree(held->p);
-		return;
+	} else {
+		kmemleak_ignore(held->p);
 	}
-	free_area(held->area);
-	if (held->area != held->p)
-		module_put(THIS_MODULE);
+	while ((ripe = kvr_held_ripe()))
+		kfree(ripe);
 }
 
 static void judge_context(const void *p, const struct kvr_held *held)
@@ -67,12 +108,16 @@ void kvr_kvfree(const void *p)
 {
 	struct kvr_held held;
 
-	if (kvr_held_take(p, &held)) {
+	switch (kvr_free_in_book(p, KVR_KVFREE, &held)) {
+	case KVR_HELD:
 		judge_context(p, &held);
-		kvr_record_free(p, KVR_KVFREE);
 		kvr_give_back(&held);
-	} else {
+		break;
+	case KVR_UNKNOWN:
 		kvfree(p);
+		break;
+	case KVR_FREED:
+		break;
 	}
 	kvr_leave();
 }
@@ -84,27 +129,35 @@ void kvr_kvfree(const void *p)
  */
 static void free_misused(enum kvr_rule rule, const void *p, const struct kvr_held *held)
 {
+	struct kvr_stack by;
+
 	kvr_report(rule, p, held);
-	kvr_record_free(p, KVR_KFREE);
-	if (held)
+	if (held) {
 		kvr_give_back(held);
-	else if (may_vfree() && !in_interrupt())
+		return;
+	}
+	kvr_stack_save(&by, 1);
+	kvr_record_free(p, KVR_KFREE, &by);
+	if (!must_put_off())
 		vfree(p);
 }
 
 void kvr_kfree(const void *p)
 {
 	struct kvr_held held;
-	bool is_known = kvr_held_take(p, &held);
+	enum kvr_found found = kvr_free_in_book(p, KVR_KFREE, &held);
 
+	if (found == KVR_FREED) {
+		kvr_leave();
+		return;
+	}
 	if (is_vmalloc_addr(p)) {
-		free_misused(KVR_KFREE_VMALLOC, p, is_known ? &held : NULL);
-	} else {
+		free_misused(KVR_KFREE_VMALLOC, p, found == KVR_HELD ? &held : NULL);
+	} else if (found == KVR_HELD) {
 		/* Right for this memory. Whether its caller had looked cannot be seen. */
-		if (is_known) {
-			kvr_count(KVR_NR_LATENT);
-			kvr_record_free(p, KVR_KFREE);
-		}
+		kvr_count(KVR_NR_LATENT);
+		kvr_give_back(&held);
+	} else {
 		kfree(p);
 	}
 	kvr_leave();
@@ -113,15 +166,21 @@ void kvr_kfree(const void *p)
 void kvr_kfree_sensitive(const void *p)
 {
 	struct kvr_held held;
-	bool is_known = kvr_held_take(p, &held);
+	enum kvr_found found = kvr_free_in_book(p, KVR_KFREE, &held);
 
+	if (found == KVR_FREED) {
+		kvr_leave();
+		return;
+	}
 	if (is_vmalloc_addr(p)) {
-		if (is_known)
+		if (found == KVR_HELD)
 			memzero_explicit((void *)p, held.size);
-		free_misused(KVR_SENSITIVE_VMALLOC, p, is_known ? &held : NULL);
+		free_misused(KVR_SENSITIVE_VMALLOC, p, found == KVR_HELD ? &held : NULL);
+	} else if (found == KVR_HELD && held.freed) {
+		/* It is kept back, so what kfree_sensitive() does is done here. */
+		memzero_explicit((void *)p, ksize(p));
+		kvr_give_back(&held);
 	} else {
-		if (is_known)
-			kvr_record_free(p, KVR_KFREE);
 		kfree_sensitive(p);
 	}
 	kvr_leave();
@@ -131,25 +190,41 @@ void kvr_vfree(const void *p)
 {
 	struct kvr_held held;
 
-	if (kvr_held_take(p, &held)) {
+	switch (kvr_free_in_book(p, KVR_VFREE, &held)) {
+	case KVR_HELD:
 		if (held.side == KVR_SLAB)
 			kvr_report(KVR_VFREE_SLAB, p, &held);
 		judge_context(p, &held);
-		kvr_record_free(p, KVR_VFREE);
 		kvr_give_back(&held);
-	} else {
+		break;
+	case KVR_UNKNOWN:
 		vfree(p);
+		break;
+	case KVR_FREED:
+		break;
 	}
 	kvr_leave();
+}
+
+/* Memory that from here on is somebody else's business: the kernel frees it where nobody sees it. */
+void kvr_let_go(const void *p)
+{
+	struct kvr_stack by;
+
+	if (!kvr_held_settle(p))
+		return;
+	kvr_stack_save(&by, 1);
+	kvr_record_free(p, KVR_KVFREE, &by);
 }
 
 void kvr_kvfree_rcu(struct rcu_head *head, void *second)
 {
 	const void *p = kvr_rcu_memory(head, second);
 
-	if (kvr_held_settle(p))
-		kvr_record_free(p, KVR_KVFREE);
-	kvfree_call_rcu(head, second);
+	if (!kvr_tell_if_freed(p)) {
+		kvr_let_go(p);
+		kvfree_call_rcu(head, second);
+	}
 	kvr_leave();
 }
 
@@ -167,31 +242,37 @@ static void *resize_misused(const void *p, size_t size, gfp_t flags)
 	moved = kmalloc(size, flags);
 	if (!ZERO_OR_NULL_PTR(moved))
 		memcpy(moved, p, min(size, held.size));
-	if (moved && kvr_held_take(p, &held)) {
-		kvr_record_free(p, KVR_KFREE);
+	if (moved && kvr_free_in_book(p, KVR_KFREE, &held) == KVR_HELD)
 		kvr_give_back(&held);
+	return moved;
+}
+
+/* krealloc() of memory of slab. */
+static void *resize(const void *p, size_t size, gfp_t flags)
+{
+	struct kvr_held held;
+	struct kvr_stack by;
+	void *moved = krealloc(p, size, flags);
+
+	/*
+	 * What was kvmalloc's is kmalloc's from here on, and no business of ours. If it moved,
+	 * kfree() has seen it, and p may by now be somebody else's.
+	 */
+	if (moved == p && kvr_held_take(p, &held)) {
+		kvr_count(KVR_NR_LATENT);
+		kvr_stack_save(&by, 1);
+		kvr_record_free(p, KVR_KFREE, &by);
 	}
 	return moved;
 }
 
 void *kvr_krealloc(const void *p, size_t size, gfp_t flags)
 {
-	struct kvr_held held;
-	void *moved;
+	void *moved = NULL;
 
-	if (is_vmalloc_addr(p)) {
-		moved = resize_misused(p, size, flags);
-	} else {
-		moved = krealloc(p, size, flags);
-		/*
-		 * What was kvmalloc's is kmalloc's from here on, and no business of ours. If it moved,
-		 * kfree() has seen it, and p may by now be somebody else's.
-		 */
-		if (moved == p && kvr_held_take(p, &held)) {
-			kvr_count(KVR_NR_LATENT);
-			kvr_record_free(p, KVR_KFREE);
-		}
-	}
+	if (!kvr_tell_if_freed(p))
+		moved = is_vmalloc_addr(p) ? resize_misused(p, size, flags) :
+					     resize(p, size, flags);
 	kvr_leave();
 	return moved;
 }

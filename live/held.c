@@ -5,8 +5,13 @@
  * A book of fixed size, since it is written where nothing can be allocated. Who finds it full is
  * counted and not routed. Memory of slab that kfree_bulk() frees leaves its entry behind; the
  * entry goes when the address is given again.
+ *
+ * What is freed stays in the book for a while, and who frees it once more is told of: but only if
+ * nobody can have been given the address since. An area of vmalloc that is gone is mapped no more;
+ * memory of slab is kept back so long, a little of it.
  */
 #include <linux/hash.h>
+#include <linux/kfence.h>
 #include <linux/kmemleak.h>
 #include <linux/module.h>
 
@@ -20,6 +25,16 @@ static struct hlist_head *buckets;
 static struct kvr_held *entries;
 static struct hlist_head unused;
 static DEFINE_RAW_SPINLOCK(lock);
+
+/* The last that were freed, in a ring; half of it is for those that come before room is made. */
+#define NR_FREED 2048u
+static struct kvr_freed freed[NR_FREED];
+static unsigned int nr_freed, nr_forgotten;
+
+/* How much memory of slab is kept back, and how much of it one request may be. */
+#define KEPT_BYTES (1u << 20)
+#define KEPT_BYTES_OF_ONE (KEPT_BYTES >> 4)
+static size_t kept_bytes;
 
 static struct hlist_head *bucket_of(const void *p)
 {
@@ -57,10 +72,31 @@ struct kvr_held *kvr_held_new(void)
 }
 
 /* With the lock held. */
+static struct kvr_held *find_live(const void *p)
+{
+	struct kvr_held *held = find(p);
+
+	return held && !held->freed ? held : NULL;
+}
+
+/* With the lock held. */
 static void drop(struct kvr_held *held)
 {
+	if (held->freed) {
+		held->freed->held = NULL;
+		held->freed = NULL;
+		if (held->side == KVR_SLAB)
+			kept_bytes -= held->size;
+	}
 	held->p = NULL;
 	hlist_add_head(&held->node, &unused);
+}
+
+/* With the lock held. */
+static void forget(struct kvr_held *held)
+{
+	hlist_del(&held->node);
+	drop(held);
 }
 
 void kvr_held_drop(struct kvr_held *held)
@@ -81,10 +117,8 @@ void kvr_held_put(struct kvr_held *held, const void *p)
 
 	raw_spin_lock_irqsave(&lock, irq);
 	stale = find(p);
-	if (stale) {
-		hlist_del(&stale->node);
-		drop(stale);
-	}
+	if (stale)
+		forget(stale);
 	held->p = p;
 	held->is_settled = false;
 	hlist_add_head(&held->node, bucket_of(p));
@@ -97,7 +131,7 @@ bool kvr_held_find(const void *p, struct kvr_held *copy)
 	unsigned long irq;
 
 	raw_spin_lock_irqsave(&lock, irq);
-	held = find(p);
+	held = find_live(p);
 	if (held)
 		*copy = *held;
 	raw_spin_unlock_irqrestore(&lock, irq);
@@ -110,14 +144,127 @@ bool kvr_held_take(const void *p, struct kvr_held *copy)
 	unsigned long irq;
 
 	raw_spin_lock_irqsave(&lock, irq);
-	held = find(p);
+	held = find_live(p);
 	if (held) {
 		*copy = *held;
-		hlist_del(&held->node);
-		drop(held);
+		forget(held);
 	}
 	raw_spin_unlock_irqrestore(&lock, irq);
 	return held;
+}
+
+/* KASAN and KFENCE know of frees themselves, and would find less in memory that is not yet free. */
+static bool may_keep(const struct kvr_held *held)
+{
+	return held->size <= KEPT_BYTES_OF_ONE && !IS_ENABLED(CONFIG_KASAN) &&
+	       !is_kfence_address(held->p);
+}
+
+/* With the lock held. NULL if it is not remembered, and so not kept back either. */
+static struct kvr_freed *remember(struct kvr_held *held, const struct kvr_freed *by)
+{
+	struct kvr_freed *place = &freed[nr_freed % NR_FREED];
+
+	if (nr_freed - nr_forgotten == NR_FREED || (held->side == KVR_SLAB && !may_keep(held))) {
+		forget(held);
+		return NULL;
+	}
+	nr_freed++;
+	*place = *by;
+	place->held = held;
+	held->freed = place;
+	if (held->side == KVR_SLAB)
+		kept_bytes += held->size;
+	return place;
+}
+
+/*
+ * With the lock held. Whoever has been given the address of an area since has it mapped, while this
+ * free is on its way. No area begins in the midst of a page but those of ours.
+ */
+static bool is_free(const struct kvr_held *held)
+{
+	return held->side == KVR_SLAB || held->freed->is_put_off || held->area != held->p ||
+	       !vmalloc_to_page(held->p);
+}
+
+/* With the lock held. */
+static bool was_freed(struct kvr_held *held, struct kvr_held *copy, struct kvr_freed *before)
+{
+	if (!held || !held->freed)
+		return false;
+	if (!is_free(held)) {
+		forget(held);
+		return false;
+	}
+	*copy = *held;
+	*before = *held->freed;
+	return true;
+}
+
+bool kvr_held_was_freed(const void *p, struct kvr_held *copy, struct kvr_freed *before)
+{
+	unsigned long irq;
+	bool is_so;
+
+	raw_spin_lock_irqsave(&lock, irq);
+	is_so = was_freed(find(p), copy, before);
+	raw_spin_unlock_irqrestore(&lock, irq);
+	return is_so;
+}
+
+/* The copy of memory that was held has `freed` set if the memory is kept back, or is remembered. */
+enum kvr_found kvr_held_free(const void *p, const struct kvr_freed *by, struct kvr_held *copy,
+			     struct kvr_freed *before)
+{
+	enum kvr_found found = KVR_UNKNOWN;
+	struct kvr_held *held;
+	unsigned long irq;
+
+	raw_spin_lock_irqsave(&lock, irq);
+	held = find(p);
+	if (held && !held->freed) {
+		found = KVR_HELD;
+		*copy = *held;
+		copy->freed = remember(held, by);
+	} else if (was_freed(held, copy, before)) {
+		found = KVR_FREED;
+	}
+	raw_spin_unlock_irqrestore(&lock, irq);
+	return found;
+}
+
+/* The area is about to go to vfree(), and then to anybody. */
+void kvr_held_no_longer_put_off(const void *p)
+{
+	struct kvr_held *held;
+	unsigned long irq;
+
+	raw_spin_lock_irqsave(&lock, irq);
+	held = find(p);
+	if (held && held->freed)
+		held->freed->is_put_off = false;
+	raw_spin_unlock_irqrestore(&lock, irq);
+}
+
+/* Memory of slab that has been kept back for long enough, to be freed; NULL if there is none. */
+const void *kvr_held_ripe(void)
+{
+	const void *p = NULL;
+	unsigned long irq;
+
+	raw_spin_lock_irqsave(&lock, irq);
+	while (!p && (nr_freed - nr_forgotten > NR_FREED / 2 || kept_bytes > KEPT_BYTES)) {
+		struct kvr_held *held = freed[nr_forgotten++ % NR_FREED].held;
+
+		if (!held)
+			continue;
+		if (held->side == KVR_SLAB)
+			p = held->p;
+		forget(held);
+	}
+	raw_spin_unlock_irqrestore(&lock, irq);
+	return p;
 }
 
 /*
@@ -131,15 +278,13 @@ bool kvr_held_settle(const void *p)
 	unsigned long irq;
 
 	raw_spin_lock_irqsave(&lock, irq);
-	held = find(p);
+	held = find_live(p);
 	if (held) {
 		held->is_settled = true;
 		is_gone = held->side == KVR_SLAB;
 	}
-	if (is_gone) {
-		hlist_del(&held->node);
-		drop(held);
-	}
+	if (is_gone)
+		forget(held);
 	raw_spin_unlock_irqrestore(&lock, irq);
 	return is_gone;
 }
@@ -154,8 +299,8 @@ static bool find_around(unsigned long address, struct kvr_held *copy)
 		struct kvr_held *held = &entries[i];
 		unsigned long from = (unsigned long)held->area;
 
-		is_found = held->p && held->side == KVR_VMALLOC && address >= from &&
-			   address < from + PAGE_ALIGN(held->size) + PAGE_SIZE;
+		is_found = held->p && !held->freed && held->side == KVR_VMALLOC &&
+			   address >= from && address < from + PAGE_ALIGN(held->size) + PAGE_SIZE;
 		if (is_found)
 			*copy = *held;
 	}
@@ -198,7 +343,7 @@ void kvr_held_leaks(const struct module *gone)
 
 		raw_spin_lock_irqsave(&lock, irq);
 		copy = entries[i];
-		is_lost = copy.p && !copy.is_settled && kvr_caller_is_of(copy.caller, gone);
+		is_lost = copy.p && !copy.freed && !copy.is_settled && kvr_caller_is_of(copy.caller, gone);
 		if (is_lost)
 			entries[i].is_settled = true;
 		raw_spin_unlock_irqrestore(&lock, irq);
@@ -220,7 +365,7 @@ unsigned long kvr_held_show(struct seq_file *m)
 		raw_spin_lock_irqsave(&lock, irq);
 		copy = entries[i];
 		raw_spin_unlock_irqrestore(&lock, irq);
-		if (!copy.p)
+		if (!copy.p || copy.freed)
 			continue;
 		nr++;
 		if (m)
@@ -248,8 +393,14 @@ int kvr_held_init(void)
 	return 0;
 }
 
+/* When nothing comes to the book any more. */
 void kvr_held_exit(void)
 {
+	unsigned int i;
+
+	for (i = 0; i < NR_FREED; i++)
+		if (freed[i].held && freed[i].held->side == KVR_SLAB)
+			kfree(freed[i].held->p);
 	vfree(buckets);
 	vfree(entries);
 }

@@ -33,6 +33,13 @@ struct kvr_stack {
 	unsigned long entries[KVR_DEPTH];
 };
 
+/* A task, and the stack of the call that it made. */
+struct kvr_who {
+	pid_t pid;
+	char comm[TASK_COMM_LEN];
+	struct kvr_stack stack;
+};
+
 /* A place in the code that asks for memory. Its counts survive its module. */
 struct kvr_caller {
 	char name[88];		/* module:function+offset, the same on every boot of a kernel */
@@ -58,14 +65,24 @@ struct kvr_held {
 	struct kvr_caller *caller;
 	unsigned long nth;	/* request of this caller under this plan, from 1 */
 	bool is_settled;	/* told as a leak, or soon freed: no leak any more */
-	pid_t pid;
-	char comm[TASK_COMM_LEN];
-	struct kvr_stack stack;
+	struct kvr_freed *freed;	/* NULL while it is held */
+	struct kvr_who who;
 };
+
+/* How memory was freed, which is remembered for a while: who frees it once more is told of. */
+struct kvr_freed {
+	struct kvr_held *held;	/* NULL: no memory's */
+	bool is_put_off;	/* vfree() is still to be called */
+	struct kvr_who who;
+};
+
+/* What the book has of memory that is freed. */
+enum kvr_found { KVR_UNKNOWN, KVR_HELD, KVR_FREED };
 
 enum kvr_rule {
 	KVR_KFREE_VMALLOC, KVR_VFREE_SLAB, KVR_SENSITIVE_VMALLOC, KVR_KREALLOC_VMALLOC,
-	KVR_KSIZE_VMALLOC, KVR_DMA_VMALLOC, KVR_PAGE_OF_VMALLOC, KVR_CONTEXT, KVR_BEYOND, KVR_LEAK,
+	KVR_KSIZE_VMALLOC, KVR_DMA_VMALLOC, KVR_PAGE_OF_VMALLOC, KVR_CONTEXT, KVR_AGAIN, KVR_BEYOND,
+	KVR_LEAK,
 	KVR_NR_RULES
 };
 
@@ -101,6 +118,11 @@ void kvr_held_put(struct kvr_held *held, const void *p);
 bool kvr_held_may(const void *p);
 bool kvr_held_find(const void *p, struct kvr_held *copy);
 bool kvr_held_take(const void *p, struct kvr_held *copy);
+enum kvr_found kvr_held_free(const void *p, const struct kvr_freed *by, struct kvr_held *copy,
+			     struct kvr_freed *before);
+bool kvr_held_was_freed(const void *p, struct kvr_held *copy, struct kvr_freed *before);
+void kvr_held_no_longer_put_off(const void *p);
+const void *kvr_held_ripe(void);
 bool kvr_held_settle(const void *p);
 bool kvr_held_around(unsigned long address, struct kvr_held *copy);
 bool kvr_held_around_in_oops(unsigned long address, struct kvr_held *copy);
@@ -109,7 +131,9 @@ unsigned long kvr_held_show(struct seq_file *m);
 
 /* report.c */
 void kvr_stack_save(struct kvr_stack *stack, unsigned int depth);
+void kvr_who_calls(struct kvr_who *who);
 void kvr_report(enum kvr_rule rule, const void *p, const struct kvr_held *held);
+void kvr_report_again(const struct kvr_held *held, const struct kvr_freed *before);
 void kvr_reports_show(struct seq_file *m);
 int kvr_report_init(void);
 void kvr_report_exit(void);
@@ -119,11 +143,14 @@ int kvr_record_init(void);
 void kvr_record_exit(void);
 void kvr_record_serve(const struct kvr_held *held, enum kvr_route route);
 void kvr_record_refuse(const struct kvr_held *held);
-void kvr_record_free(const void *p, enum kvr_free call);
+void kvr_record_free(const void *p, enum kvr_free call, const struct kvr_stack *by);
 unsigned long kvr_record_nr_lost(void);
 int kvr_record_show(struct seq_file *m);
 
 /* serve.c, free.c, device.c: what stands before the functions of the kernel. */
+enum kvr_found kvr_free_in_book(const void *p, enum kvr_free call, struct kvr_held *held);
+bool kvr_tell_if_freed(const void *p);
+void kvr_let_go(const void *p);
 void kvr_give_back(const struct kvr_held *held);
 void kvr_free_exit(void);
 

@@ -82,14 +82,13 @@ void kvr_record_refuse(const struct kvr_held *held)
 	write(&what);
 }
 
-void kvr_record_free(const void *p, enum kvr_free call)
+void kvr_record_free(const void *p, enum kvr_free call, const struct kvr_stack *by)
 {
-	struct record what = { .kind = FREED, .detail = call, .p = p };
-	struct kvr_stack stack;
+	struct record what = {
+		.kind = FREED, .detail = call, .p = p, .from = by->nr ? by->entries[0] : 0,
+	};
 
 	kvr_count(KVR_NR_FREED);
-	kvr_stack_save(&stack, 1);
-	what.from = stack.nr ? stack.entries[0] : 0;
 	write(&what);
 }
 

@@ -22,6 +22,7 @@ static const struct { const char *name, *what; } rules[KVR_NR_RULES] = {
 	[KVR_PAGE_OF_VMALLOC] = { "page-of-vmalloc",
 				  "virt_to_page() of memory that vmalloc served" },
 	[KVR_CONTEXT] = { "context", "memory that vmalloc served is freed where nobody may sleep" },
+	[KVR_AGAIN] = { "double-free", "memory that was freed is freed again" },
 	[KVR_BEYOND] = { "beyond-the-end", "an access beyond the end of memory" },
 	[KVR_LEAK] = { "leak", "memory is still held when its module goes" },
 };
@@ -38,7 +39,7 @@ static struct told told[NR_TOLD];
 static DEFINE_RAW_SPINLOCK(lock);
 
 /* No call of ours goes deeper than this before it saves a stack. */
-#define OWN_DEPTH 4
+#define OWN_DEPTH 5
 
 /* The stack of who called the function that we stand before, `depth` frames of it at most. */
 void kvr_stack_save(struct kvr_stack *stack, unsigned int depth)
@@ -53,20 +54,44 @@ void kvr_stack_save(struct kvr_stack *stack, unsigned int depth)
 	memcpy(stack->entries, all + skip, stack->nr * sizeof(*all));
 }
 
-static void print_stack(const struct kvr_stack *stack)
+void kvr_who_calls(struct kvr_who *who)
+{
+	who->pid = task_pid_nr(current);
+	memcpy(who->comm, current->comm, sizeof(who->comm));
+	kvr_stack_save(&who->stack, KVR_DEPTH);
+}
+
+static void print_who(const char *did, const struct kvr_who *who)
 {
 	unsigned int i;
 
-	for (i = 0; i < stack->nr; i++)
-		kvr_warn("    %pS\n", (void *)stack->entries[i]);
+	kvr_warn("  %s %s/%d:\n", did, who->comm, who->pid);
+	for (i = 0; i < who->stack.nr; i++)
+		kvr_warn("    %pS\n", (void *)who->stack.entries[i]);
 }
 
-static u32 key_of(enum kvr_rule rule, const struct kvr_stack *here, const struct kvr_held *held)
-{
-	u32 key = jhash(here->entries, here->nr * sizeof(here->entries[0]), rule);
+/* A mistake: who made it, and whose memory it was, as far as they are known. */
+struct mistake {
+	enum kvr_rule rule;
+	const void *p;
+	const struct kvr_held *held;
+	const struct kvr_freed *before;		/* of a double free */
+	struct kvr_who here;			/* no stack: it has no place where it happens */
+};
 
-	if (held)
-		key = jhash(held->stack.entries, held->stack.nr * sizeof(held->stack.entries[0]), key);
+static u32 mix(const struct kvr_stack *stack, u32 key)
+{
+	return jhash(stack->entries, stack->nr * sizeof(stack->entries[0]), key);
+}
+
+static u32 key_of(const struct mistake *mistake)
+{
+	u32 key = mix(&mistake->here.stack, mistake->rule);
+
+	if (mistake->held)
+		key = mix(&mistake->held->who.stack, key);
+	if (mistake->before)
+		key = mix(&mistake->before->who.stack, key);
 	return key ?: 1;
 }
 
@@ -93,47 +118,54 @@ static bool is_new(enum kvr_rule rule, u32 key, const char *caller)
 	return is_first;
 }
 
-static void tell(enum kvr_rule rule, const void *p, const struct kvr_held *held,
-		 const struct kvr_stack *here)
+static void tell(const struct mistake *mistake)
 {
-	kvr_warn("%s (rule %s)\n", rules[rule].what, rules[rule].name);
+	const struct kvr_held *held = mistake->held;
+
+	kvr_warn("%s (rule %s)\n", rules[mistake->rule].what, rules[mistake->rule].name);
 	if (held)
 		kvr_warn("  0x%px of %zu bytes, request %lu of %s, flags %pGg\n", held->p,
 			 held->size, held->nth, held->caller->name, &held->flags);
 	else
-		kvr_warn("  0x%px, no memory of kvmalloc since routing is on\n", p);
-	if (rule != KVR_LEAK) {
-		kvr_warn("  here, in %s/%d:\n", current->comm, task_pid_nr(current));
-		print_stack(here);
-	}
-	if (held) {
-		kvr_warn("  asked for by %s/%d:\n", held->comm, held->pid);
-		print_stack(&held->stack);
-	}
+		kvr_warn("  0x%px, no memory of kvmalloc since routing is on\n", mistake->p);
+	if (mistake->here.stack.nr)
+		print_who("here, in", &mistake->here);
+	if (mistake->before)
+		print_who("freed by", &mistake->before->who);
+	if (held)
+		print_who("asked for by", &held->who);
 }
 
-static void report_at(enum kvr_rule rule, const void *p, const struct kvr_held *held,
-		      const struct kvr_stack *here)
+static void report(const struct mistake *mistake)
 {
 	const char *caller = "-";
 
 	kvr_count(KVR_NR_REPORTED);
-	if (held) {
-		atomic_long_inc(&held->caller->nr_reports);
-		caller = held->caller->name;
+	if (mistake->held) {
+		atomic_long_inc(&mistake->held->caller->nr_reports);
+		caller = mistake->held->caller->name;
 	}
-	if (is_new(rule, key_of(rule, here, held), caller))
-		tell(rule, p, held, here);
+	if (is_new(mistake->rule, key_of(mistake), caller))
+		tell(mistake);
 }
 
 void kvr_report(enum kvr_rule rule, const void *p, const struct kvr_held *held)
 {
-	struct kvr_stack here = { .nr = 0 };
+	struct mistake mistake = { .rule = rule, .p = p, .held = held };
 
-	/* A leak has no place where it happens. */
 	if (rule != KVR_LEAK)
-		kvr_stack_save(&here, KVR_DEPTH);
-	report_at(rule, p, held, &here);
+		kvr_who_calls(&mistake.here);
+	report(&mistake);
+}
+
+void kvr_report_again(const struct kvr_held *held, const struct kvr_freed *before)
+{
+	struct mistake mistake = {
+		.rule = KVR_AGAIN, .p = held->p, .held = held, .before = before,
+	};
+
+	kvr_who_calls(&mistake.here);
+	report(&mistake);
 }
 
 void kvr_reports_show(struct seq_file *m)
@@ -152,14 +184,16 @@ static int on_die(struct notifier_block *block, unsigned long event, void *data)
 {
 	const struct die_args *args = data;
 	unsigned long address = native_read_cr2();
-	struct kvr_stack here = { .nr = 1 };
 	struct kvr_held held;
+	struct mistake mistake = { .rule = KVR_BEYOND, .p = (void *)address, .held = &held };
 
 	if (event != DIE_OOPS || !args->regs || !kvr_held_around_in_oops(address, &held) ||
 	    address < (unsigned long)held.p + held.size)
 		return NOTIFY_DONE;
-	here.entries[0] = instruction_pointer(args->regs);
-	report_at(KVR_BEYOND, (void *)address, &held, &here);
+	kvr_who_calls(&mistake.here);
+	mistake.here.stack.nr = 1;
+	mistake.here.stack.entries[0] = instruction_pointer(args->regs);
+	report(&mistake);
 	kvr_warn("  byte %lu of %zu was used\n", address - (unsigned long)held.p, held.size);
 	return NOTIFY_DONE;
 }

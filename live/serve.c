@@ -6,16 +6,14 @@
 
 static bool fill(struct kvr_held *held, size_t size, gfp_t flags)
 {
-	kvr_stack_save(&held->stack, KVR_DEPTH);
-	held->caller = kvr_caller_of(&held->stack);
+	kvr_who_calls(&held->who);
+	held->caller = kvr_caller_of(&held->who.stack);
 	if (!held->caller)
 		return false;
 	atomic_long_inc(&held->caller->nr_requests);
 	held->nth = atomic_long_inc_return(&held->caller->nr_planned);
 	held->size = size;
 	held->flags = flags;
-	held->pid = task_pid_nr(current);
-	memcpy(held->comm, current->comm, sizeof(held->comm));
 	return true;
 }
 
@@ -130,11 +128,11 @@ static void *move(const void *p, size_t size, gfp_t flags)
 	void *moved = serve_request(KVR_KVMALLOC_PASS(size, NULL), flags, NUMA_NO_NODE);
 	struct kvr_held held;
 
-	if (!ZERO_OR_NULL_PTR(moved) && kvr_held_take(p, &held)) {
-		memcpy(moved, p, min(size, held.size));
-		kvr_record_free(p, KVR_KVFREE);
+	if (ZERO_OR_NULL_PTR(moved) || !kvr_held_find(p, &held))
+		return moved;
+	memcpy(moved, p, min(size, held.size));
+	if (kvr_free_in_book(p, KVR_KVFREE, &held) == KVR_HELD)
 		kvr_give_back(&held);
-	}
 	return moved;
 }
 
@@ -147,13 +145,12 @@ void *kvr_kvrealloc(const void *p, size_t size, gfp_t flags)
 {
 	struct kvr_held held;
 	bool is_known = kvr_held_find(p, &held);
-	void *moved;
+	void *moved = NULL;
 
 	if (size && (!p || (is_known && held.side == KVR_VMALLOC))) {
 		moved = move(p, size, flags);
-	} else {
-		if (kvr_held_settle(p))
-			kvr_record_free(p, KVR_KVFREE);
+	} else if (!kvr_tell_if_freed(p)) {
+		kvr_let_go(p);
 		moved = kvrealloc_noprof(p, size, flags);
 	}
 	kvr_leave();

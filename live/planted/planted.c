@@ -245,6 +245,70 @@ static noinline int plant_twice(void)
 	return p ? 0 : -ENOMEM;
 }
 
+static void free_again(int how, const void *p)
+{
+	switch (how) {
+	case 0: kvfree(p); break;
+	case 1: kfree(p); break;
+	case 2: vfree(p); break;
+	case 3: kfree_sensitive(p); break;
+	case 4: (void)!krealloc(p, 0, GFP_KERNEL); break;
+	case 5: kvfree_call_rcu(NULL, (void *)p); break;
+	}
+}
+
+static void *ask_otherwise(const void *p)
+{
+	return is_vmalloc_addr(p) ? vmalloc(SIZE) : kmalloc(SIZE, GFP_KERNEL);
+}
+
+static void free_rightly(const void *p)
+{
+	if (is_vmalloc_addr(p))
+		vfree(p);
+	else
+		kfree(p);
+}
+
+/*
+ * Whether freed memory comes to who asks for it otherwise, and frees it rightly. Much is freed before
+ * memory of slab comes to others, and an area's address is kept for a while.
+ */
+static bool is_given_again(const void *p)
+{
+	void *blocks[200];
+	bool is_seen = false;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(blocks); i++) {
+		kvfree(kvmalloc(SIZE, GFP_KERNEL));
+		vm_unmap_aliases();
+		blocks[i] = ask_otherwise(p);
+		is_seen |= blocks[i] == p;
+	}
+	for (i = 0; i < ARRAY_SIZE(blocks); i++)
+		free_rightly(blocks[i]);
+	return is_seen;
+}
+
+/* Memory may be freed twice, by whichever call. Only for a kernel that does not carry it out. */
+static noinline int plant_again(void)
+{
+	void *p = kvmalloc(SIZE, GFP_KERNEL);
+	int how;
+
+	kvfree(p);
+	if (twin)
+		return is_given_again(p) ? 0 : -EIO;
+	for (how = 0; how <= 5; how++) {
+		p = kvmalloc(SIZE, GFP_KERNEL);
+		OPTIMIZER_HIDE_VAR(p);
+		kvfree(p);
+		free_again(how, p);
+	}
+	return 0;
+}
+
 /* What kmalloc() rounds up to may be used. */
 static noinline int plant_slack(void)
 {
@@ -274,6 +338,7 @@ static const struct { const char *name; int (*run)(void); } plants[] __initconst
 	{ "init_leak", plant_init_leak },
 	{ "rcu_leak", plant_rcu_leak },
 	{ "twice", plant_twice },
+	{ "again", plant_again },
 	{ "slack", plant_slack },
 };
 
