@@ -103,7 +103,7 @@ make_root() {
     files) copy_modules "$release" "$root" order virtio_pci virtio_blk ext4 xfs btrfs ;;
     modules) copy_modules "$release" "$root" drivers $(cat live/guest/drivers) ;;
     network | loop) copy_modules "$release" "$root" order veth dummy bridge ;;
-    tool) copy_tool "$root" ;;
+    tool | cost) copy_tool "$root" ;;
   esac
   pack "$root"
 }

@@ -40,11 +40,11 @@ mapfile -t releases < <(installed_releases "$kernel")
 wanted=("$workload")
 [ -n "$workload" ] || wanted=(planted files modules network ipc unload tool)
 # The program that goes into a guest is built before the first one: a table that is lost at the end helps nobody.
-if [[ " ${wanted[*]} " == *" tool "* ]]; then
+if [[ " ${wanted[*]} " =~ " "(tool|cost)" " ]]; then
   if command -v cargo >/dev/null; then
     build_tool || die "kvroute cannot be built"
   else
-    skip "no cargo (https://rustup.rs), so no workload tool"
+    skip "no cargo (https://rustup.rs), so no workload ${wanted[-1]}"
     [ -z "$workload" ] || exit 0
     unset 'wanted[-1]'
   fi
@@ -68,7 +68,7 @@ row() {
   case $2 in
     planted) judge_planted "$1" ;;
     modules) judge_drivers "$1" "$3" ;;
-    cost) mapfile -t -O "${#costs[@]}" costs < <(sed -n "s/^cost \(.*\)/$1: \1 ns/p" "$guests/told") ;;
+    cost) mapfile -t -O "${#costs[@]}" costs < <(sed -n "s/^cost \(.*\)/$1: \1 ns/p; s/^rate /$1: /p" "$guests/told") ;;
   esac
 }
 

@@ -38,7 +38,7 @@ static const void *notrace argument(struct pt_regs *regs, unsigned int n)
 
 static bool notrace wants_request(struct pt_regs *regs)
 {
-	return kvr_is_on();
+	return kvr_is_on() && !kvr_is_reader();
 }
 
 static bool notrace wants_held(struct pt_regs *regs)
@@ -80,7 +80,7 @@ static bool notrace wants_list_of_vmalloc(struct pt_regs *regs)
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
 static bool notrace wants_resize(struct pt_regs *regs)
 {
-	return kvr_is_on() || wants_held(regs);
+	return wants_request(regs) || wants_held(regs);
 }
 #endif
 

@@ -145,7 +145,7 @@ void kvr_record_serve(const struct kvr_held *held, enum kvr_route route);
 void kvr_record_refuse(const struct kvr_held *held);
 void kvr_record_free(const void *p, enum kvr_free call, const struct kvr_stack *by);
 unsigned long kvr_record_nr_lost(void);
-int kvr_record_show(struct seq_file *m);
+int kvr_record_open(struct file *file);
 
 /* serve.c, free.c, device.c: what stands before the functions of the kernel. */
 enum kvr_found kvr_free_in_book(const void *p, enum kvr_free call, struct kvr_held *held);
@@ -200,6 +200,7 @@ enum kvr_count {
 	KVR_NR_COUNTS
 };
 void kvr_count(enum kvr_count what);
+bool kvr_is_reader(void);
 void kvr_files_init(void);
 void kvr_files_exit(void);
 

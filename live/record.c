@@ -2,11 +2,13 @@
 /*
  * The recording: a ring on each CPU, written without a lock, read as the text that tracefs would
  * print for probes on kvmalloc() and the calls that free, so that `kvroute replay` reads it.
+ *
+ * Who opens it reads from the oldest record that is kept to the last, and on from there if he asks
+ * again later. What others took the place of meanwhile is told as lost.
  */
 #include <linux/kmemleak.h>
 #include <linux/ktime.h>
 #include <linux/percpu.h>
-#include <linux/sort.h>
 #include <linux/timekeeping.h>
 #include <linux/utsname.h>
 
@@ -16,6 +18,7 @@ enum kind { SERVED, REFUSED, FREED };
 
 struct record {
 	u64 number;	/* over all CPUs, from 1; 0 while it is written */
+	unsigned long place;	/* on its CPU, from 0 */
 	u64 time_ns;
 	const void *p;
 	struct kvr_caller *caller;	/* NULL for a free */
@@ -50,6 +53,7 @@ static void write(struct record *what)
 	WRITE_ONCE(record->number, 0);
 	smp_wmb(); /* Who reads it meanwhile sees that. */
 	what->number = 0;
+	what->place = at;
 	what->time_ns = ktime_get_mono_fast_ns();
 	what->is_hardirq = !!in_hardirq();
 	what->is_softirq = !!in_serving_softirq();
@@ -129,29 +133,115 @@ static void show_free(struct seq_file *m, const struct record *record)
 	}
 }
 
-static int by_number(const void *a, const void *b)
-{
-	u64 x = ((const struct record *)a)->number, y = ((const struct record *)b)->number;
+/* How far a reader has come on one CPU, and how many were lost on the way. */
+struct place {
+	unsigned long at, nr_lost;
+};
 
-	return x < y ? -1 : x > y;
-}
+struct reader {
+	bool is_given;		/* a record that was not shown yet */
+	struct record record;
+	struct place places[];
+};
 
-/* What stands in a ring and is not just being written. Returns how many were lost before. */
-static unsigned long copy_ring(const struct ring *ring, struct record *copies, size_t *nr)
+/* Copies the record that comes next on a CPU. There may be none, or it is just being written. */
+static bool copy_next(const struct ring *ring, struct place *place, struct record *copy)
 {
 	unsigned long nr_written = atomic_long_read(&ring->nr_written);
-	unsigned long nr_there = min_t(unsigned long, nr_written, RING_LEN), i;
+	const struct record *record;
+	u64 number;
 
-	for (i = 0; i < nr_there; i++) {
-		u64 number = READ_ONCE(ring->records[i].number);
-
-		smp_rmb(); /* Pairs with the two of write(). */
-		copies[*nr] = ring->records[i];
-		smp_rmb();
-		if (number && READ_ONCE(ring->records[i].number) == number)
-			copies[(*nr)++].number = number;
+	if (nr_written - place->at > RING_LEN) {
+		place->nr_lost += nr_written - place->at - RING_LEN;
+		place->at = nr_written - RING_LEN;
 	}
-	return nr_written - nr_there;
+	record = &ring->records[place->at % RING_LEN];
+	number = READ_ONCE(record->number);
+	smp_rmb(); /* Pairs with the two of write(). */
+	*copy = *record;
+	smp_rmb();
+	if (!number || READ_ONCE(record->number) != number || copy->place != place->at)
+		return false;
+	copy->number = number;
+	return true;
+}
+
+/* The next record of all CPUs, which is there until it is shown; NULL if there is none yet. */
+static struct reader *next_record(struct reader *reader)
+{
+	struct place *chosen = NULL;
+	struct record record;
+	int cpu;
+
+	if (reader->is_given)
+		return reader;
+	for_each_possible_cpu(cpu) {
+		struct place *place = &reader->places[cpu];
+
+		if (!copy_next(per_cpu_ptr(&rings, cpu), place, &record))
+			continue;
+		if (!chosen || record.number < reader->record.number) {
+			chosen = place;
+			reader->record = record;
+		}
+	}
+	if (!chosen)
+		return NULL;
+	chosen->at++;
+	reader->is_given = true;
+	return reader;
+}
+
+static void *record_start(struct seq_file *m, loff_t *pos)
+{
+	return *pos ? next_record(m->private) : SEQ_START_TOKEN;
+}
+
+static void *record_next(struct seq_file *m, void *shown, loff_t *pos)
+{
+	struct reader *reader = m->private;
+
+	++*pos;
+	if (shown != SEQ_START_TOKEN) {
+		reader->places[reader->record.cpu].nr_lost = 0;
+		reader->is_given = false;
+	}
+	return next_record(reader);
+}
+
+static void record_stop(struct seq_file *m, void *shown)
+{
+}
+
+static int record_show(struct seq_file *m, void *shown)
+{
+	const struct reader *reader = shown;
+	const struct record *record;
+	unsigned long nr_lost;
+
+	if (shown == SEQ_START_TOKEN) {
+		seq_printf(m, "# os release : %s\n# tracer: nop\n", init_utsname()->release);
+		return 0;
+	}
+	record = &reader->record;
+	nr_lost = reader->places[record->cpu].nr_lost;
+	if (nr_lost)
+		seq_printf(m, "CPU:%d [LOST %lu EVENTS]\n", record->cpu, nr_lost);
+	if (record->kind == FREED)
+		show_free(m, record);
+	else
+		show_request(m, record);
+	return 0;
+}
+
+static const struct seq_operations record_ops = {
+	.start = record_start, .next = record_next, .stop = record_stop, .show = record_show,
+};
+
+int kvr_record_open(struct file *file)
+{
+	return seq_open_private(file, &record_ops,
+				struct_size((struct reader *)NULL, places, nr_cpu_ids));
 }
 
 /* Records whose places others have taken. */
@@ -166,31 +256,6 @@ unsigned long kvr_record_nr_lost(void)
 		nr_lost += nr_written - min_t(unsigned long, nr_written, RING_LEN);
 	}
 	return nr_lost;
-}
-
-int kvr_record_show(struct seq_file *m)
-{
-	struct record *copies = vzalloc(array3_size(num_possible_cpus(), RING_LEN, sizeof(*copies)));
-	size_t nr = 0, i;
-	int cpu;
-
-	if (!copies)
-		return -ENOMEM;
-	seq_printf(m, "# os release : %s\n# tracer: nop\n", init_utsname()->release);
-	for_each_possible_cpu(cpu) {
-		unsigned long nr_lost = copy_ring(per_cpu_ptr(&rings, cpu), copies, &nr);
-
-		if (nr_lost)
-			seq_printf(m, "CPU:%d [LOST %lu EVENTS]\n", cpu, nr_lost);
-	}
-	sort(copies, nr, sizeof(*copies), by_number, NULL);
-	for (i = 0; i < nr; i++)
-		if (copies[i].kind == FREED)
-			show_free(m, &copies[i]);
-		else
-			show_request(m, &copies[i]);
-	vfree(copies);
-	return 0;
 }
 
 int kvr_record_init(void)

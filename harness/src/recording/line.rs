@@ -48,7 +48,7 @@ pub(super) fn read_line(line: &str) -> Result<Line<'_>, LineError> {
 
 /// `CPU:0 [LOST 123 EVENTS]` of tracefs, `CPU:1 [37 EVENTS DROPPED]` of trace-cmd, and
 /// `… PERF_RECORD_LOST lost 12` of `perf script --show-lost-events`.
-fn lost(text: &str) -> Option<u64> {
+pub(crate) fn lost(text: &str) -> Option<u64> {
     if let Some((_, loss)) = text.split_once("PERF_RECORD_LOST") {
         let last = loss.split_ascii_whitespace().next_back().unwrap_or_default();
         return Some(decimal(last).unwrap_or(1));

@@ -53,6 +53,9 @@ use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::path::Path;
 
+#[cfg(feature = "cli")]
+pub(crate) use line::lost;
+
 pub use error::{Problem, RecordingError};
 pub use event::RecordedFree;
 pub use kernel::{DEFAULT as DEFAULT_KERNEL, Kernel};

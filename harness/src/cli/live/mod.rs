@@ -3,6 +3,7 @@
 //! The module decides, watches and reports; here its plan is set and taken back, what it tells is
 //! put into tables, and a plan under which something fails is halved until it names one request.
 
+mod claim;
 mod command;
 mod halve;
 mod module;
@@ -12,6 +13,7 @@ mod restore;
 mod run;
 mod shrink;
 mod status;
+mod stream;
 mod told;
 mod trial;
 

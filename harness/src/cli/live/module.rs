@@ -2,10 +2,11 @@
 //!
 //! Both lie below one folder, so that a folder which looks like the module's can stand for it.
 
+use super::claim;
 use super::plan::{PARAMETERS, Plan};
 use super::told::Told;
 use crate::cli::output::{read, shown};
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
@@ -16,6 +17,8 @@ const PARAMETER_BYTES_MAX: u64 = 1 << 16;
 pub(super) struct Module {
     parameters: PathBuf,
     debug: PathBuf,
+    /// The module leaves out who has a file of its open: nothing of ours is routed, or counted.
+    stats: File,
 }
 
 impl Module {
@@ -44,7 +47,22 @@ impl Module {
                 )
             }));
         }
-        Ok(Self { parameters, debug })
+        let path = debug.join("stats");
+        let stats = File::open(&path).map_err(|error| {
+            unless_root(&path, &error).unwrap_or_else(|| format!("{}: {error}", shown(&path)))
+        })?;
+        Ok(Self { parameters, debug, stats })
+    }
+
+    /// The same, for who is going to set its plan: until the lock is closed, nobody else may.
+    ///
+    /// # Errors
+    /// Another has it.
+    pub(super) fn claim(sys: &Path) -> Result<(Self, File), String> {
+        let module = Self::find(sys)?;
+        claim::claim(&module.stats)?;
+        let lock = module.stats.try_clone().map_err(|error| format!("a lock: {error}"))?;
+        Ok((module, lock))
     }
 
     /// Its plan.
@@ -70,8 +88,7 @@ impl Module {
         all.map(|(name, value)| (self.parameters.join(name), value)).collect()
     }
 
-    /// Has it decide nothing any more, and goes on counting for the same callers. To read what it
-    /// tells asks kvmalloc for memory too, which must not be counted as routed, or fail.
+    /// Has it decide nothing any more, and goes on counting for the same callers.
     ///
     /// # Errors
     /// A parameter that cannot be written.
@@ -104,18 +121,12 @@ impl Module {
     /// # Errors
     /// As [`Told::read`].
     pub(super) fn told(&self) -> Result<Told, String> {
-        readable(&self.debug.join("stats"))?;
         Told::read(&self.debug)
     }
 
-    /// Its recording, as `kvroute replay` reads it. The names of tasks in it may be of any bytes.
-    ///
-    /// # Errors
-    /// It cannot be read.
-    pub(super) fn recording(&self) -> Result<String, String> {
-        let path = self.debug.join("recording");
-        let bytes = fs::read(&path).map_err(|error| format!("{}: {error}", shown(&path)))?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    /// Its recording, a text that grows, as `kvroute replay` reads it.
+    pub(super) fn recording(&self) -> PathBuf {
+        self.debug.join("recording")
     }
 }
 
@@ -127,7 +138,7 @@ fn ends(plan: &Plan) -> Vec<(&'static str, String)> {
 
 /// Says what to do where a file may not be read.
 fn readable(path: &Path) -> Result<(), String> {
-    let refused = fs::File::open(path).err();
+    let refused = File::open(path).err();
     refused.and_then(|error| unless_root(path, &error)).map_or(Ok(()), Err)
 }
 

@@ -2,8 +2,9 @@
 //!
 //! The one idea: a shell of its own waits for the end of a pipe that only we hold, and then writes
 //! what was there before. The end comes when we say so, and also when we panic, are killed, or a
-//! second Ctrl-C ends us where we are.
+//! second Ctrl-C ends us where we are. It holds the lock too, so nobody else sets a plan before.
 
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -17,11 +18,11 @@ const SCRIPT: &str = "trap '' HUP INT QUIT TERM; read -r _; status=0; \
 pub(super) struct Restore(Child);
 
 impl Restore {
-    /// Promises to write each value into its file, in this order.
+    /// Promises to write each value into its file, in this order, and to hold the lock until then.
     ///
     /// # Errors
     /// There is no shell to do it.
-    pub(super) fn promise(settings: &[(PathBuf, String)]) -> Result<Self, String> {
+    pub(super) fn promise(settings: &[(PathBuf, String)], lock: File) -> Result<Self, String> {
         let mut shell = Command::new("sh");
         shell.args(["-c", SCRIPT, "sh"]);
         for (path, value) in settings {
@@ -30,7 +31,8 @@ impl Restore {
         // A terminal sends Ctrl-C to a whole group.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut shell, 0);
-        shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        // It says nothing: what it says goes to a file that is open for reading.
+        shell.stdin(Stdio::piped()).stdout(lock).stderr(Stdio::null());
         let child = shell.spawn();
         child.map(Self).map_err(|error| format!("sh, which is to set the plan back: {error}"))
     }

@@ -9,10 +9,11 @@ use super::module::Module;
 use super::plan::{Plan, Way};
 use super::report::{counted, tell_of};
 use super::restore::Restore;
+use super::stream::Stream;
 use super::told::{Counts, Told};
 use crate::cli::Outcome;
 use crate::cli::document::Document;
-use crate::cli::output::{self, shown};
+use crate::cli::output::shown;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -22,7 +23,7 @@ pub(super) struct Options {
     /// The plan's words, as permille=500 seed=7 callers=ext4:*; those that are not said are as if
     /// the module had just been loaded. With none, the plan stays the module's own.
     words: Vec<String>,
-    /// Keep the module's recording in this file, for `kvroute replay`.
+    /// Keep in this file what the module records meanwhile, for `kvroute replay`.
     #[arg(long, value_name = "FILE")]
     recording: Option<PathBuf>,
     /// The command and its arguments, after --. It finds the plan in `KVROUTE_PLAN`.
@@ -35,12 +36,14 @@ pub(super) fn run(options: &Options, sys: &Path, document: &mut Document) -> Out
     if options.recording.as_deref() == Some(Path::new("-")) {
         return Err("--recording -: what the command says goes there; name a file".to_owned());
     }
-    let module = Module::find(sys)?;
+    let (module, lock) = Module::claim(sys)?;
     let own = module.plan()?;
     let plan = asked.unwrap_or_else(|| own.clone());
     refuse_off(&plan)?;
-    let restore = Restore::promise(&module.settings(&own))?;
+    let restore = Restore::promise(&module.settings(&own), lock)?;
     let before = module.told()?;
+    let keep = |path: &PathBuf| Stream::begin(&module.recording(), path);
+    let recording = options.recording.as_ref().map(keep).transpose()?;
     module.set(&plan)?;
     let start = Instant::now();
     let text = plan.to_string();
@@ -49,7 +52,6 @@ pub(super) fn run(options: &Options, sys: &Path, document: &mut Document) -> Out
     let seconds = start.elapsed().as_secs_f64();
     module.switch_off()?;
     let after = module.told()?;
-    let recording = options.recording.as_ref().map(|path| (path, module.recording()));
     let kept = restore.keep();
     let counts = after.counts.since(&before.counts);
     document.say(&format!("plan: {plan}\n{} ({seconds:.1} s)\n", command::in_words(status)));
@@ -70,10 +72,8 @@ pub(super) fn run(options: &Options, sys: &Path, document: &mut Document) -> Out
         document.shortfall("nothing was routed", &format!("no request fits the plan {plan}"));
     }
     // What was found comes before what could not be done.
-    if let Some((path, recording)) = recording
-        && let Err(error) = recording.and_then(|text| keep(path, &text, &counts, document))
-    {
-        document.error(Some(path), &error);
+    if let Some(recording) = recording {
+        tell_recorded(recording, document);
     }
     if let Err(error) = kept {
         document.error(None, &error);
@@ -108,13 +108,14 @@ fn nr_decided(plan: &Plan, counts: &Counts, after: &Told) -> u64 {
     nr_routed + counts.of("failed")
 }
 
-fn keep(path: &Path, recording: &str, counts: &Counts, document: &Document) -> Outcome {
-    output::write(path, recording)?;
-    let nr_lost = counts.of("lost");
-    let lost = match nr_lost {
-        0 => String::new(),
-        _ => format!(" ({nr_lost} records of this run or before are lost; it keeps the last)"),
-    };
-    document.say(&format!("recorded: {}{lost}\n", shown(path)));
-    Ok(())
+fn tell_recorded(recording: Stream, document: &mut Document) {
+    let path = recording.path().to_owned();
+    match recording.end() {
+        Ok(0) => document.say(&format!("recorded: {}\n", shown(&path))),
+        Ok(nr_lost) => document.say(&format!(
+            "recorded: {}, but for {nr_lost} records that came faster than they were read\n",
+            shown(&path)
+        )),
+        Err(error) => document.error(Some(&path), &error),
+    }
 }

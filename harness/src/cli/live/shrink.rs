@@ -48,8 +48,8 @@ pub(super) fn shrink(options: &Options, sys: &Path, document: &mut Document) -> 
             tempfile::tempdir().map_err(|error| format!("a folder for guests: {error}"))?;
         (Place::Guests(folder), None)
     } else {
-        let module = Module::find(sys)?;
-        let restore = Restore::promise(&module.settings(&module.plan()?))?;
+        let (module, lock) = Module::claim(sys)?;
+        let restore = Restore::promise(&module.settings(&module.plan()?), lock)?;
         (Place::Machine(module), Some(restore))
     };
     let command = &options.command;
