@@ -5,6 +5,7 @@
 //!
 //! Oracles are not chosen here: all of them judge every campaign.
 
+use crate::churn::{Churn, Tally};
 use crate::generate::{CallSet, Profile, Share};
 use crate::lane::{LaneSpec, Routing};
 use crate::op::Op;
@@ -30,7 +31,16 @@ pub struct Campaign {
     pub every_op: EveryOp,
     /// Where its allocators live.
     pub isolation: Isolation,
+    /// Who leads its lanes through a churn, one for each lane, or nobody.
+    pub churns: &'static [Lead],
 }
+
+/// Leads an allocator through a churn, and looks at all that it does. It tells now and then which
+/// act is at hand.
+///
+/// # Errors
+/// What is amiss; the churn has been drawn up to there.
+pub type Lead = fn(&mut Churn, &mut dyn FnMut(usize)) -> Result<Tally, String>;
 
 /// Where the allocators of a campaign live.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -124,6 +134,7 @@ macro_rules! campaigns {
         $(#[doc = $sentence] pub static $place: Campaign = Campaign {
             name: $name, sentence: $sentence, lanes: $lanes, follows: 0, profile: $profile,
             every_op: campaigns!(@every_op $($every_op)?), isolation: Isolation::Here,
+            churns: &[],
         };)*
         /// The campaigns that have a fuzz target.
         pub static CAMPAIGNS: &[&Campaign] = &[$(&$place),*];
@@ -168,6 +179,7 @@ pub static REPLAY: Campaign = Campaign {
     profile: Profile::new(CallSet::All),
     every_op: EveryOp::Nothing,
     isolation: Isolation::Here,
+    churns: &[],
 };
 
 /// The campaign that judges a trace as a caller: what Linux would object to is its failure, and so
@@ -180,6 +192,7 @@ pub static CALLERS: Campaign = Campaign {
     profile: Profile::new(CallSet::All),
     every_op: EveryOp::Nothing,
     isolation: Isolation::Here,
+    churns: &[],
 };
 
 /// The same for a trace with calls that Linux has not: those of a heap or a frame allocator.
@@ -191,6 +204,7 @@ pub static CALLERS_FOREIGN: Campaign = Campaign {
     profile: Profile::new(CallSet::Of("heap")),
     every_op: EveryOp::Nothing,
     isolation: Isolation::Here,
+    churns: &[],
 };
 
 /// The campaign that asks what a trace costs under one policy. It has no fuzz target: its traces
@@ -203,6 +217,7 @@ pub static SWEEP: Campaign = Campaign {
     profile: Profile::new(CallSet::All),
     every_op: EveryOp::Nothing,
     isolation: Isolation::Here,
+    churns: &[],
 };
 
 /// The campaign that judges a trace as a caller, by whose calls it makes.

@@ -13,6 +13,7 @@ mod bytes;
 pub mod call;
 pub mod caller;
 pub mod campaign;
+pub mod churn;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod exec;
@@ -30,6 +31,7 @@ pub mod recorded;
 pub mod recording;
 pub mod relaxation;
 pub mod report;
+pub mod seed;
 pub mod shrink;
 pub mod stats;
 pub mod subject;

@@ -115,9 +115,21 @@ impl Stats {
         }
     }
 
+    /// Counts so many answers of a class in a lane.
+    pub(crate) fn answers(&mut self, lane: usize, call: Call, (class, nr): (Class, u64)) {
+        self.nr_lane_ops += nr;
+        self.calls[call as usize][class as usize] += nr;
+        self.lanes[lane].classes[class as usize] += nr;
+    }
+
     /// Counts an op that a lane skipped.
     pub(crate) fn skip(&mut self, call: Call, skip: Skip) {
         self.skips[call as usize][skip as usize] += 1;
+    }
+
+    /// Counts so many ops that a lane skipped.
+    pub(crate) fn skips(&mut self, call: Call, skip: Skip, nr: u64) {
+        self.skips[call as usize][skip as usize] += nr;
     }
 
     /// Counts the steps of a lane that some oracles could not judge.

@@ -80,14 +80,18 @@ pub const HANG: &str = "hang";
 /// The oracle name of a worker process that could not be started.
 pub const NO_WORKER: &str = "no-worker";
 
+/// The oracle name of a churn that looked amiss, and of which the trace does not.
+pub const SUSPICION: &str = "suspicion";
+
 /// Objections that no oracle makes, and what they are about.
-const OTHERS: [(&str, &str); 6] = [
+const OTHERS: [(&str, &str); 7] = [
     (EXPECTATION, "the answer is the one that the trace expects"),
     (PANIC, "no request makes an allocator panic"),
     (NO_BOOT, "an allocator boots on every machine of a trace"),
     (DEATH, "no request ends the process that the allocator lives in"),
     (HANG, "every request comes to an end"),
     (NO_WORKER, "an allocator that is to be kept apart has a process of its own"),
+    (SUSPICION, "what looks amiss in a churn is objected to in its trace"),
 ];
 
 /// Every name under which something is objected to, and what it is about.
@@ -169,7 +173,7 @@ impl Failure {
         // What it printed is no word of ours.
         let ours = self.reason.split(SAYING).next().unwrap_or_default();
         let is_of_others = [DEATH, HANG].contains(&self.oracle) && ours.contains(AFTER_OTHERS);
-        self.oracle != NO_WORKER && !is_of_others
+        ![NO_WORKER, SUSPICION].contains(&self.oracle) && !is_of_others
     }
 
     /// Whether another failure is the same finding, so that a shorter trace still shows this one:

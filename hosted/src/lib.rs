@@ -22,7 +22,8 @@ pub use kvroute_harness as harness;
 #[macro_export]
 macro_rules! heap_campaign {
     ($place:ident = $name:literal [$($heap:ty),+ $(,)?]) => {
-        $crate::foreign_campaign!($place = $name HEAP "heap" boot_heap heap_has [$($heap),+]);
+        $crate::foreign_campaign!($place = $name HEAP "heap" boot_heap heap_has [$($heap),+]
+            led by [$($crate::heap::lead::<$heap>),+]);
     };
 }
 
@@ -30,7 +31,8 @@ macro_rules! heap_campaign {
 #[macro_export]
 macro_rules! frames_campaign {
     ($place:ident = $name:literal [$($frames:ty),+ $(,)?]) => {
-        $crate::foreign_campaign!($place = $name FRAMES "frames" boot_frames frames_have [$($frames),+]);
+        $crate::foreign_campaign!($place = $name FRAMES "frames" boot_frames frames_have [$($frames),+]
+            led by []);
     };
 }
 
@@ -38,7 +40,8 @@ macro_rules! frames_campaign {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! foreign_campaign {
-    ($place:ident = $name:literal $like:ident $calls:literal $boot:ident $has:ident [$($allocator:ty),+]) => {
+    ($place:ident = $name:literal $like:ident $calls:literal $boot:ident $has:ident [$($allocator:ty),+]
+        led by [$($lead:expr),*]) => {
         /// A campaign of allocators that are not Linux'.
         pub static $place: $crate::harness::Campaign = $crate::harness::Campaign {
             name: $name,
@@ -58,6 +61,7 @@ macro_rules! foreign_campaign {
             },
             every_op: $crate::harness::campaign::EveryOp::Nothing,
             isolation: $crate::harness::campaign::Isolation::Worker,
+            churns: &[$($lead),*],
         };
     };
 }

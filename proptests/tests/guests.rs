@@ -136,6 +136,7 @@ macro_rules! campaign {
             },
             every_op: EveryOp::Nothing,
             isolation: Isolation::Here,
+            churns: &[],
         };
         &CAMPAIGN
     }};

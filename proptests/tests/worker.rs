@@ -131,6 +131,22 @@ fn a_run_goes_on_after_a_death_and_shrinks_it() {
     assert!(began.elapsed().as_secs() < 60, "a death and a new worker take milliseconds");
 }
 
+/// Who dies in a churn and not of its trace has an end that nothing repeats but the churn.
+#[test]
+fn a_death_in_a_churn_is_not_lost_where_its_trace_is_survived() {
+    let (code, text) = said(folder().path(), "run churn --ops 100000 --jobs 1");
+    assert_eq!(code, Some(1), "{text}");
+    for words in ["the suspicion oracle objects in campaign churn", "the allocator died of SIGABRT"]
+    {
+        assert!(text.contains(words), "{words:?} is not said: {text}");
+    }
+    assert!(!text.contains("repeat:"), "{text}");
+    let (code, text) = said(folder().path(), "run churn --only swarm --ops 10000 --jobs 1");
+    assert_eq!(code, Some(0), "{text}");
+    let (code, text) = said(folder().path(), "run right --only churn");
+    assert!(code == Some(2) && text.contains("right has no churns"), "{text}");
+}
+
 /// Ctrl-C is a wish, and ends no worker by itself: the run has its report.
 #[test]
 fn a_signal_ends_a_run_and_is_no_verdict() {

@@ -6,7 +6,7 @@
 use crate::campaign::{Campaign, Isolation};
 use crate::cli::{output, ranges};
 use crate::exec::{self, Expectations, Explanation};
-use crate::generate::of_seed;
+use crate::seed;
 #[cfg(unix)]
 use crate::worker::{self, Patience, Workers};
 use crate::{Failure, Stats, Trace};
@@ -98,13 +98,10 @@ impl Checker {
         }
     }
 
-    /// Runs the trace that a campaign's profile makes of a seed.
+    /// Runs what a seed stands for.
     pub(crate) fn check_seed(&self, campaign: &Campaign, seed: u64) -> Result<Stats, Box<Failure>> {
         match self {
-            Checker::Here => {
-                let trace = of_seed(&campaign.profile, seed);
-                exec::run(campaign, &trace, Expectations::Ignored)
-            }
+            Checker::Here => seed::check(campaign, seed),
             #[cfg(unix)]
             Checker::Apart(workers) => workers.check_seed(campaign, seed),
         }

@@ -12,6 +12,7 @@ use crate::cli::document::Document;
 use crate::cli::memory::MemoryOption;
 use crate::cli::{Outcome, finding, interrupt, output, parse_campaign, pool, ranges};
 use crate::paint::mix;
+use crate::seed::Kind;
 use crate::subject::Pack;
 use crate::{Failure, Stats, report};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -42,6 +43,10 @@ pub(crate) struct Options {
     memory: MemoryOption,
     #[command(flatten)]
     isolation: IsolationOption,
+    /// Of a campaign of heaps, which is led through churns and runs the traces of swarms, one of
+    /// the two alone.
+    #[arg(long, value_name = "KIND", value_enum)]
+    only: Option<Kind>,
     /// Print the report as JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -89,6 +94,9 @@ pub(crate) fn run(options: &Options, document: &mut Document) -> Outcome {
             options.campaign.name
         ));
     }
+    if options.only == Some(Kind::Churn) && options.campaign.churns.is_empty() {
+        return Err(format!("campaign {} has no churns; heaps have", options.campaign.name));
+    }
     let jobs = options
         .memory
         .jobs(options.isolation.jobs(options.jobs), Bound::of_generated(options.campaign))?;
@@ -102,7 +110,11 @@ pub(crate) fn run(options: &Options, document: &mut Document) -> Outcome {
     let checker = options.isolation.checker(options.campaign);
     let start = Instant::now();
     let mut stats = Stats::new(options.campaign.lanes);
-    let work = |number| checker.check_seed(options.campaign, mix(options.seed, number));
+    let seed_of = |number| {
+        let seed = mix(options.seed, number);
+        options.only.map_or(seed, |kind| kind.seed(seed))
+    };
+    let work = |number| checker.check_seed(options.campaign, seed_of(number));
     let end = pool::in_order(jobs, work, |trace_number, result| {
         if trace_number.is_multiple_of(64) {
             bar.set_position(goal.done(&stats, start).min(goal.total()));
@@ -151,6 +163,7 @@ fn speed(stats: &Stats, start: Instant, jobs: NonZero<usize>) -> String {
 
 /// What repeats a failure before its trace is saved.
 fn how(options: &Options, trace_number: u64) -> String {
-    let Options { campaign, seed, .. } = options;
-    format!("kvroute run {} --seed {seed}, trace {trace_number}", campaign.name)
+    let Options { campaign, seed, only, .. } = options;
+    let only = only.map_or("", Kind::option);
+    format!("kvroute run {} --seed {seed}{only}, trace {trace_number}", campaign.name)
 }

@@ -15,7 +15,8 @@ mod wire;
 pub use process::Patience;
 
 use crate::campaign::Campaign;
-use crate::exec::{self, End, Expectations, Explanation};
+use crate::exec::{self, End, Expectations, Explanation, Place};
+use crate::seed::{self, Suspicion};
 use crate::stats::Stats;
 use crate::trace::Trace;
 use crate::verdict::{AFTER_OTHERS, DEATH, Failure, HANG, NO_WORKER, SAYING};
@@ -24,7 +25,7 @@ use slate::Marks;
 use std::io;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use wire::{Answer, Asked, Question, Wish};
+use wire::{Answer, Asked, Question, Source, Wish};
 
 /// Workers, as many as are asked at once.
 pub struct Workers {
@@ -56,15 +57,26 @@ impl Workers {
         answer.into_run(campaign, asked)
     }
 
-    /// As [`check`](Self::check), of the trace that the campaign's profile makes of a seed. A
-    /// worker makes it for itself, so that nothing goes over but the number.
+    /// As [`check`](Self::check), of what a seed stands for. A worker finds that out for itself, so
+    /// that nothing goes over but the number. What looks amiss in a churn, the worker's death among
+    /// it, is judged by the trace.
     ///
     /// # Errors
     /// As there.
     pub fn check_seed(&self, campaign: &Campaign, seed: u64) -> Result<Stats, Box<Failure>> {
         let asked = Asked::Seed(seed);
-        let answer = self.ask(campaign, asked, Wish::of(Expectations::Ignored))?;
-        answer.into_run(campaign, asked)
+        let suspicion = match self.ask(campaign, asked, Wish::of(Expectations::Ignored)) {
+            Ok(answer) => match answer.suspicion() {
+                None => return answer.into_run(campaign, asked),
+                Some(suspicion) => suspicion,
+            },
+            Err(death) if seed::is_churn(campaign, seed) && death.oracle != NO_WORKER => {
+                Suspicion { act: usize::MAX, why: death.reason }
+            }
+            Err(death) => return Err(death),
+        };
+        let judge = |trace: &Trace| self.check(campaign, trace, Expectations::Ignored);
+        Err(seed::confirm(campaign, seed, suspicion, judge))
     }
 
     /// As [`exec::explain`], in a worker. Of a worker that died, the answers up to there are those
@@ -171,18 +183,27 @@ pub fn serve(campaigns: &[&Campaign]) -> io::Result<()> {
         let question: Question = serde_json::from_slice(question).expect("a parent's question");
         let known = campaigns.iter().find(|campaign| campaign.name == question.campaign);
         let campaign = known.expect("the parent is the same program");
-        let trace = question.source.trace(campaign);
-        let note = marker.noting(question.marks);
-        let answer = match question.wish {
-            Wish::Answers | Wish::AnswersBefore => {
-                let end = if question.wish == Wish::Answers { End::Taken } else { End::LeftOut };
-                Answer::of_explanation(exec::explain_noting(campaign, &trace, end, note))
-            }
-            wish => {
-                let expectations = wish.expectations();
-                Answer::of_run(exec::run_noting(campaign, &trace, expectations, note))
-            }
-        };
+        let answer = answer(campaign, &question, marker.noting(question.marks));
         serde_json::to_vec(&answer).expect("numbers and text can be written")
     })
+}
+
+/// The answer to a question; `note` is told where the work on it is.
+fn answer(campaign: &Campaign, question: &Question, mut note: impl FnMut(Place)) -> Answer {
+    if let Source::Seed(seed) = question.source
+        && let Some(led) = seed::lead(campaign, seed, &mut note)
+    {
+        return Answer::of_lead(led);
+    }
+    let trace = question.source.trace(campaign);
+    match question.wish {
+        Wish::Answers | Wish::AnswersBefore => {
+            let end = if question.wish == Wish::Answers { End::Taken } else { End::LeftOut };
+            Answer::of_explanation(exec::explain_noting(campaign, &trace, end, note))
+        }
+        wish => {
+            let expectations = wish.expectations();
+            Answer::of_run(exec::run_noting(campaign, &trace, expectations, note))
+        }
+    }
 }

@@ -7,8 +7,8 @@
 use super::slate::Marks;
 use crate::campaign::Campaign;
 use crate::exec::{Expectations, Explanation};
-use crate::generate::of_seed;
 use crate::oracle::ORACLES;
+use crate::seed::{self, Suspicion};
 use crate::stats::Stats;
 use crate::trace::Trace;
 use crate::verdict::{DEATH, Failure, known_oracle};
@@ -82,7 +82,7 @@ impl Asked<'_> {
         match self {
             Self::Trace(trace) => Failure::without_reason(campaign.name, trace),
             Self::Seed(seed) => {
-                Failure::without_reason(campaign.name, &of_seed(&campaign.profile, seed))
+                Failure::without_reason(campaign.name, &seed::trace(campaign, seed))
             }
         }
     }
@@ -100,7 +100,7 @@ impl Source {
     pub(super) fn trace(&self, campaign: &Campaign) -> Trace {
         match self {
             Self::Text(text) => Trace::parse(text).expect("the text of a trace"),
-            Self::Seed(seed) => of_seed(&campaign.profile, *seed),
+            Self::Seed(seed) => seed::trace(campaign, *seed),
         }
     }
 }
@@ -111,6 +111,8 @@ pub(super) struct Answer {
     /// The answers of the lanes, if they are wanted.
     answers: Vec<Vec<String>>,
     objection: Option<Objection>,
+    /// What looked amiss in a churn, and its act.
+    suspicion: Option<(usize, String)>,
     /// The counts that are not 0, by their place among all.
     counts: Vec<(usize, u64)>,
     excused: BTreeMap<String, u64>,
@@ -157,6 +159,19 @@ impl Answer {
             }
             Err(failure) => Self { objection: Some((&*failure).into()), ..Self::default() },
         }
+    }
+
+    pub(super) fn of_lead(result: Result<Stats, Suspicion>) -> Self {
+        result.map_or_else(
+            |Suspicion { act, why }| Self { suspicion: Some((act, why)), ..Self::default() },
+            |stats| Self::of_run(Ok(stats)),
+        )
+    }
+
+    /// What looked amiss in a churn.
+    pub(super) fn suspicion(&self) -> Option<Suspicion> {
+        let (act, why) = self.suspicion.clone()?;
+        Some(Suspicion { act, why })
     }
 
     pub(super) fn of_explanation(explanation: Explanation) -> Self {

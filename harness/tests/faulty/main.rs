@@ -42,6 +42,7 @@ const fn campaign(lanes: &'static [LaneSpec]) -> Campaign {
         profile: campaign::ROUTED.profile,
         every_op: EveryOp::VmapTrees,
         isolation: Isolation::Here,
+        churns: &[],
     }
 }
 

@@ -50,6 +50,15 @@ thread_local! {
 /// A piece of the reserve that was given away: its start and its end, as addresses.
 type Span = (usize, usize);
 
+/// How much of an arena was used, which decides how it is renewed at the least cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wear {
+    /// Some pages: they are given back to the host, and are made anew when they are touched.
+    Touched,
+    /// Most of what was given: it is written over, and stays.
+    Whole,
+}
+
 /// Real memory, and which of it was given away.
 pub(super) struct Arena {
     /// The reserve, with what lies around it.
@@ -94,14 +103,21 @@ impl Arena {
     }
 
     /// Keeps the mapping of an arena that nobody uses any more, as it was at first.
-    pub(super) fn keep(mut self) {
+    pub(super) fn keep(mut self, wear: Wear) {
         let start = (self.start - PAGE) as *mut c_void;
         let (nr_open, nr_file) = (self.open_end + PAGE - self.start, self.nr_room() + 2 * PAGE);
-        // SAFETY: the pages are this mapping's and hold nothing that anybody refers to.
-        let emptied = unsafe { madvise(start, nr_file, Advice::LinuxDontNeed) };
+        let is_renewed = match wear {
+            // SAFETY: the pages are this mapping's and hold nothing that anybody refers to.
+            Wear::Touched => unsafe { madvise(start, nr_file, Advice::LinuxDontNeed) }.is_ok(),
+            Wear::Whole => {
+                // SAFETY: as above, and so many can be accessed.
+                unsafe { start.cast::<u8>().write_bytes(POISON, nr_open) };
+                true
+            }
+        };
         // SAFETY: as above.
         let closed = unsafe { mprotect(start, nr_open, MprotectFlags::empty()) };
-        if emptied.is_ok() && closed.is_ok() {
+        if is_renewed && closed.is_ok() {
             self.open_end = self.start - PAGE;
             KEPT.with_borrow_mut(|kept| kept.push(self));
         }
@@ -295,7 +311,7 @@ mod test {
             arena.give(PAGE).expect("room");
             let at = |page: usize| arena.start + page * PAGE;
             assert_eq!((access(at(4)), access(at(5))), ("rw".into(), "--".into()));
-            arena.keep();
+            arena.keep(Wear::Touched);
         }
     }
 

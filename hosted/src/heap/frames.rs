@@ -5,7 +5,7 @@
 //!
 //! It judges nothing.
 
-use super::arena::{ALIGN_BYTES, Arena, PAGE};
+use super::arena::{ALIGN_BYTES, Arena, PAGE, Wear};
 use super::bytes;
 use super::contract::FrameAllocator;
 use kvroute_harness::call::{Call, Request, Role};
@@ -130,7 +130,7 @@ impl<F: FrameAllocator> Subject for Tenant<F> {
 impl<F> Drop for Tenant<F> {
     fn drop(&mut self) {
         if let Some(arena) = self.arena.take() {
-            arena.keep();
+            arena.keep(Wear::Touched);
         }
     }
 }

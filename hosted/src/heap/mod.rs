@@ -12,6 +12,9 @@ mod arena;
 mod bytes;
 mod contract;
 mod frames;
+mod housed;
+mod lead;
+pub mod pattern;
 mod subject;
 
 #[cfg(feature = "allocator-api2")]
@@ -20,4 +23,5 @@ pub use adapters::OfGlobal;
 pub use contract::{FrameAllocator, GivesBack, Growth, Heap, Home};
 pub use contract::{frames_have, heap_has};
 pub use frames::boot as boot_frames;
+pub use lead::lead;
 pub use subject::boot as boot_heap;

@@ -9,9 +9,10 @@
 
 #![expect(unsafe_code, reason = "it calls heaps, whose promises are about raw memory")]
 
-use super::arena::{ALIGN_BYTES, Arena, PAGE};
+use super::arena::{ALIGN_BYTES, Wear};
 use super::bytes;
 use super::contract::{Growth, Heap, Home};
+use super::housed::Housed;
 use kvroute_harness::call::{Call, Request, Role};
 use kvroute_harness::op::Setting;
 use kvroute_harness::subject::reference::layout_fault;
@@ -24,18 +25,13 @@ use std::slice;
 
 /// A heap that was booted, and what it has given.
 struct Tenant<H> {
-    /// Present until it is dropped, which is before its memory goes.
-    heap: Option<H>,
-    /// Present until it is dropped.
-    arena: Option<Arena>,
+    housed: Housed<H>,
     /// The layout of what is live, by its address.
     live: BTreeMap<usize, Layout>,
     /// The bytes that the live layouts have together.
     nr_live_bytes: usize,
     /// How many bytes were in use at first.
     nr_used_at_boot: usize,
-    /// How many bytes may be live: as many as the machine has.
-    nr_bytes_max: usize,
 }
 
 /// Boots a heap on the memory of a machine.
@@ -43,21 +39,10 @@ struct Tenant<H> {
 /// # Errors
 /// If the host has no memory.
 pub fn boot<H: Heap + 'static>(machine: &Machine) -> Result<Box<dyn Subject>, String> {
-    let offset = machine.region_offset as usize;
-    let nr_all = machine.frames as usize * PAGE;
-    let nr_first = match machine.region_bytes as usize {
-        0 => nr_all - offset,
-        some => some.min(nr_all - offset),
-    };
-    let mut arena = Arena::fresh(nr_all)?;
-    arena.skip(offset);
-    let region = arena.give(nr_first).ok_or("the host has no pages for the region")?;
-    // SAFETY: nobody else was given the region, and the arena outlives the heap.
-    let heap = unsafe { H::boot(region) };
-    let nr_used_at_boot = heap.as_ref().map_or(0, H::used_bytes);
-    let (arena, live) = (Some(arena), BTreeMap::new());
-    let (nr_live_bytes, nr_bytes_max) = (0, nr_all);
-    Ok(Box::new(Tenant { heap, arena, live, nr_live_bytes, nr_used_at_boot, nr_bytes_max }))
+    let housed = Housed::<H>::boot(machine, Wear::Touched)?;
+    let nr_used_at_boot = housed.heap().map_or(0, H::used_bytes);
+    let (live, nr_live_bytes) = (BTreeMap::new(), 0);
+    Ok(Box::new(Tenant { housed, live, nr_live_bytes, nr_used_at_boot }))
 }
 
 /// What is short when a heap gives nothing.
@@ -81,13 +66,9 @@ fn usable<H: Heap>(heap: &H, ptr: NonNull<u8>, layout: Layout) -> usize {
 }
 
 impl<H: Heap> Tenant<H> {
-    fn arena(&self) -> &Arena {
-        self.arena.as_ref().expect("present until dropped")
-    }
-
     /// Enters memory that was given, or says that there was none.
     fn granted(&mut self, ptr: Option<NonNull<u8>>, layout: Layout) -> Answer {
-        let (Some(ptr), Some(heap)) = (ptr, &self.heap) else { return SHORT };
+        let (Some(ptr), Some(heap)) = (ptr, self.housed.heap()) else { return SHORT };
         let addr = ptr.as_ptr() as usize;
         let usable = usable(heap, ptr, layout);
         self.live.insert(addr, layout);
@@ -97,14 +78,15 @@ impl<H: Heap> Tenant<H> {
 
     /// Whether the machine has so many bytes more. The system has, and would be used up.
     fn has_room(&self, nr_bytes: usize) -> bool {
-        H::HOME == Home::REGIONS || nr_bytes <= self.nr_bytes_max.saturating_sub(self.nr_live_bytes)
+        let nr_left = self.housed.nr_bytes.saturating_sub(self.nr_live_bytes);
+        H::HOME == Home::REGIONS || nr_bytes <= nr_left
     }
 
     fn alloc(&mut self, layout: Layout) -> Answer {
         if !self.has_room(layout.size()) {
             return SHORT;
         }
-        let ptr = self.heap.as_mut().and_then(|heap| heap.alloc(layout));
+        let ptr = self.housed.heap_mut().and_then(|heap| heap.alloc(layout));
         self.granted(ptr, layout)
     }
 
@@ -115,7 +97,7 @@ impl<H: Heap> Tenant<H> {
         if !self.has_room(layout.size()) {
             return SHORT;
         }
-        let ptr = self.heap.as_mut().and_then(|heap| heap.alloc_zeroed(layout));
+        let ptr = self.housed.heap_mut().and_then(|heap| heap.alloc_zeroed(layout));
         self.granted(ptr, layout)
     }
 
@@ -128,7 +110,7 @@ impl<H: Heap> Tenant<H> {
 
     fn dealloc(&mut self, addr: usize) -> Answer {
         let Some((ptr, layout)) = self.forget(addr) else { return Answer::Unsupported };
-        if let Some(heap) = &mut self.heap {
+        if let Some(heap) = self.housed.heap_mut() {
             // SAFETY: the heap gave this memory for this layout, and has not been given it back.
             unsafe { heap.dealloc(ptr, layout) };
         }
@@ -145,7 +127,8 @@ impl<H: Heap> Tenant<H> {
         if !self.has_room(new.size()) {
             return SHORT;
         }
-        let (Some(ptr), Some(heap)) = (NonNull::new(addr as *mut u8), &mut self.heap) else {
+        let (Some(ptr), Some(heap)) = (NonNull::new(addr as *mut u8), self.housed.heap_mut())
+        else {
             return SHORT;
         };
         // SAFETY: as in `dealloc`; the new layout was looked at.
@@ -155,7 +138,7 @@ impl<H: Heap> Tenant<H> {
     }
 
     fn extend(&mut self, nr_bytes: usize) -> Answer {
-        let (Some(heap), Some(arena)) = (&mut self.heap, &mut self.arena) else { return SHORT };
+        let (Some(heap), arena) = self.housed.both() else { return SHORT };
         let piece = match H::GROWTH {
             Growth::Never => return Answer::Unsupported,
             Growth::AtItsEnd => arena.give(nr_bytes),
@@ -170,7 +153,7 @@ impl<H: Heap> Tenant<H> {
     /// Live memory of a heap that lives on the system's: the bytes at an address.
     fn live_bytes(&self, addr: usize, most: usize) -> Option<usize> {
         let (start, layout) = self.live.range(..=addr).next_back()?;
-        let heap = self.heap.as_ref()?;
+        let heap = self.housed.heap()?;
         let ptr = NonNull::new(*start as *mut u8)?;
         let end = start.checked_add(usable(heap, ptr, *layout))?;
         Some(end.checked_sub(addr)?.min(most))
@@ -179,7 +162,7 @@ impl<H: Heap> Tenant<H> {
     fn bytes(&self, addr: u64, most: usize) -> &[u8] {
         let addr = addr as usize;
         if H::HOME == Home::REGIONS {
-            return self.arena().bytes(addr, most);
+            return self.housed.arena().bytes(addr, most);
         }
         match self.live_bytes(addr, most) {
             // SAFETY: it is live memory of the harness, as whoever wrote the adapter promises.
@@ -191,8 +174,7 @@ impl<H: Heap> Tenant<H> {
     fn bytes_mut(&mut self, addr: u64, most: usize) -> &mut [u8] {
         let addr = addr as usize;
         if H::HOME == Home::REGIONS {
-            let arena = self.arena.as_mut().expect("present until dropped");
-            return arena.bytes_mut(addr, most);
+            return self.housed.arena_mut().bytes_mut(addr, most);
         }
         match self.live_bytes(addr, most) {
             // SAFETY: as in `bytes`.
@@ -243,7 +225,7 @@ impl<H: Heap> Subject for Tenant<H> {
     }
 
     fn validate(&self) -> Result<(), String> {
-        let Some(heap) = self.heap.as_ref().filter(|_| H::USED_BYTES) else { return Ok(()) };
+        let Some(heap) = self.housed.heap().filter(|_| H::USED_BYTES) else { return Ok(()) };
         let (used, live) = (heap.used_bytes(), self.nr_live_bytes);
         match () {
             () if used < live => Err(format!("{used:#x} bytes are in use, and {live:#x} live")),
@@ -256,16 +238,6 @@ impl<H: Heap> Subject for Tenant<H> {
     }
 
     fn trespass(&self, reach: Reach) -> Option<u64> {
-        self.arena().trespass(reach)
-    }
-}
-
-impl<H> Drop for Tenant<H> {
-    fn drop(&mut self) {
-        // A heap may look at its memory once more.
-        self.heap = None;
-        if let Some(arena) = self.arena.take() {
-            arena.keep();
-        }
+        self.housed.arena().trespass(reach)
     }
 }

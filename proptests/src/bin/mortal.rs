@@ -132,6 +132,18 @@ macro_rules! campaign {
     }};
 }
 
+/// A campaign whose churns end the process, and whose traces do not.
+static CHURN: Campaign = Campaign {
+    name: "churn",
+    isolation: Isolation::Worker,
+    churns: &[|churn, note| {
+        churn.nth(10);
+        note(10);
+        process::abort()
+    }],
+    ..campaign::HEAP
+};
+
 fn boot(end: End) -> Result<Box<dyn Subject>, String> {
     let memory = FlatMemory::new(BASE, NR_SLOTS * SLOT_BYTES as usize, 0);
     Ok(Box::new(Mortal { memory, is_live: [false; NR_SLOTS], end }))
@@ -189,6 +201,7 @@ static CAMPAIGNS: &[&Campaign] = &[
     campaign!("spin", Worker, Taking(spin)),
     campaign!("wait", Worker, Taking(wait_for_ever)),
     campaign!("free", Worker, TakingBack(|| process::abort())),
+    &CHURN,
 ];
 
 fn main() -> ExitCode {
