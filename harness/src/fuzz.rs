@@ -94,7 +94,7 @@ fn pulse(stats: &Stats) -> String {
     let [slab, pages, vmalloc] = granted;
     let wrong_frees: u64 = crate::op::CLASSES
         .iter()
-        .filter(|(class, ..)| *class >= Class::WrongAllocator && *class <= Class::Wild)
+        .filter(|(class, ..)| class.is_wrong_free())
         .map(|(class, ..)| sum(*class))
         .sum();
     format!(

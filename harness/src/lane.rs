@@ -14,7 +14,7 @@ mod probe;
 mod registers;
 mod resolve;
 
-pub(crate) use book::IMITATED_BYTES_MAX;
+pub(crate) use book::{IMITATED_BYTES_MAX, Overrun};
 pub(crate) use perform::{Record, Retry};
 pub(crate) use probe::Probe;
 pub(crate) use resolve::Action;
@@ -25,7 +25,7 @@ use crate::op::{Class, Reg};
 use crate::paint::mix;
 use crate::subject::{Answer, Boot, Caps, Epochs, Facts, Pack, Refusal, Subject};
 use crate::trace::Machine;
-use crate::words::{Current, Route};
+use crate::words::{Current, NR_TASKS, Route, Scope};
 use registers::Registers;
 pub(crate) use registers::Skip;
 use std::rc::Rc;
@@ -254,6 +254,17 @@ impl Lane {
     /// The request that frees the memory a destination-less call was just given.
     pub(crate) fn release_of(&self, addr: u64) -> Option<Request> {
         self.model.book.at(addr).map(Allocation::right_free)
+    }
+
+    /// The requests that leave every scope, the innermost of each task first.
+    pub(crate) fn restores_at_end(&self) -> Vec<Request> {
+        let scopes =
+            (0..NR_TASKS as u8).flat_map(|task| self.model.linux.scopes(task).iter().rev());
+        let restore = |scope: &Scope| match scope {
+            Scope::Nofs => ask::memalloc_nofs_restore(),
+            Scope::Noio => ask::memalloc_noio_restore(),
+        };
+        scopes.map(restore).collect()
     }
 
     /// The requests that drop every reference, and then free every live allocation that can be

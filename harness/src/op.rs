@@ -191,6 +191,11 @@ pub static CLASSES: &[(Class, &str, &str)] = &[
 ];
 
 impl Class {
+    /// Whether it is a word for a free that was refused, but for one in a wrong context.
+    pub fn is_wrong_free(self) -> bool {
+        (Class::WrongAllocator..=Class::Wild).contains(&self)
+    }
+
     /// The class's name in a trace.
     pub fn name(self) -> &'static str {
         CLASSES[self as usize].1

@@ -1,7 +1,7 @@
 //! What a run did: the counts that show whether a green verdict means anything.
 //!
-//! Every op is counted as granted, refused (and why) or skipped (and
-//! why), in every lane, so that a campaign that grants nothing is seen at a glance.
+//! Every op is counted as granted, refused (and why) or skipped (and why), in every lane, so that a
+//! campaign that grants nothing is seen at a glance.
 //!
 //! The counts are sums and can be added up over runs, but for a lane's first and last counters;
 //! printing them is in `report`.
@@ -15,10 +15,11 @@ use crate::subject::{Effort, Facts};
 use std::collections::BTreeMap;
 
 /// The reasons to skip an op, in the order in which [`Skips`] counts them.
-pub(crate) const SKIPS: [(Skip, &str); 6] = [
+pub(crate) const SKIPS: [(Skip, &str); 7] = [
     (Skip::Waiting, "its register belongs to a request that waits"),
     (Skip::Blocked, "its task waits"),
     (Skip::NoCache, "its cache register holds no cache"),
+    (Skip::Destroyed, "the cache in its cache register is destroyed"),
     (Skip::NoMemory, "its register holds no memory to write to"),
     (Skip::Unsupported, "the allocator has no such call"),
     (Skip::Misuse, "it is wrong, and the allocator would not refuse it"),
@@ -68,7 +69,7 @@ pub struct Stats {
     pub nr_faults: u64,
     /// What requests have cost others.
     pub effort: Effort,
-    /// Tries of waiting NOFAIL requests, and how many of them were served.
+    /// Tries of waiting NOFAIL requests.
     pub nr_retries: u64,
     /// Waiting requests that were served.
     pub nr_served: u64,

@@ -147,3 +147,48 @@ fn the_guide_has_the_report() {
     };
     assert_eq!(lines(shown), lines(&report), "docs/your-caller.md should have\n{report}\n");
 }
+
+#[test]
+fn what_a_caller_may_not_do_is_objected_to_on_every_route() {
+    for (text, rule) in [
+        // There is no slack behind any of these.
+        ("r0 = kmalloc(0x100, GFP_KERNEL)\nwrite(r0, 0x100, 1)\nkfree(r0)", "out-of-bounds"),
+        ("r0 = vmalloc(0x1000)\nwrite(r0, 0xfff, 2)\nvfree(r0)", "out-of-bounds"),
+        ("r0 = alloc_pages(GFP_KERNEL, 0)\nwrite(r0, 0x1000, 8)\n__free_pages(r0, 0)", "out-of-b"),
+        ("memalloc_noio_save()", "open-scope: a scope is not left: memalloc_noio_restore()"),
+        ("c0 = kmem_cache_create(8, 0)\nkmem_cache_destroy(c0)\nkmem_cache_destroy(c0)", "use-aft"),
+        ("r0 = alloc_pages(GFP_KERNEL|__GFP_NOFAIL, 2)\n__free_pages(r0, 2)", "warning: __GFP_NOF"),
+        ("r0 = vmalloc(8) (context: hardirq)", "context: vmalloc(0x8) may sleep, in an interrupt"),
+        (
+            "r0 = kmalloc(8, GFP_ATOMIC) (context: nmi)",
+            "context: kmalloc(0x8, GFP_ATOMIC) in a non-",
+        ),
+    ] {
+        let (_, reason) = objection(text).unwrap_or_else(|| panic!("{text}: no objection"));
+        assert!(reason.starts_with(rule), "{text}: {reason}");
+    }
+}
+
+#[test]
+fn what_depends_on_the_version_is_judged_by_it() {
+    let nolock = "r0 = kmalloc_nolock(8, 0, NUMA_NO_NODE)\nkfree(r0)";
+    let block = "r0 = alloc_pages(GFP_KERNEL|__GFP_NOFAIL, 2)\n__free_pages(r0, 2)";
+    for (text, policy, is_wrong) in [
+        (nolock, "v6.19", true),
+        (nolock, "latest", false),
+        (block, "v6.1", true),
+        (block, "v6.12", false),
+    ] {
+        let text = format!("machine (policy: {policy})\n{text}");
+        assert_eq!(objection(&text).is_some(), is_wrong, "{text}");
+    }
+}
+
+#[test]
+fn a_finding_that_needs_the_boldest_route_says_so() {
+    for (size, is_bold) in [(0x1000, true), (0x1001, false)] {
+        let text = format!("r0 = kvmalloc({size}, GFP_KERNEL)\nkfree(r0)");
+        let (_, reason) = objection(&text).expect("a wrong free");
+        assert_eq!(reason.contains("which no Linux of today maps"), is_bold, "{reason}");
+    }
+}

@@ -13,8 +13,10 @@ use super::misuse::{Misuse, Source};
 use super::placement::{self, Placement};
 use super::plan::{Decision, Filling, Place, Plan};
 use crate::call::{Call, CallSpec, Family, Frees, Makes, Request, Role, Yields, ask};
+use crate::model::Want;
+use crate::model::linux::kvmalloc::Policy;
 use crate::op::{Reg, Setting};
-use crate::oracle::caller::{About, Rule, foreign, objection};
+use crate::oracle::caller::{About, Rule, foreign, objection, warned_of};
 use crate::paint::{ZEROS, mix, tile};
 use crate::subject::{Answer, Layout, Reply, Subject};
 use crate::trace::{Machine, Trace};
@@ -56,6 +58,8 @@ pub(super) struct State {
     nr_by_vmalloc: u32,
     calls_left: u32,
     by_policy: bool,
+    /// What the machine's Linux does.
+    policy: Policy,
     /// The task that is in a file system.
     pub(super) in_filesystem: Option<u8>,
     /// The first mistake.
@@ -81,6 +85,7 @@ impl State {
             nr_by_vmalloc: 0,
             calls_left: config.calls_max,
             by_policy: config.by_policy,
+            policy: Policy::of(&config.machine),
             in_filesystem: None,
             misuse: None,
             placement: Placement::on(&config.machine),
@@ -144,7 +149,9 @@ impl State {
         let request = request.by(decision.route_of(&request));
         self.prepare(&request);
         let (reply, skew) = self.apply(&request, decision, origins, at);
-        if let Some((rule, says)) = objection(&request, reply, self.about(origins)) {
+        let warned = || warned_of(&Want::of(&request)?, &self.policy);
+        if let Some((rule, says)) = objection(&request, reply, self.about(origins)).or_else(warned)
+        {
             return Err(Misuse::new(rule, says).into());
         }
         let answer = self.enter(&request, reply.answer, skew, decision, at);
@@ -175,10 +182,17 @@ impl State {
 
     /// What the caller knows of the memory that it names.
     fn about(&self, origins: &[Option<Reg>]) -> About {
-        let Some(reg) = origins.iter().flatten().next() else { return About::default() };
-        let maker = self.held.given(*reg).request.spec();
+        let context = self.caller.context;
+        let Some(reg) = origins.iter().flatten().next() else {
+            return About { context, ..About::default() };
+        };
+        let given = self.held.given(*reg);
+        let maker = given.request.spec();
         let right = maker.freed_by.first().map(|free| free.spec().name);
-        About { maker: Some(maker.name), right }
+        let is_bold = maker.family == Family::Kvmalloc
+            && given.size <= PAGE
+            && given.addr >= self.layout.vmalloc_start;
+        About { maker: Some(maker.name), right, is_bold, context }
     }
 
     /// Objects to a request of a file system that lets reclaim enter a file system.
@@ -282,8 +296,11 @@ impl State {
         }
         let given = origins.iter().flatten().map(|reg| self.held.given(*reg));
         let is_nolock = request.call == Call::KfreeNolock;
-        let is_foreign =
-            |given: &Given| given.addr > 16 && given.request.spec().traits.nolock != is_nolock;
+        let is_foreign = |given: &Given| match given.request.spec().traits.nolock {
+            _ if given.addr <= 16 => false,
+            true => !is_nolock && self.policy.is_before("latest"),
+            false => is_nolock,
+        };
         if request.call.is_free() && given.clone().any(is_foreign) {
             return Err(Misuse::new(Rule::WrongFree, foreign(request)).into());
         }

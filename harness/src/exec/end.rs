@@ -20,6 +20,7 @@ impl Runner<'_> {
         self.check(stats)?;
         self.step(u32::MAX, ask::tick(), &Setting::default(), None, stats)?;
         self.serve_waiters(true, stats)?;
+        self.jury.judge(&Event::Left(&self.lane.restores_at_end()))?;
         self.jury.judge(&Event::Left(&self.lane.frees_at_end()))?;
         self.free_everything(stats)?;
         while let Some(waiter) = self.lane.take_first_waiter() {
@@ -36,9 +37,9 @@ impl Runner<'_> {
         if self.lane.caps.has(Cap::Counters) { Ok(()) } else { self.drain(stats) }
     }
 
-    /// Asks for what the fresh machine granted: the most that it gave at once, and the first
-    /// requests of the trace, after which it has as much left as before. One that keeps something
-    /// for later has what it needs for them after the first time only.
+    /// Asks again for what the fresh machine granted. An allocator that keeps memory for later
+    /// (`Reuses`) is measured between two equal rounds of requests, the first of which fills what
+    /// it keeps.
     fn drain(&mut self, stats: &mut Stats) -> Result<(), Objection> {
         if let Some(request) = self.fresh.largest {
             let answer = try_grant(&mut self.lane, &self.jury, request)?;

@@ -60,8 +60,10 @@ impl<'a> Runner<'a> {
         let view = match self.try_op(op, index, stats) {
             Ok(view) => view?,
             Err(skip) => {
-                if (op.call, skip) == (Call::Write, Skip::NoMemory) {
-                    self.jury.judge(&Event::Stray)?;
+                match (op.call, skip) {
+                    (Call::Write, Skip::NoMemory) => self.jury.judge(&Event::Stray)?,
+                    (_, Skip::Destroyed) => self.jury.judge(&Event::Destroyed)?,
+                    _ => {}
                 }
                 stats.skip(op.call, skip);
                 View { is_kv: op.call.spec().traits.routed, ..View::default() }
@@ -87,9 +89,8 @@ impl<'a> Runner<'a> {
     ) -> Result<Result<View, Objection>, Skip> {
         let id = index as u32;
         let action = self.lane.resolve(op, id)?;
-        let release = self.lane.release_before(op, 0)?;
-        (1..op.nr_dst()).try_for_each(|nth| self.lane.release_before(op, nth).map(|_| ()))?;
-        Ok(self.act(op, id, &action, release, stats))
+        (0..op.nr_dst()).try_for_each(|nth| self.lane.release_before(op, nth).map(drop))?;
+        Ok(self.act(op, id, &action, stats))
     }
 
     fn act(
@@ -97,17 +98,12 @@ impl<'a> Runner<'a> {
         op: &Op,
         id: u32,
         action: &Action,
-        release: Option<Request>,
         stats: &mut Stats,
     ) -> Result<View, Objection> {
         let is_kv = op.call.spec().traits.routed;
         let (target, usable) = self.target(op).unzip();
         let cache = self.lane.named_cache(op);
-        if let Some(request) = release {
-            self.lane.gives_up(op.dst);
-            self.release(id, request, &op.setting(), stats)?;
-        }
-        for nth in 1..op.nr_dst() {
+        for nth in 0..op.nr_dst() {
             if let Ok(Some(request)) = self.lane.release_before(op, nth) {
                 self.lane.gives_up(op.dst.and_then(|dst| dst.checked_add(nth)));
                 self.release(id, request, &op.setting(), stats)?;
@@ -260,9 +256,7 @@ impl<'a> Runner<'a> {
         if end <= size {
             return Ok(Class::Done);
         }
-        if let Some(seen) = self.lane.overrun(addr) {
-            self.jury.judge(&Event::Overrun { seen })?;
-        }
+        self.jury.judge(&Event::Overrun(self.lane.overrun(addr)))?;
         Ok(Class::OutOfBounds)
     }
 

@@ -25,6 +25,14 @@ const ECHO_BYTES_MAX: u64 = 256;
 /// The largest block whose bytes may be those of other pages.
 pub(crate) const IMITATED_BYTES_MAX: u64 = 4 * PAGE;
 
+/// What came of a byte that a caller wrote past what it had asked for.
+pub(crate) enum Overrun {
+    /// It was not written: whatever is there is not the caller's.
+    NoSlack,
+    /// It was, and this is what the guard showed.
+    Seen(Option<Damage>),
+}
+
 /// Whether a request has dropped cached pages, or had a process killed.
 fn took_from_others(record: &Record) -> bool {
     record.reply.effort.nr_oom_kills > 0
@@ -208,7 +216,7 @@ impl Lane {
             Call::KmemCacheDestroy => {
                 if let Some(cache) = record.request.cache() {
                     self.model.linux.strike_cache(cache);
-                    self.registers.forget_cache(cache);
+                    self.registers.destroy_cache(cache);
                 }
             }
             _ => {}
@@ -410,19 +418,20 @@ impl Lane {
         damage
     }
 
-    /// Writes one byte just past an allocation's requested size, as a careless caller would, and
-    /// says what the guard shows; then repairs it. `None` where there is no byte to write to.
-    pub(crate) fn overrun(&mut self, addr: u64) -> Option<Option<Damage>> {
-        let allocation = self.model.book.at(addr).filter(|held| held.size < held.usable)?;
+    /// Writes one byte just past an allocation's requested size, as a careless caller would, looks
+    /// at the guard, and repairs it.
+    pub(crate) fn overrun(&mut self, addr: u64) -> Overrun {
+        let held = self.model.book.at(addr).filter(|held| held.size < held.usable);
+        let Some(allocation) = held else { return Overrun::NoSlack };
         let end = allocation.addr + allocation.size;
         let mut byte = [0];
         if self.subject.read(end, &mut byte) == 0 {
-            return None;
+            return Overrun::NoSlack;
         }
         self.subject.write(end, &[!byte[0]]);
         let seen = bytes::verify(self.subject.as_ref(), allocation);
         self.subject.write(end, &byte);
-        Some(seen)
+        Overrun::Seen(seen)
     }
 
     /// Looks at every byte of every live allocation.

@@ -17,6 +17,8 @@ pub(crate) enum Skip {
     Blocked,
     /// The cache register holds no cache.
     NoCache,
+    /// The cache in the cache register is destroyed.
+    Destroyed,
     /// The register to write through holds no memory.
     NoMemory,
     /// The allocator has no such call.
@@ -33,11 +35,20 @@ enum Register {
     Waiting,
 }
 
+/// What a cache register holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum CacheRegister {
+    Empty,
+    Cache(CacheHandle),
+    /// A cache that is destroyed.
+    Destroyed,
+}
+
 /// The registers of one lane.
 #[derive(Default)]
 pub(super) struct Registers {
     memory: Vec<Register>,
-    caches: Vec<Option<CacheHandle>>,
+    caches: Vec<CacheRegister>,
 }
 
 impl Registers {
@@ -62,8 +73,12 @@ impl Registers {
     }
 
     /// The cache in a cache register.
-    pub(super) fn cache(&self, reg: Reg) -> Option<CacheHandle> {
-        self.caches.get(usize::from(reg)).copied().flatten()
+    pub(super) fn cache(&self, reg: Reg) -> Result<CacheHandle, Skip> {
+        match self.caches.get(usize::from(reg)) {
+            Some(CacheRegister::Cache(cache)) => Ok(*cache),
+            Some(CacheRegister::Destroyed) => Err(Skip::Destroyed),
+            Some(CacheRegister::Empty) | None => Err(Skip::NoCache),
+        }
     }
 
     /// Puts an address into a memory register.
@@ -78,13 +93,13 @@ impl Registers {
 
     /// Puts a cache into a cache register.
     pub(super) fn set_cache(&mut self, dst: Reg, cache: CacheHandle) {
-        set_at(&mut self.caches, dst, Some(cache), None);
+        set_at(&mut self.caches, dst, CacheRegister::Cache(cache), CacheRegister::Empty);
     }
 
-    /// Empties every register that holds a cache.
-    pub(super) fn forget_cache(&mut self, cache: CacheHandle) {
-        for place in self.caches.iter_mut().filter(|place| **place == Some(cache)) {
-            *place = None;
+    /// Says in every register that holds a cache that it is destroyed.
+    pub(super) fn destroy_cache(&mut self, cache: CacheHandle) {
+        for place in self.caches.iter_mut().filter(|it| **it == CacheRegister::Cache(cache)) {
+            *place = CacheRegister::Destroyed;
         }
     }
 }

@@ -84,7 +84,7 @@ impl Lane {
                 (Arg::Number(number), _) => number,
                 (Arg::Gfp(gfp), _) => gfp.0.into(),
                 (Arg::Ptr(ptr), _) => self.registers.resolve(ptr)?,
-                (Arg::Cache(reg), _) => self.registers.cache(reg).ok_or(Skip::NoCache)?.0,
+                (Arg::Cache(reg), _) => self.registers.cache(reg)?.0,
                 (Arg::Regs(first, nr), _) => {
                     list = Some(self.addresses(first, nr)?);
                     0
@@ -118,7 +118,7 @@ impl Lane {
     pub(crate) fn release_before(&self, op: &Op, nth: u16) -> Result<Option<Request>, Skip> {
         let Some(dst) = op.dst.and_then(|dst| dst.checked_add(nth)) else { return Ok(None) };
         if op.call == Call::KmemCacheCreate {
-            let Some(cache) = self.registers.cache(dst) else { return Ok(None) };
+            let Ok(cache) = self.registers.cache(dst) else { return Ok(None) };
             return Ok(Some(ask::kmem_cache_destroy(self.unwaited(cache)?)));
         }
         let addr = self.registers.address(dst).ok_or(Skip::Waiting)?;
@@ -163,7 +163,7 @@ impl Lane {
     /// The op that made the cache which an op names, if it names one that is there.
     pub(crate) fn named_cache(&self, op: &Op) -> Option<u32> {
         let handle = op.args.iter().find_map(|arg| match arg {
-            Arg::Cache(reg) => self.registers.cache(*reg),
+            Arg::Cache(reg) => self.registers.cache(*reg).ok(),
             _ => None,
         });
         self.model.linux.cache(handle?).map(|cache| cache.id)

@@ -144,8 +144,8 @@ impl Book {
         self.live.remove(&addr)
     }
 
-    /// Says that whose bytes lie in a frame has the frame.
-    pub(super) fn give_frames_to_bytes(&mut self) {
+    /// Enters each frame in which a byte of an allocation lies as wholly used.
+    pub(super) fn fill_frames(&mut self) {
         let direct_start = self.layout.direct_start;
         for taken in self.live.values() {
             let (start, end) = (taken.addr - direct_start, taken.end() - direct_start);

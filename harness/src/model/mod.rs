@@ -164,7 +164,7 @@ impl Model {
         Some(allocation)
     }
 
-    /// Enters memory that stayed where it was, with its size and contents, for what was there.
+    /// Replaces the entry of memory that stayed in place by one with its new size and contents.
     pub(crate) fn renew(&mut self, allocation: Allocation) {
         self.linux.forget_just_freed();
         self.book.put(allocation);

@@ -1,7 +1,7 @@
 //! What a caller asks for, whatever the call's name: read off the call's row and its arguments.
 //!
-//! Of a reallocation it takes what the caller says; who is not asked is known by
-//! [`Model::want`](super::Model::want).
+//! Of a reallocation it takes what the caller says of the old size; where a version does not listen
+//! to that, [`Model::want`](super::Model::want) corrects it.
 
 use crate::call::{CallSpec, Makes, Request, Role};
 use crate::words::gfp::{
@@ -75,8 +75,7 @@ pub(crate) struct Old {
 }
 
 impl Want {
-    /// What a request asks for, or `None` if it asks for no memory. Of a reallocation's old memory
-    /// it takes what the caller says; [`Model::want`](super::Model::want) knows who is not asked.
+    /// What a request asks for, or `None` if it asks for no memory.
     pub(crate) fn of(request: &Request) -> Option<Self> {
         let CallSpec { makes, traits, .. } = *request.spec();
         let get = |role| request.get(role);

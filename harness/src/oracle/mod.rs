@@ -20,7 +20,7 @@ pub(crate) use jury::Jury;
 
 use crate::bytes::Damage;
 use crate::call::Request;
-use crate::lane::{Probe, Record};
+use crate::lane::{Overrun, Probe, Record};
 use crate::model::{Granted, Model, Want};
 use crate::op::Class;
 use crate::relaxation::Relaxed;
@@ -39,13 +39,12 @@ pub(crate) enum Event<'a> {
         /// The first wrong byte.
         damage: Option<Damage>,
     },
-    /// The caller wrote one byte past an allocation's requested size; what the guard showed.
-    Overrun {
-        /// The first wrong byte.
-        seen: Option<Damage>,
-    },
+    /// The caller writes past an allocation's requested size.
+    Overrun(Overrun),
     /// The caller writes where no memory of its own is; nothing was written.
     Stray,
+    /// The caller names a cache that it has destroyed; nothing was asked.
+    Destroyed,
     /// What the caller has left: the requests by which the harness frees or destroys it.
     Left(&'a [Request]),
     /// Now and then, and at the end: a look at everything.
@@ -163,8 +162,8 @@ pub(crate) struct Target {
     pub is_shared: bool,
     /// Whether it, or what a further address points at, came through kvmalloc.
     pub is_kv: bool,
-    /// Whether a further address points at nothing that is held: at memory that is free already,
-    /// or at none.
+    /// Whether it, or a further address, points at nothing that is held: at memory that is free,
+    /// or waits for the end of a grace period, or at none.
     pub is_free: bool,
 }
 

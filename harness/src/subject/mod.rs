@@ -72,8 +72,7 @@ impl Refusal {
 /// What a subject says of a free that it refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FreeRefusal {
-    /// What was wrong; only `BadContext` and the classes from `WrongAllocator` to `Wild` stand
-    /// here.
+    /// What was wrong: [`Class::is_wrong_free`], or `BadContext`.
     pub verdict: Class,
     /// The call that would have been right, by its C name.
     pub right: Option<&'static str>,

@@ -21,11 +21,11 @@ impl Linux {
 }
 
 impl Model {
-    /// The boot allocator hands over: whose bytes lie in a frame has the frame.
+    /// The boot allocator hands over: a frame in which a byte was taken is wholly used.
     pub(crate) fn hand_over(&mut self) {
         self.linux.is_early = false;
         self.linux.just_freed = None;
-        self.book.give_frames_to_bytes();
+        self.book.fill_frames();
     }
 
     /// The number of allocations that live for ever.

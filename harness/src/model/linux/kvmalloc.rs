@@ -44,7 +44,7 @@ enum FirstTry {
     NeverSleeps,
 }
 
-/// What who may sleep is mapped.
+/// The pages that kvmalloc maps for callers that may sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pages {
     Small,
@@ -182,8 +182,14 @@ impl Policy {
     pub(crate) fn is_bug(&self, size: u64, gfp: Gfp, route: Route) -> bool {
         let forced = route == Route::Slab && size <= KMALLOC_MAX;
         let unchecked = self.version.falls_back == FallsBack::Unchecked;
-        let asleep = gfp.has(__GFP_DIRECT_RECLAIM);
-        !forced && unchecked && !asleep && size > self.cutoff && size <= self.version.most
+        let may_sleep = gfp.has(__GFP_DIRECT_RECLAIM);
+        !forced && unchecked && !may_sleep && size > self.cutoff && size <= self.version.most
+    }
+
+    /// Whether the machine's Linux is older than a version.
+    pub(crate) fn is_before(&self, name: &str) -> bool {
+        let place = |name: &str| VERSIONS.iter().position(|version| version.name == name);
+        place(self.version.name) < place(name)
     }
 
     /// Whether vmalloc spares callers that cannot sleep (R4.15).

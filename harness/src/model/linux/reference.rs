@@ -49,7 +49,7 @@ impl Linux {
         Some(register)
     }
 
-    /// The references that a register holds to a page that it names.
+    /// Whether a register holds a reference to a page.
     pub(crate) fn holds_reference(&self, register: Reg, page: u64) -> bool {
         let shared = self.shared.get(&page);
         shared.is_some_and(|shared| shared.registers.contains(&Some(register)))

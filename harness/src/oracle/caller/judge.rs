@@ -3,23 +3,31 @@
 //! A request that is refused for want of memory is no mistake: the caller has to live with it.
 
 use super::rule::Rule;
-use crate::call::{Family, Request};
+use crate::call::{Family, Makes, Request};
+use crate::model::linux::kvmalloc::Policy;
+use crate::model::linux::rules::KMALLOC_MAX_CACHE;
+use crate::model::{Interface, Want};
 use crate::op::Class;
 use crate::subject::{Answer, FreeRefusal, Refusal, Reply};
+use crate::words::{Context, order_of};
 
-/// The memory that a request is about, as its caller knows it, by the C names of calls.
+/// What a request is about, as its caller knows it, with calls by their C names.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct About {
-    /// What made it.
+    /// What made the memory that it names.
     pub(crate) maker: Option<&'static str>,
     /// What should free it.
     pub(crate) right: Option<&'static str>,
+    /// Whether it is so small a piece of kvmalloc's that only the boldest of routes maps it.
+    pub(crate) is_bold: bool,
+    /// Where the request is made.
+    pub(crate) context: Context,
 }
 
 /// The rule that a request breaks, by what it was answered, and what it does.
 pub(crate) fn objection(request: &Request, reply: Reply, about: About) -> Option<(Rule, String)> {
     let name = request.spec().name;
-    Some(match reply.answer {
+    let (rule, mut says) = match reply.answer {
         Answer::BadFree(refusal) => wrong_free(request, refusal, about),
         Answer::WrongKind(right) => {
             let says = format!("{request:?}: it is not for such an address{}", instead(right));
@@ -33,9 +41,49 @@ pub(crate) fn objection(request: &Request, reply: Reply, about: About) -> Option
         // What happens to the machine is no call of the caller's.
         Answer::Unsupported if request.spec().family == Family::World => return None,
         Answer::Unsupported => (Rule::Arguments, format!("the machine has no {name}")),
-        Answer::Refused(refusal) => refused(request, refusal, reply.effort.nr_warnings > 0)?,
+        Answer::Refused(refusal) => {
+            refused(request, refusal, about.context, reply.effort.nr_warnings > 0)?
+        }
         _ => return None,
+    };
+    if about.is_bold {
+        says += " (it is kvmalloc's and at most a page, which no Linux of today maps)";
+    }
+    Some((rule, says))
+}
+
+/// What Linux before 6.12 has against a request that must not fail, be it served or not: such a one
+/// for more than two pages that follow each other (R3.7). What kvmalloc asks of kmalloc may fail.
+pub(crate) fn warned_of(want: &Want, policy: &Policy) -> Option<(Rule, String)> {
+    let size = want.size.unwrap_or(0);
+    let order = match want.interface {
+        Interface::Pages { order } => order,
+        Interface::PagesExact => order_of(size),
+        Interface::Kmalloc if size > KMALLOC_MAX_CACHE => order_of(size),
+        _ => 0,
+    };
+    let is_warned_of = want.is_nofail() && order > 1 && policy.is_before("v6.12");
+    is_warned_of.then(|| {
+        let says = format!("__GFP_NOFAIL for a block of order {order}; Linux: WARN in rmqueue()");
+        (Rule::Warning, says)
     })
+}
+
+/// Why a call may not be made in a context.
+fn why_not(request: &Request, context: Context) -> String {
+    let place = match context {
+        Context::Task => "in a task",
+        Context::Atomic => "under a spinlock",
+        Context::Softirq => "in a softirq",
+        Context::Hardirq => "in an interrupt handler",
+        Context::Nmi => {
+            return format!(
+                "{request:?} in a non-maskable interrupt, which may have come while its CPU held \
+                 the lock that is wanted"
+            );
+        }
+    };
+    format!("{request:?} may sleep, {place}")
 }
 
 fn wrong_free(request: &Request, refusal: FreeRefusal, about: About) -> (Rule, String) {
@@ -44,19 +92,43 @@ fn wrong_free(request: &Request, refusal: FreeRefusal, about: About) -> (Rule, S
         Class::BadContext => Rule::Context,
         _ => Rule::WrongFree,
     };
-    // The allocator knows what the memory is; the caller has to know how it asked for it.
-    let right = about.right.or(refusal.right).filter(|_| rule == Rule::WrongFree);
     let of = about.maker.map(|maker| format!(", of memory of {maker}")).unwrap_or_default();
     let on_linux = refusal.on_linux.map(|verb| format!("; Linux {verb}")).unwrap_or_default();
-    let (what, right) = (refusal.verdict.name(), instead(right));
-    (rule, format!("{request:?}{of}: {what}{right}{on_linux}"))
+    if rule == Rule::Context {
+        let why = why_not(request, about.context);
+        let (right, tells) = (instead(refusal.right), who_tells(request, about.context));
+        return (rule, format!("{why}{of}{right}{on_linux}{tells}"));
+    }
+    // The allocator knows what the memory is; the caller has to know how it asked for it.
+    let right = about.right.or(refusal.right).filter(|_| rule == Rule::WrongFree);
+    let right = match right {
+        Some(same) if same == request.spec().name => ", with other arguments".to_owned(),
+        right => instead(right),
+    };
+    (rule, format!("{request:?}{of}: {}{right}{on_linux}", refusal.verdict.name()))
 }
 
-fn refused(request: &Request, refusal: Refusal, is_warned_of: bool) -> Option<(Rule, String)> {
+/// Who tells that a call may sleep where its caller may not (R4.2, R1.12).
+fn who_tells(request: &Request, context: Context) -> &'static str {
+    match context {
+        Context::Nmi => "",
+        _ if context.in_interrupt() && request.spec().makes == Makes::Vmalloc => {
+            "; Linux: BUG in __get_vm_area_node()"
+        }
+        _ => "; CONFIG_DEBUG_ATOMIC_SLEEP tells",
+    }
+}
+
+fn refused(
+    request: &Request,
+    refusal: Refusal,
+    context: Context,
+    is_warned_of: bool,
+) -> Option<(Rule, String)> {
     Some(match refusal.class() {
         Class::BadContext => {
-            let why = "sleeping function called from invalid context";
-            (Rule::Context, format!("{request:?} may sleep; Linux: BUG '{why}'"))
+            let why = why_not(request, context);
+            (Rule::Context, format!("{why}{}", who_tells(request, context)))
         }
         Class::Unbalanced => {
             (Rule::OpenScope, format!("{request:?} without its own save as the innermost"))

@@ -7,14 +7,16 @@
 mod judge;
 mod rule;
 
-pub(crate) use judge::{About, objection};
+pub(crate) use judge::{About, objection, warned_of};
 pub use rule::{RULES, Rule};
 
-use super::{Event, Judgement, Oracle};
-use crate::call::{Call, Frees, Request};
+use super::{Event, Judgement, Oracle, Step};
+use crate::call::{Call, Family, Frees, Request};
 use crate::lane::{Record, Retry};
-use crate::model::{Allocation, Via};
+use crate::model::linux::kvmalloc::Policy;
+use crate::model::{Allocation, Kind, Via};
 use crate::subject::{Answer, Caps, Pack};
+use crate::words::PAGE;
 
 pub(crate) const ORACLE: Oracle = Oracle {
     name: "caller",
@@ -27,34 +29,58 @@ pub(crate) const ORACLE: Oracle = Oracle {
 fn judge(event: &Event) -> Judgement {
     let broken = |rule: Rule, says: &str| Err(format!("{}: {says}", rule.name()));
     match event {
-        Event::Step(step) => {
-            let Record { request, freeing, retry, .. } = step.record;
-            // Who waits may be served when others free; who still waits when all is free may not.
-            let waits = matches!(step.record.reply.answer, Answer::WouldBlock(_));
-            if waits && *retry != Some(Retry::Alone) {
-                return Ok(());
-            }
-            let about = freeing.map(|freeing| freeing.addr).or(request.address());
-            let held = about.and_then(|addr| step.model.book.at(addr));
-            let is_nolock = request.call == Call::KfreeNolock;
-            let is_foreign = held.is_some_and(|held| (held.via == Via::Nolock) != is_nolock);
-            if freeing.is_some() && is_foreign {
-                return broken(Rule::WrongFree, &foreign(request));
-            }
-            let right = held.map(Allocation::right_free).map(|free| free.spec().name);
-            match objection(request, step.record.reply, About { maker: None, right }) {
-                Some((rule, says)) => broken(rule, &says),
-                None => Ok(()),
-            }
-        }
-        Event::Overrun { .. } => broken(Rule::OutOfBounds, "it writes beyond what it asked for"),
+        Event::Step(step) => match mistake(step) {
+            Some((rule, says)) => broken(rule, &says),
+            None => Ok(()),
+        },
+        Event::Overrun(_) => broken(Rule::OutOfBounds, "it writes beyond what it asked for"),
         Event::Stray => broken(Rule::NoAddress, "it writes where no memory of its own is"),
+        Event::Destroyed => broken(Rule::UseAfterFree, "it names a cache that it has destroyed"),
         Event::Left([request, ..]) => {
-            let is_cache = request.spec().frees == Frees::Destroy;
-            let what = if is_cache { "a cache is not destroyed" } else { "memory is not freed" };
-            broken(Rule::Leak, &format!("{what}: {request:?} would be right"))
+            let (rule, what) = match request.spec().family {
+                Family::Scopes => (Rule::OpenScope, "a scope is not left"),
+                _ if request.spec().frees == Frees::Destroy => {
+                    (Rule::Leak, "a cache is not destroyed")
+                }
+                _ => (Rule::Leak, "memory is not freed"),
+            };
+            broken(rule, &format!("{what}: {request:?} would be right"))
         }
         _ => Ok(()),
+    }
+}
+
+/// What a caller does wrong by a request.
+fn mistake(step: &Step) -> Option<(Rule, String)> {
+    let Record { request, freeing, retry, reply, .. } = step.record;
+    // Who waits may be served when others free; who still waits when all is free may not.
+    let waits = matches!(reply.answer, Answer::WouldBlock(_));
+    if waits && *retry != Some(Retry::Alone) {
+        return None;
+    }
+    let about = freeing.map(|freeing| freeing.addr).or(request.address());
+    let held = about.and_then(|addr| step.model.book.at(addr));
+    let policy = step.model.linux.policy();
+    if freeing.is_some() && held.is_some_and(|held| is_foreign(request, held.via, policy)) {
+        return Some((Rule::WrongFree, foreign(request)));
+    }
+    let about = About {
+        maker: None,
+        right: held.map(Allocation::right_free).map(|free| free.spec().name),
+        is_bold: held.is_some_and(|held| {
+            (held.via, held.kind) == (Via::Kvmalloc, Kind::Vmalloc) && held.size <= PAGE
+        }),
+        context: step.record.caller.context,
+    };
+    let warned = || warned_of(step.record.want.as_ref()?, policy);
+    objection(request, *reply, about).or_else(warned)
+}
+
+/// Whether a free is not for memory that came by such a call (R1.14).
+fn is_foreign(request: &Request, via: Via, policy: &Policy) -> bool {
+    match request.call {
+        Call::KfreeNolock => via != Via::Nolock,
+        _ => via == Via::Nolock && policy.is_before("latest"),
     }
 }
 
@@ -63,7 +89,7 @@ fn judge(event: &Event) -> Judgement {
 pub(crate) fn foreign(request: &Request) -> String {
     let what = match request.call {
         Call::KfreeNolock => "did not give; Linux: kmemleak and KFENCE miss it",
-        _ => "gave; Linux: kmemleak and KFENCE do not know it",
+        _ => "gave; Linux: kmemleak does not know it",
     };
     format!("{request:?} of what kmalloc_nolock {what}")
 }
@@ -72,7 +98,7 @@ pub(crate) fn foreign(request: &Request) -> String {
 mod test {
     use super::*;
     use crate::call::ask;
-    use crate::model::Kind;
+    use crate::lane::Overrun;
     use crate::op::Class;
     use crate::oracle::fixture::{DIRECT, barks, enter, model, record, silent};
     use crate::subject::{FreeRefusal, Refusal};
@@ -103,9 +129,12 @@ mod test {
         barks(&ORACLE, &model(), &refused(Refusal::BadContext), "may sleep");
         barks(&ORACLE, &model(), &refused(Refusal::Deadlock { order: 0 }), "exhaustion");
         assert!(judge(&Event::Stray).is_err());
-        assert!(judge(&Event::Overrun { seen: None }).is_err());
+        assert!(judge(&Event::Overrun(Overrun::NoSlack)).is_err());
+        assert!(judge(&Event::Destroyed).is_err());
         let left = judge(&Event::Left(&[ask::kfree(DIRECT)]));
         assert!(left.is_err_and(|reason| reason.contains("leak")));
+        let open = judge(&Event::Left(&[ask::memalloc_nofs_restore()]));
+        assert!(open.is_err_and(|reason| reason.contains("open-scope")));
         assert_eq!(judge(&Event::Left(&[])), Ok(()));
     }
 

@@ -48,9 +48,9 @@ fn may_differ(one: &View, two: &View, first: Class, second: Class) -> Option<Rel
         return Some(Relaxation::OtherTarget);
     }
     // NULL in one lane, for a reallocation to begin with, and memory freed long ago in another.
-    let refuses_free = |class: Class| class >= Class::WrongAllocator;
-    let is_about_free_memory =
-        is_about_an_address(first, second) || refuses_free(first) || refuses_free(second);
+    let is_about_free_memory = is_about_an_address(first, second)
+        || is_about_a_wrong_address(first)
+        || is_about_a_wrong_address(second);
     let is_free = one.target.is_none_or(|target| target.is_free);
     if is_free && is_about_free_memory {
         return Some(Relaxation::FreeTarget);
@@ -96,9 +96,13 @@ fn may_differ(one: &View, two: &View, first: Class, second: Class) -> Option<Rel
 fn is_about_an_address(first: Class, second: Class) -> bool {
     use Class::{BadContext, Done, No, WrongKind, Yes};
     let verdict = |class: Class| {
-        matches!(class, Done | Yes | No | WrongKind | BadContext) || class >= Class::WrongAllocator
+        matches!(class, Done | Yes | No | WrongKind | BadContext) || is_about_a_wrong_address(class)
     };
     verdict(first) && verdict(second)
+}
+
+fn is_about_a_wrong_address(class: Class) -> bool {
+    class.is_wrong_free() || class == Class::OutOfBounds
 }
 
 /// An allocation of one lane may have failed in another, so that also a cache may be busy in one

@@ -9,7 +9,7 @@
 //! Whose fault a wrong byte is cannot be told from here.
 
 use crate::bytes::{Damage, Wrong};
-use crate::lane::Record;
+use crate::lane::{Overrun, Record};
 use crate::oracle::{Event, Judgement, Oracle};
 use crate::subject::{Caps, Pack};
 
@@ -39,11 +39,13 @@ fn judge(event: &Event) -> Judgement {
             }
         }
         Event::Rewrite { damage } | Event::Check { damage, .. } => whole(*damage),
-        Event::Overrun { seen: Some(Damage { what: Wrong::Guard, .. }) } => Ok(()),
-        Event::Overrun { seen } => {
+        Event::Overrun(Overrun::Seen(Some(Damage { what: Wrong::Guard, .. }))) => Ok(()),
+        Event::Overrun(Overrun::Seen(seen)) => {
             Err(format!("a write of one byte too many shows as {seen:?} and not in the guard"))
         }
-        Event::Stray
+        Event::Overrun(Overrun::NoSlack)
+        | Event::Stray
+        | Event::Destroyed
         | Event::Left(_)
         | Event::Bounds(_)
         | Event::Probe(_)
@@ -116,14 +118,16 @@ mod test {
 
     #[test]
     fn barks_on_a_guard_that_does_not_show_an_overrun() {
-        assert!(judge(&Event::Overrun { seen: None }).is_err());
-        assert!(judge(&Event::Overrun { seen: damage(Wrong::Contents) }).is_err());
+        assert!(judge(&Event::Overrun(Overrun::Seen(None))).is_err());
+        assert!(judge(&Event::Overrun(Overrun::Seen(damage(Wrong::Contents)))).is_err());
     }
 
     #[test]
     fn silent_on_whole_memory_and_on_a_guard_that_works() {
         silent(&ORACLE, &model(), &record(ask::kfree(DIRECT), Answer::Done));
         assert_eq!(judge(&Event::Check { damage: None, structure: Ok(()) }), Ok(()));
-        assert_eq!(judge(&Event::Overrun { seen: damage(Wrong::Guard) }), Ok(()));
+        let seen = Overrun::Seen(damage(Wrong::Guard));
+        assert_eq!(judge(&Event::Overrun(seen)), Ok(()));
+        assert_eq!(judge(&Event::Overrun(Overrun::NoSlack)), Ok(()));
     }
 }

@@ -34,7 +34,8 @@ fn judge(event: &Event) -> Judgement {
 mod test {
     use super::*;
     use crate::call::ask;
-    use crate::subject::Refusal;
+    use crate::oracle::End;
+    use crate::subject::{Facts, Refusal};
     use crate::words::gfp::GFP_KERNEL;
 
     #[test]
@@ -44,5 +45,13 @@ mod test {
         assert_eq!(judge(&Event::Again { request, answer: granted }), Ok(()));
         let answer = Answer::Refused(Refusal::Pages { order: 0 });
         assert!(judge(&Event::Again { request, answer }).is_err());
+    }
+
+    #[test]
+    fn barks_on_what_could_not_be_freed() {
+        let facts = Facts::default();
+        let end = |nr_live| judge(&Event::End(&End { at_boot: &facts, now: &facts, nr_live }));
+        assert!(end(1).is_err());
+        assert_eq!(end(0), Ok(()));
     }
 }

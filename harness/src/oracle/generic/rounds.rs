@@ -17,10 +17,12 @@ pub(in crate::oracle) const ORACLE: Oracle = Oracle {
 
 fn judge(event: &Event) -> Judgement {
     match event {
-        Event::Round { request, answer: Answer::Refused(refusal) } => Err(format!(
-            "{request:?} was served before a round of the trace's first requests, and is \
-             refused after it: {refusal:?}"
-        )),
+        Event::Round { request, answer: answer @ (Answer::Refused(_) | Answer::WouldBlock(_)) } => {
+            Err(format!(
+                "{request:?} was served before a round of the trace's first requests, and after \
+                 it is answered with {answer:?}"
+            ))
+        }
         _ => Ok(()),
     }
 }
@@ -35,8 +37,10 @@ mod test {
 
     #[test]
     fn barks_on_less_after_another_round() {
-        let answer = Answer::Refused(Refusal::Pages { order: 0 });
-        assert!(judge(&Event::Round { request: REQUEST, answer }).is_err());
+        let shortage = Refusal::Pages { order: 0 };
+        for answer in [Answer::Refused(shortage), Answer::WouldBlock(shortage)] {
+            assert!(judge(&Event::Round { request: REQUEST, answer }).is_err());
+        }
     }
 
     #[test]
