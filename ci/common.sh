@@ -48,8 +48,8 @@ need_cargo_fuzz() {
 # Comparisons are not traced: our mutator works on the parsed trace and never asks what was compared,
 # and the callbacks take half of the time (538 against 1192 inputs a second of `routed`).
 #
-# Every crate of this workspace forbids unsafe code and the oracles look at every byte themselves, so a
-# sanitizer could only find a fault in a dependency, at about a quarter of the speed. It is therefore
+# Every crate that a fuzz target is built of forbids unsafe code, and the oracles look at every byte
+# themselves, so a sanitizer could only find a fault in a dependency, at about a quarter of the speed. It is therefore
 # off unless KVROUTE_SANITIZER asks for one. A sanitizer is at home on nightly; where there is none, the
 # default toolchain takes the flag as well (see .cargo/config.toml).
 pick_toolchain() {

@@ -113,7 +113,7 @@ impl<M: Memory> Kmalloc<M> {
     }
 }
 
-/// Calls that write to the memory before they give it back (R1.7, R5.6).
+/// Calls that need to know how large the memory is (R1.7, R5.6).
 impl<M: Memory> Kmalloc<M> {
     /// `ksize`: the bytes that the holder of an address may use; none behind NULL and
     /// `ZERO_SIZE_PTR` (R1.2). An object that was constructed is refused: its holder could not put

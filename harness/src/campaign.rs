@@ -3,7 +3,7 @@
 //! The one idea: a campaign is a row of data. Its name is the name of the fuzz target, the corpus
 //! folder and the proptest; `tidy` checks that all of them are there.
 //!
-//! Oracles are not chosen here: all of them judge every campaign.
+//! Oracles are not chosen here: the packs that a lane claims are what it is judged by.
 
 use crate::churn::{Churn, Tally};
 use crate::generate::{CallSet, Profile, Share};

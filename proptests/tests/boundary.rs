@@ -45,10 +45,11 @@ fn no_oracle_objects_at_the_end_of_an_argument() {
 
 #[test]
 fn no_oracle_objects_at_the_end_of_an_argument_on_any_route() {
-    holds(&campaign::ROUTED, 6);
+    let tally = holds(&campaign::ROUTED, 6);
+    assert!(tally.nr_skipped * 50 < tally.nr_cases, "{} were skipped", tally.nr_skipped);
 }
 
-/// Every block's last case is one, and all blocks together are what `kvroute boundary` says.
+/// The first and the last case of every block are run; all together there are millions.
 #[test]
 fn every_call_has_cases_in_every_state() {
     let blocks = blocks();

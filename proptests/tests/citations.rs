@@ -15,7 +15,7 @@ const PAGE: &str = "docs/linux-6.1.md";
 /// Folders of texts that are not in the repository, in two halves each.
 const ELSEWHERE: [[&str; 2]; 3] = [["see", "ds/"], ["refer", "ence/"], ["../sha", "red/"]];
 
-/// What is not part of the repository, and the licenses.
+/// What is not part of the repository, and what cargo writes.
 const IGNORED: [&str; 5] = [".git", "fuzz/corpus", "fuzz/artifacts", "fuzz/coverage", "Cargo.lock"];
 
 fn root() -> PathBuf {

@@ -1,6 +1,6 @@
 //! Every boundary is reached by the traces of each campaign that must reach it.
 //!
-//! What `kvroute reach` prints for millions of ops is here some hundred traces of each campaign,
+//! What `kvroute reach` prints for millions of ops is here two thousand traces of each campaign,
 //! always the same ones.
 
 use kvroute_harness::CAMPAIGNS;

@@ -53,7 +53,7 @@ impl<M: Memory> Mm<M> {
     }
 
     /// A timer tick: the workers run, which free what was deferred (R4.13) and what waited for the
-    /// end of a grace period (R6.7), and kswapd, if free memory has fallen below the low watermark.
+    /// end of a grace period (R6.7), and kswapd, if it was woken.
     pub fn tick(&mut self) {
         self.kvmalloc.vmalloc.free_deferred();
         self.kvmalloc.end_grace_period();

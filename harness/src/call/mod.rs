@@ -174,7 +174,7 @@ pub enum Frees {
     VfreeAtomic,
     /// As `vfree`, once its bytes are elsewhere.
     Vrealloc,
-    /// A mapping that `vmap` made, which nobody here can.
+    /// A mapping of `vmap`; there is no `vmap` here, so it is always wrong.
     Vunmap,
     /// A block of the order that is said.
     Pages,
@@ -321,7 +321,7 @@ impl Call {
         self.spec().has(Role::Replaced)
     }
 
-    /// Whether all that the call does is to free memory, or memory of `vmap`.
+    /// Whether the call frees, and does nothing else.
     pub fn is_free(self) -> bool {
         self.spec().has(Role::Freed) || self.spec().has(Role::FreedList)
     }
