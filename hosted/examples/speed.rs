@@ -26,15 +26,19 @@ fn nanoseconds(nr: u32, mut round: impl FnMut()) -> f64 {
     start.elapsed().as_secs_f64() * 1e9 / f64::from(nr)
 }
 
-/// Pages that no two of are neighbours, mapped and unmapped by the machine.
-fn mapped(nr_pages: u64) -> f64 {
+/// Pages that no two of are neighbours, mapped and unmapped by the machine; each time with frames
+/// so far from those of the time before.
+fn mapped(nr_pages: u64, shift: u64) -> f64 {
     let mut memory = RealMemory::fresh(NR_FRAMES, NR_FRAMES).expect("memory");
     let page = |at: u64| Vaddr(VMALLOC_START + at * PAGE_SIZE);
+    let mut first = 0;
     nanoseconds(20_000 / nr_pages as u32, || {
-        (0..nr_pages).for_each(|at| memory.map(page(at), Pfn(2 * at as u32)).expect("a page"));
-        memory.settle();
+        first = (first + shift) % 1024;
+        let frame = |at: u64| Pfn((first + 2 * at) as u32);
+        (0..nr_pages).for_each(|at| memory.map(page(at), frame(at)).expect("a page"));
+        memory.resume();
         (0..nr_pages).for_each(|at| memory.unmap(page(at)));
-        memory.settle();
+        memory.resume();
     })
 }
 
@@ -91,17 +95,34 @@ fn runs(config: &Config) -> f64 {
     explored.nr_runs as f64 / start.elapsed().as_secs_f64()
 }
 
+/// A caller that dies of a signal, as soon as it begins.
+fn dies(_: &Kernel) -> Result<(), NoMemory> {
+    // SAFETY: none, which is what is to be seen.
+    unsafe { ptr::dangling_mut::<u8>().write_volatile(1) };
+    Ok(())
+}
+
+/// The milliseconds from the start of a worker that dies to the report, for which another one dies
+/// with stacks.
+fn crash() -> f64 {
+    nanoseconds(20, || {
+        explore(&Config::new(), dies).expect_err("it dies");
+    }) / 1e6
+}
+
 fn main() {
     for nr_pages in [1, 256] {
-        let (ours, raw) = (mapped(nr_pages), raw(nr_pages));
-        let times = ours / raw;
+        let (same, other, raw) = (mapped(nr_pages, 0), mapped(nr_pages, 1), raw(nr_pages));
         println!(
-            "map and unmap {nr_pages:3} scattered pages: {ours:7.0} ns, raw {raw:7.0} ns, {times:.2} times"
+            "map and unmap {nr_pages:3} scattered pages: {other:7.0} ns, {:.2} times raw {raw:7.0} ns",
+            other / raw
         );
+        println!("  with the same frames again: {same:7.0} ns, {:.2} times", same / raw);
     }
     println!("kmalloc or kfree of 64 bytes: {:.0} ns", kmalloc());
     let config = Config::new().seeds(20_000);
     println!("a caller with ten allocations: {:.0} runs a second", runs(&config));
     let by_policy = config.by_policy();
     println!("the same, routed by the policy alone: {:.0} runs a second", runs(&by_policy));
+    println!("a caller that dies: {:.1} ms until its report", crash());
 }

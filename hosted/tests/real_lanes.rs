@@ -1,7 +1,7 @@
 //! Traces down two lanes of alloc-core, one on simulated memory and one on real memory: every
 //! oracle must find them alike.
 //!
-//! On real memory the bytes of an area are read and written where the host has mapped them.
+//! What the host shows of an area is tried in the machine's own tests, and by callers.
 //! `KVROUTE_REAL_TRACES` sets the number of traces of each campaign.
 
 use fastrand::Rng;

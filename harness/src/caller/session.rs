@@ -31,6 +31,7 @@ impl Session {
         let origins = self.0.remembered(&request);
         let about = origins.iter().copied().flatten().next();
         let result = self.0.step(request, &origins, at);
+        self.0.subject.resume();
         result.map_err(|misuse| Box::new(self.0.held.placed(*misuse, about, Some(at))))
     }
 

@@ -121,6 +121,14 @@ pub(crate) enum Retry {
 }
 
 impl Lane {
+    /// Has the allocator answer, whose caller then goes on.
+    fn apply(&mut self, request: &Request, setting: &Setting) -> Reply {
+        let reply = self.subject.apply(request, setting);
+        self.subject.resume();
+        self.epochs = reply.epochs;
+        reply
+    }
+
     /// Carries a request out and writes down what could be seen of it.
     pub(crate) fn perform(
         &mut self,
@@ -145,8 +153,7 @@ impl Lane {
         if let Some(addr) = request.converted() {
             frames.extend(self.subject.frame_of(addr));
         }
-        let reply = self.subject.apply(&request, setting);
-        self.epochs = reply.epochs;
+        let reply = self.apply(&request, setting);
         let after = self.counters();
         let want = self.model.want(&request);
         let caller = Current { cpu: setting.caller.cpu % self.nr_cpus, ..setting.caller };

@@ -177,7 +177,6 @@ impl<M: Machine> Subject for AllocCore<M> {
         let refusal = self.held.refusal(self.mm().memory(), request);
         let made = || dispatch(self, request).unwrap_or(Answer::Unsupported);
         let answer = refusal.unwrap_or_else(made);
-        self.memory_mut().settle();
         let mm = self.mm();
         let effort = effort(mm.effort().since(effort_before));
         let epochs = Epochs {
@@ -312,6 +311,10 @@ impl<M: Machine> Subject for AllocCore<M> {
         }
     }
 
+    fn resume(&mut self) {
+        self.memory_mut().resume();
+    }
+
     fn settle(&mut self) {
         let mm = self.mm_mut();
         mm.set_current(Current::default());
@@ -319,6 +322,5 @@ impl<M: Machine> Subject for AllocCore<M> {
         mm.evict_others();
         mm.vm_unmap_aliases().expect("a task may sleep");
         mm.shrink_all();
-        mm.memory_mut().settle();
     }
 }

@@ -273,6 +273,10 @@ pub trait Subject {
     /// subject has only requests to the boot allocator to answer, and nothing to count.
     fn hand_over(&mut self) {}
 
+    /// Its caller goes on: what was mapped for it can be accessed from now on, and what was
+    /// unmapped cannot.
+    fn resume(&mut self) {}
+
     /// Gives back what is free but kept for later (frees deferred areas, purges lazy ones, shrinks
     /// caches).
     fn settle(&mut self) {}

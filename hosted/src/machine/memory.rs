@@ -1,69 +1,21 @@
 //! [`RealMemory`]: a machine whose frames are real memory.
 //!
-//! The allocator maps and unmaps page by page. What lies next to each other is collected and shown
-//! in one piece, before the caller goes on: a system call costs more than a page.
+//! The bytes of an area are read and written in the file, where its frames are; the caller alone
+//! uses them where they are mapped. So a page that is mapped wrongly shows as wrong contents.
 //!
 //! It knows who has a page no more than the simulated machine does.
 
-#![expect(unsafe_code, reason = "what is mapped is read and written where it is mapped")]
-
 use super::bases::Bases;
+use super::shown::{Shown, Trouble};
 use super::space::Space;
 use alloc_core::addr::{PAGE_SHIFT, PAGE_SIZE, Paddr, Pfn, VMALLOC_START, Vaddr};
 use alloc_core::memory::{MapError, Memory};
 use kvroute_harness::subject::alloc_core::Machine;
-use rustix::io::Errno;
 use std::cell::{Cell, RefCell};
-use std::fmt::{self, Display, Formatter};
 use std::rc::Rc;
 
-/// The most separate pieces that can be shown at a time. Each takes up to two of the host's
-/// mappings, of which a process has 65 530 (`vm.max_map_count`).
-const NR_PIECES_MAX: u32 = 16 << 10;
-
-/// Why the host cannot go on. It says nothing about the caller, nor about the allocator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// The host refused a mapping.
-    Host(Errno),
-    /// More pieces of vmalloc memory are live than the host maps (16 384).
-    Pieces,
-}
-
-impl Display for Trouble {
-    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Host(errno) => write!(out, "the host refused a mapping: {errno}"),
-            Self::Pieces => write!(out, "more than {NR_PIECES_MAX} pieces of vmalloc are mapped"),
-        }
-    }
-}
-
-impl std::error::Error for Trouble {}
-
-/// A page-table entry: empty, or the frame's number and 1, and a bit if a piece begins there.
+/// A page-table entry: empty, or the frame's number and 1.
 const EMPTY: u32 = 0;
-const BEGINS: u32 = 1 << 31;
-
-/// Pages next to each other that are to be shown, or hidden.
-#[derive(Clone, Copy, Default)]
-struct Pending {
-    first_page: u64,
-    /// The frame of the first page, if they are to be shown.
-    first_frame: Option<u64>,
-    nr_pages: u64,
-}
-
-impl Pending {
-    /// Adds a page behind the others, if that is where it belongs.
-    fn extend(&mut self, page: u64, frame: Option<u64>) -> bool {
-        let follows = self.nr_pages > 0
-            && page == self.first_page + self.nr_pages
-            && frame == self.first_frame.map(|first| first + self.nr_pages);
-        self.nr_pages += u64::from(follows);
-        follows
-    }
-}
 
 thread_local! {
     /// Memory of machines that are gone, for the next ones.
@@ -78,8 +30,7 @@ pub struct RealMemory {
     page_table: Vec<u32>,
     /// One past the highest entry ever used since the last reset.
     nr_entries_used: usize,
-    pending: Pending,
-    nr_pieces: u32,
+    shown: Shown,
     fault: Option<&'static str>,
     trouble: Rc<Cell<Option<Trouble>>>,
 }
@@ -105,24 +56,22 @@ impl RealMemory {
             nr_frames,
             page_table: vec![EMPTY; nr_entries],
             nr_entries_used: 0,
-            pending: Pending::default(),
-            nr_pieces: 0,
+            shown: Shown::new(nr_entries),
             fault: None,
             trouble: Rc::default(),
         })
     }
 
     fn reset(&mut self) -> Result<(), Trouble> {
-        let nr_bytes = self.nr_entries_used << PAGE_SHIFT;
-        if self.nr_pieces > 0 {
-            let start = self.space.bases.here(VMALLOC_START);
-            self.space.hide(start, nr_bytes).map_err(Trouble::Host)?;
+        for (entry, frame) in self.page_table[..self.nr_entries_used].iter_mut().enumerate() {
+            if std::mem::replace(frame, EMPTY) != EMPTY {
+                self.shown.change(entry);
+            }
         }
-        self.page_table[..self.nr_entries_used].fill(EMPTY);
-        (self.nr_entries_used, self.nr_pieces) = (0, 0);
-        (self.pending, self.fault) = (Pending::default(), None);
+        (self.nr_entries_used, self.fault) = (0, None);
         self.trouble = Rc::default();
-        Ok(())
+        self.resume();
+        self.trouble.get().map_or(Ok(()), Err)
     }
 
     /// Where its memory is.
@@ -139,49 +88,10 @@ impl RealMemory {
         ((page.0 - VMALLOC_START) >> PAGE_SHIFT) as usize
     }
 
-    /// Takes note of a page that is to be shown, or hidden; whether it begins a piece.
-    fn change(&mut self, entry: usize, frame: Option<Pfn>) -> bool {
-        let (page, frame) = (entry as u64, frame.map(|pfn| u64::from(pfn.0)));
-        let begins = !self.pending.extend(page, frame);
-        if begins {
-            self.carry_out();
-            self.pending = Pending { first_page: page, first_frame: frame, nr_pages: 1 };
-        }
-        begins
-    }
-
-    /// Shows or hides what is pending.
-    fn carry_out(&mut self) {
-        let Pending { first_page, first_frame, nr_pages } = std::mem::take(&mut self.pending);
-        if nr_pages == 0 {
-            return;
-        }
-        let at = self.space.bases.here(VMALLOC_START + (first_page << PAGE_SHIFT));
-        let len = (nr_pages << PAGE_SHIFT) as usize;
-        let result = match first_frame {
-            Some(frame) => self.space.show(at, frame << PAGE_SHIFT, len),
-            None => self.space.hide(at, len),
-        };
-        let trouble = match result {
-            Err(errno) => Some(Trouble::Host(errno)),
-            Ok(()) if self.nr_pieces > NR_PIECES_MAX => Some(Trouble::Pieces),
-            Ok(()) => None,
-        };
-        self.trouble.set(self.trouble.get().or(trouble));
-    }
-
     /// The place in the file of an address.
     fn place(&self, addr: u64) -> Option<usize> {
         let pfn = self.frame_of(addr)?;
         Some(((pfn as usize) << PAGE_SHIFT) + (addr & (PAGE_SIZE - 1)) as usize)
-    }
-
-    /// Where a mapped page is shown. In the middle of a call that may yet have to be done, and if
-    /// the host has refused it never will be: then its bytes are in the file alone.
-    fn shown_at(&self, addr: u64) -> Option<u64> {
-        let is_shown =
-            addr >= VMALLOC_START && self.pending.nr_pages == 0 && self.trouble.get().is_none();
-        is_shown.then(|| self.space.bases.here(addr))
     }
 }
 
@@ -218,25 +128,23 @@ impl Memory for RealMemory {
         if self.page_table[entry] != EMPTY {
             self.fault = Some("a page was mapped while it was mapped");
         }
-        let begins = self.change(entry, Some(frame));
-        self.nr_pieces += u32::from(begins);
-        self.page_table[entry] = (frame.0 + 1) | if begins { BEGINS } else { 0 };
+        self.page_table[entry] = frame.0 + 1;
+        self.shown.change(entry);
         self.nr_entries_used = self.nr_entries_used.max(entry + 1);
         Ok(())
     }
 
     fn unmap(&mut self, page: Vaddr) {
         let entry = Self::entry(page);
-        match std::mem::replace(&mut self.page_table[entry], EMPTY) {
-            EMPTY => self.fault = Some("a page was unmapped that was not mapped"),
-            mapped => self.nr_pieces -= mapped / BEGINS,
+        if std::mem::replace(&mut self.page_table[entry], EMPTY) == EMPTY {
+            self.fault = Some("a page was unmapped that was not mapped");
         }
-        self.change(entry, None);
+        self.shown.change(entry);
     }
 
     fn translate(&self, page: Vaddr) -> Option<Pfn> {
         let index = page.0.checked_sub(VMALLOC_START)? >> PAGE_SHIFT;
-        (self.page_table.get(index as usize)? % BEGINS).checked_sub(1).map(Pfn)
+        self.page_table.get(index as usize)?.checked_sub(1).map(Pfn)
     }
 
     /// The host flushes whatever it unmaps.
@@ -244,35 +152,120 @@ impl Memory for RealMemory {
 }
 
 impl Machine for RealMemory {
-    /// A caller's bytes: those of an area where it is mapped, so that a wrong mapping shows.
     fn span(&self, addr: u64, len: u64) -> Option<&[u8]> {
-        let (place, len) = (self.place(addr)?, in_page(addr, len));
-        Some(match self.shown_at(addr) {
-            // SAFETY: the page has a frame, and all that has one is shown.
-            Some(at) => unsafe { self.space.shown(at, len) },
-            None => self.space.span(place, len),
-        })
+        Some(self.space.span(self.place(addr)?, in_page(addr, len)))
     }
 
     fn span_mut(&mut self, addr: u64, len: u64) -> Option<&mut [u8]> {
-        let (place, len) = (self.place(addr)?, in_page(addr, len));
-        Some(match self.shown_at(addr) {
-            // SAFETY: as in `span`.
-            Some(at) => unsafe { self.space.shown_mut(at, len) },
-            None => self.space.span_mut(place, len),
-        })
+        let place = self.place(addr)?;
+        Some(self.space.span_mut(place, in_page(addr, len)))
     }
 
     fn fault(&self) -> Option<&'static str> {
         self.fault
     }
 
-    fn settle(&mut self) {
-        self.carry_out();
+    fn resume(&mut self) {
+        let page_table = &self.page_table;
+        let wanted = |entry: usize| page_table[entry].checked_sub(1).map(Pfn);
+        if let Err(trouble) = self.shown.settle(&self.space, wanted) {
+            self.trouble.set(self.trouble.get().or(Some(trouble)));
+        }
     }
 
-    fn retire(mut self) {
-        self.carry_out();
-        MACHINES.with_borrow_mut(|machines| machines.push(self));
+    fn retire(self) {
+        if self.trouble.get().is_none() {
+            MACHINES.with_borrow_mut(|machines| machines.push(self));
+        }
+    }
+}
+
+#[cfg(test)]
+mod test {
+    use super::super::shown::{NR_KEPT_MAX, NR_PIECES_MAX};
+    use super::*;
+    use nix::sys::uio::{RemoteIoVec, process_vm_readv};
+    use nix::unistd::Pid;
+    use std::io::IoSliceMut;
+
+    /// A machine in which each frame begins with its number.
+    fn numbered(nr_pages: u32) -> RealMemory {
+        let mut memory = RealMemory::fresh(nr_pages, nr_pages).unwrap();
+        let place = |frame: u32| Paddr(u64::from(frame) * PAGE_SIZE);
+        (0..nr_pages).for_each(|frame| memory.store(place(frame), frame.into()));
+        memory
+    }
+
+    fn page(number: u32) -> Vaddr {
+        Vaddr(VMALLOC_START + u64::from(number) * PAGE_SIZE)
+    }
+
+    /// The frame that this process sees where a page is; none if the page cannot be accessed.
+    fn seen(memory: &RealMemory, page: Vaddr) -> Option<u32> {
+        let mut bytes = [0; 4];
+        let place = RemoteIoVec { base: memory.bases().here(page.0) as usize, len: 4 };
+        let nr_read = process_vm_readv(Pid::this(), &mut [IoSliceMut::new(&mut bytes)], &[place]);
+        (nr_read == Ok(4)).then(|| u32::from_le_bytes(bytes))
+    }
+
+    fn check(memory: &RealMemory) {
+        for page in (0..memory.nr_vmalloc_pages() as u32).map(page) {
+            let wanted = memory.translate(page).map(|frame| frame.0);
+            assert_eq!(seen(memory, page), wanted, "{page:?}");
+        }
+    }
+
+    #[test]
+    fn the_host_shows_what_the_page_table_says() {
+        const NR: u32 = 48;
+        let mut random = fastrand::Rng::with_seed(7);
+        let mut memory = numbered(NR);
+        for round in 0..600 {
+            for _ in 0..random.u32(1..6) {
+                // Runs of one to six, of frames that are neighbours or not, and often as before.
+                let (first, len) = (random.u32(0..NR - 6), random.u32(1..=6));
+                let ahead = random.u32(0..4) * random.u32(1..3);
+                for number in first..first + len {
+                    match memory.translate(page(number)) {
+                        Some(_) => memory.unmap(page(number)),
+                        None => memory.map(page(number), Pfn((number * ahead) % NR)).unwrap(),
+                    }
+                }
+            }
+            memory.resume();
+            check(&memory);
+            if round % 50 == 49 {
+                memory.retire();
+                memory = RealMemory::fresh(NR, NR).unwrap();
+                check(&memory);
+            }
+        }
+    }
+
+    #[test]
+    fn more_pages_than_are_kept_are_hidden_as_well() {
+        let nr = NR_KEPT_MAX as u32 + 500;
+        let mut memory = numbered(nr);
+        for shift in [1, 2] {
+            let frame = |number: u32| Pfn((number * 2 + shift) % nr);
+            (0..nr).for_each(|number| memory.map(page(number), frame(number)).unwrap());
+            memory.resume();
+            check(&memory);
+            (0..nr).for_each(|number| memory.unmap(page(number)));
+            memory.resume();
+            check(&memory);
+        }
+        assert_eq!(memory.trouble().get(), None);
+    }
+
+    #[test]
+    fn more_pieces_than_the_host_has_mappings_for_are_trouble() {
+        let nr = NR_PIECES_MAX + 1;
+        let mut memory = numbered(2 * nr);
+        for number in 0..nr {
+            memory.map(page(2 * number), Pfn(number)).unwrap();
+        }
+        memory.resume();
+        assert_eq!(memory.trouble().get(), Some(Trouble::Pieces));
     }
 }

@@ -6,7 +6,9 @@
 
 mod bases;
 mod memory;
+mod shown;
 mod space;
 
 pub use bases::Bases;
-pub use memory::{RealMemory, Trouble};
+pub use memory::RealMemory;
+pub use shown::Trouble;

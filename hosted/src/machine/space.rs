@@ -11,7 +11,7 @@ use super::bases::Bases;
 use rustix::fd::OwnedFd;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::io::Errno;
-use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mmap_anonymous, mprotect, munmap};
 use std::ffi::c_void;
 use std::ptr;
 
@@ -60,6 +60,19 @@ impl Space {
         unsafe { mmap_anonymous(at, len, ProtFlags::empty(), flags) }.map(drop)
     }
 
+    /// Takes the access to what is shown at an address of the reservation away.
+    pub(super) fn close(&self, at: u64, len: usize) -> Result<(), Errno> {
+        // SAFETY: as in `show`.
+        unsafe { mprotect(self.inside(at, len), len, MprotectFlags::empty()) }
+    }
+
+    /// Gives the access to what was shown at an address of the reservation back.
+    pub(super) fn open(&self, at: u64, len: usize) -> Result<(), Errno> {
+        let access = MprotectFlags::READ | MprotectFlags::WRITE;
+        // SAFETY: as in `show`.
+        unsafe { mprotect(self.inside(at, len), len, access) }
+    }
+
     /// # Panics
     /// If a range does not lie in the reservation.
     fn inside(&self, at: u64, len: usize) -> *mut c_void {
@@ -72,18 +85,21 @@ impl Space {
     ///
     /// # Panics
     /// If there are not. A caller that has damaged the allocator's structures leads it there.
+    #[inline]
     fn place(&self, at: usize, len: usize) -> *mut u8 {
         assert!(at <= self.nr_bytes && len <= self.nr_bytes - at, "no byte {at:#x} in the memory");
         self.bytes.wrapping_add(at)
     }
 
     /// The word at a place of the file that is a multiple of 8.
+    #[inline]
     pub(super) fn load(&self, at: usize) -> u64 {
         // SAFETY: `place` has checked the range, which is mapped and readable.
         u64::from_le(unsafe { self.place(at, 8).cast::<u64>().read_unaligned() })
     }
 
     /// Writes the word at a place of the file.
+    #[inline]
     pub(super) fn store(&mut self, at: usize, word: u64) {
         // SAFETY: as in `load`, and writable.
         unsafe { self.place(at, 8).cast::<u64>().write_unaligned(word.to_le()) }
@@ -100,24 +116,6 @@ impl Space {
     pub(super) fn span_mut(&mut self, at: usize, len: usize) -> &mut [u8] {
         // SAFETY: as in `span`.
         unsafe { std::slice::from_raw_parts_mut(self.place(at, len), len) }
-    }
-
-    /// Bytes of the file where they are shown a second time.
-    ///
-    /// # Safety
-    /// So many bytes of the file are shown there.
-    pub(super) unsafe fn shown(&self, at: u64, len: usize) -> &[u8] {
-        // SAFETY: as the caller promises; and as in `span`.
-        unsafe { std::slice::from_raw_parts(self.inside(at, len).cast::<u8>(), len) }
-    }
-
-    /// As [`shown`](Self::shown), to write to.
-    ///
-    /// # Safety
-    /// As [`shown`](Self::shown).
-    pub(super) unsafe fn shown_mut(&mut self, at: u64, len: usize) -> &mut [u8] {
-        // SAFETY: as in `shown`.
-        unsafe { std::slice::from_raw_parts_mut(self.inside(at, len).cast::<u8>(), len) }
     }
 }
 

@@ -26,7 +26,7 @@ pub trait Machine: Memory {
     fn fault(&self) -> Option<&'static str>;
 
     /// Shows what has been mapped and hides what has been unmapped: the caller goes on.
-    fn settle(&mut self) {}
+    fn resume(&mut self) {}
 
     /// The machine is no longer needed; it may be kept for the next trace.
     fn retire(self)
