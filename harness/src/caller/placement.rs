@@ -84,16 +84,17 @@ impl Placement {
             return first;
         }
         let setting = Setting { faults: Faults::default(), ..*setting };
+        let key = |reply: &Reply| self.key(place, reply.answer);
         let mut replies = vec![first];
-        while replies.len() < NR_CANDIDATES {
+        // No place is better than one whose key is 0.
+        while replies.len() < NR_CANDIDATES && replies.last().is_some_and(|last| key(last) > 0) {
             let reply = subject.apply(request, &setting);
             if !has_memory(&reply) {
                 break;
             }
             replies.push(reply);
         }
-        let key = |place_of: &usize| self.key(place, replies[*place_of].answer);
-        let chosen = (0..replies.len()).min_by_key(key).unwrap_or(0);
+        let chosen = (0..replies.len()).min_by_key(|at| key(&replies[*at])).unwrap_or(0);
         for (at, reply) in replies.iter().enumerate() {
             if let (true, Answer::Memory { addr, .. }) = (at != chosen, reply.answer) {
                 subject.apply(&free_of(request, addr), &setting.of_harness());
@@ -102,12 +103,15 @@ impl Placement {
         replies[chosen]
     }
 
-    /// The smaller, the better it is.
+    /// The smaller, the better it is; 0 is as good as can be.
     fn key(&self, place: Place, answer: Answer) -> u64 {
         let Answer::Memory { addr, usable, .. } = answer else { return u64::MAX };
         match place {
             Place::Natural => 0,
-            Place::LeastAligned => addr.trailing_zeros().into(),
+            // Neighbours are as far apart as they are large.
+            Place::LeastAligned => {
+                addr.trailing_zeros().saturating_sub(usable.trailing_zeros()).into()
+            }
             Place::PageEnd => (addr + usable).next_multiple_of(PAGE) - (addr + usable),
             Place::Touching => addr.abs_diff(self.last_end),
             Place::Fresh => self.given.contains(&addr).into(),
