@@ -103,15 +103,16 @@ pub fn search<T: Debug + PartialEq, E: Debug>(
         if explored.nr_runs == 1 {
             *usual = returned;
         }
-        Ok(explored)
+        Ok(tried.told.failable)
     };
-    if let Some(plan) = config.plan.clone() {
-        attempt(Phase::Policy, Plan::default())?;
-        return attempt(Phase::Random, plan);
-    }
-    let nr_sites = attempt(Phase::Policy, Plan::default())?.nr_sites;
-    for (phase, plan) in plans(nr_sites, config.seeds) {
-        attempt(phase, plan)?;
+    let failable = attempt(Phase::Policy, Plan::default())?;
+    match config.plan.clone() {
+        Some(plan) => _ = attempt(Phase::Random, plan)?,
+        None => {
+            for (phase, plan) in plans(failable, config.seeds) {
+                attempt(phase, plan)?;
+            }
+        }
     }
     Ok(explored)
 }
@@ -148,15 +149,15 @@ fn compared<T: Debug + PartialEq, E: Debug>(
     (Run { result, told }, returned)
 }
 
-/// The plans that follow an ordinary run.
-fn plans(nr_sites: u32, seeds: u64) -> impl Iterator<Item = (Phase, Plan)> {
+/// The plans that follow an ordinary run, of which these requests may fail.
+fn plans(failable: Vec<u32>, seeds: u64) -> impl Iterator<Item = (Phase, Plan)> {
     let all = |decision| Plan::of(Others::From(1, decision));
     let natural = Decision::NATURAL;
     let routings = [Route::Slab, Route::Vmalloc].map(|route| Decision { route, ..natural });
     let places = [Place::LeastAligned, Place::PageEnd, Place::Touching, Place::Fresh];
     let junk = Decision { filling: Filling::Junk, ..natural };
     let placements = places.map(|place| Decision { place, ..natural }).into_iter().chain([junk]);
-    let failures = (1..=nr_sites).flat_map(|number| {
+    let failures = failable.into_iter().flat_map(|number| {
         [Plan::naming([(number, Decision::FAILS)]), Plan::of(Others::From(number, Decision::FAILS))]
     });
     let routings = routings.into_iter().map(move |decision| (Phase::Routing, all(decision)));

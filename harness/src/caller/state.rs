@@ -34,6 +34,8 @@ pub struct Told {
     pub(super) trace: Trace,
     /// The requests for memory.
     pub(super) nr_requests: u32,
+    /// Those that may fail, by their numbers.
+    pub(super) failable: Vec<u32>,
     /// Those that were given none, by their numbers.
     pub(super) refused: Vec<u32>,
     /// Those of kvmalloc that were served by vmalloc.
@@ -54,6 +56,7 @@ pub(super) struct State {
     pub(super) log: Log,
     made: Vec<(u32, Decision)>,
     nr_requests: u32,
+    failable: Vec<u32>,
     refused: Vec<u32>,
     nr_by_vmalloc: u32,
     calls_left: u32,
@@ -81,6 +84,7 @@ impl State {
             log: Log::default(),
             made: Vec::new(),
             nr_requests: 0,
+            failable: Vec::new(),
             refused: Vec::new(),
             nr_by_vmalloc: 0,
             calls_left: config.calls_max,
@@ -104,6 +108,7 @@ impl State {
             made: Plan::naming(self.made),
             trace: self.log.into_trace(machine),
             nr_requests: self.nr_requests,
+            failable: self.failable,
             refused: self.refused,
             nr_by_vmalloc: self.nr_by_vmalloc,
             misuse: self.misuse,
@@ -217,8 +222,9 @@ impl State {
         if !request.spec().traits.routed || self.by_policy {
             decision.route = Route::Policy;
         }
-        if request.gfp().is_some_and(|gfp| gfp.has(__GFP_NOFAIL)) {
-            decision.fails = false;
+        match request.gfp() {
+            Some(gfp) if gfp.has(__GFP_NOFAIL) => decision.fails = false,
+            _ => self.failable.push(self.nr_requests),
         }
         if request.call.is_realloc() || request.nr_results() > 1 {
             decision.place = Place::Natural;

@@ -332,7 +332,9 @@ fn what_must_not_fail_does_not_and_the_rest_does() {
     };
     let Explored { nr_refused, nr_by_vmalloc, nr_sites, .. } = counts(GFP_KERNEL);
     assert!(nr_refused > 10 && nr_by_vmalloc > 100, "{nr_refused}, {nr_by_vmalloc}");
-    assert_eq!((nr_sites, counts(GFP_KERNEL | __GFP_NOFAIL).nr_refused), (1, 0));
+    let nofail = counts(GFP_KERNEL | __GFP_NOFAIL);
+    assert_eq!((nr_sites, nofail.nr_refused), (1, 0));
+    assert_eq!(counts(GFP_KERNEL).nr_runs, nofail.nr_runs + 2, "what may not fail is not failed");
     assert_eq!(counts(GFP_KERNEL), counts(GFP_KERNEL), "the same is found whenever it is asked");
 }
 
