@@ -49,3 +49,21 @@ fn what_a_panic_says_outlives_its_run() {
     assert!(misuse.says.contains("many words many words"), "{finding}");
     assert!(misuse.panicked_at.as_ref().is_some_and(|at| at.contains("global.rs")), "{finding}");
 }
+
+#[test]
+fn what_a_caller_returns_is_its_receivers() {
+    let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let explored = explore(&Config::new(), |_| Ok::<_, NoMemory>(words("a text of words")));
+    assert!(explored.unwrap().nr_requests > 5);
+    // It is compared, although its memory has gone with its run.
+    let runs = std::cell::Cell::new(0);
+    let differs = |_: &_| {
+        runs.set(runs.get() + 1);
+        Ok::<_, NoMemory>(words(&format!("run {}", runs.get())))
+    };
+    let Err(Failure::Found(finding)) = explore(&Config::new(), differs) else {
+        panic!("nothing was found");
+    };
+    assert_eq!(finding.finding.misuse.rule.name(), "difference", "{finding}");
+    assert!(finding.finding.misuse.says.contains("[\"run\", \"2\"]"), "{finding}");
+}

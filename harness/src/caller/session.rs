@@ -62,6 +62,11 @@ impl Session {
         self.0.caller = Current { context, ..self.0.caller };
     }
 
+    /// Whether memory, a cache or a scope would be left if the run ended now.
+    pub fn leaves_something(&self) -> bool {
+        self.0.held.left().is_some()
+    }
+
     /// Ends the run: what can be told of it, and the mistake that its end shows.
     pub fn end(self, config: &Config) -> (Told, Option<Misuse>) {
         let changed = self.0.changed();

@@ -52,12 +52,26 @@ pub(super) fn is_machine(here: u64) -> bool {
     BASES.get().is_some_and(|bases| bases.kernel(here) != here)
 }
 
-/// Runs a caller under a plan. A panic is a mistake of its own.
+/// Lets code of the caller's run.
+pub(super) fn as_caller<T>(code: impl FnOnce() -> T) -> T {
+    IS_CALLER.set(true);
+    let result = code();
+    IS_CALLER.set(false);
+    result
+}
+
+/// Whether the run that is going on would leave something behind if it ended now.
+pub(super) fn holds_memory() -> bool {
+    with(|run| run.session.leaves_something())
+}
+
+/// Does `work` in a run under a plan, in which the caller's code goes [`as_caller`]. A panic is a
+/// mistake of its own.
 pub(super) fn run<T>(
     config: &Config,
     plan: Plan,
     stacks: Stacks,
-    caller: impl FnOnce() -> T,
+    work: impl FnOnce() -> T,
 ) -> (Result<T, Misuse>, Told, Option<Misuse>) {
     let machine = config.machine;
     let memory = RealMemory::fresh(machine.frames, machine.vmalloc_pages);
@@ -70,10 +84,7 @@ pub(super) fn run<T>(
     let session = Session::begin(subject, config, plan);
     let layouts = BTreeMap::new();
     CURRENT.set(Some(Run { session, bases, trouble, layouts, stacks }));
-    let result = catch_quietly(|| {
-        IS_CALLER.set(true);
-        caller()
-    });
+    let result = catch_quietly(work);
     IS_CALLER.set(false);
     // What a panic says may lie in memory of the run, which ends with it.
     let result = result.map_err(|payload| Misuse::panicked(payload.as_ref()).clone());

@@ -7,6 +7,7 @@ use super::child::{self, report_of};
 use super::current;
 use super::kernel::Kernel;
 use super::report::{self, Report, Told};
+use super::returned::Returned;
 use super::stacks::Stacks;
 use kvroute_harness::caller::{self, Config, Explored, Phase, Plan, Run, Usual, search, shrink};
 use std::fmt::{self, Debug, Display, Formatter};
@@ -116,7 +117,7 @@ fn search_here<T: Debug + PartialEq, E: Debug>(
     wants_stacks: bool,
     caller: &impl Fn(&Kernel) -> Result<T, E>,
 ) -> Result<Explored, Box<caller::Finding>> {
-    let mut usual: Option<Usual<T>> = None;
+    let mut usual: Option<Usual<Returned<T>>> = None;
     search(config, &mut usual, |phase: Phase, plan: &Plan| {
         report::begin(config, phase, plan);
         if report::is_child() {
@@ -124,7 +125,10 @@ fn search_here<T: Debug + PartialEq, E: Debug>(
         }
         let stacks = if wants_stacks { Stacks::wanted() } else { Stacks::default() };
         let kernel = Kernel::new();
-        let run = || caller(&kernel);
+        let run = || match current::as_caller(|| caller(&kernel)) {
+            Ok(value) => Ok(Returned::of(value)),
+            Err(error) => Err(Returned::of(error)),
+        };
         let (result, told, left) = current::run(config, plan.clone(), stacks, run);
         let result = match (result, left) {
             (Ok(_), Some(misuse)) => Err(misuse),

@@ -20,6 +20,7 @@ mod exit;
 mod explore;
 mod kernel;
 mod report;
+mod returned;
 mod stacks;
 
 pub use allocator::{Allocator, Global, KVmalloc, Kmalloc, MIN_ALIGN, Vmalloc};
