@@ -111,8 +111,9 @@ hunt callers C ci/caller-c.sh
 # Published code that takes memory makes no mistake.
 hunt callers published zoo/callers/check.sh
 
-# The unsafe code under AddressSanitizer.
+# The unsafe code under AddressSanitizer and Valgrind.
 hunt asan hosted ci/asan.sh
+hunt valgrind hosted ci/valgrind.sh
 
 # What `kvroute new` writes, built in empty folders.
 hunt templates all ci/templates.sh
