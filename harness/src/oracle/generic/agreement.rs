@@ -60,10 +60,12 @@ fn may_differ(one: &View, two: &View, first: Class, second: Class) -> Option<Rel
         return Some(Relaxation::KvmallocTarget);
     }
     // What is reallocated in one lane is allocated anew in another where its owner held nothing,
-    // and then has no more room than was asked for, and may start at words where a block starts at
-    // pages alone.
+    // and then has no more room than was asked for, and may be an object of a slab, which starts at
+    // words, where it is a block of its own, which starts at pages, in the first.
     let are = |class| [first, second].contains(&class);
-    let is_about_size = are(Class::WrongSize) || (are(Class::Interior) && are(Class::Misaligned));
+    let is_about_size = are(Class::WrongSize)
+        || (are(Class::Interior) && are(Class::Misaligned))
+        || (are(Class::WrongAllocator) && (are(Class::WrongCache) || are(Class::Done)));
     if one.usable != two.usable && is_about_size {
         return Some(Relaxation::OwnSlack);
     }
@@ -197,6 +199,11 @@ mod test {
         let inside = View { target, usable: 4096, ..view(Class::Misaligned) };
         assert!(check(inside, View { target, usable: 8, ..view(Class::Interior) }).is_ok());
         assert!(check(inside, View { target, usable: 4096, ..view(Class::Interior) }).is_err());
+        let block = View { target, usable: 16384, ..view(Class::WrongAllocator) };
+        for class in [Class::WrongCache, Class::Done] {
+            assert!(check(block, View { target, usable: 8, ..view(class) }).is_ok());
+            assert!(check(block, View { target, usable: 16384, ..view(class) }).is_err());
+        }
         let other = View { cache: Some(2), ..view(Class::WrongCache) };
         assert!(check(other, View { cache: Some(3), ..view(Class::Done) }).is_ok());
     }
