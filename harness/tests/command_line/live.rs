@@ -437,11 +437,13 @@ fn a_plan_is_shrunk_over_guests() {
 #[test]
 fn what_cannot_be_shrunk_is_said() {
     let none = "fault() { :; }";
+    let full = "fault() { sed -i 's/^reported .*/reported 1/' \"$told/stats\"; }";
     let flaky = "fault() { [ \"$(wc -l <\"$runs\")\" != 2 ] || exit 4; }";
     for (script, words) in [
         ("exit 3".to_owned(), "it fails without routing too (exit code 3)"),
         (format!("{HERE}{none}{THIRD}"), "it does not fail under permille=900"),
         (format!("{HERE}{flaky}{THIRD}"), "it does not fail again, so it depends on more"),
+        (format!("{HERE}{full}{THIRD}"), "the module's table of reports is full; load it anew"),
     ] {
         let folder = machine();
         let said = live(&folder, "shrink permille=900", &script);

@@ -59,8 +59,7 @@ pub(super) fn run(options: &Options, sys: &Path, document: &mut Document) -> Out
     let is_ended = document.is_interrupted();
     let reports = after.reports_since(&before);
     tell_of(&reports, document);
-    let nr_told: u64 = reports.iter().map(|report| report.nr_times).sum();
-    let nr_untold = counts.of("reported").saturating_sub(nr_told);
+    let nr_untold = after.nr_untold_since(&before);
     if nr_untold > 0 {
         let what = format!("{nr_untold} that the module has no place for; see the log");
         document.shortfall("reported", &what);

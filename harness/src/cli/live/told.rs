@@ -99,6 +99,12 @@ impl Told {
         .collect()
     }
 
+    /// How many reports have come since `before` for which the module's table had no place.
+    pub(super) fn nr_untold_since(&self, before: &Self) -> u64 {
+        let nr_told: u64 = self.reports_since(before).iter().map(|report| report.nr_times).sum();
+        self.counts.since(&before.counts).of("reported").saturating_sub(nr_told)
+    }
+
     /// A line of the module's is one pair of stacks, so there may be several for a rule and caller.
     fn by_rule_and_caller(&self) -> BTreeMap<(&str, &str), u64> {
         let mut sums = BTreeMap::new();

@@ -60,7 +60,8 @@ impl Place {
     /// Runs a command under a plan.
     ///
     /// # Errors
-    /// The command cannot be started, or what the module told is not understood.
+    /// The command cannot be started, or what the module told is not understood, or is not all: a
+    /// run that fails in a way for which its table has no place would seem to pass.
     pub(super) fn run(
         &self,
         command: &[OsString],
@@ -89,6 +90,9 @@ impl Place {
             }
             Self::Guests(folder) => (said_kind(folder.path()), told_in(folder.path())?),
         };
+        if told.as_ref().is_some_and(|told| told.nr_untold_since(&before) > 0) {
+            return Err("the module's table of reports is full; load it anew".to_owned());
+        }
         let new = told.as_ref().map(|told| told.reports_since(&before)).unwrap_or_default();
         let reported = |Report { rule, caller, .. }| Kind::Reported { rule, caller };
         let ended = (!status.success()).then(|| Kind::Ended(command::in_words(status)));
