@@ -60,6 +60,13 @@ pub(super) struct Report {
     pub(super) caller: String,
 }
 
+impl Report {
+    /// Whether the same rule was broken with memory of the same caller.
+    fn is_like(&self, other: &Self) -> bool {
+        (&self.rule, &self.caller) == (&other.rule, &other.caller)
+    }
+}
+
 /// All of it at one time.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Told {
@@ -85,18 +92,18 @@ impl Told {
         Ok(Self { counts, callers, reports })
     }
 
-    /// The reports that there were not before, by rule and caller.
+    /// The reports that there were not before, summed by rule and caller; what the module has told
+    /// first comes first.
     pub(super) fn reports_since(&self, before: &Self) -> Vec<Report> {
         let earlier = before.by_rule_and_caller();
-        let all = self.by_rule_and_caller().into_iter();
-        let new = all.map(|(key, nr)| (key, nr - earlier.get(&key).unwrap_or(&0).min(&nr)));
-        let told = new.filter(|(_, nr_times)| *nr_times > 0);
-        told.map(|((rule, caller), nr_times)| Report {
-            nr_times,
-            rule: rule.to_owned(),
-            caller: caller.to_owned(),
-        })
-        .collect()
+        let mut new = self.by_rule_and_caller();
+        for report in &mut new {
+            let nr_before = earlier.iter().find(|other| other.is_like(report));
+            let nr_before = nr_before.map_or(0, |other| other.nr_times);
+            report.nr_times = report.nr_times.saturating_sub(nr_before);
+        }
+        new.retain(|report| report.nr_times > 0);
+        new
     }
 
     /// How many reports have come since `before` for which the module's table had no place.
@@ -106,10 +113,13 @@ impl Told {
     }
 
     /// A line of the module's is one pair of stacks, so there may be several for a rule and caller.
-    fn by_rule_and_caller(&self) -> BTreeMap<(&str, &str), u64> {
-        let mut sums = BTreeMap::new();
+    fn by_rule_and_caller(&self) -> Vec<Report> {
+        let mut sums: Vec<Report> = Vec::new();
         for report in &self.reports {
-            *sums.entry((&*report.rule, &*report.caller)).or_default() += report.nr_times;
+            match sums.iter_mut().find(|sum| sum.is_like(report)) {
+                Some(sum) => sum.nr_times += report.nr_times,
+                None => sums.push(report.clone()),
+            }
         }
         sums
     }
