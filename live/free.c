@@ -163,22 +163,34 @@ void kvr_kfree(const void *p)
 	kvr_leave();
 }
 
+/*
+ * What kfree_sensitive() does, before the book knows that the memory is free: from then on another
+ * processor may free what is kept back. KASAN has nothing kept back, and lets only what was asked
+ * for be written.
+ */
+static void clear(const void *p)
+{
+	struct kvr_held held;
+	bool is_rounded = !is_vmalloc_addr(p) && !IS_ENABLED(CONFIG_KASAN);
+
+	if (kvr_held_find(p, &held))
+		memzero_explicit((void *)p, is_rounded ? ksize(p) : held.size);
+}
+
 void kvr_kfree_sensitive(const void *p)
 {
 	struct kvr_held held;
-	enum kvr_found found = kvr_free_in_book(p, KVR_KFREE, &held);
+	enum kvr_found found;
 
+	clear(p);
+	found = kvr_free_in_book(p, KVR_KFREE, &held);
 	if (found == KVR_FREED) {
 		kvr_leave();
 		return;
 	}
 	if (is_vmalloc_addr(p)) {
-		if (found == KVR_HELD)
-			memzero_explicit((void *)p, held.size);
 		free_misused(KVR_SENSITIVE_VMALLOC, p, found == KVR_HELD ? &held : NULL);
 	} else if (found == KVR_HELD && held.freed) {
-		/* It is kept back, so what kfree_sensitive() does is done here. */
-		memzero_explicit((void *)p, ksize(p));
 		kvr_give_back(&held);
 	} else {
 		kfree_sensitive(p);

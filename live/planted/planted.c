@@ -291,15 +291,34 @@ static bool is_given_again(const void *p)
 	return is_seen;
 }
 
+/* Memory of slab that is kept back is cleared before, if its last user wants that. */
+static bool is_cleared(void)
+{
+	char *p = kvmalloc(SIZE, GFP_KERNEL);
+
+	if (!p || is_vmalloc_addr(p)) {
+		kvfree(p);
+		return true;
+	}
+	memset(p, 7, SIZE);
+	OPTIMIZER_HIDE_VAR(p);
+	kfree_sensitive(p);
+	OPTIMIZER_HIDE_VAR(p);
+	return !memchr_inv(p, 0, SIZE);
+}
+
 /* Memory may be freed twice, by whichever call. Only for a kernel that does not carry it out. */
 static noinline int plant_again(void)
 {
 	void *p = kvmalloc(SIZE, GFP_KERNEL);
+	bool is_right;
 	int how;
 
 	kvfree(p);
-	if (twin)
-		return is_given_again(p) ? 0 : -EIO;
+	if (twin) {
+		is_right = is_given_again(p) && is_cleared();
+		return is_right ? 0 : -EIO;
+	}
 	for (how = 0; how <= 5; how++) {
 		p = kvmalloc(SIZE, GFP_KERNEL);
 		OPTIMIZER_HIDE_VAR(p);
