@@ -59,6 +59,8 @@ enum kvr_found kvr_free_in_book(const void *p, enum kvr_free call, struct kvr_he
 	struct kvr_freed by = { .is_put_off = must_put_off() }, before;
 	enum kvr_found found;
 
+	if (!kvr_held_knows(p))
+		return KVR_UNKNOWN;
 	kvr_who_calls(&by.who);
 	found = kvr_held_free(p, &by, held, &before);
 	if (found == KVR_HELD)

@@ -188,6 +188,18 @@ static bool is_free(const struct kvr_held *held)
 	       !vmalloc_to_page(held->p);
 }
 
+/* Whether the book has it, held or freed: most that come here are a neighbour's in the bucket. */
+bool kvr_held_knows(const void *p)
+{
+	unsigned long irq;
+	bool is_known;
+
+	raw_spin_lock_irqsave(&lock, irq);
+	is_known = find(p);
+	raw_spin_unlock_irqrestore(&lock, irq);
+	return is_known;
+}
+
 /* With the lock held. */
 static bool was_freed(struct kvr_held *held, struct kvr_held *copy, struct kvr_freed *before)
 {

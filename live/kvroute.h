@@ -116,6 +116,7 @@ struct kvr_held *kvr_held_new(void);
 void kvr_held_drop(struct kvr_held *held);
 void kvr_held_put(struct kvr_held *held, const void *p);
 bool kvr_held_may(const void *p);
+bool kvr_held_knows(const void *p);
 bool kvr_held_find(const void *p, struct kvr_held *copy);
 bool kvr_held_take(const void *p, struct kvr_held *copy);
 enum kvr_found kvr_held_free(const void *p, const struct kvr_freed *by, struct kvr_held *copy,
