@@ -3,6 +3,7 @@
  * Calls that free or resize memory. What does not fit the memory is reported, then done rightly,
  * so that the system goes on and the next mistake can be found.
  */
+#include <linux/kallsyms.h>
 #include <linux/kmemleak.h>
 #include <linux/llist.h>
 #include <linux/module.h>
@@ -53,6 +54,20 @@ static void free_area(const void *area)
 		schedule_work(&later_work);
 }
 
+/*
+ * A vmalloc() that fails frees its area, which was never mapped: no second free, though the address
+ * be that of an area which was freed before.
+ */
+static bool is_of_failed_vmalloc(const struct kvr_stack *by)
+{
+	char name[KSYM_SYMBOL_LEN];
+
+	if (!by->nr)
+		return false;
+	sprint_symbol(name, by->entries[0]);
+	return str_has_prefix(name, "__vmalloc");
+}
+
 /* A free, entered in the book. One of memory that is free already is told of, and must not be done. */
 enum kvr_found kvr_free_in_book(const void *p, enum kvr_free call, struct kvr_held *held)
 {
@@ -63,10 +78,14 @@ enum kvr_found kvr_free_in_book(const void *p, enum kvr_free call, struct kvr_he
 		return KVR_UNKNOWN;
 	kvr_who_calls(&by.who);
 	found = kvr_held_free(p, &by, held, &before);
-	if (found == KVR_HELD)
+	if (found == KVR_HELD) {
 		kvr_record_free(p, call, &by.who.stack);
-	else if (found == KVR_FREED)
+	} else if (found == KVR_FREED && call == KVR_VFREE && is_of_failed_vmalloc(&by.who.stack)) {
+		kvr_held_forget_freed(p);
+		found = KVR_UNKNOWN;
+	} else if (found == KVR_FREED) {
 		kvr_report_again(held, &before);
+	}
 	return found;
 }
 

@@ -200,6 +200,19 @@ bool kvr_held_knows(const void *p)
 	return is_known;
 }
 
+/* The address is another's now, so its last free is remembered no more. */
+void kvr_held_forget_freed(const void *p)
+{
+	struct kvr_held *held;
+	unsigned long irq;
+
+	raw_spin_lock_irqsave(&lock, irq);
+	held = find(p);
+	if (held && held->freed)
+		forget(held);
+	raw_spin_unlock_irqrestore(&lock, irq);
+}
+
 /* With the lock held. */
 static bool was_freed(struct kvr_held *held, struct kvr_held *copy, struct kvr_freed *before)
 {

@@ -122,6 +122,7 @@ bool kvr_held_take(const void *p, struct kvr_held *copy);
 enum kvr_found kvr_held_free(const void *p, const struct kvr_freed *by, struct kvr_held *copy,
 			     struct kvr_freed *before);
 bool kvr_held_was_freed(const void *p, struct kvr_held *copy, struct kvr_freed *before);
+void kvr_held_forget_freed(const void *p);
 void kvr_held_no_longer_put_off(const void *p);
 const void *kvr_held_ripe(void);
 bool kvr_held_settle(const void *p);

@@ -10,6 +10,7 @@
  */
 #include <linux/bio.h>
 #include <linux/dma-mapping.h>
+#include <linux/kprobes.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/platform_device.h>
@@ -291,6 +292,50 @@ static bool is_given_again(const void *p)
 	return is_seen;
 }
 
+/* The kernel's own, which is not for modules; a probe on its name tells where it is. */
+static struct vm_struct *get_area(size_t size)
+{
+	struct kprobe probe = { .symbol_name = "get_vm_area" };
+	struct vm_struct *(*get)(unsigned long size, unsigned long flags);
+
+	if (register_kprobe(&probe))
+		return NULL;
+	get = (void *)probe.addr;
+	unregister_kprobe(&probe);
+	return get(size, VM_ALLOC);
+}
+
+/* What a vmalloc() that fails does, under such a name: it frees an area that was never mapped. */
+static noinline const void *__vmalloc_in_vain(size_t size)
+{
+	struct vm_struct *area = get_area(size);
+	const void *p = area ? area->addr : NULL;
+
+	vfree(p);
+	return p;
+}
+
+/*
+ * Whether a vmalloc() fails at the address of an area that was freed before, and lets go of it: the
+ * next one gets it. No address of so much is kept for a processor.
+ */
+static bool is_freed_in_vain(void)
+{
+	const size_t size = 2 << 20;
+	const void *p, *q, *r;
+
+	vm_unmap_aliases();
+	p = kvmalloc(size, GFP_KERNEL);
+	OPTIMIZER_HIDE_VAR(p);
+	kvfree(p);
+	vm_unmap_aliases();
+	q = __vmalloc_in_vain(size);
+	vm_unmap_aliases();
+	r = vmalloc(size);
+	vfree(r);
+	return !is_vmalloc_addr(p) || (p == q && p == r);
+}
+
 /* Memory of slab that is kept back is cleared before, if its last user wants that. */
 static bool is_cleared(void)
 {
@@ -316,7 +361,7 @@ static noinline int plant_again(void)
 
 	kvfree(p);
 	if (twin) {
-		is_right = is_given_again(p) && is_cleared();
+		is_right = is_freed_in_vain() && is_given_again(p) && is_cleared();
 		return is_right ? 0 : -EIO;
 	}
 	for (how = 0; how <= 5; how++) {
