@@ -13,6 +13,7 @@
 
 use crate::call::{Role, Yields};
 use crate::campaign::Campaign;
+use crate::churn;
 use crate::generate;
 use crate::lane::IMITATED_BYTES_MAX;
 use crate::model::Allocation;
@@ -83,7 +84,9 @@ impl Bound {
 
     /// The bound of what a campaign generates.
     pub fn of_generated(campaign: &Campaign) -> Self {
-        Self::of_any(campaign, &generate::largest_machine(), campaign.profile.nr_ops_max())
+        let nr_acts_max = if campaign.churns.is_empty() { 0 } else { churn::NR_ACTS_MAX };
+        let nr_ops_max = campaign.profile.nr_ops_max().max(nr_acts_max);
+        Self::of_any(campaign, &generate::largest_machine(), nr_ops_max)
     }
 
     /// The number of lanes, in words.

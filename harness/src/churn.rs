@@ -31,6 +31,8 @@ const ALIGNS: [usize; 15] = [8, 1, 2, 4, 8, 8, 8, 8, 8, 16, 16, 16, 16, 4, 1];
 /// The acts of the shortest churn, and by how many bits the longest is longer.
 const NR_ACTS_MIN: usize = 1 << 11;
 const NR_ACTS_BITS: u64 = 5;
+/// The most acts of a churn, with those that free all in the end.
+pub(crate) const NR_ACTS_MAX: usize = (NR_ACTS_MIN << NR_ACTS_BITS) + NR_SLOTS;
 
 /// What is done with the block of a slot. There is a block where an earlier act was granted one;
 /// where it was refused, freeing and resizing mean nothing.

@@ -1,7 +1,7 @@
 //! What a seed stands for in a campaign, and how that is checked.
 //!
 //! The one idea: a seed stands for a trace, and of some there is more to know. A campaign of heaps
-//! may have them lead through a [`Churn`] at once, with a book of their own; so most of its seeds
+//! may have them lead through a [`Churn`] at once, with a book of their own; so some of its seeds
 //! are churns, and the others the traces of swarms. Whatever is amiss in a churn (an objection, a
 //! panic, the death of the process) is a suspicion and no verdict: the churn is written out, up to
 //! that act, and judged as every trace is. If nobody objects then, one of the two is wrong, and
@@ -33,7 +33,8 @@ pub enum Kind {
 impl Kind {
     /// What a seed stands for.
     fn of(campaign: &Campaign, seed: u64) -> Self {
-        let is_churn = !campaign.churns.is_empty() && !seed.is_multiple_of(4);
+        // A churn takes about three times as long as the trace of a swarm: each has half the time.
+        let is_churn = !campaign.churns.is_empty() && seed.is_multiple_of(4);
         if is_churn { Self::Churn } else { Self::Swarm }
     }
 
@@ -49,8 +50,8 @@ impl Kind {
     /// A seed of this kind, made of any.
     pub fn seed(self, seed: u64) -> u64 {
         match self {
-            Self::Churn => seed | 1,
-            Self::Swarm => seed & !3,
+            Self::Churn => seed & !3,
+            Self::Swarm => seed | 1,
         }
     }
 }

@@ -177,6 +177,12 @@ fn what_depends_on_the_version_is_judged_by_it() {
         (nolock, "v6.19", true),
         (nolock, "latest", false),
         (block, "v6.1", true),
+        // It stays where it is, and takes no page.
+        (
+            "r0 = kmalloc(0x4000, GFP_KERNEL)\nr0 = krealloc(r0, 8, GFP_KERNEL|__GFP_NOFAIL)\nkfree(r0)",
+            "v6.1",
+            false,
+        ),
         (block, "v6.12", false),
     ] {
         let text = format!("machine (policy: {policy})\n{text}");
@@ -190,5 +196,15 @@ fn a_finding_that_needs_the_boldest_route_says_so() {
         let text = format!("r0 = kvmalloc({size}, GFP_KERNEL)\nkfree(r0)");
         let (_, reason) = objection(&text).expect("a wrong free");
         assert_eq!(reason.contains("which no Linux of today maps"), is_bold, "{reason}");
+    }
+}
+
+/// A cache that could not be made is none, whatever its register held before.
+#[test]
+fn a_cache_that_is_not_made_may_be_destroyed() {
+    let once = "c0 = kmem_cache_create(8, 0)\nkmem_cache_destroy(c0)\n";
+    let failed = "c0 = kmem_cache_create(8, 0) (fail_nth: 1)\nkmem_cache_destroy(c0)\n";
+    for text in [failed.to_owned(), format!("{once}{failed}"), format!("{failed}{once}")] {
+        assert_eq!(objection(&text), None, "{text}");
     }
 }

@@ -154,7 +154,7 @@ impl State {
         let request = request.by(decision.route_of(&request));
         self.prepare(&request);
         let (reply, skew) = self.apply(&request, decision, origins, at);
-        let warned = || warned_of(&Want::of(&request)?, &self.policy);
+        let warned = || warned_of(&Want::of(&request)?, &self.policy, reply.answer);
         if let Some((rule, says)) = objection(&request, reply, self.about(origins)).or_else(warned)
         {
             return Err(Misuse::new(rule, says).into());

@@ -59,7 +59,7 @@ pub(crate) fn reach(options: &Options, document: &mut Document) -> Outcome {
             End::Enough => {}
             End::Objection(number, failure) => {
                 let seed = options.seed;
-                let how = format!("kvroute run {} --seed {seed}, trace {number}", campaign.name);
+                let how = format!("kvroute reach {} --seed {seed}, trace {number}", campaign.name);
                 finding::shrink_and_keep(
                     document,
                     (campaign, &Checker::Here),

@@ -95,7 +95,7 @@ pub(crate) fn run(options: &Options, document: &mut Document) -> Outcome {
         ));
     }
     if options.only == Some(Kind::Churn) && options.campaign.churns.is_empty() {
-        return Err(format!("campaign {} has no churns; heaps have", options.campaign.name));
+        return Err(format!("campaign {} has no churns", options.campaign.name));
     }
     let jobs = options
         .memory

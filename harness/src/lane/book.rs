@@ -135,7 +135,10 @@ impl Lane {
                 // free.
                 self.model.linux.forget_just_freed();
                 self.forget_given_back(record);
-                registers_of(record, dst).for_each(|dst| self.assign_nothing(dst));
+                match record.request.call {
+                    Call::KmemCacheCreate => self.registers.empty_cache(dst),
+                    _ => registers_of(record, dst).for_each(|dst| self.assign_nothing(dst)),
+                }
             }
             Answer::BadFree(_) | Answer::WrongKind(_) => self.assign_nothing(dst),
             Answer::Address(page) if record.request.call == Call::GetPage => {

@@ -96,6 +96,15 @@ impl Registers {
         set_at(&mut self.caches, dst, CacheRegister::Cache(cache), CacheRegister::Empty);
     }
 
+    /// Empties a cache register whose cache is destroyed. One that could not be, since it is busy,
+    /// stays.
+    pub(super) fn empty_cache(&mut self, dst: Option<Reg>) {
+        let place = dst.and_then(|dst| self.caches.get_mut(usize::from(dst)));
+        if let Some(place) = place.filter(|it| **it == CacheRegister::Destroyed) {
+            *place = CacheRegister::Empty;
+        }
+    }
+
     /// Says in every register that holds a cache that it is destroyed.
     pub(super) fn destroy_cache(&mut self, cache: CacheHandle) {
         for place in self.caches.iter_mut().filter(|it| **it == CacheRegister::Cache(cache)) {

@@ -23,6 +23,8 @@ use std::slice;
 
 /// All that is beside the blocks is looked at every so many acts, and at the end.
 const LOOK_INTERVAL_ACTS: usize = 64;
+/// It is told every so many acts which one is at hand: these share the time that one act may take.
+const NOTE_INTERVAL_ACTS: usize = 8;
 /// So many requests of the fresh heap are made once more at the end.
 const NR_AGAIN: usize = 8;
 
@@ -46,9 +48,11 @@ struct Way<'a, H> {
     /// How many bytes may be live.
     nr_bytes_max: usize,
     nr_used_at_boot: usize,
-    /// The most that the fresh heap gives at once, and what it was asked for first.
+    /// The most that the fresh heap gives at once, and what it gave first.
     largest: usize,
     first: Vec<Layout>,
+    /// Whether a block was freed or resized.
+    has_let_go: bool,
     tally: Tally,
 }
 
@@ -70,6 +74,7 @@ pub fn lead<H: Heap>(churn: &mut Churn, note: &mut dyn FnMut(usize)) -> Result<T
         nr_bytes_max,
         largest: 0,
         first: Vec::with_capacity(NR_AGAIN),
+        has_let_go: false,
         tally: Tally::default(),
     };
     if H::GIVES_BACK == GivesBack::All {
@@ -77,8 +82,10 @@ pub fn lead<H: Heap>(churn: &mut Churn, note: &mut dyn FnMut(usize)) -> Result<T
     }
     for act in churn.by_ref() {
         way.act(act)?;
-        if act.number % LOOK_INTERVAL_ACTS == 0 {
+        if act.number % NOTE_INTERVAL_ACTS == 0 {
             note(act.number);
+        }
+        if act.number % LOOK_INTERVAL_ACTS == 0 {
             way.look(Reach::Near)?;
         }
     }
@@ -141,7 +148,9 @@ impl<H: Heap> Way<'_, H> {
             self.tally.refused(act.what);
             return Ok(());
         };
-        if self.first.len() < NR_AGAIN {
+        // Who gives all back is to give it again, which holds of what was live together.
+        let is_of_first = H::GIVES_BACK != GivesBack::All || !self.has_let_go;
+        if is_of_first && self.first.len() < NR_AGAIN {
             self.first.push(layout);
         }
         let block = self.block(ptr, layout, key)?;
@@ -182,6 +191,7 @@ impl<H: Heap> Way<'_, H> {
             self.tally.meaningless(act.what);
             return Ok(());
         };
+        self.has_let_go = true;
         let new = layout(size, old.layout.align())?;
         let nr_kept = old.layout.size().min(size);
         if !is_painted_from(old.bytes(old.usable), nr_kept, old.key) {
@@ -211,6 +221,7 @@ impl<H: Heap> Way<'_, H> {
             self.tally.meaningless(act.what);
             return Ok(());
         };
+        self.has_let_go = true;
         if !is_painted(block.bytes(block.usable), block.key) {
             return Err(odd(&block, act));
         }

@@ -31,6 +31,38 @@ pub(crate) mod fault {
 }
 use fault::*;
 
+/// A right heap that refuses before it is full: it has room in its table for four blocks.
+#[allow(dead_code, reason = "one of the test programs has no use for it")]
+pub(crate) struct Four {
+    heap: ListHeap,
+    nr_live: usize,
+}
+
+impl Heap for Four {
+    const GIVES_BACK: GivesBack = GivesBack::All;
+
+    unsafe fn boot(region: NonNull<[u8]>) -> Option<Self> {
+        // SAFETY: the region is the heap's.
+        let heap = unsafe { ListHeap::boot(region) }?;
+        Some(Self { heap, nr_live: 0 })
+    }
+
+    fn alloc(&mut self, layout: Layout) -> Option<NonNull<u8>> {
+        if self.nr_live == 4 {
+            return None;
+        }
+        let block = self.heap.alloc(layout)?;
+        self.nr_live += 1;
+        Some(block)
+    }
+
+    unsafe fn dealloc(&mut self, ptr: NonNull<u8>, layout: Layout) {
+        self.nr_live -= 1;
+        // SAFETY: the caller gives the block back.
+        unsafe { self.heap.dealloc(ptr, layout) };
+    }
+}
+
 /// The heap of the example, with a fault.
 pub(crate) struct Faulty<const FAULT: u8> {
     right: ListHeap,

@@ -52,9 +52,16 @@ pub(crate) fn objection(request: &Request, reply: Reply, about: About) -> Option
     Some((rule, says))
 }
 
-/// What Linux before 6.12 has against a request that must not fail, be it served or not: such a one
-/// for more than two pages that follow each other (R3.7). What kvmalloc asks of kmalloc may fail.
-pub(crate) fn warned_of(want: &Want, policy: &Policy) -> Option<(Rule, String)> {
+/// What Linux before 6.12 has against a request that must not fail and comes to the page allocator,
+/// be it served or not: such a one for more than two pages that follow each other (R3.7). What
+/// kvmalloc asks of kmalloc may fail.
+pub(crate) fn warned_of(want: &Want, policy: &Policy, answer: Answer) -> Option<(Rule, String)> {
+    let takes_pages = match answer {
+        // What is reallocated may stay where it is.
+        Answer::Memory { addr, .. } => want.from.is_none_or(|old| old.addr != addr),
+        Answer::WouldBlock(_) => true,
+        _ => false,
+    };
     let size = want.size.unwrap_or(0);
     let order = match want.interface {
         Interface::Pages { order } => order,
@@ -62,7 +69,8 @@ pub(crate) fn warned_of(want: &Want, policy: &Policy) -> Option<(Rule, String)> 
         Interface::Kmalloc if size > KMALLOC_MAX_CACHE => order_of(size),
         _ => 0,
     };
-    let is_warned_of = want.is_nofail() && order > 1 && policy.is_before("v6.12");
+    let is_old = policy.is_before("v6.12");
+    let is_warned_of = takes_pages && want.is_nofail() && order > 1 && is_old;
     is_warned_of.then(|| {
         let says = format!("__GFP_NOFAIL for a block of order {order}; Linux: WARN in rmqueue()");
         (Rule::Warning, says)
@@ -96,8 +104,8 @@ fn wrong_free(request: &Request, refusal: FreeRefusal, about: About) -> (Rule, S
     let on_linux = refusal.on_linux.map(|verb| format!("; Linux {verb}")).unwrap_or_default();
     if rule == Rule::Context {
         let why = why_not(request, about.context);
-        let (right, tells) = (instead(refusal.right), who_tells(request, about.context));
-        return (rule, format!("{why}{of}{right}{on_linux}{tells}"));
+        let tells = who_tells(request, about.context);
+        return (rule, format!("{why}{of}: free it later, or from a worker{on_linux}{tells}"));
     }
     // The allocator knows what the memory is; the caller has to know how it asked for it.
     let right = about.right.or(refusal.right).filter(|_| rule == Rule::WrongFree);

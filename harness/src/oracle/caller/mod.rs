@@ -72,7 +72,7 @@ fn mistake(step: &Step) -> Option<(Rule, String)> {
         }),
         context: step.record.caller.context,
     };
-    let warned = || warned_of(step.record.want.as_ref()?, policy);
+    let warned = || warned_of(step.record.want.as_ref()?, policy, reply.answer);
     objection(request, *reply, about).or_else(warned)
 }
 
